@@ -1,0 +1,27 @@
+"""vtbench: what does an architectural choice cost, and what does it buy?
+
+The package root imports nothing heavy: ``vtbench.profile`` and ``vtbench.create_model`` load torch when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtbench.models import create_model
+    from vtbench.profiling import profile
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "create_model", "profile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "profile":
+        from vtbench.profiling import profile
+
+        return profile
+    if name == "create_model":
+        from vtbench.models import create_model
+
+        return create_model
+    raise AttributeError(f"module 'vtbench' has no attribute {name!r}")

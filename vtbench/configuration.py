@@ -1,0 +1,119 @@
+"""What a run is told: frozen, validated, and small enough to stand whole in every record."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vtbench.errors import UserError, did_you_mean
+
+
+class Configuration(BaseModel):
+    """Base of all configurations: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Configuration):
+    """Which images. ``spec`` is what ``--data`` takes, for example ``scenes:clutter=8`` or ``parquet:PATH``."""
+
+    spec: str = "scenes"
+    image_size: int | None = Field(None, ge=8, description="side in pixels; None takes the data set's own")
+    limit_train: int | None = Field(None, ge=1, description="class-balanced subset of this many training images")
+    limit_val: int | None = Field(None, ge=1, description="class-balanced subset of this many validation images")
+
+
+class AugmentationConfig(Configuration):
+    """Random changes to a training image; validation images are only normalised."""
+
+    crop_padding: int = Field(4, ge=0, description="reflect-pad by this many pixels per 32 of the side, then crop back")
+    flip: bool = Field(True, description="mirror left to right with probability one half")
+    auto_augment: bool = Field(False, description="AutoAugment before the crop (Cubuk et al. 2019)")
+
+
+class OptimizerConfig(Configuration):
+    """The optimiser and its numbers. Weight decay is applied to weights of two or more dimensions only if so stated."""
+
+    name: Literal["sgd", "rmsprop", "adamw"] = "sgd"
+    learning_rate: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(4e-5, ge=0)
+    decay_norm_and_bias: bool = Field(True, description="also decay normalisation weights and biases")
+
+
+class ScheduleConfig(Configuration):
+    """The learning rate over the run, in parts of its length, so that ``--epochs`` rescales it."""
+
+    name: Literal["step", "cosine", "exponential"] = "step"
+    milestones: tuple[float, ...] = Field((1 / 3, 2 / 3), description="step: parts of the run after which to decay")
+    decay: float = Field(0.1, gt=0, description="step: factor at a milestone; exponential: factor over the whole run")
+    warmup: float = Field(0.0, ge=0, lt=1, description="part of the run in which the rate rises linearly")
+    warmup_start: float = Field(0.0, ge=0, le=1, description="the rate at the very start, as a part of the peak")
+
+
+class DistillationConfig(Configuration):
+    """Knowledge distillation: loss = ``weight`` * distillation + (1 - ``weight``) * cross entropy."""
+
+    teacher: str = Field(description="a registered variant, timm:NAME, torchvision:NAME or a finished run's folder")
+    weight: float = Field(0.8, ge=0, le=1)
+    temperature: float = Field(1.0, gt=0)
+
+
+class Recipe(Configuration):
+    """How a network is trained; every arm of a comparison gets the same one."""
+
+    name: str
+    epochs: int = Field(90, ge=1)
+    batch_size: int = Field(256, ge=1)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    gradient_clip_norm: float | None = Field(None, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    stochastic_depth: float = Field(0.0, ge=0, lt=1, description="probability that the last residual branch is dropped")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="also keep, and evaluate, averaged weights")
+    sync_batch_norm: bool = False
+    distillation: DistillationConfig | None = None
+
+
+class ExecutionConfig(Configuration):
+    """Where and how a run is carried out. It does not change what is computed, save for rounding."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
+    threads: int | None = Field(None, ge=1, description="CPU threads of this run; None leaves the default")
+    workers: int = Field(0, ge=0, description="processes that read and decode images ahead")
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = True
+    compile: bool = False
+    accumulate: int = Field(1, ge=1, description="micro-batches a step; the batch size stays that of the recipe")
+    checkpoint_seconds: float = Field(60.0, gt=0, description="save at least this often inside an epoch")
+
+
+class RunConfig(Configuration):
+    """Everything that determines one run: a cell of a study, or a single ``vtbench train``."""
+
+    variant: str
+    data: DataConfig
+    recipe: Recipe
+    seed: int = Field(0, ge=0)
+    execution: ExecutionConfig = ExecutionConfig()
+
+
+def validate_configuration(kind: type[Configuration], values: dict[str, Any], *, source: str) -> Any:
+    """Build a ``kind`` from ``values``; a mistake becomes a ``UserError`` that names ``source`` and the nearest known key."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {'; '.join(_explain(kind, problem) for problem in error.errors())}.") from error
+
+
+def _explain(kind: type[Configuration], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}. {did_you_mean(str(problem['loc'][-1]), kind.model_fields)}".rstrip(".")
+    if problem["type"] == "missing":
+        return f"the key {key!r} is missing"
+    return f"{key!r} was given {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

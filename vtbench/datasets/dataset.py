@@ -1,0 +1,48 @@
+"""What a data set is to the rest of the house: labelled images that can be read in bulk by index."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
+
+
+class ImageDataset(Protocol):
+    """One split of a data set. All images have one size; ``labels`` and ``read`` agree on the index."""
+
+    @property
+    def name(self) -> str:
+        """The canonical text that ``--data`` takes to get this data set, knobs included."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name for each label."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of every image, each in ``range(len(class_names))``."""
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Channel means of the training split, of pixels scaled to 0..1."""
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Channel standard deviations of the training split, of pixels scaled to 0..1."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the images are, the same on every machine: it goes into the certificate of a run."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images of shape (B, H, W, C) for ``indices`` of shape (B,). A pure function of the indices."""

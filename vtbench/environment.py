@@ -1,0 +1,94 @@
+"""Which machine, which versions, which commit: the provenance of a number."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtbench.errors import UserError
+from vtbench.records import EnvironmentRecord
+
+if TYPE_CHECKING:
+    import torch
+
+_PACKAGES = ("torch", "torchvision", "numpy", "timm", "fvcore")
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there. Raises ``UserError`` otherwise."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"There is no device named {name!r}. Allowed: auto, cpu, cuda, cuda:N, mps.") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"The device {name!r} is not supported. Allowed: auto, cpu, cuda, cuda:N, mps.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"The device {name!r} was asked for, but this machine has {torch.cuda.device_count()} CUDA devices."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("The device 'mps' was asked for, but this machine has no Apple GPU that torch can use.")
+    return device
+
+
+def describe_environment(device: torch.device) -> EnvironmentRecord:
+    """Record machine, versions and commit for runs on ``device``."""
+    import torch
+
+    from vtbench import __version__
+
+    commit, dirty = _find_commit()
+    return EnvironmentRecord(
+        vtbench=__version__,
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_name_cpu(),
+        num_cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device=str(device),
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _name_cpu(),
+        packages={name: found for name in _PACKAGES if (found := _find_version(name)) is not None},
+    )
+
+
+def _find_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _find_commit() -> tuple[str | None, bool | None]:
+    """The commit of the checkout that this code runs from, or (None, None) for an installed wheel."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None, None
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    call = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return call.stdout.strip()
+
+
+def _name_cpu() -> str:
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text("utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,48 @@
+"""Quantities and how they print. Raw integers live everywhere else; G, M and K are written only here."""
+
+from __future__ import annotations
+
+import math
+
+_DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
+_BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def format_count(count: int, *, digits: int = 2) -> str:
+    """Print a count with the largest decimal prefix that keeps it at 1 or more: ``1578954752 -> '1.58 G'``."""
+    for size, prefix in _DECIMAL:
+        if abs(count) >= size:
+            return f"{count / size:.{digits}f} {prefix}"
+    return str(count)
+
+
+def format_millions(count: int, *, digits: int = 2) -> str:
+    """Print a count in millions, with thousands separated: ``1578954752 -> '1,578.95'``. The unit stands in the header."""
+    return f"{count / 1e6:,.{digits}f}"
+
+
+def format_bytes(num_bytes: int, *, digits: int = 1) -> str:
+    """Print a size in bytes with a binary prefix: ``1536 -> '1.5 KiB'``."""
+    for size, prefix in _BINARY:
+        if abs(num_bytes) >= size:
+            return f"{num_bytes / size:.{digits}f} {prefix}"
+    return f"{num_bytes} B"
+
+
+def format_percent(value: float, *, digits: int = 2) -> str:
+    """Print a percentage that is already in percent: ``71.5 -> '71.50'``. The unit stands in the header."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def format_duration(seconds: float) -> str:
+    """Print a duration in at most two units: ``3725 -> '1 h 02 min'``, ``65 -> '1 min 05 s'``, ``4.2 -> '4.2 s'``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"

@@ -1,0 +1,118 @@
+"""A model variant and its one spelling: ``vt_resnet34:tokenizer=static,num_tokens=8``.
+
+The spelling is the same on the command line, in study files and in tables. It is canonical: options stand in the order in
+which the model declares them, and an option at its default is left out, so equal variants have equal spellings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vtbench.errors import UserError, did_you_mean
+from vtbench.registry import Registry
+
+Task = Literal["classification", "segmentation"]
+
+
+class ModelOptions(BaseModel):
+    """What a family of models lets its user choose: one field, one option; each preset holds one instance, its defaults.
+
+    Fields are ``Literal[...]``, ``int``, ``float`` or ``str``; users are shown the text of ``Field(description=...)``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One registered model: how it is built and what it is.
+
+    ``build(options, num_classes=..., image_size=(height, width))`` returns a ``torch.nn.Module``. ``image_size`` and
+    ``num_classes`` are the setting in which its cost is quoted. ``twin`` names the convolutional model that it is
+    compared with. ``source`` is the paper and section.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    options: ModelOptions
+    image_size: tuple[int, int]
+    num_classes: int
+    source: str
+    family: str
+    twin: str | None = None
+    task: Task = "classification"
+
+    def resolve_options(self, given: Mapping[str, Any]) -> ModelOptions:
+        """Validate ``given`` over the defaults of this preset. Raises ``UserError`` for an unknown option or value."""
+        known = type(self.options).model_fields
+        for option in given:
+            if option not in known:
+                hint = did_you_mean(option, known) if known else "It has no options."
+                raise UserError(f"The model {self.name!r} has no option {option!r}. {hint}")
+        try:
+            return type(self.options).model_validate({**self.options.model_dump(), **given})
+        except ValidationError as error:
+            raise UserError(_explain(self.name, error)) from error
+
+    def spell(self, options: ModelOptions) -> str:
+        """The canonical spelling of this model with ``options``."""
+        defaults = self.options.model_dump()
+        changed = {key: value for key, value in options.model_dump().items() if value != defaults[key]}
+        return spell_variant(self.name, changed)
+
+
+MODELS: Registry[ModelSpec] = Registry("model")
+"""Every registered model. ``vtbench.models`` fills it when imported."""
+
+
+def split_variant(text: str) -> tuple[str, dict[str, str]]:
+    """Split ``"name:option=value,option=value"`` into the name and the options as written, in the order written.
+
+    Raises ``UserError`` when the text is not of that form or names an option twice.
+    """
+    name, colon, tail = text.strip().partition(":")
+    if not name or (colon and not tail.strip()):
+        raise UserError(f"{text!r} is not a model. Write NAME or NAME:option=value,option=value, e.g. {_EXAMPLE}.")
+    options: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in tail.split(","))):
+        option, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (option and equals and value):
+            raise UserError(f"{part!r} in {text!r} is not option=value. Write for example {_EXAMPLE}.")
+        if option in options:
+            raise UserError(f"{text!r} names the option {option!r} twice. Keep one of them.")
+        options[option] = value
+    return name, options
+
+
+def spell_variant(name: str, options: Mapping[str, Any]) -> str:
+    """Join a name and options to a spelling; the inverse of `split_variant`."""
+    if not options:
+        return name
+    return f"{name}:{','.join(f'{option}={value}' for option, value in options.items())}"
+
+
+def canonical_spelling(text: str) -> str:
+    """The one spelling of the variant that ``text`` names. Needs the models to be registered."""
+    name, given = split_variant(text)
+    spec = MODELS[name]
+    return spec.spell(spec.resolve_options(given))
+
+
+_EXAMPLE = "vt_resnet34:tokenizer=static,num_tokens=8"
+
+
+def _explain(name: str, error: ValidationError) -> str:
+    sentences = []
+    for problem in error.errors():
+        option = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "value_error":  # A validator of the family wrote the reason itself.
+            sentences.append(problem["msg"].removeprefix("Value error, "))
+        else:
+            expected = problem.get("ctx", {}).get("expected")
+            allowed = f"allowed: {expected}" if expected else problem["msg"]
+            sentences.append(f"option {option!r} was given {problem['input']!r}; {allowed}")
+    return f"The model {name!r} cannot be built so: {'; '.join(sentences)}."
