@@ -103,7 +103,7 @@ class RunConfig(Configuration):
 
 
 def validate_configuration(kind: type[Configuration], values: dict[str, Any], *, source: str) -> Any:
-    """Build a ``kind`` from ``values``; a mistake becomes a ``UserError`` that names ``source`` and the nearest known key."""
+    """Build a ``kind`` from ``values``; a mistake becomes a ``UserError`` naming ``source`` and the key."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:

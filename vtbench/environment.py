@@ -19,7 +19,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "timm", "fvcore")
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there. Raises ``UserError`` otherwise."""
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there, else raise ``UserError``."""
     import torch
 
     if name == "auto":

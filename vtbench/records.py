@@ -59,7 +59,7 @@ class CostRecord(Record):
 
 
 class EpochRecord(Record):
-    """One epoch's outcome. Wall times stand elsewhere (`TimingRecord`) so that a resumed run repeats these to the bit."""
+    """One epoch's outcome. Wall times stand in `TimingRecord`, so that a resumed run repeats these to the bit."""
 
     epoch: int
     learning_rate: float
@@ -127,7 +127,7 @@ def save_record(path: Path, record: Record) -> None:
 
 
 def load_record(path: Path, kind: type[R]) -> R:
-    """Read a record that `save_record` wrote. Raises ``UserError`` naming the file if it is missing, torn or of another kind."""
+    """Read what `save_record` wrote. Raises ``UserError`` naming the file if it is missing, torn or of another kind."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:

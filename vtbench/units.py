@@ -17,7 +17,7 @@ def format_count(count: int, *, digits: int = 2) -> str:
 
 
 def format_millions(count: int, *, digits: int = 2) -> str:
-    """Print a count in millions, with thousands separated: ``1578954752 -> '1,578.95'``. The unit stands in the header."""
+    """Print a count in millions, thousands separated: ``1578954752 -> '1,578.95'``."""
     return f"{count / 1e6:,.{digits}f}"
 
 

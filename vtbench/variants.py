@@ -1,7 +1,7 @@
 """A model variant and its one spelling: ``vt_resnet34:tokenizer=static,num_tokens=8``.
 
-The spelling is the same on the command line, in study files and in tables. It is canonical: options stand in the order in
-which the model declares them, and an option at its default is left out, so equal variants have equal spellings.
+The spelling is the same on the command line, in study files and in tables. It is canonical: options stand in the order
+in which the model declares them, and an option at its default is left out, so equal variants have equal spellings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Task = Literal["classification", "segmentation"]
 
 
 class ModelOptions(BaseModel):
-    """What a family of models lets its user choose: one field, one option; each preset holds one instance, its defaults.
+    """What a family of models lets its user choose: a field is an option; each preset holds one instance, its defaults.
 
     Fields are ``Literal[...]``, ``int``, ``float`` or ``str``; users are shown the text of ``Field(description=...)``.
     """

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from vtbench.errors import UserError
+from vtbench.files import check_writable, hash_file, publish, publish_text
+
+
+def test_a_published_file_holds_the_whole_text(tmp_path: Path) -> None:
+    publish_text(tmp_path / "deep" / "a.txt", "höher")
+    assert (tmp_path / "deep" / "a.txt").read_text("utf-8") == "höher"
+
+
+def test_an_exception_leaves_the_old_file_and_no_partial_one(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    publish_text(target, "old")
+
+    def write_half() -> None:
+        with publish(target) as stream:
+            stream.write(b"half")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        write_half()
+    assert target.read_text("utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_until_the_block_ends_the_name_does_not_exist(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with publish(target) as stream:
+        stream.write(b"data")
+        stream.flush()
+        assert not target.exists()
+    assert target.exists()
+
+
+def test_hashes_are_those_of_the_standard(tmp_path: Path) -> None:
+    publish_text(tmp_path / "a", "abc")
+    assert hash_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_message(tmp_path: Path) -> None:
+    publish_text(tmp_path / "file", "")
+    with pytest.raises(UserError, match=r"Cannot write to the output folder .*file/below.*--out"):
+        check_writable(tmp_path / "file" / "below")

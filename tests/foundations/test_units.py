@@ -1,0 +1,40 @@
+import pytest
+
+from vtbench.units import format_bytes, format_count, format_duration, format_millions, format_percent
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00 K"),
+        (1_578_954_752, "1.58 G"),
+        (17_563_828_224, "17.56 G"),
+        (-2_000_000, "-2.00 M"),
+    ],
+)
+def test_counts_print_with_the_largest_prefix(count: int, text: str) -> None:
+    assert format_count(count) == text
+
+
+def test_millions_are_separated_by_thousands() -> None:
+    assert format_millions(1_578_954_752) == "1,578.95"
+
+
+@pytest.mark.parametrize(("size", "text"), [(12, "12 B"), (1536, "1.5 KiB"), (60 * 2**20, "60.0 MiB")])
+def test_bytes_print_with_binary_prefixes(size: int, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.2, "4.2 s"), (59.7, "1 min 00 s"), (65, "1 min 05 s"), (3725, "1 h 02 min"), (90000, "1 d 01 h")],
+)
+def test_durations_print_in_two_units(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_percent_prints_a_dash_for_nothing() -> None:
+    assert format_percent(71.5) == "71.50"
+    assert format_percent(float("nan")) == "–"
