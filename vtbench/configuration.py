@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -113,7 +113,17 @@ def validate_configuration(kind: type[Configuration], values: dict[str, Any], *,
 def _explain(kind: type[Configuration], problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}. {did_you_mean(str(problem['loc'][-1]), kind.model_fields)}".rstrip(".")
+        known = _find_part(kind, problem["loc"]).model_fields
+        return f"unknown key {key!r}. {did_you_mean(str(problem['loc'][-1]), known)}".rstrip(".")
     if problem["type"] == "missing":
         return f"the key {key!r} is missing"
     return f"{key!r} was given {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _find_part(kind: type[Configuration], location: tuple[str | int, ...]) -> type[Configuration]:
+    """The configuration, nested in ``kind``, that the last key of ``location`` was given to."""
+    for key in location[:-1]:
+        annotation = kind.model_fields[str(key)].annotation
+        choices = (annotation, *get_args(annotation))
+        kind = next(part for part in choices if isinstance(part, type) and issubclass(part, Configuration))
+    return kind
