@@ -1,0 +1,1 @@
+"""Intervals, paired differences and Pareto fronts. NumPy and SciPy only."""
