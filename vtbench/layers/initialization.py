@@ -1,0 +1,37 @@
+"""Starting weights that depend on the seed and on a part's place in the model, and on nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def initialize_by_name(model: nn.Module, seed: int) -> None:
+    """Draw all weights anew so that parts shared by two models start from the same weights for the same seed.
+
+    Every module that has a method ``reset_parameters`` is asked to initialise itself while torch's global CPU
+    generator stands at a state made from ``(seed, path of the module in the model)``: equal paths and equal shapes
+    give equal weights, whatever else the two models contain. A module is asked after its children, so a part may
+    overwrite what they drew (for example set the last normalisation of a branch to zero). The global generator is left
+    as it was.
+
+    Raises ``TypeError`` for a module that owns parameters but has no ``reset_parameters``: its weights would come from
+    another source. Write one when you write a module with parameters of its own.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for path, module in reversed(list(model.named_modules())):
+            if hasattr(module, "reset_parameters"):
+                torch.default_generator.manual_seed(_seed_of(seed, path))
+                reset: Any = module.reset_parameters
+                reset()
+            elif next(module.parameters(recurse=False), None) is not None:
+                kind = type(module).__name__
+                raise TypeError(f"{path or 'the model'} is a {kind} with parameters but without reset_parameters()")
+
+
+def _seed_of(seed: int, path: str) -> int:
+    digest = hashlib.blake2b(f"{seed}:{path}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
