@@ -37,8 +37,10 @@ class OptimizerConfig(Configuration):
 
     name: Literal["sgd", "rmsprop", "adamw"] = "sgd"
     learning_rate: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(0.9, ge=0, lt=1, description="adamw: beta1")
     nesterov: bool = False
+    squared_decay: float = Field(0.9, ge=0, lt=1, description="rmsprop, adamw (beta2): decay of the mean of squares")
+    epsilon: float = Field(1e-8, gt=0, description="rmsprop, adamw: added to the root of the mean of squares")
     weight_decay: float = Field(4e-5, ge=0)
     decay_norm_and_bias: bool = Field(True, description="also decay normalisation weights and biases")
 
