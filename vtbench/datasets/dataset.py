@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.errors import UserError
+
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
+
+Split = Literal["train", "val"]
+
+
+class DataError(UserError):
+    """The data is not what it was said to be: corrupt, changed or gone. May come in mid-run."""
 
 
 class ImageDataset(Protocol):
@@ -46,3 +54,34 @@ class ImageDataset(Protocol):
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images of shape (B, H, W, C) for ``indices`` of shape (B,). A pure function of the indices."""
+
+
+class ImageSplit(Protocol):
+    """What a source gives for one split, whole: before any limit, not yet decoded. It can be pickled."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name for each label."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of every image."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content, independent of the machine and of where the files lie."""
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode the images of ``indices`` to shape (B, H, W, C). Raises `DataError` naming the file."""
+
+
+@runtime_checkable
+class HasMasks(Protocol):
+    """A split whose images come with per-pixel class ids."""
+
+    def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Masks of shape (B, H, W) for ``indices`` of shape (B,)."""

@@ -1,0 +1,77 @@
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from vtbench.configuration import AugmentationConfig, DataConfig
+from vtbench.datasets import load_dataset
+from vtbench.datasets.batches import EvalBatches, TrainBatches
+
+CONFIG = DataConfig(spec="scenes:num_train=210,num_val=50", image_size=16)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return load_dataset(CONFIG, "train", seed=0)
+
+
+def make_batches(dataset, *, seed=0, workers=0, **augmentation):
+    return TrainBatches(
+        dataset, batch_size=32, seed=seed, augmentation=AugmentationConfig(**augmentation), workers=workers
+    )
+
+
+def digest(batches):
+    sha = hashlib.sha256()
+    for images, labels in batches:
+        sha.update(images.contiguous().numpy().tobytes())
+        sha.update(labels.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def test_an_epoch_holds_every_image_once_and_keeps_the_last_partial_batch(train):
+    batches = make_batches(train)
+    found = list(batches.epoch(0))
+    assert len(found) == len(batches) == 7
+    assert found[-1][0].shape == (18, 3, 16, 16)
+    assert sorted(torch.cat([labels for _, labels in found]).tolist()) == sorted(train.labels.tolist())
+
+
+def test_a_resume_inside_an_epoch_sees_the_batches_that_were_to_come(train):
+    whole = list(make_batches(train).epoch(3))
+    rest = list(make_batches(train).epoch(3, start_batch=4))
+    assert digest(whole[4:]) == digest(rest)
+    assert digest(whole) != digest(rest)
+
+
+def test_seed_and_epoch_change_order_and_augmentation(train):
+    batches = make_batches(train)
+    assert digest(batches.epoch(0)) == digest(make_batches(train).epoch(0))
+    assert digest(batches.epoch(0)) != digest(batches.epoch(1))
+    assert digest(batches.epoch(0)) != digest(make_batches(train, seed=1).epoch(0))
+
+
+@pytest.mark.slow
+def test_batches_are_identical_for_0_1_and_3_workers_over_epochs_and_after_a_resume(train):
+    expected = [digest(make_batches(train).epoch(0)), digest(make_batches(train).epoch(1, start_batch=2))]
+    for workers in (1, 3):
+        batches = make_batches(train, workers=workers)
+        assert [digest(batches.epoch(0)), digest(batches.epoch(1, start_batch=2))] == expected
+        batches.close()
+
+
+def test_evaluation_gives_all_images_in_order_normalised_and_unchanged(train):
+    batches = EvalBatches(train, 64)
+    images = torch.cat([images for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    pixels = train.read(np.arange(len(train))) / 255
+    expected = (pixels - np.array(train.mean)) / np.array(train.std)
+    assert labels.tolist() == train.labels.tolist()
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
+
+
+def test_images_are_channels_last_in_memory(train):
+    images, _ = next(iter(make_batches(train).epoch(0)))
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,104 @@
+"""Augmentation of whole batches of uint8 images, every draw a pure function of (seed, epoch, sample index).
+
+Random crop after reflection padding is one gather of whole rows, mirroring one more copy: no loop visits the images.
+AutoAugment (Cubuk et al. 2019) goes through torchvision image by image, with the draws handed to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtbench.configuration import AugmentationConfig
+from vtbench.datasets.auto_augment import apply_auto_augment
+from vtbench.datasets.counter_based import derive_key, draw_words, to_below
+
+# Dimensions: B images of a batch, H height, W width, C channels (3, RGB), N samples, D draws.
+
+NUM_AUTO_AUGMENT_DRAWS = 5
+_NUM_DRAWS = 3 + NUM_AUTO_AUGMENT_DRAWS
+
+
+@dataclass(frozen=True)
+class AugmentationDraws:
+    """What was drawn for N samples of one epoch: three arrays of shape (N,) and one of (N, D)."""
+
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    flip: NDArray[np.bool_]
+    auto_augment: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The augmentation of one run on images of one size."""
+
+    config: AugmentationConfig
+    seed: int
+    image_size: tuple[int, int]
+
+    @property
+    def padding(self) -> int:
+        """Pixels of reflection on each side: ``crop_padding`` for each 32 pixels of the shorter side, rounded."""
+        side = min(self.image_size)
+        return min(round(self.config.crop_padding * side / 32), side - 1)
+
+    def draw(self, epoch: int, indices_N: NDArray[np.int64]) -> AugmentationDraws:
+        """Draw for the samples ``indices_N`` in ``epoch``. What is switched off is drawn and not used."""
+        words_ND = draw_words(derive_key("augmentation", self.seed, epoch), indices_N, _NUM_DRAWS)
+        return AugmentationDraws(
+            top=to_below(words_ND[:, 0], 2 * self.padding + 1),
+            left=to_below(words_ND[:, 1], 2 * self.padding + 1),
+            flip=(to_below(words_ND[:, 2], 2) == 1) & self.config.flip,
+            auto_augment=words_ND[:, 3:] if self.config.auto_augment else words_ND[:, :0],
+        )
+
+    def apply(self, images_BHWC: NDArray[np.uint8], epoch: int, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Augment the images of the samples ``indices_B``; shape and type stay, the input is not changed."""
+        draws = self.draw(epoch, indices_B)
+        if self.config.auto_augment:
+            images_BHWC = apply_auto_augment(images_BHWC, draws.auto_augment)
+        images_BHWC = crop(images_BHWC, draws.top, draws.left, self.padding)
+        flipped = np.flatnonzero(draws.flip)
+        images_BHWC[flipped] = images_BHWC[flipped, :, ::-1]
+        return images_BHWC
+
+    def hash(self, epochs: int, num_samples: int) -> str:
+        """SHA-256 over the settings and every draw of ``epochs`` epochs: equal hashes, equal augmentation."""
+        digest = hashlib.sha256(f"{self.config.model_dump_json()} {self.image_size}".encode())
+        indices = np.arange(num_samples, dtype=np.int64)
+        for epoch in range(epochs):
+            draws = self.draw(epoch, indices)
+            for drawn in (draws.top, draws.left, draws.flip, draws.auto_augment):
+                digest.update(np.ascontiguousarray(drawn, dtype=drawn.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+
+def crop(
+    images_BHWC: NDArray[np.uint8], top_B: NDArray[np.int64], left_B: NDArray[np.int64], padding: int
+) -> NDArray[np.uint8]:
+    """Reflect-pad by ``padding`` (below the side) and cut out the original size at (top, left) of the padded image.
+
+    Only the columns are really padded; a row of the padding is a row of the image, so rows are picked by number.
+    """
+    batch, height, width, channels = images_BHWC.shape
+    if padding == 0:
+        return images_BHWC.copy()
+    wide_BHWC = np.empty((batch, height, width + 2 * padding, channels), np.uint8)
+    wide_BHWC[:, :, padding : padding + width] = images_BHWC
+    wide_BHWC[:, :, :padding] = images_BHWC[:, :, padding:0:-1]
+    wide_BHWC[:, :, padding + width :] = images_BHWC[:, :, -2 : -2 - padding : -1]
+    rows_BH = np.abs(top_B[:, None] - padding + np.arange(height))
+    rows_BH = height - 1 - np.abs(height - 1 - rows_BH)
+    first_BH = (np.arange(batch)[:, None] * height + rows_BH) * (width + 2 * padding) + left_B[:, None]
+    windows = np.lib.stride_tricks.as_strided(  # Every run of one row's bytes that starts at a pixel.
+        wide_BHWC,
+        shape=(batch * height * (width + 2 * padding) - width + 1, width * channels),
+        strides=(channels, 1),
+        writeable=False,
+    )
+    cut: NDArray[np.uint8] = windows[first_BH].reshape(batch, height, width, channels)
+    return cut

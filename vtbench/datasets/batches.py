@@ -1,0 +1,139 @@
+"""Batches of normalised tensors, the same bytes for any number of workers and after any resume.
+
+A batch is a pure function of (data set, seed, augmentation, epoch, batch number): which images stand in it is read off
+the epoch's permutation, what is done to them is drawn by counter. Workers only compute such batches ahead of time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vtbench.configuration import AugmentationConfig
+from vtbench.datasets.augmentation import Augmentation
+from vtbench.datasets.counter_based import derive_key, shuffle
+from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.workers import BatchLoader
+
+# Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images of shape (B, C, H, W), float32, normalised, channels_last in memory; labels of shape (B,), int64."""
+
+
+class Normalizer:
+    """Turn uint8 pixels into (pixel / 255 - mean) / std, in float32."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        # Whole rows of pixels are the innermost loop: one over the three channels alone would be slow.
+        scale_C = 1 / (255 * np.asarray(dataset.std))
+        shift_C = -np.asarray(dataset.mean) / np.asarray(dataset.std)
+        width = dataset.image_size[1]
+        self._scale = torch.from_numpy(np.tile(scale_C, width).astype(np.float32))
+        self._shift = torch.from_numpy(np.tile(shift_C, width).astype(np.float32))
+
+    def __call__(self, images_BHWC: torch.Tensor) -> torch.Tensor:
+        """Normalised images as a (B, C, H, W) view of (B, H, W, C) memory, which is what channels_last wants."""
+        rows = images_BHWC.flatten(2).to(torch.float32).mul_(self._scale).add_(self._shift)
+        return rows.view(images_BHWC.shape).permute(0, 3, 1, 2)
+
+
+@dataclass
+class BatchMaker:
+    """Makes the uint8 batch of any (epoch, batch number). Cheap to send to a worker."""
+
+    dataset: ImageDataset
+    batch_size: int
+    seed: int | None = None
+    augmentation: Augmentation | None = None
+    _epoch: int | None = field(default=None, init=False)
+    _order: NDArray[np.int64] | None = field(default=None, init=False)
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The samples in the order of ``epoch``: shuffled by (seed, epoch), or as they stand when there is no seed."""
+        if self._order is None or self._epoch != epoch:
+            size = len(self.dataset)
+            plain = np.arange(size, dtype=np.int64)
+            self._order = plain if self.seed is None else shuffle(derive_key("order", self.seed, epoch), size)
+            self._epoch = epoch
+        return self._order
+
+    def make(self, epoch: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images of shape (B, H, W, C), uint8, augmented, and labels of shape (B,), int64."""
+        indices_B = self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        images_BHWC = self.dataset.read(indices_B)
+        if self.augmentation is not None:
+            images_BHWC = self.augmentation.apply(images_BHWC, epoch, indices_B)
+        return torch.from_numpy(images_BHWC), torch.from_numpy(self.dataset.labels[indices_B])
+
+
+class TrainBatches:
+    """Shuffled and augmented batches of each epoch; the last, partial batch is kept.
+
+    ``workers`` processes compute ahead; 0 computes in the calling process, which is fastest for data held in memory.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        augmentation: AugmentationConfig,
+        workers: int = 0,
+    ) -> None:
+        self._augmentation = Augmentation(augmentation, seed, dataset.image_size)
+        self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation)
+        self._loader = BatchLoader(self._maker, workers)
+        self._normalize = Normalizer(dataset)
+
+    def __len__(self) -> int:
+        return len(self._maker)
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of ``epoch`` from number ``start_batch`` on. Raises `DataError` when an image cannot be read."""
+        for images_BHWC, labels_B in self._loader.run(epoch, start_batch):
+            yield self._normalize(images_BHWC), labels_B
+
+    def order_hash(self, epochs: int) -> str:
+        """SHA-256 over the batch size and the order of the samples in each of the first ``epochs`` epochs."""
+        digest = hashlib.sha256(f"batches of {self._maker.batch_size}".encode())
+        for epoch in range(epochs):
+            digest.update(self._maker.order(epoch).astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def augmentation_hash(self, epochs: int) -> str:
+        """SHA-256 over the augmentation's settings and every draw of the first ``epochs`` epochs."""
+        return self._augmentation.hash(epochs, len(self._maker.dataset))
+
+    def close(self) -> None:
+        """End the worker processes, if there are any."""
+        self._loader.close()
+
+
+class EvalBatches:
+    """All images in order, normalised and not augmented; can be iterated any number of times."""
+
+    def __init__(self, dataset: ImageDataset, batch_size: int, workers: int = 0) -> None:
+        self._maker = BatchMaker(dataset, batch_size)
+        self._loader = BatchLoader(self._maker, workers)
+        self._normalize = Normalizer(dataset)
+
+    def __len__(self) -> int:
+        return len(self._maker)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for images_BHWC, labels_B in self._loader.run(0, 0):
+            yield self._normalize(images_BHWC), labels_B
+
+    def close(self) -> None:
+        """End the worker processes, if there are any."""
+        self._loader.close()

@@ -1,0 +1,95 @@
+"""Where data sets are registered, and how each is spelt: ``scenes:clutter=8`` or ``parquet:PATH,label=y``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from vtbench.configuration import Configuration
+from vtbench.datasets.dataset import ImageSplit, Split
+from vtbench.errors import UserError, did_you_mean
+from vtbench.registry import Registry
+
+
+class Knobs(Configuration):
+    """Base of what the user may choose of one data set: one field, one knob.
+
+    A data set that lies in the user's files has a field ``path: str``, which is spelt first and without its name.
+    """
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """One registered data set: ``open(knobs, image_size)`` gives both splits; ``image_size`` None takes its own.
+
+    It raises ``UserError`` when something is wrong with either split, before anything is decoded.
+    """
+
+    open: Callable[[Any, int | None], dict[Split, ImageSplit]]
+    knobs: type[Knobs]
+    summary: str
+
+
+DATASETS: Registry[DatasetSource] = Registry("data set")
+"""Every data set that ``--data`` can name. Importing ``vtbench.datasets`` fills it."""
+
+
+def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
+    """Find the source and its knobs for what ``--data`` was given, and the canonical spelling of both."""
+    name, _, tail = text.strip().partition(":")
+    source = DATASETS[name]
+    known = source.knobs.model_fields
+    given: dict[str, str] = {}
+    if "path" in known:
+        given["path"], tail = _split_path(name, tail, [knob for knob in known if knob != "path"])
+    for part in filter(None, (piece.strip() for piece in tail.split(","))):
+        knob, _, value = (piece.strip() for piece in part.partition("="))
+        if knob not in known:
+            hint = did_you_mean(knob, known) if known else "It has no knobs."
+            raise UserError(f"The data set {name!r} has no knob {knob!r}. {hint}")
+        if not value:
+            raise UserError(f"{part!r} in {text!r} is not knob=value. Write for example {_EXAMPLE}.")
+        if knob in given:
+            raise UserError(f"{text!r} names the knob {knob!r} twice. Keep one of them.")
+        given[knob] = value
+    try:
+        knobs = source.knobs.model_validate(given)
+    except ValidationError as error:
+        raise UserError(f"The data set {text!r} cannot be had: {_explain(error)}.") from error
+    return source, knobs, _spell(name, knobs)
+
+
+_EXAMPLE = "scenes:clutter=8,distance=0.6"
+
+
+def _split_path(name: str, tail: str, knobs: list[str]) -> tuple[str, str]:
+    """Take the path off the front; it may hold commas and equals signs, but not a comma, a knob's name and one."""
+    parts = tail.split(",")
+    first = next((at for at, part in enumerate(parts) if at and part.partition("=")[0].strip() in knobs), len(parts))
+    path = ",".join(parts[:first]).strip()
+    if not path:
+        raise UserError(f"The data set {name!r} needs a path. Write {name}:PATH.")
+    return path, ",".join(parts[first:])
+
+
+def _spell(name: str, knobs: Knobs) -> str:
+    values = knobs.model_dump()
+    path = values.pop("path", None)
+    fields = type(knobs).model_fields
+    changed = [f"{knob}={value}" for knob, value in values.items() if value != fields[knob].default]
+    tail = ",".join(([path] if path is not None else []) + changed)
+    return f"{name}:{tail}" if tail else name
+
+
+def _explain(error: ValidationError) -> str:
+    sentences = []
+    for problem in error.errors():
+        if problem["type"] == "value_error":
+            sentences.append(problem["msg"].removeprefix("Value error, "))
+        else:
+            knob = ".".join(str(part) for part in problem["loc"])
+            sentences.append(f"the knob {knob!r} was given {problem['input']!r}: {problem['msg']}")
+    return "; ".join(sentences)

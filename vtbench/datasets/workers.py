@@ -1,0 +1,102 @@
+"""Processes that make batches ahead of time; they outlive the epoch, so that only the first pays for their start."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vtbench.datasets.dataset import DataError
+from vtbench.errors import UserError
+
+Made = tuple[torch.Tensor, torch.Tensor]
+
+
+class Maker(Protocol):
+    """Makes any batch by its epoch and number; it can be pickled."""
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+
+    def make(self, epoch: int, batch: int) -> Made:
+        """The batch ``batch`` of ``epoch``."""
+
+
+class BatchLoader:
+    """Runs a maker over the batches of an epoch, in this process (``workers`` = 0) or in others started by spawn."""
+
+    def __init__(self, maker: Maker, workers: int) -> None:
+        self._maker = maker
+        self._workers = workers
+        self._schedule = _Schedule()
+        self._loader: DataLoader[Made | UserError] | None = None
+
+    def run(self, epoch: int, start_batch: int) -> Iterator[Made]:
+        """The batches of ``epoch`` from ``start_batch`` on, in order."""
+        numbers = range(start_batch, len(self._maker))
+        if self._workers == 0:
+            for batch in numbers:
+                yield self._maker.make(epoch, batch)
+            return
+        self._schedule.steps = [(epoch, batch) for batch in numbers]
+        try:
+            for made in self._start():
+                if isinstance(made, UserError):
+                    raise made
+                yield made
+        except RuntimeError as error:
+            if "worker" not in str(error):
+                raise
+            self._loader = None
+            raise DataError(
+                f"A process that reads images ahead died ({error}). Run again, or with 0 workers."
+            ) from error
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._loader = None
+
+    def _start(self) -> Iterator[Made | UserError]:
+        with warnings.catch_warnings():
+            # The number of workers is the user's choice; torch warns when it is above the number of cores.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            if self._loader is None:
+                self._loader = DataLoader(
+                    _Steps(self._maker),
+                    batch_size=None,
+                    sampler=self._schedule,
+                    num_workers=self._workers,
+                    persistent_workers=True,
+                    multiprocessing_context="spawn",
+                    generator=torch.Generator(),  # Else each epoch would draw from the generator that dropout uses.
+                )
+            return iter(self._loader)
+
+
+class _Schedule(Sampler[tuple[int, int]]):
+    """The (epoch, batch) pairs to come; the loader asks anew in each epoch."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self.steps)
+
+
+class _Steps(Dataset["Made | UserError"]):
+    """The maker as the worker process sees it. Its user errors travel as values: raised, they would lose their text."""
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
+
+    def __getitem__(self, step: tuple[int, int]) -> Made | UserError:
+        try:
+            return self._maker.make(*step)
+        except UserError as error:
+            return error
