@@ -1,0 +1,54 @@
+"""The certificate of a run: hashes of everything that two arms must share to be comparable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Protocol
+
+from vtbench.configuration import RunConfig
+from vtbench.datasets.dataset import ImageDataset
+from vtbench.records import Certificate
+from vtbench.training.schedule import learning_rate_at
+
+
+class OrderedBatches(Protocol):
+    """The part of the training batches that a certificate needs."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    def order_hash(self, epochs: int) -> str:
+        """A hash of the order of samples over that many epochs."""
+
+    def augmentation_hash(self, epochs: int) -> str:
+        """A hash of every augmentation draw over that many epochs."""
+
+
+def certify(
+    config: RunConfig, batches: OrderedBatches, train: ImageDataset, val: ImageDataset, *, teacher_sha256: str | None
+) -> Certificate:
+    """Hash the treatment that ``config`` and its data give to a network; the network itself does not enter.
+
+    The recipe's name does not count, what it says does; a teacher counts by its weights. Rates are hashed to 12 digits,
+    so that machines whose cosine differs in the last bit agree.
+    """
+    recipe = config.recipe
+    num_steps = len(batches) * recipe.epochs
+    rates = "\n".join(f"{learning_rate_at(recipe, step, num_steps):.11e}" for step in range(num_steps))
+    treatment = recipe.model_dump(mode="json", exclude={"name": True, "distillation": {"teacher"}})
+    execution = config.execution
+    micro_batches = f", {execution.accumulate} micro-batches a step" if execution.accumulate > 1 else ""
+    return Certificate(
+        sample_order=batches.order_hash(recipe.epochs),
+        augmentation=batches.augmentation_hash(recipe.epochs),
+        schedule=_hash(rates),
+        recipe=_hash(json.dumps([treatment, teacher_sha256], sort_keys=True)),
+        precision=f"{execution.precision}{micro_batches}",
+        train_data=train.fingerprint,
+        val_data=val.fingerprint,
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,102 @@
+"""The state of an unfinished run on disk: whole or absent, checked, and without code in it.
+
+A checkpoint is a safetensors file; its metadata holds one JSON text for everything that is no tensor. Beside it lies
+its SHA-256 in the format of ``sha256sum``, published after it. Files are numbered; the newest two are kept, and one
+that is torn, altered or has no checksum yet is passed over for the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from vtbench.files import hash_file, publish_bytes, publish_text
+
+_KEPT = 2
+_METADATA_KEY = "vtbench"  # One key only: the order of several is not fixed, and equal states shall give equal files.
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Named tensors, and numbers, texts and lists that JSON can hold."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FoundCheckpoint:
+    """The newest sound checkpoint of a folder, if any, and the files that were found damaged."""
+
+    checkpoint: Checkpoint | None
+    damaged: list[Path] = field(default_factory=list)
+
+
+def pack_tensors(tensors: dict[str, Tensor], values: dict[str, Any]) -> bytes:
+    """The bytes of a safetensors file. Equal content gives equal bytes; memory layouts and devices do not show."""
+    plain = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    return safetensors.torch.save(plain, metadata={_METADATA_KEY: json.dumps(values, sort_keys=True)})
+
+
+def read_tensors(path: Path) -> Checkpoint:
+    """Read what `pack_tensors` packed. Raises ``safetensors.SafetensorError`` if it is none."""
+    with safe_open(path, framework="pt") as stream:
+        metadata = stream.metadata() or {}
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - it is no dictionary.
+    return Checkpoint(tensors, json.loads(metadata.get(_METADATA_KEY, "{}")))
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Publish a checkpoint in ``folder`` and drop all but the newest two."""
+    known = _list_files(folder)
+    path = folder / f"{_number(known[-1]) + 1 if known else 1:08d}.safetensors"
+    data = pack_tensors(checkpoint.tensors, checkpoint.values)
+    publish_bytes(path, data)
+    publish_text(_checksum_path(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
+    for old in [*known, path][:-_KEPT]:
+        _remove(old)
+
+
+def find_checkpoint(folder: Path) -> FoundCheckpoint:
+    """The newest checkpoint in ``folder`` whose content matches its checksum. Damaged files are removed."""
+    damaged: list[Path] = []
+    for path in reversed(_list_files(folder)):
+        if _is_sound(path):
+            return FoundCheckpoint(read_tensors(path), damaged)
+        if _checksum_path(path).exists():  # Without one, the process died between the two files: that is no damage.
+            damaged.append(path)
+        _remove(path)
+    return FoundCheckpoint(None, damaged)
+
+
+def _list_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.safetensors") if path.stem.isdigit())
+
+
+def _number(path: Path) -> int:
+    return int(path.stem)
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _is_sound(path: Path) -> bool:
+    checksum = _checksum_path(path)
+    return checksum.exists() and checksum.read_text("utf-8", errors="replace").split()[:1] == [hash_file(path)]
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _checksum_path(path).unlink(missing_ok=True)

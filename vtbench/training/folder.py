@@ -1,0 +1,119 @@
+"""The folder of one run: who holds it, which configuration it belongs to, what is finished in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vtbench.configuration import RunConfig
+from vtbench.errors import UserError
+from vtbench.files import check_writable, publish_text
+from vtbench.records import RunRecord, load_record
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes in one folder are then the user's to avoid.
+    fcntl = None  # type: ignore[assignment]
+
+CHECKPOINTS = "checkpoint"
+WEIGHTS = "weights.safetensors"
+_LOCK = ".lock"
+_CONFIG = "config.json"
+_RECORD = "record.json"
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder`` and keep other processes out of it while the block runs.
+
+    Leftovers of writes that were cut short are removed. If the block fails before it has put anything into a folder
+    that was made here, the folder is removed again. Raises ``UserError`` when it cannot be written or is held.
+    """
+    made = next((parent for parent in [*reversed(folder.parents), folder] if not parent.exists()), None)
+    check_writable(folder)
+    lock = (folder / _LOCK).open("a+")
+    try:
+        _take_lock(lock.fileno(), folder)
+        for leftover in [*folder.glob(".*.partial"), *(folder / CHECKPOINTS).glob(".*.partial")]:
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.close()
+        if made is not None and _is_empty(made):
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def accept_config(folder: Path, config: RunConfig) -> RunConfig:
+    """The configuration to run in ``folder``: ``config`` where the folder is new, the one it was begun with otherwise.
+
+    A run that was begun goes on with its own number of threads, on which rounding depends. How many workers read and
+    how often to save change nothing and are taken from ``config``. Any other difference raises ``UserError``.
+    """
+    path = folder / _CONFIG
+    if not path.exists():
+        return config
+    try:
+        begun = RunConfig.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not the configuration of a run: {error}. Give another folder with --out."
+        ) from error
+    free = {"workers": config.execution.workers, "checkpoint_seconds": config.execution.checkpoint_seconds}
+    resumed = begun.model_copy(update={"execution": begun.execution.model_copy(update=free)})
+    asked = config.model_copy(
+        update={"execution": config.execution.model_copy(update={"threads": begun.execution.threads})}
+    )
+    differences = list(_compare(resumed.model_dump(mode="json"), asked.model_dump(mode="json")))
+    if differences:
+        raise UserError(
+            f"The folder {folder} holds a run of another configuration: {'; '.join(differences)}. "
+            "Give another folder with --out, or remove this one."
+        )
+    return resumed
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Note the configuration that the folder belongs to."""
+    publish_text(folder / _CONFIG, config.model_dump_json(indent=2) + "\n")
+
+
+def find_record(folder: Path) -> RunRecord | None:
+    """The record of the run in ``folder``, if it has finished or failed."""
+    path = folder / _RECORD
+    return load_record(path, RunRecord) if path.exists() else None
+
+
+def record_path(folder: Path) -> Path:
+    """Where the record of a finished or failed run lies."""
+    return folder / _RECORD
+
+
+def _take_lock(handle: int, folder: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(handle, 32, 0).decode("ascii", errors="replace").strip() or "unknown"
+        raise UserError(
+            f"Another process (number {owner}) is at work in the folder {folder}. "
+            "Wait until it ends, stop it, or give another folder with --out."
+        ) from None
+    os.ftruncate(handle, 0)
+    os.write(handle, str(os.getpid()).encode())
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(path.is_file() and path.name != _LOCK for path in folder.rglob("*"))
+
+
+def _compare(there: Any, here: Any, key: str = "") -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in sorted(there.keys() | here.keys()):
+            yield from _compare(there.get(name), here.get(name), f"{key}.{name}" if key else name)
+    elif there != here:
+        yield f"{key} is {there!r} there and {here!r} here"

@@ -1,0 +1,76 @@
+"""The optimiser of a recipe, and its state as plain named tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vtbench.configuration import OptimizerConfig
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Build the optimiser over the parameters of ``model``, in the fastest implementation that torch has for it.
+
+    ``momentum`` is beta1 and ``squared_decay`` beta2 of AdamW. With ``decay_norm_and_bias`` off, parameters of fewer
+    than two dimensions (normalisation weights, biases) are not decayed.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.decay_norm_and_bias:
+        groups = [{"params": parameters, "weight_decay": config.weight_decay}]
+    else:
+        weights = [parameter for parameter in parameters if parameter.ndim >= 2]
+        others = [parameter for parameter in parameters if parameter.ndim < 2]
+        groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        groups = [group for group in groups if group["params"]]
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
+        )
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(
+            groups,
+            lr=config.learning_rate,
+            alpha=config.squared_decay,
+            eps=config.epsilon,
+            momentum=config.momentum,
+            foreach=True,
+        )
+    betas = (config.momentum, config.squared_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameter groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def read_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors under names ``<index of the parameter>.<key>``; the rest follows from the recipe."""
+    return {
+        f"{index}.{key}": value
+        for index, (parameter, _) in enumerate(_parameters_of(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `read_optimizer_state` read.
+
+    A buffer of a parameter's shape gets the parameter's memory layout: fused kernels walk through both side by side.
+    """
+    parameters = list(_parameters_of(optimizer))
+    optimizer.state.clear()
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        parameter, group = parameters[int(index)]
+        if value.shape == parameter.shape:
+            restored = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+        else:
+            restored = value.clone().to(parameter.device if group.get("fused") else "cpu")
+        optimizer.state[parameter][key] = restored
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, object]]]:
+    return [(parameter, group) for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,0 +1,158 @@
+"""Everything that a run needs before its first step: data, network, costs, certificate, and what was saved before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vtbench.configuration import RunConfig
+from vtbench.datasets import load_dataset
+from vtbench.datasets.batches import EvalBatches, TrainBatches
+from vtbench.datasets.dataset import ImageDataset
+from vtbench.environment import describe_environment
+from vtbench.errors import UserError
+from vtbench.profiling import count_costs
+from vtbench.records import (
+    Certificate,
+    CostRecord,
+    EnvironmentRecord,
+    EpochRecord,
+    NotMeasured,
+    TimingRecord,
+    load_lines,
+    load_record,
+    save_lines,
+    save_record,
+)
+from vtbench.training.certificate import certify
+from vtbench.training.checkpoint import find_checkpoint
+from vtbench.training.folder import CHECKPOINTS, write_config
+from vtbench.training.network import build_initialized_network
+from vtbench.training.progress import ProgressListener
+from vtbench.training.teacher import load_teacher
+from vtbench.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready for its next step."""
+
+    config: RunConfig
+    train: ImageDataset
+    val: ImageDataset
+    train_batches: TrainBatches
+    val_batches: EvalBatches
+    trainer: Trainer
+    costs: CostRecord | NotMeasured
+    certificate: Certificate
+    environment: EnvironmentRecord
+    epochs: tuple[EpochRecord, ...] = ()
+    timings: tuple[TimingRecord, ...] = ()
+    train_seconds: float = 0.0
+
+
+def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener: ProgressListener) -> Prepared:
+    """Load, build and count; note it in ``folder``; go to where the newest sound checkpoint stands.
+
+    Raises ``UserError`` for data that cannot be used, before anything is written, and for data or a treatment that has
+    changed since the run was begun.
+    """
+    train = load_dataset(config.data, "train", seed=config.seed)
+    val = load_dataset(config.data, "val", seed=config.seed)
+    recipe, execution = config.recipe, config.execution
+    train_batches = TrainBatches(
+        train,
+        batch_size=recipe.batch_size,
+        seed=config.seed,
+        augmentation=recipe.augmentation,
+        workers=execution.workers,
+    )
+    val_batches = EvalBatches(val, batch_size=recipe.batch_size, workers=execution.workers)
+    num_classes = len(train.class_names)
+    model = build_initialized_network(
+        config.variant, recipe, seed=config.seed, num_classes=num_classes, image_size=train.image_size
+    )
+    costs = _count(model, train)
+    teacher = load_teacher(recipe.distillation.teacher, train, device) if recipe.distillation is not None else None
+    trainer = Trainer(
+        model,
+        recipe,
+        execution,
+        device,
+        seed=config.seed,
+        batches_per_epoch=len(train_batches),
+        teacher=teacher.model if teacher is not None else None,
+    )
+    certificate = certify(config, train_batches, train, val, teacher_sha256=teacher.sha256 if teacher else None)
+    _check_treatment(folder, certificate)
+    environment = describe_environment(device)
+    _compare_environment(folder, environment, listener)
+    write_config(folder, config)
+    save_record(folder / "certificate.json", certificate)
+    save_record(folder / "costs.json", costs)
+    save_record(folder / "environment.json", environment)
+    saved = _go_on(folder, trainer, listener)
+    return Prepared(config, train, val, train_batches, val_batches, trainer, costs, certificate, environment, **saved)
+
+
+def _count(model: nn.Module, train: ImageDataset) -> CostRecord | NotMeasured:
+    try:
+        return count_costs(model, (3, *train.image_size), len(train.class_names))
+    except UserError as error:
+        return NotMeasured(reason=str(error))
+
+
+def _check_treatment(folder: Path, certificate: Certificate) -> None:
+    path = folder / "certificate.json"
+    if not path.exists():
+        return
+    before = load_record(path, Certificate).model_dump()
+    now = certificate.model_dump()
+    changed = [name.replace("_", " ") for name in now if now[name] != before[name]]
+    if changed:
+        raise UserError(
+            f"The run in {folder} cannot go on as it was begun: changed since then: {', '.join(changed)}. "
+            "Restore the data and the version of vtbench of that time, or give another folder with --out."
+        )
+
+
+def _compare_environment(folder: Path, environment: EnvironmentRecord, listener: ProgressListener) -> None:
+    """Tell the user when a run goes on under other conditions, and keep the earlier ones on file."""
+    path = folder / "environment.json"
+    if not path.exists():
+        return
+    before = load_record(path, EnvironmentRecord)
+    if before == environment:
+        return
+    earlier = folder / "earlier_environments.jsonl"
+    known = load_lines(earlier, EnvironmentRecord) if earlier.exists() else []
+    save_lines(earlier, [*known, before])
+    old, new = before.model_dump(), environment.model_dump()
+    changed = [f"{name} ({old[name]} before, {new[name]} now)" for name in new if new[name] != old[name]]
+    listener.on_message(
+        "This run goes on under other conditions than it was begun: "
+        f"{'; '.join(changed)}. It may differ in the last bits from an uninterrupted one."
+    )
+
+
+def _go_on(folder: Path, trainer: Trainer, listener: ProgressListener) -> dict[str, Any]:
+    """Restore the newest sound checkpoint into ``trainer``; returns what else was saved with it."""
+    found = find_checkpoint(folder / CHECKPOINTS)
+    for path in found.damaged:
+        listener.on_message(
+            f"The checkpoint {path} is damaged and was removed; "
+            + ("the one before it is used." if found.checkpoint else "there is none before it.")
+        )
+    if found.checkpoint is None:
+        return {}
+    values = found.checkpoint.values
+    trainer.restore(found.checkpoint.tensors, values)
+    return {
+        "epochs": tuple(EpochRecord.model_validate(one) for one in values["epochs"]),
+        "timings": tuple(TimingRecord.model_validate(one) for one in values["timings"]),
+        "train_seconds": values["train_seconds"],
+    }

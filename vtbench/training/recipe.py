@@ -1,0 +1,71 @@
+"""Recipes are data: TOML files beside this module, or the user's own."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from vtbench.configuration import Recipe, validate_configuration
+from vtbench.errors import UserError, did_you_mean
+
+_FOLDER = Path(__file__).parent / "recipes"
+
+
+def list_recipes() -> tuple[str, ...]:
+    """The names of the recipes that come with vtbench."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def load_recipe(name_or_path: str | Path, *, epochs: int | None = None, teacher: str | None = None) -> Recipe:
+    """Read a recipe by its name, or from a TOML file of the user, and fit it to ``epochs``.
+
+    Schedules are written in parts of a run, so another number of epochs rescales them. A recipe that distils names its
+    teacher, or leaves that to ``teacher``: a finished run's folder, ``timm:NAME``, ``torchvision:NAME``,
+    ``VARIANT@FILE`` with a weights file, or ``none`` to train without one.
+
+    Raises ``UserError`` for an unknown name, a file that is no TOML, an unknown key, a value out of range, or a missing
+    teacher.
+    """
+    path = _find_recipe(name_or_path)
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read the recipe {path}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"The recipe {path} is not TOML: {error}.") from error
+    values.setdefault("name", path.stem)
+    if epochs is not None:
+        values["epochs"] = epochs
+    _set_teacher(values, teacher)
+    recipe: Recipe = validate_configuration(Recipe, values, source=f"The recipe {str(name_or_path)!r}")
+    return recipe
+
+
+def _find_recipe(name_or_path: str | Path) -> Path:
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise UserError(f"There is no recipe file {path}. Give a TOML file, or one of {', '.join(list_recipes())}.")
+        return path
+    if text not in list_recipes():
+        raise UserError(
+            f"There is no recipe named {text!r}. {did_you_mean(text, list_recipes())} "
+            "A recipe of your own is given by its file, NAME.toml."
+        )
+    return _FOLDER / f"{text}.toml"
+
+
+def _set_teacher(values: dict[str, Any], teacher: str | None) -> None:
+    distillation = values.get("distillation")
+    if teacher == "none":
+        values.pop("distillation", None)
+    elif teacher is not None:
+        values["distillation"] = {**(distillation or {}), "teacher": teacher}
+    elif isinstance(distillation, dict) and "teacher" not in distillation:
+        raise UserError(
+            f"The recipe {values['name']!r} distils knowledge from a teacher and names none. Give one with --teacher: "
+            "the folder of a finished run, timm:NAME, torchvision:NAME or VARIANT@FILE.safetensors; "
+            "or leave distillation out with --teacher none."
+        )

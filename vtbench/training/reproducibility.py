@@ -1,0 +1,47 @@
+"""Settings of torch under which a run repeats itself to the bit, and the random draws of each step."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def repeatable(device: torch.device, *, threads: int | None) -> Iterator[None]:
+    """Run the block with deterministic kernels and ``threads`` CPU threads; leave torch as it was found.
+
+    On the CPU every operator that the models use has a deterministic kernel, and the result depends on the number of
+    threads. On a GPU an operator without one still runs, and torch warns of it by name.
+    """
+    threads_before = torch.get_num_threads()
+    deterministic_before = torch.are_deterministic_algorithms_enabled()
+    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    filling: Any = torch.utils.deterministic
+    fill_before = filling.fill_uninitialized_memory
+    benchmark_before = torch.backends.cudnn.benchmark
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            filling.fill_uninitialized_memory = False  # It costs time and finds only bugs of torch.
+            torch.backends.cudnn.benchmark = False
+            yield
+        finally:
+            torch.set_num_threads(threads_before)
+            torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
+            filling.fill_uninitialized_memory = fill_before
+            torch.backends.cudnn.benchmark = benchmark_before
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Set torch's generators to a state made from ``(seed, step)``: dropout and the like have no past to restore."""
+    digest = hashlib.blake2b(f"{seed}:{step}".encode(), digest_size=8).digest()
+    torch.manual_seed(int.from_bytes(digest, "little") >> 1)

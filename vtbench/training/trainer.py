@@ -1,0 +1,188 @@
+"""One network in training: a step, the sums of an epoch, and the state that a checkpoint keeps."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vtbench.configuration import ExecutionConfig, Recipe
+from vtbench.training.averaging import WeightAverage
+from vtbench.training.objective import Objective
+from vtbench.training.optimization import (
+    build_optimizer,
+    read_optimizer_state,
+    restore_optimizer_state,
+    set_learning_rate,
+)
+from vtbench.training.reproducibility import seed_step
+from vtbench.training.schedule import learning_rate_at
+
+# Dimensions: B images of a batch, C channels, H height, W width, K classes, N batches of an epoch.
+
+
+class DivergenceError(Exception):
+    """The loss is no number any more."""
+
+
+class TrainingSums(NamedTuple):
+    """Mean training loss and top-1 accuracy in percent over the batches of an epoch so far."""
+
+    loss: float
+    top1_percent: float
+
+
+class Trainer:
+    """Trains ``model`` by ``recipe``; ``epoch`` and ``batch``, counted from 0, say which batch comes next.
+
+    Options of the execution, and what they do to repeatability on the same machine, threads and versions:
+
+    - ``precision``: bfloat16 and float16 round differently from float32 and repeat themselves to the bit. float16
+      scales the loss so that small gradients survive; the scale is saved.
+    - ``channels_last``: another order of summation in convolutions, repeated to the bit.
+    - ``compile``: fuses operators; repeated to the bit as long as the compiler chooses the same kernels, which its
+      cache does not promise across versions of torch or of the C++ compiler.
+    - ``accumulate``: micro-batches instead of one batch. The same gradient up to rounding, but batch normalisation sees
+      micro-batches, and so dropout draws differ: another training, repeated to the bit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        execution: ExecutionConfig,
+        device: torch.device,
+        *,
+        seed: int,
+        batches_per_epoch: int,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        self.recipe, self.execution, self.device, self.seed = recipe, execution, device, seed
+        self.batches_per_epoch = batches_per_epoch
+        self.num_steps = batches_per_epoch * recipe.epochs
+        self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+        self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
+        self._forward: Any = torch.compile(self.model) if execution.compile else self.model
+        self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay is not None else None
+        self.optimizer = build_optimizer(self.model, recipe.optimizer)
+        self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self._scaler = torch.amp.GradScaler(device.type, enabled=execution.precision == "float16")
+        self._objective = Objective(recipe, teacher)
+        self.epoch = 0
+        self.batch = 0
+        self.num_images = 0
+        self._losses_N = torch.zeros(batches_per_epoch, device=device)
+        self._correct_N = torch.zeros(batches_per_epoch, dtype=torch.int64, device=device)
+
+    @property
+    def step(self) -> int:
+        """Steps done since the start of the run."""
+        return self.epoch * self.batches_per_epoch + self.batch
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Move images or labels to the device, images in the memory layout of the network."""
+        if tensor.ndim == 4:
+            return tensor.to(self.device, non_blocking=True, memory_format=self._layout)
+        return tensor.to(self.device, non_blocking=True)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of the forward pass."""
+        if self.execution.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.execution.precision))
+
+    def begin_epoch(self) -> None:
+        """Start the sums of ``epoch`` anew."""
+        self.batch = 0
+        self.num_images = 0
+
+    def train_batch(self, images_BCHW: Tensor, labels_B: Tensor) -> None:
+        """Do one step. Nothing in it waits for the device."""
+        set_learning_rate(self.optimizer, learning_rate_at(self.recipe, self.step, self.num_steps))
+        seed_step(self.seed, self.step)
+        num_images = len(labels_B)
+        images, labels = self.to_device(images_BCHW), self.to_device(labels_B)
+        if self.execution.accumulate == 1:
+            loss, correct = self._backward(images, labels, 1.0)
+        else:
+            parts = zip(images.chunk(self.execution.accumulate), labels.chunk(self.execution.accumulate), strict=True)
+            done = [self._backward(part, part_labels, len(part) / num_images) for part, part_labels in parts]
+            loss, correct = torch.stack([one[0] for one in done]).sum(), torch.stack([one[1] for one in done]).sum()
+        if self.recipe.gradient_clip_norm is not None:
+            self._scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self._parameters, self.recipe.gradient_clip_norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
+        self._losses_N[self.batch] = loss * num_images
+        self._correct_N[self.batch] = correct
+        self.num_images += num_images
+        self.batch += 1
+
+    def sums(self) -> TrainingSums:
+        """Loss and accuracy of the epoch so far; waits for the device. Raises ``DivergenceError`` at the first NaN."""
+        losses = self._losses_N[: self.batch].tolist()
+        for batch, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                kind = "NaN" if math.isnan(loss) else "infinite"
+                raise DivergenceError(
+                    f"The training loss became {kind} in epoch {self.epoch + 1}, batch {batch + 1} "
+                    f"(step {self.epoch * self.batches_per_epoch + batch + 1} of {self.num_steps}). "
+                    "A lower learning rate, a warm-up or gradient clipping may help."
+                )
+        correct = int(self._correct_N[: self.batch].sum())
+        return TrainingSums(math.fsum(losses) / self.num_images, 100 * correct / self.num_images)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on, as named tensors and as JSON values."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"optimizer.{name}": value for name, value in read_optimizer_state(self.optimizer).items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
+        tensors |= {"epoch.losses": self._losses_N, "epoch.correct": self._correct_N}
+        tensors["generator.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
+        values = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "num_images": self.num_images,
+            "scaler": self._scaler.state_dict(),
+            "num_averaged": self.average.num_updates if self.average is not None else 0,
+        }
+        return tensors, values
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Put back what `state` gave, memory layouts included."""
+        self.model.load_state_dict(_below("model.", tensors))
+        restore_optimizer_state(self.optimizer, _below("optimizer.", tensors))
+        if self.average is not None:
+            self.average.model.load_state_dict(_below("average.", tensors))
+            self.average.num_updates = values["num_averaged"]
+        self._losses_N.copy_(tensors["epoch.losses"])
+        self._correct_N.copy_(tensors["epoch.correct"])
+        torch.set_rng_state(tensors["generator.cpu"])
+        if "generator.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
+        self.epoch, self.batch, self.num_images = values["epoch"], values["batch"], values["num_images"]
+        self._scaler.load_state_dict(values["scaler"])
+
+    def _backward(self, images_BCHW: Tensor, labels_B: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Add the gradient of ``weight`` times the loss; returns that loss and the number of right answers."""
+        with self.autocast():
+            logits_BK = self._forward(images_BCHW)
+            loss = self._objective(images_BCHW, logits_BK, labels_B)
+        if weight != 1.0:
+            loss = loss * weight
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), (logits_BK.detach().argmax(1) == labels_B).sum()
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
