@@ -7,10 +7,10 @@ from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from vtbench.backbones.sites import ConvSite, GateFactory, MapSize, SpatialFactory
 from vtbench.layers.convolution import Conv2d
+from vtbench.layers.stochastic_depth import StochasticDepth
 
 # B images, C channels, H height, W width of a map.
 
@@ -83,7 +83,7 @@ class ResidualBlock(nn.Module):
         self.relu = activation()
         self.gate = gate(out_channels) if gate is not None else None
         self.downsample = _make_shortcut(shortcut, in_channels, out_channels, stride)
-        self.drop_branch = StochasticDepth(0.0, mode="row")
+        self.drop_branch = StochasticDepth()
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Map in, map out, as the class says."""

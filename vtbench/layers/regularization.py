@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import nn
-from torchvision.ops import StochasticDepth
+from vtbench.layers.stochastic_depth import StochasticDepth
 
 
 def set_regularization(model: nn.Module, *, dropout: float = 0.0, stochastic_depth: float = 0.0) -> None:
-    """Set the rates of every ``nn.Dropout`` and every ``torchvision.ops.StochasticDepth`` in ``model``.
+    """Set the rates of every ``nn.Dropout`` and every `StochasticDepth` in ``model``.
 
     ``dropout`` is the probability of dropping a feature. ``stochastic_depth`` is the probability of dropping the
     *last* residual branch; branch l of n gets ``stochastic_depth * l / n`` (Huang et al. 2016, arXiv 1603.09382,
