@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import nn
+
 from vtbench.layers.stochastic_depth import StochasticDepth
 
 

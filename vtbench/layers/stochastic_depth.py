@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class StochasticDepth(nn.Module):
-    """Each image's branch is zeroed with probability ``p``, or else divided by ``1 - p``; nothing happens in evaluation.
+    """Each image's branch is zeroed with probability ``p``, or else divided by ``1 - p``; in evaluation it passes.
 
-    (B, ...) -> (B, ...). What torchvision's module of this name does in mode "row". It is written here because importing
-    torchvision takes as long as importing torch, and every verb that builds a model would pay for it.
+    (B, ...) -> (B, ...). What torchvision's module of this name does in mode "row". It is written here because
+    importing torchvision takes as long as importing torch, and every verb that builds a model would pay for it.
     """
 
     def __init__(self, p: float = 0.0) -> None:
