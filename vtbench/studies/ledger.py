@@ -1,0 +1,130 @@
+"""The ledger of a study folder: which cells there are, which are done, which failed and why.
+
+A folder belongs to one study. Calling it again with more seeds or more arms extends it; with another recipe, data set,
+base or device it is another study and refused with the difference shown. Fewer seeds or arms run those only and take
+nothing away. Wording (the question) and the reference may change, because no cell depends on them. The files are
+
+.. code-block:: text
+
+    study.json                     the resolved study, with every arm and seed the folder ever held
+    split.json                     how the machine was shared out, and what was measured to decide it
+    lock                           its owner, while one is at work
+    cells/ARM/seed-N/record.json   present once the cell has finished or failed
+    cells/ARM/seed-N/failed-K.json the record of an attempt that failed and was retried
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from vtbench.errors import UserError
+from vtbench.files import publish_text
+from vtbench.records import RunRecord, load_record, save_record
+from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy
+
+
+class Ledger:
+    """Reads and keeps the book of one study folder. Hold the folder's lock while writing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "study.json"
+
+    def read_study(self) -> ResolvedStudy | None:
+        """The study that the folder belongs to, None for a new folder. Raises ``UserError`` if the file is damaged."""
+        try:
+            return ResolvedStudy.model_validate_json(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.path} is not a study that this version can read. Start another with --fresh or --out."
+            ) from error
+
+    def check(self, study: ResolvedStudy) -> None:
+        """Raise ``UserError`` with the difference if the folder belongs to another study."""
+        existing = self.read_study()
+        if existing is None:
+            return
+        differences = _list_differences(existing, study)
+        if differences:
+            raise UserError(
+                f"The folder {self.folder} holds another study: {'; '.join(differences)}. Repeat the call that made "
+                "it, give another folder with --out, or start afresh with --fresh, which moves the old one aside."
+            )
+
+    def adopt(self, study: ResolvedStudy) -> None:
+        """Write the study down, joined with the arms and seeds that the folder holds already."""
+        self.check(study)
+        existing = self.read_study()
+        if existing is not None:
+            joined = {**existing.arms, **study.arms}
+            study = study.model_copy(update={"arms": joined, "seeds": max(study.seeds, existing.seeds)})
+        publish_text(self.path, json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+
+    def status(self, cell: Cell) -> CellStatus:
+        """How far the cell is: ``begun`` means that it was interrupted and will be continued."""
+        if (cell.folder / "record.json").exists():
+            return self.read_record(cell).status
+        return "begun" if (cell.folder / "checkpoint").exists() else "missing"
+
+    def read_record(self, cell: Cell) -> RunRecord:
+        """The record of a finished or failed cell."""
+        return load_record(cell.folder / "record.json", RunRecord)
+
+    def list_open(self, cells: Iterable[Cell], *, retry_failed: bool) -> list[Cell]:
+        """The cells that are still to be run; failed ones only when they are to be retried."""
+        allowed = ("begun", "missing", "failed") if retry_failed else ("begun", "missing")
+        return [cell for cell in cells if self.status(cell) in allowed]
+
+    def set_failure_aside(self, cell: Cell) -> None:
+        """Keep the record of a failed attempt under another name, so that the cell counts as open again."""
+        record = cell.folder / "record.json"
+        if not record.exists():
+            return
+        attempt = 1 + len(list(cell.folder.glob("failed-*.json")))
+        record.rename(cell.folder / f"failed-{attempt}.json")
+
+    def record_failure(self, cell: Cell, record: RunRecord) -> None:
+        """Write the failure of a cell that could not write it itself."""
+        if not (cell.folder / "record.json").exists():
+            save_record(cell.folder / "record.json", record)
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Rename a study folder to the first free ``NAME-old-K``; None if there is nothing to move."""
+    if not folder.exists():
+        return None
+    for attempt in range(1, 10_000):
+        target = folder.with_name(f"{folder.name}-old-{attempt}")
+        if not target.exists():
+            folder.rename(target)
+            return target
+    raise UserError(f"There are too many old studies beside {folder}. Remove some, or give another --out.")
+
+
+def _list_differences(existing: ResolvedStudy, study: ResolvedStudy) -> list[str]:
+    before, now = (_flatten(one.model_dump(mode="json", exclude=_FREE)) for one in (existing, study))
+    differences = [
+        f"{key} is {before.get(key, 'absent')} there and {now.get(key, 'absent')} now"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    for arm in existing.arms.keys() & study.arms.keys():
+        if existing.arms[arm] != study.arms[arm]:
+            differences.append(f"the arm {arm} is {existing.arms[arm]} there and {study.arms[arm]} now")
+    return differences
+
+
+_FREE = {"question", "reference", "seeds", "arms"}
+"""What may differ between two calls on one folder: arms are compared one by one."""
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat

@@ -1,0 +1,135 @@
+"""A short measured probe: real cells run for a few seconds in a temporary folder, and what they did is thrown away.
+
+The probe uses the executor and the runner that the study will use, so that it measures what the study will see: the
+same batches, threads, checkpoints and neighbours on the machine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtbench.records import NotMeasured
+from vtbench.studies.cells import Cell
+from vtbench.studies.events import CellEpoch, CellProgress, CellStarted, Event
+from vtbench.studies.executor import CellResult, Executor
+from vtbench.training import StopRequest
+
+MEASURE_SECONDS = 2.0
+_GIVE_UP_SECONDS = 90.0
+_VALIDATION_COST = 1 / 3
+"""Time of a validation image in training images: a forward pass against forward and backward."""
+
+
+@dataclass(frozen=True)
+class CellSpeed:
+    """What the probe saw of one cell. ``epoch_seconds`` covers training, validation and saving."""
+
+    cell: Cell
+    started: CellStarted
+    epoch_seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second, everything included."""
+        return self.started.num_train / self.epoch_seconds
+
+    @property
+    def run_seconds(self) -> float:
+        """Expected time of the whole cell, without the start of its process."""
+        return self.epoch_seconds * self.cell.config.recipe.epochs
+
+    @property
+    def run_macs(self) -> int | NotMeasured:
+        """MACs of the whole cell: those of three forward passes for a training image, of one for a validation image."""
+        if isinstance(self.started.costs, NotMeasured):
+            return self.started.costs
+        images = 3 * self.started.num_train + self.started.num_val
+        return self.started.costs.macs * images * self.cell.config.recipe.epochs
+
+
+def measure_speeds(cells: Sequence[Cell], executor: Executor, *, stop: StopRequest) -> list[CellSpeed | NotMeasured]:
+    """Run all ``cells`` at the same time and measure each while every one of them is training.
+
+    Give no more cells than the executor runs at once. A cell that fails is `NotMeasured` with its error.
+    """
+    with tempfile.TemporaryDirectory(prefix="vtbench-probe-") as temporary:
+        copies = [cell.model_copy(update={"folder": Path(temporary) / str(n)}) for n, cell in enumerate(cells)]
+        watcher = _SpeedWatcher(copies, stop)
+        results = executor.run(copies, watcher=watcher, stop=watcher.enough)
+        errors = {result.cell.folder: result.error for result in results}
+        return [
+            watcher.speed(cell, copy.folder) or NotMeasured(reason=errors.get(copy.folder) or "no batch was completed")
+            for cell, copy in zip(cells, copies, strict=True)
+        ]
+
+
+@dataclass
+class _Course:
+    """One probed cell: where it stood when it was first seen in the epoch at hand, and what follows from that."""
+
+    started: CellStarted | None = None
+    epoch: int = -1
+    since: float = 0.0
+    since_batch: int = 0
+    epoch_seconds: float | None = None
+    measured_for: float = 0.0
+
+
+class _SpeedWatcher:
+    """Notes the course of each cell and asks to stop as soon as enough was seen, or the user wants to."""
+
+    def __init__(self, cells: Sequence[Cell], outer: StopRequest) -> None:
+        self.enough = StopRequest()
+        self._courses = {cell.folder: _Course() for cell in cells}
+        self._outer = outer
+        self._begun = time.monotonic()
+        self._together = False
+
+    def on_begin(self, cell: Cell) -> None:
+        """Nothing is known yet."""
+
+    def on_event(self, cell: Cell, event: Event) -> None:
+        """Note how far the cell has come; what it did before the others had started does not count."""
+        course, now = self._courses[cell.folder], time.monotonic()
+        if isinstance(event, CellStarted):
+            course.started = event
+            self._together = all(one.started for one in self._courses.values())
+        elif isinstance(event, CellProgress) and self._together:
+            self._note_batch(course, event, now)
+        elif isinstance(event, CellEpoch) and self._together:
+            course.epoch_seconds = event.seconds
+            course.measured_for += event.seconds
+
+    def on_end(self, result: CellResult) -> None:
+        """A cell that ends early, finished or failed, ends the measurement: the others have lost their neighbour."""
+        self.enough.request()
+
+    def on_turn(self) -> None:
+        """Stop when every cell was seen for long enough, when it takes far too long, and when the user says so."""
+        enough = all(course.measured_for >= MEASURE_SECONDS for course in self._courses.values())
+        if enough or self._outer.requested or time.monotonic() - self._begun > _GIVE_UP_SECONDS:
+            self.enough.request()
+
+    def speed(self, cell: Cell, folder: Path) -> CellSpeed | None:
+        """The measured speed of a cell, if it did any work."""
+        course = self._courses[folder]
+        if course.started is None or course.epoch_seconds is None:
+            return None
+        return CellSpeed(cell, course.started, course.epoch_seconds)
+
+    @staticmethod
+    def _note_batch(course: _Course, event: CellProgress, now: float) -> None:
+        assert course.started is not None
+        if course.epoch != event.epoch:
+            course.epoch, course.since, course.since_batch = event.epoch, now, event.batch
+            return
+        batches, seconds = event.batch - course.since_batch, now - course.since
+        if batches > 0 and seconds > 0:
+            images_per_batch = course.started.num_train / event.num_batches
+            images = course.started.num_train + course.started.num_val * _VALIDATION_COST
+            course.epoch_seconds = images * seconds / (batches * images_per_batch)
+            course.measured_for = max(course.measured_for, seconds)

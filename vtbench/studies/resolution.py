@@ -1,0 +1,89 @@
+"""A study file and the flags of one call become a study with nothing left open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from vtbench.configuration import Configuration, DataConfig, ExecutionConfig
+from vtbench.environment import resolve_device
+from vtbench.errors import UserError, did_you_mean
+from vtbench.studies.arms import resolve_arms
+from vtbench.studies.cells import ResolvedStudy
+from vtbench.studies.study import Study
+
+
+class Overrides(Configuration):
+    """What the command line changes about a study; ``None`` leaves it as the file has it."""
+
+    base: str | None = None
+    arms: tuple[str, ...] | None = None
+    data: str | None = None
+    recipe: str | None = None
+    teacher: str | None = None
+    epochs: int | None = Field(None, ge=1)
+    seeds: int | None = Field(None, ge=1)
+    limit_train: int | None = Field(None, ge=1)
+    limit_val: int | None = Field(None, ge=1)
+    image_size: int | None = Field(None, ge=8)
+    device: str = "auto"
+
+
+def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStudy:
+    """Apply ``overrides`` and look up models and recipe. Raises ``UserError`` for whatever does not exist."""
+    import vtbench.models  # noqa: F401  (fills the registry)
+    from vtbench.training import load_recipe
+
+    given = overrides.model_dump(exclude_none=True)
+    base = given.get("base", study.base)
+    templates = _choose_arms(study, overrides.arms)
+    data: dict[str, Any] = study.data.model_dump()
+    if "data" in given:  # Another data set is not described by the numbers that belong to the file's own.
+        data = {"spec": given["data"]}
+    data |= {key: given[key] for key in ("image_size", "limit_train", "limit_val") if key in given}
+    reference = study.reference if study.reference in templates else next(iter(templates))
+    device = resolve_device(overrides.device)
+    return ResolvedStudy(
+        name=name,
+        question=study.question,
+        base=base,
+        reference=reference,
+        arms=resolve_arms(templates, base),
+        data=type(study.data)(**data),
+        recipe=load_recipe(
+            given.get("recipe", study.recipe),
+            epochs=given.get("epochs", study.epochs),
+            teacher=given.get("teacher", study.teacher),
+        ),
+        seeds=given.get("seeds", study.seeds),
+        execution=ExecutionConfig(device=device.type if device.index is None else str(device)),
+    )
+
+
+def _choose_arms(study: Study, wanted: tuple[str, ...] | None) -> dict[str, str]:
+    arms = study.list_arms()
+    if wanted is None:
+        return arms
+    for name in wanted:
+        if name not in arms:
+            raise UserError(f"The study has no arm {name!r}. {did_you_mean(name, arms)}")
+    return {name: template for name, template in arms.items() if name in wanted}
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The sizes of a study's data, as every cell will find them."""
+
+    num_train: int
+    num_val: int
+    num_classes: int
+
+
+def inspect_data(data: DataConfig) -> DataFacts:
+    """Open both splits, so that data that cannot be used are refused before anything is written."""
+    from vtbench.datasets import load_dataset
+
+    train, val = load_dataset(data, "train", seed=0), load_dataset(data, "val", seed=0)
+    return DataFacts(num_train=len(train), num_val=len(val), num_classes=len(train.class_names))

@@ -1,0 +1,152 @@
+"""Run a study: hold its folder, find out what is missing, carry that out, and book what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from vtbench.files import check_writable
+from vtbench.records import RunRecord
+from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.events import Event
+from vtbench.studies.executor import CellResult, CellWatcher
+from vtbench.studies.failures import describe_failure
+from vtbench.studies.ledger import Ledger
+from vtbench.studies.local_processes import WORKER
+from vtbench.studies.lock import FolderLock, Owner
+from vtbench.studies.machine import decide_split, make_executor
+from vtbench.studies.resolution import DataFacts, inspect_data
+from vtbench.studies.split import Split, write_split
+from vtbench.training import StopRequest
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """What is about to happen: all cells of this call, the records there are already, and the cells to be run."""
+
+    study: ResolvedStudy
+    folder: Path
+    cells: tuple[Cell, ...]
+    records: dict[Path, RunRecord]
+    open_cells: tuple[Cell, ...]
+    split: Split
+    took_over_from: Owner | None
+
+
+class StudyWatcher(CellWatcher, Protocol):
+    """Sees a study from beginning to end."""
+
+    def on_measuring(self) -> None:
+        """The machine is being measured for the fastest split."""
+
+    def on_study(self, state: StudyState) -> None:
+        """Everything is decided and the first cell comes next."""
+
+    def on_record(self, cell: Cell, record: RunRecord) -> None:
+        """A cell has finished or failed, and this is its record."""
+
+
+@dataclass
+class StudyOutcome:
+    """What a call has come to. ``failed`` holds the error of every failed cell, of earlier calls too."""
+
+    folder: Path
+    num_cells: int
+    finished: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+def run_study(
+    study: ResolvedStudy,
+    folder: Path,
+    *,
+    watcher: StudyWatcher,
+    stop: StopRequest,
+    jobs: int | None = None,
+    threads: int | None = None,
+    retry_failed: bool = False,
+    command: Sequence[str] = WORKER,
+) -> StudyOutcome:
+    """Run every cell of ``study`` that ``folder`` lacks, ``jobs`` at once, and return what came of it.
+
+    ``jobs`` and ``threads`` (of the whole machine) are automatic where None. Raises ``UserError`` before anything is
+    written when the folder holds another study, is in use or cannot be written, or when the data cannot be used. A cell
+    that fails is booked with its error and the rest goes on.
+    """
+    cells = tuple(list_cells(study, folder))
+    ledger = Ledger(folder)
+    ledger.check(study)
+    facts = inspect_data(study.data) if ledger.list_open(cells, retry_failed=retry_failed) else None
+    check_writable(folder)
+    with FolderLock(folder) as lock:
+        ledger.adopt(study)
+        waiting = ledger.list_open(cells, retry_failed=retry_failed)
+        outcome = StudyOutcome(folder, len(cells))
+        if waiting and facts is not None:
+            watcher.on_measuring()
+            inherited = [lock.fileno()]
+            split = decide_split(
+                study, folder, waiting, jobs=jobs, threads=threads, stop=stop, inherited=inherited, command=command
+            )
+            if not stop.requested:
+                write_split(folder, split)
+            waiting = [cell.with_threads(split.threads) for cell in waiting]
+            for cell in waiting:
+                ledger.set_failure_aside(cell)
+            watcher.on_study(_describe(study, cells, waiting, split, ledger, lock))
+            keeper = _Keeper(watcher, lock, ledger, facts)
+            executor = make_executor(study, split.jobs, split.threads, inherited=inherited, command=command)
+            for _ in executor.run(waiting, watcher=keeper, stop=stop):
+                pass
+        _conclude(outcome, cells, ledger)
+        outcome.stopped = stop.requested and outcome.finished + len(outcome.failed) < len(cells)
+        return outcome
+
+
+class _Keeper:
+    """Stands between executor and watcher: keeps the lock warm and books how each cell ended."""
+
+    def __init__(self, watcher: StudyWatcher, lock: FolderLock, ledger: Ledger, facts: DataFacts) -> None:
+        self._watcher, self._lock, self._ledger, self._facts = watcher, lock, ledger, facts
+
+    def on_begin(self, cell: Cell) -> None:
+        self._watcher.on_begin(cell)
+
+    def on_event(self, cell: Cell, event: Event) -> None:
+        self._watcher.on_event(cell, event)
+
+    def on_turn(self) -> None:
+        self._lock.beat()
+        self._watcher.on_turn()
+
+    def on_end(self, result: CellResult) -> None:
+        if result.status == "failed":
+            self._ledger.record_failure(result.cell, describe_failure(result, self._facts))
+        self._watcher.on_end(result)
+        if result.status != "stopped":
+            self._watcher.on_record(result.cell, self._ledger.read_record(result.cell))
+
+
+def _describe(
+    study: ResolvedStudy,
+    cells: Sequence[Cell],
+    waiting: Sequence[Cell],
+    split: Split,
+    ledger: Ledger,
+    lock: FolderLock,
+) -> StudyState:
+    done = [cell for cell in cells if ledger.status(cell) in ("finished", "failed")]
+    records = {cell.folder: ledger.read_record(cell) for cell in done}
+    return StudyState(study, ledger.folder, tuple(cells), records, tuple(waiting), split, lock.took_over_from)
+
+
+def _conclude(outcome: StudyOutcome, cells: Sequence[Cell], ledger: Ledger) -> None:
+    for cell in cells:
+        status = ledger.status(cell)
+        if status == "finished":
+            outcome.finished += 1
+        elif status == "failed":
+            outcome.failed[cell.label] = ledger.read_record(cell).error or "unknown"

@@ -1,0 +1,99 @@
+"""A study file: one question, the arms that answer it, and how they are trained. It is data; nothing in it is run.
+
+.. code-block:: toml
+
+    question = "Does the position encoding of tokens pay?"
+    base = "vt_resnet20"            # what {base} stands for; --base changes it
+    reference = "convolution"       # the arm that differences are taken to
+    data = "scenes"                 # or a table [data] with spec, image_size, limit_train, limit_val
+    recipe = "small"
+    epochs = 90
+    seeds = 3
+
+    [arms]                          # name = variant, with {base} and its convolutional twin {twin}
+    convolution = "{twin}"
+
+    [factors]                       # every combination becomes an arm of {base}, named "position=on"
+    position = ["off", "on"]
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+
+from vtbench.configuration import Configuration, DataConfig, validate_configuration
+from vtbench.errors import UserError, did_you_mean
+from vtbench.variants import spell_variant
+
+_ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,79}")
+
+
+class Study(Configuration):
+    """What a study file says. ``arms`` and ``factors`` together must name at least one arm."""
+
+    question: str = Field(min_length=1)
+    base: str | None = Field(None, description="the variant that {base} stands for")
+    reference: str | None = Field(None, description="the arm that differences are taken to; by default the first")
+    arms: dict[str, str] = Field(default_factory=dict)
+    factors: dict[str, tuple[StrictStr | StrictInt | StrictFloat, ...]] = Field(default_factory=dict)
+    data: DataConfig = DataConfig()
+    recipe: str = "default"
+    teacher: str | None = Field(None, description="of a recipe that distils; 'none' trains without one")
+    epochs: int | None = Field(None, ge=1, description="None takes the recipe's own")
+    seeds: int = Field(3, ge=1)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _accept_data_as_text(cls, value: Any) -> Any:
+        return {"spec": value} if isinstance(value, str) else value
+
+    @field_validator("factors")
+    @classmethod
+    def _need_levels(cls, factors: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for factor, levels in factors.items():
+            if not levels or len(set(levels)) < len(levels):
+                raise ValueError(f"the factor {factor!r} needs at least one level, each once")
+        return factors
+
+    @model_validator(mode="after")
+    def _check_arms(self) -> Study:
+        arms = self.list_arms()
+        if not arms:
+            raise ValueError("a study needs [arms] or [factors]")
+        for name in arms:
+            if not _ARM_NAME.fullmatch(name):
+                raise ValueError(
+                    f"the arm {name!r} names a folder and a row: use letters, digits and _ . + = , - (at most 80)"
+                )
+        if len({name.casefold() for name in arms}) < len(arms):
+            raise ValueError("two arms differ in upper and lower case only, which not every file system can hold")
+        if self.reference is not None and self.reference not in arms:
+            raise ValueError(f"the reference {self.reference!r} is not an arm. {did_you_mean(self.reference, arms)}")
+        return self
+
+    def list_arms(self) -> dict[str, str]:
+        """Every arm and its variant with placeholders: those named in the file, then all combinations of the factors."""
+        arms = dict(self.arms)
+        if self.factors:
+            for levels in itertools.product(*self.factors.values()):
+                options = dict(zip(self.factors, levels, strict=True))
+                arms.setdefault(spell_variant("", options).removeprefix(":"), spell_variant("{base}", options))
+        return arms
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file. Raises ``UserError`` naming the file and the key for anything that is not a study."""
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read the study {path}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"The study {path} is not TOML: {error}.") from error
+    study: Study = validate_configuration(Study, values, source=f"The study {path}")
+    return study
