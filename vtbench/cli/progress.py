@@ -1,0 +1,223 @@
+"""The live display of runs, on a terminal and in a pipe. `train` shows one run, `ablate` many."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from vtbench.records import EpochRecord, RunRecord, TimingRecord
+from vtbench.training import BatchProgress, RunStart
+from vtbench.units import format_duration, format_percent
+
+_REFRESHES_PER_SECOND = 4
+_MEMORY_EPOCHS = 5
+
+
+@dataclass
+class RunView:
+    """What is shown of one run. Epochs and batches count from 0."""
+
+    label: str
+    epochs: int = 0
+    epoch: int = 0
+    part: float = 0.0
+    loss: float | None = None
+    train_top1_percent: float | None = None
+    val_top1_percent: float | None = None
+    images_per_second: float | None = None
+    num_train: int = 0
+    began: float = field(default_factory=time.monotonic)
+    seconds_of_epochs: list[float] = field(default_factory=list)
+
+    def begin(self, *, epochs: int, first_epoch: int, num_train: int) -> None:
+        """Data and network are ready."""
+        self.epochs, self.epoch, self.num_train = epochs, first_epoch, num_train
+
+    def move(
+        self,
+        *,
+        epoch: int,
+        batch: int,
+        num_batches: int,
+        loss: float | None,
+        images_per_second: float,
+        top1_percent: float | None = None,
+    ) -> None:
+        """Some batches are done."""
+        self.epoch, self.part, self.loss = epoch, batch / num_batches, loss
+        self.images_per_second, self.train_top1_percent = images_per_second, top1_percent
+
+    def end_epoch(self, *, epoch: int, val_top1_percent: float, seconds: float, loss: float | None) -> None:
+        """An epoch is trained and evaluated."""
+        self.epoch, self.part, self.loss, self.val_top1_percent = epoch + 1, 0.0, loss, val_top1_percent
+        self.seconds_of_epochs = [*self.seconds_of_epochs, seconds][-_MEMORY_EPOCHS:]
+
+    @property
+    def done(self) -> float:
+        """The part of the run that is done, from 0 to 1."""
+        return min((self.epoch + self.part) / self.epochs, 1.0) if self.epochs else 0.0
+
+    def seconds_left(self) -> float | None:
+        """The time that this run still needs, from its last epochs, or from its speed while it is in the first."""
+        left = self.epochs - self.epoch - self.part
+        if self.seconds_of_epochs:
+            return left * sum(self.seconds_of_epochs) / len(self.seconds_of_epochs)
+        return left * self.num_train / self.images_per_second if self.images_per_second else None
+
+
+class LiveDisplay:
+    """Shows runs while the block runs: ``with LiveDisplay(Console()) as display``.
+
+    On a terminal it is one live block: ``above`` (any rich renderable, for example the grid of a study), then a line
+    for each run under way. In a pipe nothing is redrawn; what is said with `say` appears as lines.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.above: RenderableType | None = None
+        self._views: dict[str, RunView] = {}
+        self._live = Live(
+            console=console,
+            get_renderable=self._render,
+            refresh_per_second=_REFRESHES_PER_SECOND,
+            transient=True,
+        )
+
+    def __enter__(self) -> LiveDisplay:
+        if self.live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        if self.live:
+            self._live.stop()
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a terminal to redraw."""
+        return self.console.is_terminal
+
+    def show(self, label: str) -> RunView:
+        """Start to show a run; change the view that is returned and the display follows."""
+        self._views[label] = RunView(label)
+        return self._views[label]
+
+    def drop(self, label: str) -> None:
+        """A run has ended: show it no longer."""
+        self._views.pop(label, None)
+
+    def say(self, text: str) -> None:
+        """Print lines that stay, above the live block."""
+        self.console.print(Text(text), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        views = list(self._views.values())
+        lines = _table_of(views) if len(views) != 1 else _line_of(views[0])
+        return Group(self.above, lines) if self.above is not None else lines
+
+
+class RunDisplay:
+    """A `ProgressListener` that shows one run."""
+
+    def __init__(self, display: LiveDisplay) -> None:
+        self._display = display
+        self._view = RunView("")
+
+    def on_start(self, start: RunStart) -> None:
+        """Say what is trained, and where it goes on."""
+        self._display.say(
+            f"{start.variant}, seed {start.seed}: {start.epochs} epochs of {start.num_train:,} images in "
+            f"{start.num_classes} classes, {start.num_val:,} to validate, on {start.device}"
+        )
+        if start.first_epoch or start.first_batch:
+            self._display.say(f"Going on in epoch {start.first_epoch + 1} after {start.first_batch} of its batches")
+        self._view = self._display.show(start.variant)
+        self._view.begin(epochs=start.epochs, first_epoch=start.first_epoch, num_train=start.num_train)
+
+    def on_batch(self, progress: BatchProgress) -> None:
+        """Move the line."""
+        self._view.move(
+            epoch=progress.epoch,
+            batch=progress.batch,
+            num_batches=progress.num_batches,
+            loss=progress.loss,
+            images_per_second=progress.images_per_second,
+            top1_percent=progress.top1_percent,
+        )
+
+    def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
+        """Move the line, or print one where none moves."""
+        averaged = epoch.ema_val_top1_percent
+        val = epoch.val_top1_percent if averaged is None else averaged
+        self._view.end_epoch(
+            epoch=epoch.epoch,
+            val_top1_percent=val,
+            seconds=timing.train_seconds + timing.val_seconds,
+            loss=epoch.train_loss,
+        )
+        if not self._display.live:
+            left = self._view.seconds_left()
+            self._display.say(
+                f"epoch {epoch.epoch + 1}/{self._view.epochs}  loss {epoch.train_loss:.4f}  "
+                f"train {format_percent(epoch.train_top1_percent)} %  val {format_percent(val)} %  "
+                f"{timing.train_images_per_second:.0f} images/s" + (f"  {format_duration(left)} left" if left else "")
+            )
+
+    def on_message(self, text: str) -> None:
+        """Print it."""
+        self._display.say(text)
+
+    def on_finish(self, record: RunRecord) -> None:
+        """The line goes; the verb prints the summary."""
+        self._display.drop(record.variant)
+
+
+def _line_of(view: RunView) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    cells: list[Any] = [f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}"]
+    cells.append(ProgressBar(total=1.0, completed=view.done, width=12))
+    cells += [f"loss {_number(view.loss)}"]
+    if view.val_top1_percent is not None:
+        cells.append(f"val {format_percent(view.val_top1_percent, digits=1)} %")
+    elif view.train_top1_percent is not None:
+        cells.append(f"train {format_percent(view.train_top1_percent, digits=1)} %")
+    cells += [_speed(view), _left(view)]
+    table.add_row(*cells)
+    return table
+
+
+def _table_of(views: list[RunView]) -> RenderableType:
+    if not views:
+        return Text("")
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("run", overflow="ellipsis", no_wrap=True)
+    for heading in ("epoch", "loss", "val %", "images/s", "left"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for view in views:
+        val = "–" if view.val_top1_percent is None else format_percent(view.val_top1_percent, digits=1)
+        epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}"
+        speed = "–" if view.images_per_second is None else f"{view.images_per_second:.0f}"
+        left = view.seconds_left()
+        table.add_row(view.label, epoch, _number(view.loss), val, speed, "–" if left is None else format_duration(left))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _speed(view: RunView) -> str:
+    return "" if view.images_per_second is None else f"{view.images_per_second:.0f} images/s"
+
+
+def _left(view: RunView) -> str:
+    left = view.seconds_left()
+    return "" if left is None else f"{format_duration(left)} left"
