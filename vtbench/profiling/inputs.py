@@ -1,0 +1,81 @@
+"""What goes into a model: image sizes as users write them, and tensors that carry a shape only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vtbench.errors import UserError
+
+LARGEST_SIDE = 2**20
+InputSize = int | Sequence[int]
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Read ``224`` or ``320x480`` (height x width). Raises ``UserError`` for anything else."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) in (1, 2) and all(part.strip().isdecimal() for part in parts):
+        sides = [int(part) for part in parts]
+        return check_image_size(sides[0], sides[-1])
+    raise UserError(
+        f"The input size {text!r} is not a size. Write a side such as 224, or HEIGHTxWIDTH such as 320x480."
+    )
+
+
+def check_image_size(height: int, width: int) -> tuple[int, int]:
+    """Raise ``UserError`` unless both sides are between 1 and `LARGEST_SIDE` pixels."""
+    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+        raise UserError(
+            f"The input size {height}x{width} is out of range: a side must be from 1 to {LARGEST_SIDE} pixels. "
+            "Write for example 224 or 320x480."
+        )
+    return height, width
+
+
+def resolve_input_shape(size: InputSize, *, channels: int = 3, batch_size: int = 1) -> tuple[int, ...]:
+    """(B, C, H, W) from a side, (H, W), (C, H, W) or (B, C, H, W). Raises ``UserError`` for other sizes."""
+    given = (size, size) if isinstance(size, int) else tuple(int(side) for side in size)
+    shape = {2: (batch_size, channels), 3: (batch_size,), 4: ()}.get(len(given))
+    if shape is None:
+        raise UserError(
+            f"The input size {size!r} has {len(given)} numbers. Give a side, (height, width), "
+            "(channels, height, width) or (batch, channels, height, width)."
+        )
+    full = (*shape, *given)
+    check_image_size(full[2], full[3])
+    if full[0] < 1 or full[1] < 1:
+        raise UserError(f"The input shape {full} has no images or no channels. Both must be at least 1.")
+    return full
+
+
+def find_dtype(model: nn.Module) -> torch.dtype:
+    """The floating type of the first parameter or buffer that has one, else float32."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32
+
+
+def make_inputs(given: Any, model: nn.Module, device: torch.device) -> tuple[Any, ...]:
+    """Inputs for ``model`` on ``device``: from a shape, or copies of given tensors without (meta) or with values."""
+    if isinstance(given, tuple) and given and all(isinstance(side, int) for side in given):
+        return (_make_tensor(given, find_dtype(model), device),)
+    return tuple(_move(value, device) for value in (given if isinstance(given, (tuple, list)) else (given,)))
+
+
+def _make_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    if device.type == "meta":
+        return torch.empty(shape, dtype=dtype, device=device)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=generator).to(device=device, dtype=dtype)
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to(device)
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return type(value)(_move(part, device) for part in value)
+    return value

@@ -1,0 +1,67 @@
+"""How many numbers a model holds, each counted once however many modules share it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vtbench.records import Record
+
+
+class ParameterCount(Record):
+    """Elements of parameters and buffers, and the bytes of both by type (``float32`` ...)."""
+
+    trainable: int
+    frozen: int
+    buffers: int
+    bytes_by_dtype: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Trainable and frozen parameters."""
+        return self.trainable + self.frozen
+
+
+def count_parameters(model: nn.Module) -> ParameterCount:
+    """Count the parameters and buffers of ``model``; one that appears twice, or as a view of another, counts once."""
+    seen: set[object] = set()
+    trainable = frozen = buffers = 0
+    size: Counter[str] = Counter()
+    for tensor in unique_tensors(model.parameters(), seen):
+        if tensor.requires_grad:
+            trainable += tensor.numel()
+        else:
+            frozen += tensor.numel()
+        size[_name_dtype(tensor)] += tensor.numel() * tensor.element_size()
+    for tensor in unique_tensors(model.buffers(), seen):
+        buffers += tensor.numel()
+        size[_name_dtype(tensor)] += tensor.numel() * tensor.element_size()
+    return ParameterCount(
+        trainable=trainable, frozen=frozen, buffers=buffers, bytes_by_dtype=dict(sorted(size.items()))
+    )
+
+
+def unique_tensors(tensors: Iterable[Tensor], seen: set[object]) -> Iterable[Tensor]:
+    """Those of ``tensors`` whose memory is not in ``seen`` yet; adds it."""
+    for tensor in tensors:
+        if is_lazy(tensor):
+            continue
+        key = _identify(tensor)
+        if key not in seen:
+            seen.add(key)
+            yield tensor
+
+
+def _identify(tensor: Tensor) -> object:
+    """What two names for the same numbers have in common: their storage and the extent of it, whatever the shape."""
+    try:
+        return tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.numel()
+    except (RuntimeError, NotImplementedError):  # Sparse and opaque tensors have no storage.
+        return id(tensor)
+
+
+def _name_dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,292 @@
+"""Method A: run the model once and account for every operator that torch executes.
+
+Each operator is counted (a formula), declared free (a reason) or refused; one that is none of these is an error, unless
+a module around it states its own cost. Hooks on the modules tell which module call each operator belongs to.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vtbench.profiling.contractions import Contraction, ContractionFinder
+from vtbench.profiling.errors import RefusedOperatorError
+from vtbench.profiling.formulas import FORMULAS
+from vtbench.profiling.free_operators import REFUSED, find_reason_free
+
+MULTIPLY_AND_SUM = "multiply-and-sum"
+"""The operator under which found contractions are booked."""
+STATED = "stated"
+"""The operator under which a module's stated cost is booked where operators cannot tell it."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass
+class Obstacle:
+    """Something that ran and cannot be counted: an unknown or refused operator."""
+
+    operator: str
+    shapes: str
+    reason: str | None
+
+
+@dataclass
+class Call:
+    """One call of one module: what went in, what came out, what it cost by itself and with all that it called."""
+
+    path: str
+    module: nn.Module
+    parent: Call | None
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...] = ()
+    own_macs: int = 0
+    inclusive_macs: int = 0
+    contractions: list[Contraction] = field(default_factory=list)
+    obstacles: list[Obstacle] = field(default_factory=list)
+
+
+@dataclass
+class Trace:
+    """Everything that ran: the module calls in order of their start, and MACs and runs per module path and operator."""
+
+    calls: list[Call]
+    macs: Counter[tuple[str, str]]
+    runs: Counter[tuple[str, str]]
+    backward_macs: int = 0
+    backward_runs: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total_macs(self) -> int:
+        """MACs of the whole forward pass."""
+        return self.calls[0].inclusive_macs
+
+
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operators while active. `trace_forward` is the way to use it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[Call] = []
+        self.macs: Counter[tuple[str, str]] = Counter()
+        self.runs: Counter[tuple[str, str]] = Counter()
+        self.open: list[Call] = []
+        self.backward = False
+        self.backward_macs = 0
+        self.backward_runs: Counter[str] = Counter()
+        self.backward_obstacles: list[Obstacle] = []
+        self._finder = ContractionFinder()
+        self._known: dict[Any, _Rule] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run one operator and account for it."""
+        kwargs = kwargs or {}
+        rule = self._known.get(func)
+        if rule is None:
+            rule = self._known[func] = _find_rule(func)
+        if rule.kind == "unknown" and rule.decomposes:
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        self._account(rule, args, kwargs, out)
+        return out
+
+    def _account(self, rule: _Rule, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        macs, obstacle = 0, None
+        if rule.formula is not None:
+            try:
+                _refuse_complex(args)
+                macs = rule.formula(args, kwargs, out)
+            except RefusedOperatorError as error:
+                obstacle = Obstacle(rule.name, _describe_shapes(args), str(error))
+        elif rule.kind != "free":
+            obstacle = Obstacle(rule.name, _describe_shapes(args), rule.reason)
+        if self.backward:
+            self.backward_macs += macs
+            self.backward_runs[rule.name] += 1
+            if obstacle is not None:
+                self.backward_obstacles.append(obstacle)
+            return
+        call = self.open[-1]
+        call.own_macs += macs
+        key = (call.path, rule.name)
+        self.runs[key] += 1
+        if macs:
+            self.macs[key] += macs
+        if obstacle is not None:
+            call.obstacles.append(obstacle)
+        contraction = self._finder.observe(rule.name, args, out, is_view=rule.is_view, frame=call)
+        if contraction is not None:
+            call.contractions.append(contraction)
+
+    def enter(self, path: str, module: nn.Module, input_shapes: tuple[Shape, ...]) -> None:
+        """A module begins its forward pass."""
+        call = Call(path, module, self.open[-1] if self.open else None, input_shapes)
+        self.calls.append(call)
+        self.open.append(call)
+
+    def leave(self, output_shapes: tuple[Shape, ...]) -> None:
+        """The innermost open module call ends: book the contractions found in it and add its cost to its caller's."""
+        call = self.open.pop()
+        call.output_shapes = output_shapes
+        summed = sum(contraction.macs for contraction in call.contractions)
+        if summed:
+            call.own_macs += summed
+            self.macs[call.path, MULTIPLY_AND_SUM] += summed
+            self.runs[call.path, MULTIPLY_AND_SUM] += len(call.contractions)
+        call.inclusive_macs += call.own_macs
+        if call.parent is not None:
+            call.parent.inclusive_macs += call.inclusive_macs
+
+
+def trace_forward(model: nn.Module, inputs: Sequence[Any], *, backward: bool = False) -> Trace:
+    """Run ``model(*inputs)`` and account for it; ``backward`` also runs the gradient of the sum of the outputs.
+
+    The model gets hooks for the time of the run; give a copy to keep a user's model untouched. The model's own
+    exceptions pass through.
+    """
+    tracer = Tracer()
+    with _hooked(model, tracer), torch.set_grad_enabled(backward), tracer:
+        tracer.enter("", model, tuple(_shapes_within(inputs)))
+        outputs = model(*inputs)
+        tracer.leave(tuple(_shapes_within(outputs)))
+        if backward:
+            tracer.backward = True
+            _sum_outputs(outputs).backward()  # type: ignore[no-untyped-call]
+    return Trace(tracer.calls, tracer.macs, tracer.runs, tracer.backward_macs, tracer.backward_runs)
+
+
+@contextmanager
+def _hooked(model: nn.Module, tracer: Tracer) -> Iterator[None]:
+    handles = []
+    signatures: dict[Callable[..., Any], inspect.Signature] = {}
+    try:
+        for path, module in model.named_modules():
+            if not path or isinstance(module, torch.jit.ScriptModule):
+                continue
+
+            def enter(module: nn.Module, args: Any, kwargs: Any, path: str = path) -> None:
+                tracer.enter(path, module, _input_shapes(module, args, kwargs, signatures))
+
+            def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+                tracer.leave(tuple(_shapes_within(output)))
+
+            handles.append(module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
+            handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What is done about one operator."""
+
+    name: str
+    kind: str
+    formula: Callable[..., int] | None
+    reason: str | None
+    is_view: bool
+    decomposes: bool
+
+
+def _find_rule(func: Any) -> _Rule:
+    name = str(func._schema.name) if hasattr(func, "_schema") else str(func)
+    formula, reason = FORMULAS.get(name) or _find_registered_formula(func), find_reason_free(name)
+    kind = "counted" if formula else "free" if reason else "refused" if name in REFUSED else "unknown"
+    return _Rule(
+        name=name,
+        kind=kind,
+        formula=formula,
+        reason=reason or REFUSED.get(name),
+        is_view=getattr(func, "is_view", False),
+        decomposes=bool(getattr(func, "_can_decompose", bool)()),
+    )
+
+
+def _find_registered_formula(func: Any) -> Callable[..., int] | None:
+    """The formula that a user registered with torch for an operator of theirs. It counts FLOPs, two a MAC."""
+    counter = sys.modules.get("torch.utils.flop_counter")
+    if counter is None or getattr(func, "namespace", "aten") in ("aten", "prims", "prim"):
+        return None
+    registered = counter.flop_registry.get(func.overloadpacket)
+    if registered is None:
+        return None
+
+    def count(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+        return int(registered(*args, **kwargs, out_val=out)) // 2
+
+    return count
+
+
+def _refuse_complex(args: Sequence[Any]) -> None:
+    if any(isinstance(value, Tensor) and value.is_complex() for value in args):
+        raise RefusedOperatorError("its values are complex, and one complex product is three or four real ones")
+
+
+def _input_shapes(
+    module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], signatures: dict[Any, inspect.Signature]
+) -> tuple[Shape, ...]:
+    """Shapes of the tensors that the module was given, in the order of its signature, however they were passed."""
+    if kwargs:
+        forward = type(module).forward
+        if forward not in signatures:
+            signatures[forward] = inspect.signature(forward)
+        try:
+            args = tuple(signatures[forward].bind(module, *args, **kwargs).arguments.values())[1:]
+        except TypeError:  # The call is about to fail with a better message.
+            args = (*args, *kwargs.values())
+    return tuple(_shapes_within(args))
+
+
+def _shapes_within(value: Any) -> Iterator[Shape]:
+    if isinstance(value, Tensor):
+        yield tuple(value.shape)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _shapes_within(part)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _shapes_within(part)
+
+
+def _describe_shapes(args: Sequence[Any]) -> str:
+    return ", ".join("x".join(map(str, shape)) or "scalar" for shape in _shapes_within(args)) or "no tensors"
+
+
+def _sum_outputs(outputs: Any) -> Tensor:
+    total: Tensor | None = None
+    for tensor in _tensors_within(outputs):
+        if tensor.requires_grad:
+            total = tensor.sum() if total is None else total + tensor.sum()
+    if total is None:
+        raise RefusedOperatorError("no output of the model depends on a parameter that wants a gradient")
+    return total
+
+
+def _tensors_within(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _tensors_within(part)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _tensors_within(part)
+    elif hasattr(value, "__dataclass_fields__"):
+        for name in value.__dataclass_fields__:
+            yield from _tensors_within(getattr(value, name))

@@ -1,0 +1,186 @@
+"""Hold the trace (method A) against the closed forms (method B), one module call at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from vtbench.profiling.closed_forms import find_form
+from vtbench.profiling.closed_forms_foreign import find_foreign_form
+from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError
+from vtbench.profiling.trace import STATED, Call, Obstacle, Trace
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far the closed forms reach. ``covered_macs`` are explained by them; ``unstated`` lists the rest by class."""
+
+    covered_macs: int
+    stated_only_macs: int
+    unstated: tuple[tuple[str, int, int], ...]
+    """(class name, number of calls, MACs), largest first."""
+
+
+@dataclass
+class _Judgement:
+    """What method B says of one call: its MACs, and whether they include those of the calls inside it."""
+
+    macs: int | None
+    whole: bool
+
+
+def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -> Verification:
+    """Compare both methods over every call; may raise one of the errors of `errors`.
+
+    ``refuse_contractions``: a multiply-and-sum outside every module that states its cost is an error.
+    ``require_coverage``: MACs that no closed form explains are an error.
+    A call that states its cost and contains operators without a formula has its stated cost booked instead.
+    """
+    judgements = {id(call): _judge(call) for call in trace.calls}
+    stated_only = _book_stated_costs(trace, judgements)
+    _refuse_obstacles(trace, judgements)
+    if refuse_contractions:
+        _refuse_contractions(trace, judgements)
+    _compare(trace, judgements)
+    covered, unstated = _measure_coverage(trace, judgements)
+    if require_coverage and unstated:
+        listing = "; ".join(f"{name} x{calls}: {macs:,} MACs" for name, calls, macs in unstated[:_SHOWN])
+        raise CostMismatchError(
+            f"the closed forms leave out {trace.total_macs - covered:,} of {trace.total_macs:,} MACs: {listing}. "
+            "Give these modules a method expected_macs."
+        )
+    return Verification(covered, stated_only, unstated)
+
+
+def _judge(call: Call) -> _Judgement:
+    module: Any = call.module
+    if hasattr(module, "expected_macs"):
+        return _Judgement(int(module.expected_macs(*call.input_shapes)), whole=True)
+    form = find_form(module) or find_foreign_form(module)
+    if form is None:
+        return _Judgement(None, whole=False)
+    return _Judgement(int(form(module, call.input_shapes, call.output_shapes)), whole=False)
+
+
+def _states(call: Call | None, judgements: dict[int, _Judgement]) -> Call | None:
+    """The innermost call around and including ``call`` whose cost is stated."""
+    first = call
+    while call is not None:
+        judgement = judgements[id(call)]
+        if judgement.macs is not None and (judgement.whole or call is first):
+            return call
+        call = call.parent
+    return None
+
+
+def _book_stated_costs(trace: Trace, judgements: dict[int, _Judgement]) -> int:
+    """Where a stated call ran operators that have no formula, add what it states beyond what was counted."""
+    booked = 0
+    for call in reversed(trace.calls):  # Inner calls end before the calls around them.
+        if not call.obstacles:
+            continue
+        around = _states(call, judgements)
+        if around is None:
+            continue
+        stated = judgements[id(around)].macs or 0
+        missing = stated - (around.inclusive_macs if judgements[id(around)].whole else around.own_macs)
+        if missing > 0:
+            around.own_macs += missing
+            trace.macs[around.path, STATED] += missing
+            trace.runs[around.path, STATED] += 1
+            outer: Call | None = around
+            while outer is not None:
+                outer.inclusive_macs += missing
+                outer = outer.parent
+            booked += missing
+    return booked
+
+
+def _refuse_obstacles(trace: Trace, judgements: dict[int, _Judgement]) -> None:
+    refused: list[tuple[Call, Obstacle]] = []
+    unknown: list[tuple[Call, Obstacle]] = []
+    for call in trace.calls:
+        for obstacle in call.obstacles:
+            if _states(call, judgements) is None:
+                (refused if obstacle.reason else unknown).append((call, obstacle))
+    if unknown:
+        call, obstacle = unknown[0]
+        others = _name_others([found for _, found in unknown])
+        raise UnknownOperatorError(
+            f"{_where(call)} runs the operator {obstacle.operator} on {obstacle.shapes}, whose cost is not known"
+            f"{others}. Give the module a method expected_macs, or register a formula with "
+            "torch.utils.flop_counter.register_flop_formula."
+        )
+    if refused:
+        call, obstacle = refused[0]
+        others = _name_others([found for _, found in refused])
+        raise RefusedOperatorError(
+            f"{_where(call)} runs the operator {obstacle.operator} on {obstacle.shapes}, which is refused: "
+            f"{obstacle.reason}{others}. Give the module a method expected_macs that states its cost."
+        )
+
+
+def _refuse_contractions(trace: Trace, judgements: dict[int, _Judgement]) -> None:
+    found = [
+        (call, contraction)
+        for call in trace.calls
+        for contraction in call.contractions
+        if _states(call, judgements) is None
+    ]
+    if not found:
+        return
+    call, contraction = max(found, key=lambda pair: pair[1].macs)
+    places = len({id(call) for call, _ in found})
+    total = sum(contraction.macs for _, contraction in found)
+    raise RefusedOperatorError(
+        f"{_where(call)} multiplies and sums without a matrix product ({contraction.spelling}; {contraction.macs:,} "
+        f"MACs if it were one; {total:,} in {places} such module calls). No operator tells what was meant. Give the "
+        "module a method expected_macs, or ask for such patterns to be counted (--count-contractions)."
+    )
+
+
+def _compare(trace: Trace, judgements: dict[int, _Judgement]) -> None:
+    rows = []
+    for call in trace.calls:
+        judgement = judgements[id(call)]
+        if judgement.macs is None:
+            continue
+        counted = call.inclusive_macs if judgement.whole else call.own_macs
+        if counted != judgement.macs:
+            rows.append((_where(call), counted, judgement.macs))
+    if not rows:
+        return
+    shown = "\n".join(
+        f"  {where}: traced {counted:,}, stated {stated:,}, difference {stated - counted:+,}"
+        for where, counted, stated in rows[:_SHOWN]
+    )
+    more = f"\n  and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    raise CostMismatchError(
+        f"the traced operators and the closed forms disagree in {len(rows)} module calls, so one of them is wrong "
+        f"(MACs):\n{shown}{more}"
+    )
+
+
+def _measure_coverage(trace: Trace, judgements: dict[int, _Judgement]) -> tuple[int, tuple[tuple[str, int, int], ...]]:
+    calls: Counter[str] = Counter()
+    macs: Counter[str] = Counter()
+    for call in trace.calls:
+        if call.own_macs and _states(call, judgements) is None:
+            name = type(call.module).__name__
+            calls[name] += 1
+            macs[name] += call.own_macs
+    unstated = tuple((name, calls[name], count) for name, count in macs.most_common())
+    return trace.total_macs - sum(macs.values()), unstated
+
+
+def _name_others(found: list[Obstacle]) -> str:
+    names = sorted({obstacle.operator for obstacle in found} - {found[0].operator})
+    return f" (and {', '.join(names)} elsewhere)" if names else ""
+
+
+def _where(call: Call) -> str:
+    kind = type(call.module).__name__
+    return f"{call.path} ({kind})" if call.path else f"the model itself ({kind})"
