@@ -1,0 +1,83 @@
+"""An archived report can be rebuilt from its own folder, and tells nothing about the machine's folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_runs import list_runs, make_run, write_study
+
+from vtbench.errors import UserError
+from vtbench.records import RunRecord, load_record
+from vtbench.reporting.archive import archive_runs, list_archives, make_portable
+from vtbench.reporting.report import write_report
+
+
+def test_an_archive_holds_flat_records_and_renders_to_the_same_bytes_again(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "components", list_runs())
+    paths = archive_runs([study], tmp_path / "reports" / "components")
+    names = sorted(path.name for path in (paths.folder / "records").iterdir())
+    assert names[0] == "convolution-seed0.json"
+    assert len(names) == 15
+    again = write_report(paths.folder, tmp_path / "again")
+    for path in again.folder.iterdir():
+        assert path.read_bytes() == (paths.folder / path.name).read_bytes(), path.name
+    assert list_archives(tmp_path / "reports") == [paths.folder]
+
+
+def test_an_archive_renders_as_the_runs_themselves_did(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "components", list_runs())
+    direct = write_report(study, tmp_path / "direct")
+    archived = archive_runs([study], tmp_path / "archived")
+    for path in direct.folder.iterdir():
+        assert path.read_bytes() == (archived.folder / path.name).read_bytes(), path.name
+
+
+def test_the_base_that_was_asked_for_is_kept(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "components", list_runs())
+    paths = archive_runs([study], tmp_path / "archive", base="static")
+    assert "against static (points)" in paths.markdown.read_text("utf-8")
+
+
+def test_archiving_again_replaces_what_was_there(tmp_path: Path) -> None:
+    archive_runs([write_study(tmp_path / "a", list_runs())], tmp_path / "archive")
+    archive_runs([write_study(tmp_path / "b", [make_run("dynamic", 0)], seeds=None)], tmp_path / "archive")
+    assert [path.name for path in (tmp_path / "archive" / "records").iterdir()] == ["dynamic-seed0.json"]
+
+
+def test_a_folder_that_holds_something_else_is_not_touched(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "components", list_runs())
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.md").write_text("precious")
+    with pytest.raises(UserError, match="holds no archived report"):
+        archive_runs([study], tmp_path / "thesis")
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.md"]
+
+
+@pytest.mark.parametrize(
+    ("text", "portable"),
+    [
+        ("parquet:/home/someone/data/cifar10", "parquet:PATH/cifar10"),
+        ("parquet:../data/cifar10", "parquet:../data/cifar10"),
+        ("scenes:clutter=8", "scenes:clutter=8"),
+        ("folder:C:\\Users\\someone\\birds", "folder:PATH/birds"),
+    ],
+)
+def test_absolute_paths_are_cut_to_their_last_name(text: str, portable: str) -> None:
+    record = make_portable(make_run(spec=text, error=f"cannot read {text}"))
+    assert record.config.data.spec == portable
+    assert record.error == f"cannot read {portable}"
+
+
+def test_nothing_else_in_a_record_changes(tmp_path: Path) -> None:
+    archive_runs([write_study(tmp_path / "a", list_runs())], tmp_path / "archive")
+    record = load_record(tmp_path / "archive" / "records" / "dynamic-seed1.json", RunRecord)
+    assert record == make_run("dynamic", 1, 71.2)
+
+
+def test_two_records_of_one_arm_and_seed_get_two_files(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "a", [make_run("dynamic", 0)], seeds=None)
+    other = write_study(tmp_path / "b", [make_run("dynamic", 0, epochs=1)], seeds=None)
+    paths = archive_runs([study, other], tmp_path / "archive")
+    names = sorted(path.name for path in (paths.folder / "records").iterdir())
+    assert names == ["dynamic-seed0-2.json", "dynamic-seed0.json"]

@@ -1,0 +1,137 @@
+"""Cells that were not treated alike never meet in one comparison, and nothing that failed or is missing disappears."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic_runs import list_runs, make_run
+
+from vtbench.errors import UserError
+from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
+from vtbench.reporting.comparisons import Comparison, build_comparisons
+from vtbench.reporting.plan import ReportPlan, complete_plan
+from vtbench.reporting.treatment import find_differences
+from vtbench.stats.estimates import Estimate, PairedDifference
+
+
+def compare(records: list[RunRecord], *, base: str | None = None, **plan: object) -> tuple[Comparison, ...]:
+    return build_comparisons(records, complete_plan(ReportPlan(title="t", **plan), records), base=base)  # type: ignore[arg-type]
+
+
+def replace_certificate(record: RunRecord, **fields: str) -> RunRecord:
+    assert record.certificate is not None
+    return record.model_copy(update={"certificate": record.certificate.model_copy(update=fields)})
+
+
+def test_runs_that_were_treated_alike_stand_in_one_comparison() -> None:
+    (comparison,) = compare(list_runs())
+    assert comparison.base == "convolution"
+    assert [arm.name for arm in comparison.arms][:2] == ["convolution", "static"]
+    difference = comparison.arms[3].difference
+    assert isinstance(difference, PairedDifference)
+    assert difference.estimate.mean == pytest.approx(((71.9 - 71.25) + (71.2 - 70.8) + (72.3 - 71.9)) / 3)
+    assert difference.seeds == (0, 1, 2)
+    assert comparison.arms[0].difference is None
+
+
+@pytest.mark.parametrize("field", list(Certificate.model_fields))
+def test_a_difference_in_any_field_of_the_certificate_keeps_a_cell_apart_and_is_named(field: str) -> None:
+    planted = [replace_certificate(run, **{field: "x"}) if run.arm == "dynamic" else run for run in list_runs()]
+    first, second = compare(planted)
+    assert "dynamic" not in [arm.name for arm in first.arms]
+    assert [arm.name for arm in second.arms] == ["dynamic"]
+    assert second.arms[0].difference is None
+    assert field.replace("_", " ") in second.apart
+
+
+def test_what_differs_is_named_with_the_setting_that_caused_it() -> None:
+    records = [make_run("convolution", 0, epochs=90), make_run("dynamic", 0, epochs=10)]
+    _, second = compare(records)
+    assert "recipe" in second.apart
+    assert "setting recipe.epochs: 90 and 10" in second.apart
+
+
+def test_one_cell_of_an_arm_may_be_apart_while_the_others_are_compared() -> None:
+    planted = [
+        replace_certificate(run, train_data="x") if (run.arm, run.seed) == ("dynamic", 1) else run
+        for run in list_runs()
+    ]
+    first, second = compare(planted)
+    dynamic = next(arm for arm in first.arms if arm.name == "dynamic")
+    assert [cell.state for cell in dynamic.cells.values()] == ["finished", "missing", "finished"]
+    assert second.seeds == (1,)
+
+
+def test_runs_of_two_seeds_may_differ_in_order_and_augmentation_only() -> None:
+    first = make_run("convolution", 0)
+    assert find_differences(first, make_run("convolution", 1)) == ()
+    for field in ("recipe", "schedule", "precision"):
+        assert find_differences(first, replace_certificate(make_run("convolution", 1), **{field: "x"})) == (field,)
+    assert find_differences(first, make_run("convolution", 1, spec="cifar10")) == ("data",)
+    fewer = make_run("convolution", 1).model_copy(update={"num_val": 100})
+    assert find_differences(first, fewer) == ("number of images or classes",)
+
+
+def test_a_finished_run_without_certificate_is_comparable_with_nothing() -> None:
+    bare = make_run("dynamic", 0).model_copy(update={"certificate": None})
+    first, second = compare([make_run("convolution", 0), bare, make_run("static", 0)])
+    assert [arm.name for arm in first.arms] == ["convolution", "static"]
+    assert "has no certificate" in second.apart[0]
+
+
+def test_a_failed_cell_stays_in_its_row_and_keeps_its_reason() -> None:
+    records = [run for run in list_runs() if (run.arm, run.seed) != ("dynamic", 2)]
+    (comparison,) = compare([*records, make_run("dynamic", 2, error="the loss became NaN")])
+    dynamic = next(arm for arm in comparison.arms if arm.name == "dynamic")
+    assert dynamic.cells[2].state == "failed"
+    assert dynamic.cells[2].top1_percent == NotMeasured(reason="the loss became NaN")
+    assert isinstance(dynamic.accuracy, Estimate)
+    assert dynamic.accuracy.n == 2
+
+
+def test_a_failed_cell_of_another_recipe_is_not_shown_as_a_cell_of_this_one() -> None:
+    first, second = compare([make_run("convolution", 0), make_run("dynamic", 0, error="boom", epochs=90)])
+    assert [arm.name for arm in first.arms] == ["convolution"]
+    assert "setting recipe.epochs: 10 and 90" in second.apart
+
+
+def test_arms_and_seeds_that_were_planned_and_not_run_are_holes() -> None:
+    records = [make_run("convolution", 0), make_run("static", 1)]
+    (comparison,) = compare(records, arms=("convolution", "static", "dynamic"), seeds=(0, 1, 2))
+    states = {arm.name: [cell.state for cell in arm.cells.values()] for arm in comparison.arms}
+    assert states["convolution"] == ["finished", "missing", "missing"]
+    assert states["dynamic"] == ["missing"] * 3
+    static = comparison.arms[1]
+    assert static.difference == NotMeasured(reason="no seed that both arms have finished")
+
+
+def test_the_base_is_the_plans_or_the_one_asked_for_or_the_first() -> None:
+    assert compare(list_runs())[0].base == "convolution"
+    assert compare(list_runs(), base="static")[0].arms[0].name == "static"
+    assert compare(list_runs(), arms=("dynamic",))[0].base == "dynamic"
+    (planned,) = compare(list_runs(), arms=("dynamic", "static"))
+    assert planned.base == "dynamic"
+
+
+def test_a_base_that_has_no_record_is_answered_with_the_nearest_arm() -> None:
+    with pytest.raises(UserError, match="Did you mean 'dynamic'"):
+        compare(list_runs(), base="dynamc")
+
+
+def test_a_base_whose_runs_all_failed_leaves_no_difference_and_still_stands_first() -> None:
+    (comparison,) = compare([make_run("convolution", 0, error="boom"), make_run("dynamic", 0)])
+    assert comparison.base == "convolution"
+    assert comparison.arms[1].difference == NotMeasured(reason="no seed that both arms have finished")
+
+
+def test_runs_of_one_arm_with_different_costs_have_no_common_cost() -> None:
+    changed = make_run("dynamic", 1)
+    assert isinstance(changed.costs, CostRecord)
+    changed = changed.model_copy(update={"costs": changed.costs.model_copy(update={"macs": 1})})
+    (comparison,) = compare([make_run("dynamic", 0), changed])
+    assert isinstance(comparison.arms[0].costs, NotMeasured)
+
+
+def test_one_arm_name_for_two_variants_gives_two_rows_told_apart_by_the_variant() -> None:
+    other = make_run("dynamic", 0, variant="vt_resnet32")
+    (comparison,) = compare([make_run("dynamic", 0), other])
+    assert [arm.name for arm in comparison.arms] == ["dynamic (vt_resnet20)", "dynamic (vt_resnet32)"]

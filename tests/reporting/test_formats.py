@@ -1,0 +1,144 @@
+"""Tables say what the numbers are, in every format, and never hide a hole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from synthetic_runs import list_runs, make_run
+
+from vtbench.records import RunRecord
+from vtbench.reporting.comparisons import build_comparisons
+from vtbench.reporting.formats import to_csv, to_latex, to_markdown
+from vtbench.reporting.plan import ReportPlan, complete_plan
+from vtbench.reporting.provenance import describe_provenance, rebuild_command
+from vtbench.reporting.rendering import Report, render_report
+from vtbench.reporting.runs import LeftOut
+from vtbench.reporting.tables import Table, list_notes, tabulate_seeds, tabulate_summary
+
+
+def report_on(records: list[RunRecord], **plan: object) -> Report:
+    full = complete_plan(ReportPlan(title="components", **plan), records)  # type: ignore[arg-type]
+    comparisons = build_comparisons(records, full)
+    provenance = tuple(describe_provenance(records, full))
+    return Report(full, comparisons, (LeftOut("cells/x", "begun but not finished"),), provenance)
+
+
+def test_the_summary_gives_costs_mean_interval_and_paired_difference() -> None:
+    table = tabulate_summary(report_on(list_runs()).comparisons[0])
+    row = next(row for row in table.rows if row[0] == "dynamic")
+    # Mean 71.8, s = 0.55678; t(2; 0.975) = 4.30265; differences 0.65, 0.40, 0.40 with s = 0.14434.
+    assert row == ("dynamic", "0.332", "33.91", "71.80 ± 1.38", "3", "+0.48 ± 0.36", "0.97")
+    assert table.rows[0][5] == "base"
+
+
+def test_a_single_seed_says_n_is_1_instead_of_an_interval() -> None:
+    report = report_on([run for run in list_runs() if run.seed == 0])
+    row = tabulate_summary(report.comparisons[0]).rows[1]
+    assert row[3] == "69.90 (n = 1)"
+    assert row[5] == "-1.35 (n = 1)"
+    assert any("n = 1: no interval" in note for note in list_notes(report.comparisons))
+    assert not any("±" in note for note in list_notes(report.comparisons))
+
+
+def test_failed_and_missing_cells_stand_in_the_table_and_in_the_notes() -> None:
+    records = [run for run in list_runs() if (run.arm, run.seed) not in (("dynamic", 1), ("static", 2))]
+    report = report_on(
+        [*records, make_run("dynamic", 1, error="Traceback (most recent call last):\n\nValueError: NaN")]
+    )
+    rows = {row[0]: row[1:] for row in tabulate_seeds(report.comparisons[0]).rows}
+    assert rows["dynamic"] == ("71.90", "failed", "72.30")
+    assert rows["static"] == ("69.90", "69.40", "–")
+    summary = {row[0]: row for row in tabulate_summary(report.comparisons[0]).rows}
+    assert summary["static"][4] == "2 of 3"
+    notes = list_notes(report.comparisons)
+    assert "Failed: dynamic, seed 1: ValueError: NaN" in notes
+    assert "Not run yet (1): static, seed 2." in notes
+
+
+def test_a_difference_over_fewer_seeds_than_the_arm_has_names_its_n() -> None:
+    records = [run for run in list_runs() if (run.arm, run.seed) != ("convolution", 2)]
+    row = next(row for row in tabulate_summary(report_on(records).comparisons[0]).rows if row[0] == "dynamic")
+    assert row[5].endswith("(n = 2)")
+
+
+def test_the_notes_tell_clear_differences_from_open_ones() -> None:
+    runs = [run for run in list_runs() if run.seed < 2]
+    notes = list_notes(report_on(runs).comparisons)
+    assert "The interval excludes zero for: static, static-position." in notes
+    assert any(note.startswith("The interval includes zero for: dynamic, dynamic-position") for note in notes)
+
+
+def test_csv_has_raw_numbers_and_shows_what_is_missing() -> None:
+    records = [run for run in list_runs() if (run.arm, run.seed) != ("static", 2)]
+    rows = list(csv.DictReader(io.StringIO(render_report(report_on(records), "csv"))))
+    static = next(row for row in rows if row["arm"] == "static")
+    assert static["macs"] == "33120000"
+    assert static["params"] == "301450"
+    assert static["seed_2_top1_percent"] == "missing"
+    assert static["n"] == "2"
+    assert static["correlation"] == ""
+    assert rows[0]["top1_percent"] == "71.31666666666666"
+
+
+def test_json_is_strict_and_holds_the_notes() -> None:
+    plain = json.loads(render_report(report_on(list_runs()), "json"))
+    assert plain["comparisons"][0]["arms"][3]["difference_n"] == 3
+    assert plain["left_out"] == [{"path": "cells/x", "reason": "begun but not finished"}]
+    assert plain["notes"]
+
+
+def test_markdown_names_what_was_kept_apart_and_why() -> None:
+    planted = [make_run("dynamic", 0, augmentation="x"), make_run("convolution", 0)]
+    text = render_report(report_on(planted, base="convolution"), "markdown")
+    assert "## Kept apart: comparison 2" in text
+    assert "What differs: augmentation." in text
+    assert "- `cells/x`: begun but not finished" in text
+
+
+def test_markdown_cells_cannot_break_the_table() -> None:
+    text = to_markdown(Table(("a|b", "n"), (("x|y", "1"),), (False, True)))
+    assert text == "| a\\|b |   n |\n| ---- | --: |\n| x\\|y |   1 |\n"
+
+
+def test_latex_escapes_what_it_would_read_as_commands() -> None:
+    text = to_latex(Table(("top-1 (%)", "n"), (("vt_resnet20:a=b&c", "1 ± 2"),), (False, True)))
+    assert "top-1 (\\%) & n \\\\" in text
+    assert "vt\\_resnet20:a=b\\&c & 1 $\\pm$ 2 \\\\" in text
+    assert "\\begin{tabular}{lr}" in text
+
+
+def test_csv_quotes_commas_and_leaves_none_empty() -> None:
+    assert to_csv([{"a": "x,y", "b": None}, {"a": 1, "c": 2}]) == 'a,b,c\n"x,y",,\n1,,2\n'
+
+
+def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_command() -> None:
+    facts = dict(describe_provenance(list_runs(), ReportPlan(title="t")))
+    assert facts["data"] == "scenes: 5,000 training and 2,000 validation images, 10 classes"
+    assert facts["recipe"].startswith("small: 10 epochs, batch 128, sgd")
+    assert facts["seeds"] == "0, 1, 2"
+    assert "Example CPU" in facts["machine"]
+    assert "torch 2.9.0" in facts["versions"]
+    assert facts["commit"] == "0123456789ab"
+    assert facts["command"] == "vtbench ablate components --data scenes --recipe small --epochs 10 --seeds 3"
+
+
+def test_uncommitted_changes_and_a_second_machine_are_named() -> None:
+    other = make_run("dynamic", 0)
+    other = other.model_copy(
+        update={"environment": other.environment.model_copy(update={"dirty": True, "device_name": "Other CPU"})}
+    )
+    facts = dict(describe_provenance([make_run("convolution", 0), other], ReportPlan(title="t")))
+    assert "with uncommitted changes" in facts["commit"]
+    assert facts["machine"].count(";") == 1
+
+
+def test_a_single_run_is_repeated_by_vtbench_train() -> None:
+    assert rebuild_command([make_run(None, 2, study=None)]) == (
+        "vtbench train resnet20 --data scenes --recipe small --epochs 10 --seed 2"
+    )
+
+
+def test_runs_of_several_settings_have_no_single_command() -> None:
+    assert rebuild_command([make_run("a", 0), make_run("b", 0, epochs=90)]) is None

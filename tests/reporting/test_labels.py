@@ -1,0 +1,62 @@
+"""Labels overlap neither each other nor points, and stay in the plot, wherever there is room."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from vtbench.reporting.labels import place_labels
+
+Box = tuple[float, float, float, float]
+PLOT = (0.0, 0.0, 900.0, 480.0)
+
+
+def overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_thirty_labels_at_random_points_do_not_overlap(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    points = [(float(x), float(y)) for x, y in generator.uniform((60, 30), (840, 450), (30, 2))]
+    sizes = [(float(width), 14.0) for width in generator.uniform(40, 110, 30)]
+    boxes = [placement.box for placement in place_labels(points, sizes, PLOT)]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not overlap(one, other)
+    for box, (x, y) in itertools.product(boxes, points):
+        assert not overlap(box, (x - 4, y - 4, x + 4, y + 4))
+    for left, bottom, right, top in boxes:
+        assert left >= 0 and bottom >= 0 and right <= 900 and top <= 480
+
+
+def test_points_on_one_spot_still_get_labels_of_their_own() -> None:
+    boxes = [placement.box for placement in place_labels([(400.0, 200.0)] * 6, [(80.0, 14.0)] * 6, PLOT)]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not overlap(one, other)
+
+
+def test_a_free_point_has_its_label_close_by_on_the_right() -> None:
+    (placement,) = place_labels([(400.0, 200.0)], [(80.0, 14.0)], PLOT)
+    assert placement.box == pytest.approx((407.0, 193.0, 487.0, 207.0))
+    assert placement.distance_px == 7.0
+
+
+def test_a_label_makes_way_for_a_line() -> None:
+    free, beside = (
+        place_labels([(400.0, 200.0)], [(80.0, 14.0)], PLOT, obstacles)[0].box
+        for obstacles in ([], [(440.0, 150.0, 446.0, 250.0)])
+    )
+    assert overlap(free, (440.0, 150.0, 446.0, 250.0))
+    assert not overlap(beside, (440.0, 150.0, 446.0, 250.0))
+
+
+def test_equal_input_gives_equal_places() -> None:
+    points = [(100.0, 100.0), (110.0, 104.0), (120.0, 96.0)]
+    sizes = [(90.0, 14.0)] * 3
+    assert place_labels(points, sizes, PLOT) == place_labels(points, sizes, PLOT)
+
+
+def test_no_points_have_no_labels() -> None:
+    assert place_labels([], [], PLOT) == []

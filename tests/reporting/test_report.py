@@ -1,0 +1,126 @@
+"""A report is written whole, the same bytes every time, and without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from synthetic_runs import list_runs, make_run, write_study
+
+from vtbench.errors import UserError
+from vtbench.reporting.figure import Point, draw_points
+from vtbench.reporting.report import write_report
+from vtbench.reporting.style import find_look, house_style
+
+
+def test_a_report_has_every_file_and_says_where(tmp_path: Path) -> None:
+    paths = write_report(write_study(tmp_path / "components", list_runs()))
+    assert paths.folder == tmp_path / "components" / "report"
+    names = sorted(path.name for path in paths.folder.iterdir())
+    assert names == ["accuracy_macs.png", "accuracy_macs.svg", "report.md", "table.csv", "table.tex"]
+    assert all(path.exists() for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
+    assert paths.markdown.read_text("utf-8").startswith("# components\n\nDo tokens beat convolution")
+
+
+def test_equal_records_give_equal_bytes_wherever_they_lie(tmp_path: Path) -> None:
+    first, second = (write_report(write_study(tmp_path / name / "components", list_runs())) for name in "ab")
+    for path in first.folder.iterdir():
+        assert path.read_bytes() == (second.folder / path.name).read_bytes(), path.name
+
+
+def test_the_svg_is_well_formed_and_holds_neither_date_nor_path(tmp_path: Path) -> None:
+    paths = write_report(write_study(tmp_path / "components", list_runs()))
+    text = (paths.folder / "accuracy_macs.svg").read_text("utf-8")
+    ElementTree.fromstring(text)
+    assert "<dc:date>" not in text
+    assert str(tmp_path) not in text
+
+
+def test_a_report_builds_without_torch(tmp_path: Path) -> None:
+    write_study(tmp_path, list_runs())
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path; from vtbench.reporting.report import write_report\n"
+        f"print(write_report(Path({str(tmp_path)!r})).markdown)"
+    )
+    answer = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_report_where_everything_failed_still_tells_what_failed(tmp_path: Path) -> None:
+    paths = write_report(write_study(tmp_path, [make_run("convolution", 0, error="out of memory")], seeds=1))
+    assert paths.figures == ()
+    assert "Failed: convolution, seed 0: out of memory" in paths.markdown.read_text("utf-8")
+
+
+def test_figures_of_an_earlier_report_do_not_stay_behind(tmp_path: Path) -> None:
+    write_study(tmp_path, list_runs())
+    stale = tmp_path / "report" / "accuracy_macs_2.svg"
+    stale.parent.mkdir()
+    stale.write_text("old")
+    write_report(tmp_path)
+    assert not stale.exists()
+
+
+def test_what_was_kept_apart_gets_a_figure_of_its_own(tmp_path: Path) -> None:
+    other = [make_run(arm, 0, 60.0, epochs=1) for arm in ("dynamic", "static")]
+    both = [run for run in list_runs() if run.arm in ("convolution", "dynamic-position")] + other
+    paths = write_report(write_study(tmp_path, both))
+    assert [path.name for path in paths.figures if path.suffix == ".svg"] == [
+        "accuracy_macs.svg",
+        "accuracy_macs_2.svg",
+    ]
+    assert "(accuracy_macs_2.svg)" in paths.markdown.read_text("utf-8")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) -> None:
+    write_study(tmp_path / "components", list_runs())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write to the output folder"):
+        write_report(tmp_path / "components", tmp_path / "file" / "report")
+
+
+def test_a_point_with_one_seed_has_no_error_bar_and_one_with_three_has() -> None:
+    bare = Point("a", "resnet20", 40_000_000, 70.0)
+    barred = Point("b", "vt_resnet20", 35_000_000, 71.0, half_width=0.5, seeds=(70.8, 71.0, 71.2))
+    with house_style():
+        alone = draw_points([bare], title="t", caption="c", legend=False)
+        both = draw_points([bare, barred], title="t", caption="c", legend=True)
+    assert len(alone.axes[0].containers) == 0
+    assert len(both.axes[0].containers) == 1
+    assert both.axes[0].get_legend() is not None
+
+
+def test_a_very_long_error_bar_does_not_flatten_the_figure() -> None:
+    points = [Point("a", "resnet20", 1000, 70.0, half_width=40.0), Point("b", "resnet32", 2000, 71.0)]
+    with house_style():
+        low, high = draw_points(points, title="t", caption="c", legend=False).axes[0].get_ylim()
+    assert high - low < 6
+
+
+def test_costs_that_lie_far_apart_are_drawn_on_a_logarithmic_axis() -> None:
+    points = [Point("a", "resnet18", 10**9, 70.0), Point("b", "resnet101", 10**10, 71.0)]
+    with house_style():
+        axes = draw_points(points, title="t", caption="c", legend=False).axes[0]
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "5", "10"]
+
+
+def test_every_family_has_a_look_of_its_own() -> None:
+    names = ("resnet50", "vt_resnet18", "se_resnet18", "cbam_resnet18", "lr_resnet50", "sasa_resnet50", "aa_resnet50")
+    names = (
+        *names,
+        "san19",
+        "glore_resnet50",
+        "a2_resnet50",
+        "nonlocal_resnet50",
+        "botnet_s1_59",
+        "vit_b_16",
+        "deit_b_16",
+    )
+    looks = [find_look(name) for name in names]
+    assert len({(look.color, look.marker) for look in looks}) == len(names)
+    assert "other" not in {look.title for look in looks}

@@ -1,0 +1,92 @@
+"""Every record beneath a folder is found, and what cannot be read is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_runs import list_runs, make_run, write_study
+
+from vtbench.errors import UserError
+from vtbench.records import save_record
+from vtbench.reporting.runs import load_runs
+
+
+def test_all_records_beneath_a_study_are_found_in_the_order_of_arms_and_seeds(tmp_path: Path) -> None:
+    write_study(tmp_path, [make_run("convolution", seed) for seed in range(11)], seeds=11)
+    loaded = load_runs(tmp_path)
+    assert [record.seed for record in loaded.records] == list(range(11))
+    assert loaded.left_out == ()
+
+
+def test_the_plan_of_a_study_gives_question_base_order_and_seeds(tmp_path: Path) -> None:
+    write_study(tmp_path, [make_run("dynamic", 1)], seeds=3)
+    plan = load_runs(tmp_path).plan
+    assert plan.title == "components"
+    assert plan.question is not None
+    assert plan.base == "convolution"
+    assert plan.arms == ("convolution", "static", "static-position", "dynamic", "dynamic-position")
+    assert plan.seeds == (0, 1, 2)
+
+
+def test_a_single_run_folder_is_read_too(tmp_path: Path) -> None:
+    save_record(tmp_path / "mine" / "record.json", make_run(None, study=None))
+    loaded = load_runs(tmp_path / "mine")
+    assert len(loaded.records) == 1
+    assert loaded.plan.title == "mine"
+
+
+def test_several_folders_are_read_once_each_record(tmp_path: Path) -> None:
+    write_study(tmp_path / "a", list_runs())
+    assert len(load_runs(tmp_path / "a", tmp_path / "a" / "cells").records) == 15
+
+
+@pytest.mark.parametrize("text", ["{", '{"macs": 1}', "", "\0\1"])
+def test_a_torn_or_foreign_file_is_named_and_the_rest_is_read(tmp_path: Path, text: str) -> None:
+    write_study(tmp_path, list_runs())
+    torn = tmp_path / "cells" / "dynamic" / "seed-1" / "record.json"
+    torn.write_text(text)
+    loaded = load_runs(tmp_path)
+    assert len(loaded.records) == 14
+    assert [left.path for left in loaded.left_out] == ["cells/dynamic/seed-1/record.json"]
+    assert "not a RunRecord" in loaded.left_out[0].reason
+
+
+def test_a_cell_that_was_begun_and_not_finished_is_named(tmp_path: Path) -> None:
+    write_study(tmp_path, list_runs())
+    begun = tmp_path / "cells" / "dynamic" / "seed-3"
+    begun.mkdir()
+    (begun / "config.json").write_text("{}")
+    left = load_runs(tmp_path).left_out
+    assert [(one.path, "not finished" in one.reason) for one in left] == [("cells/dynamic/seed-3", True)]
+
+
+def test_a_second_record_of_one_cell_with_another_outcome_is_named_and_not_averaged(tmp_path: Path) -> None:
+    save_record(tmp_path / "first" / "record.json", make_run("dynamic", 0, 70.0))
+    save_record(tmp_path / "second" / "record.json", make_run("dynamic", 0, 75.0))
+    loaded = load_runs(tmp_path)
+    assert [record.val_top1_percent for record in loaded.records] == [70.0]
+    assert "second record" in loaded.left_out[0].reason
+
+
+def test_a_folder_that_is_not_there_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no folder .*absent"):
+        load_runs(tmp_path / "absent")
+
+
+def test_a_folder_without_records_says_who_writes_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="vtbench ablate"):
+        load_runs(tmp_path)
+
+
+def test_a_folder_with_torn_records_only_says_what_is_wrong_with_them(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text("{")
+    with pytest.raises(UserError, match=r"1 were left out, the first being record\.json: not a RunRecord"):
+        load_runs(tmp_path)
+
+
+def test_a_damaged_study_file_is_named(tmp_path: Path) -> None:
+    write_study(tmp_path, list_runs())
+    (tmp_path / "study.json").write_text('{"name": 1')
+    with pytest.raises(UserError, match=r"study\.json is damaged"):
+        load_runs(tmp_path)

@@ -1,0 +1,85 @@
+"""``vtbench report`` on the command line: formats, pipes, narrow terminals, mistakes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from synthetic_runs import list_runs, write_study
+from typer.testing import CliRunner
+
+from vtbench.cli.main import app
+from vtbench.errors import UserError
+from vtbench.reporting.report import build_report
+from vtbench.reporting.terminal import print_report
+
+RUNNER = CliRunner()
+
+
+def call(*arguments: object) -> tuple[str, str]:
+    answer = RUNNER.invoke(app, ["report", *map(str, arguments)], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return answer.stdout, answer.stderr
+
+
+def test_the_table_is_printed_and_the_files_are_named(tmp_path: Path) -> None:
+    out, _ = call(write_study(tmp_path / "components", list_runs()))
+    assert "71.80 ± 1.38" in out
+    assert "accuracy_macs.svg" in out
+    assert (tmp_path / "components" / "report" / "report.md").exists()
+
+
+def test_piped_output_has_no_escape_codes_and_no_cut_columns(tmp_path: Path) -> None:
+    out, _ = call(write_study(tmp_path, list_runs()))
+    assert "\x1b" not in out
+    assert "…" not in out
+    assert "dynamic-position" in out
+
+
+def test_a_narrow_terminal_cuts_no_number(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    print_report(build_report(write_study(tmp_path, list_runs())), Console(file=stream, width=80, highlight=False))
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for number in ("71.32 ± 1.37", "-1.45 ± 0.33", "0.332", "33.91", "72.60"):
+        assert number in text
+
+
+@pytest.mark.parametrize("text_format", ["markdown", "csv", "latex", "json"])
+def test_other_formats_print_nothing_but_themselves(tmp_path: Path, text_format: str) -> None:
+    out, err = call(write_study(tmp_path, list_runs()), "--format", text_format)
+    assert "Report:" not in out
+    assert "Report:" in err
+    if text_format == "json":
+        assert json.loads(out)["title"] == "components"
+    elif text_format == "csv":
+        assert out == (tmp_path / "report" / "table.csv").read_text("utf-8")
+
+
+def test_out_base_and_archive_do_what_they_say(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "components", list_runs())
+    out, _ = call(study, "--out", tmp_path / "elsewhere", "--base", "static")
+    assert "against static (points)" in out
+    assert (tmp_path / "elsewhere" / "table.tex").exists()
+    assert not (study / "report").exists()
+    call(study, "--archive", tmp_path / "kept")
+    assert (tmp_path / "kept" / "records" / "static-seed0.json").exists()
+    again, _ = call(tmp_path / "kept")
+    assert "71.80 ± 1.38" in again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Which runs"),
+        (["absent"], "There is no folder absent"),
+        (["absent", "--published"], "takes no runs"),
+        (["absent", "--archive", "a", "--out", "b"], "Leave out --out"),
+    ],
+)
+def test_a_mistake_is_one_message(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        RUNNER.invoke(app, ["report", *arguments], catch_exceptions=False)

@@ -1,0 +1,68 @@
+"""``vtbench report``: tables and figures from run records, or from the literature."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Format = Literal["table", "markdown", "csv", "latex", "json"]
+
+
+def run_report(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="A study, a run, an archived report, or several of them.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report.  [default: RUNS/report]", show_default=False)
+    ] = None,
+    format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+    base: Annotated[
+        str | None, typer.Option(help="Arm that differences are taken to.  [default: the study's]", show_default=False)
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            help="Copy the records into this folder and render there: a report to commit.", show_default=False
+        ),
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="The literature's accuracy against the MACs counted here.")
+    ] = False,
+) -> None:
+    """The table and the accuracy-versus-MACs figure of finished runs."""
+    from vtbench.errors import UserError
+
+    if published and (runs or base or archive):
+        raise UserError("--published reports the literature and takes no runs. Leave out RUNS, --base and --archive.")
+    if published:
+        _report_published(out or Path("runs/published"), format)
+    elif not runs:
+        raise UserError(
+            "Which runs? Give a folder, such as runs/components, or --published for the literature's table."
+        )
+    elif archive is not None and out is not None:
+        raise UserError("--archive renders in its own folder. Leave out --out.")
+    else:
+        _report_runs(runs, out, format, base, archive)
+
+
+def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
+    from vtbench.reporting.archive import archive_runs
+    from vtbench.reporting.rendering import render_report
+    from vtbench.reporting.report import build_report, default_output, save_report
+    from vtbench.reporting.terminal import open_console, print_report
+
+    report = build_report(*runs, base=base)
+    paths = archive_runs(runs, archive, base=base) if archive else save_report(report, out or default_output(runs[0]))
+    if format == "table":
+        print_report(report, open_console())
+        typer.echo()
+    else:
+        typer.echo(render_report(report, format), nl=False)
+    files = ", ".join(path.name for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
+    typer.echo(f"Report: {paths.folder} ({files})", err=format != "table")
+
+
+def _report_published(out: Path, format: Format) -> None:
+    raise AssertionError

@@ -1,0 +1,89 @@
+"""Committed reports: a study's records, flat, with everything that is rendered from them beside.
+
+.. code-block:: text
+
+    reports/<study>/report.json              title, question, base, order of the arms: the plan
+    reports/<study>/records/ARM-seedN.json   one run record each
+    reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
+
+``python -m vtbench.reporting.archive reports`` renders every archive beneath ``reports`` again, from its records alone.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vtbench.errors import UserError
+from vtbench.files import check_writable
+from vtbench.records import RunRecord, save_record
+from vtbench.reporting.comparisons import choose_base
+from vtbench.reporting.plan import PLAN_FILE, name_arm
+from vtbench.reporting.report import ReportPaths, write_report
+from vtbench.reporting.runs import ARCHIVE_FOLDER, is_archive, load_runs
+
+_ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",:;]+[/\\])+([^/\\\s'\",:;]+)")
+
+
+def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = None) -> ReportPaths:
+    """Copy the run records beneath ``folders`` into ``target`` and render them there; an older archive is replaced.
+
+    Absolute paths are cut to ``PATH/<last name>``, because an archive is to be read elsewhere. Raises ``UserError`` if
+    ``target`` holds something else, or lies within the runs.
+    """
+    loaded = load_runs(*folders)
+    if target.exists() and any(target.iterdir()) and not is_archive(target):
+        raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
+    check_writable(target / ARCHIVE_FOLDER)
+    for stale in (target / ARCHIVE_FOLDER).glob("*.json"):
+        stale.unlink()
+    for name, record in _name_files(loaded.records).items():
+        save_record(target / ARCHIVE_FOLDER / name, make_portable(record))
+    plan = loaded.plan.model_copy(update={"base": choose_base(loaded.plan, base, loaded.records)})
+    save_record(target / PLAN_FILE, plan)
+    return write_report(target)
+
+
+def make_portable(record: RunRecord) -> RunRecord:
+    """The record without absolute paths of the machine that it was made on."""
+    plain = record.model_dump(mode="json")
+    for key in ("config", "error", "costs", "val_top1_percent"):
+        plain[key] = _cut_paths(plain[key])
+    return RunRecord.model_validate(plain)
+
+
+def list_archives(folder: Path) -> list[Path]:
+    """Every archived report that lies directly beneath ``folder``."""
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and is_archive(path)] if folder.is_dir() else []
+
+
+def _cut_paths(value: Any) -> Any:
+    if isinstance(value, str):
+        return _ABSOLUTE_PATH.sub(r"PATH/\1", value)
+    if isinstance(value, dict):
+        return {key: _cut_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut_paths(item) for item in value]
+    return value
+
+
+def _name_files(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+    """File names ``<arm>-seed<n>.json``; a second record of one arm and seed gets a number."""
+    names: dict[str, RunRecord] = {}
+    for record in records:
+        stem = f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', name_arm(record))}-seed{record.seed}"
+        free = (f"{stem}{f'-{count}' if count > 1 else ''}.json" for count in range(1, len(records) + 2))
+        names[next(name for name in free if name not in names)] = record
+    return names
+
+
+def _render_all(arguments: Sequence[str]) -> None:
+    for archive in list_archives(Path(arguments[0] if arguments else "reports")):
+        sys.stdout.write(f"{write_report(archive).markdown}\n")
+
+
+if __name__ == "__main__":
+    _render_all(sys.argv[1:])

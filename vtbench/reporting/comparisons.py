@@ -1,0 +1,168 @@
+"""Sort runs into comparisons: sets of cells that were treated alike, so that their differences mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vtbench.errors import UserError, did_you_mean
+from vtbench.records import CostRecord, NotMeasured, RunRecord
+from vtbench.reporting.plan import ReportPlan, name_arm
+from vtbench.reporting.treatment import find_changed_settings, find_differences
+from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm at one seed: its accuracy in percent, or why there is none. ``state`` is what a table shows of it."""
+
+    state: Literal["finished", "failed", "missing"]
+    top1_percent: float | NotMeasured
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row: a variant over its seeds. ``difference`` is None for the base itself."""
+
+    name: str
+    variant: str
+    costs: CostRecord | NotMeasured
+    cells: Mapping[int, Cell]
+    accuracy: Estimate | NotMeasured
+    difference: PairedDifference | NotMeasured | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms that may be compared. ``apart`` says why they do not stand in the first comparison; empty for the first."""
+
+    base: str
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    records: tuple[RunRecord, ...]
+    apart: tuple[str, ...] = ()
+
+
+def build_comparisons(
+    records: Sequence[RunRecord], plan: ReportPlan, *, base: str | None = None
+) -> tuple[Comparison, ...]:
+    """Sort ``records`` into comparisons. The base's own comparison comes first and shows the holes of the plan.
+
+    A cell joins a comparison if its certificate equals that of the comparison's cells of the same seed (see
+    `find_differences`). ``base`` overrides the plan's. Raises ``UserError`` for a base that has no record.
+    """
+    base = choose_base(plan, base, records)
+    order = [base, *(arm for arm in plan.arms if arm != base)]
+    waiting = sorted(records, key=lambda record: (order.index(name_arm(record)), record.seed))
+    groups: list[tuple[list[RunRecord], tuple[str, ...]]] = []
+    while waiting:
+        members, apart = _gather(waiting, groups[0][0] if groups else [])
+        groups.append((members, apart))
+        taken = {id(record) for record in members}
+        waiting = [record for record in waiting if id(record) not in taken]
+    first = groups[0][0]
+    planned = [arm for arm in plan.arms if not any(name_arm(record) == arm for record in records)]
+    return tuple(
+        _summarise(members, apart, plan if members is first else None, planned if members is first else [])
+        for members, apart in groups
+    )
+
+
+def choose_base(plan: ReportPlan, wanted: str | None, records: Sequence[RunRecord]) -> str:
+    """The arm that differences are taken to: the wanted one, else the plan's, else the first that has a record."""
+    present = {name_arm(record) for record in records}
+    if wanted is not None and wanted not in present:
+        raise UserError(f"There is no arm {wanted!r} to compare with. {did_you_mean(wanted, sorted(present))}")
+    base = wanted or plan.base
+    return base if base in present else next(arm for arm in plan.arms if arm in present)
+
+
+def _gather(waiting: Sequence[RunRecord], first_group: Sequence[RunRecord]) -> tuple[list[RunRecord], tuple[str, ...]]:
+    """Those of ``waiting`` that may be compared with its first finished run, and what parts it from the first group."""
+    lead = next((record for record in waiting if record.status == "finished"), waiting[0])
+    members: list[RunRecord] = []
+    references = {lead.seed: lead}
+    occupied = {_identify_cell(lead)}
+    for record in waiting:
+        cell = _identify_cell(record)
+        alike = cell not in occupied and not find_differences(references.get(record.seed, lead), record)
+        if record is lead or alike:
+            members.append(record)
+            occupied.add(cell)
+            if record.certificate is not None:
+                references.setdefault(record.seed, record)
+    return members, _explain_apart(first_group, lead) if first_group else ()
+
+
+def _identify_cell(record: RunRecord) -> tuple[str, str, int]:
+    return name_arm(record), record.variant, record.seed
+
+
+def _explain_apart(first_group: Sequence[RunRecord], lead: RunRecord) -> tuple[str, ...]:
+    same_seed = [record for record in first_group if record.seed == lead.seed and record.certificate is not None]
+    reference = (same_seed or [record for record in first_group if record.certificate is not None] or [*first_group])[0]
+    phrases = find_differences(reference, lead) or ("a second record of the same cell",)
+    return (*phrases, *(f"setting {change}" for change in find_changed_settings(reference, lead)))
+
+
+def _summarise(
+    members: Sequence[RunRecord], apart: tuple[str, ...], plan: ReportPlan | None, planned: Sequence[str]
+) -> Comparison:
+    rows: dict[tuple[str, str], dict[int, RunRecord]] = {}
+    for record in members:
+        rows.setdefault((name_arm(record), record.variant), {})[record.seed] = record
+    seeds = plan.seeds if plan else tuple(sorted({record.seed for record in members}))
+    names = _name_rows(list(rows))
+    base_values = _finished_values(next(iter(rows.values())))
+    arms = []
+    for index, ((_, variant), runs) in enumerate(rows.items()):
+        values = _finished_values(runs)
+        arms.append(
+            Arm(
+                name=names[index],
+                variant=variant,
+                costs=_agree_on_costs(list(runs.values())),
+                cells={seed: _make_cell(runs.get(seed)) for seed in seeds},
+                accuracy=estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run"),
+                difference=estimate_difference(values, base_values) if index else None,
+            )
+        )
+    holes = [_empty_arm(name, seeds) for name in planned]
+    return Comparison(names[0], seeds, (*arms, *holes), tuple(members), apart)
+
+
+def _name_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Arm names, with the variant added where one name stands for two variants."""
+    names = [name for name, _ in rows]
+    return [name if names.count(name) == 1 else f"{name} ({variant})" for name, variant in rows]
+
+
+def _empty_arm(name: str, seeds: Sequence[int]) -> Arm:
+    reason = NotMeasured(reason="not run yet")
+    return Arm(name, "", reason, {seed: _make_cell(None) for seed in seeds}, reason, reason)
+
+
+def _finished_values(runs: Mapping[int, RunRecord]) -> dict[int, float]:
+    cells = {seed: _make_cell(record).top1_percent for seed, record in sorted(runs.items())}
+    return {seed: value for seed, value in cells.items() if not isinstance(value, NotMeasured)}
+
+
+def _make_cell(record: RunRecord | None) -> Cell:
+    if record is None:
+        return Cell("missing", NotMeasured(reason="not run yet"))
+    if record.status == "failed":
+        return Cell("failed", NotMeasured(reason=record.error or "failed without a message"))
+    if isinstance(record.val_top1_percent, NotMeasured):
+        return Cell("failed", record.val_top1_percent)
+    return Cell("finished", record.val_top1_percent)
+
+
+def _agree_on_costs(records: Sequence[RunRecord]) -> CostRecord | NotMeasured:
+    counted = dict.fromkeys(record.costs for record in records if isinstance(record.costs, CostRecord))
+    if not counted:
+        return next(record.costs for record in records)
+    if len(counted) > 1:
+        figures = " and ".join(str(costs.macs) for costs in counted)
+        return NotMeasured(reason=f"its runs were counted at {figures} MACs: they are not of one code or one setting")
+    return next(iter(counted))

@@ -1,0 +1,156 @@
+"""Accuracy against MACs: labelled points that do not overlap, error bars, single seeds, and the Pareto front."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vtbench.files import publish_bytes
+from vtbench.reporting.figure_labels import Label, draw_labels
+from vtbench.reporting.style import INK, MUTED, PNG_DPI, find_look, house_style
+from vtbench.stats.pareto import find_pareto_front
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Point:
+    """One labelled point. ``half_width`` draws an error bar; ``seeds`` are the single runs behind the mean."""
+
+    label: str
+    variant: str
+    macs: int
+    top1_percent: float
+    half_width: float | None = None
+    seeds: tuple[float, ...] = ()
+
+
+def save_figure(points: Sequence[Point], png: Path, svg: Path, *, title: str, caption: str, legend: bool) -> None:
+    """Draw ``points`` and write both files whole. Equal points give equal bytes for one version of matplotlib."""
+    with house_style():
+        figure = draw_points(points, title=title, caption=caption, legend=legend)
+        for path, dated in ((png, "Software"), (svg, "Date")):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=path.suffix[1:], dpi=PNG_DPI, metadata={dated: None})
+            publish_bytes(path, stream.getvalue())
+
+
+def draw_points(points: Sequence[Point], *, title: str, caption: str, legend: bool) -> Figure:
+    """The figure itself, on the Agg canvas: no window system is touched. Call it inside `house_style`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height = 6.4 if len(points) > 12 else 5.2
+    figure = Figure(figsize=(9.6, height))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.085, 0.15, 0.885, 0.72))
+    scale, unit = (1e9, "G") if max(point.macs for point in points) >= 1e9 else (1e6, "M")
+    _set_axes(axes, points, scale)
+    axes.set_xlabel(f"MACs per image ({unit})")
+    axes.set_ylabel("top-1 accuracy (%)")
+    figure.text(0.085, 0.945, title, fontsize=13, fontweight="bold", va="center")
+    figure.text(0.085, 0.9, caption, fontsize=9, color=MUTED, va="center")
+    front = _draw_front(axes, points, scale)
+    for point in points:
+        _draw_point(axes, point, scale)
+    draw_labels(axes, [_make_label(point, scale) for point in points], front, size=8.5 if len(points) > 12 else 9.5)
+    if legend:
+        _draw_legend(axes, points)
+    return figure
+
+
+def _set_axes(axes: Axes, points: Sequence[Point], scale: float) -> None:
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    costs = [point.macs / scale for point in points]
+    if max(costs) > 6 * min(costs):
+        axes.set_xscale("log")
+        axes.set_xlim(min(costs) / 1.35, max(costs) * 1.35)
+        axes.set_xticks([tick for tick in _list_log_ticks() if min(costs) / 1.35 <= tick <= max(costs) * 1.35])
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        margin = 0.14 * (max(costs) - min(costs)) or 0.2 * max(costs)
+        axes.set_xlim(min(costs) - margin, max(costs) + margin)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+    axes.set_ylim(*_choose_heights(points))
+
+
+def _list_log_ticks() -> list[float]:
+    return [mantissa * 10.0**power for power in range(-3, 5) for mantissa in (1, 2, 5)]
+
+
+def _choose_heights(points: Sequence[Point]) -> tuple[float, float]:
+    """All means and seeds fit, and error bars as far as they at most triple the height; the rim cuts the rest."""
+    values = [value for point in points for value in (point.top1_percent, *point.seeds)]
+    low, high = min(values), max(values)
+    span = max(high - low, 0.5)
+    ends = [
+        (point.top1_percent - (point.half_width or 0), point.top1_percent + (point.half_width or 0)) for point in points
+    ]
+    low = min(low, max(min(end[0] for end in ends), low - span))
+    high = max(high, min(max(end[1] for end in ends), high + span))
+    margin = 0.12 * max(high - low, 0.5)
+    return low - margin, high + margin
+
+
+def _draw_front(axes: Axes, points: Sequence[Point], scale: float) -> list[tuple[float, float]]:
+    chosen = find_pareto_front([point.macs for point in points], [point.top1_percent for point in points])
+    front = [(points[index].macs / scale, points[index].top1_percent) for index in chosen]
+    if len(front) > 1:
+        axes.plot(*zip(*front, strict=True), color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+    return front
+
+
+def _draw_point(axes: Axes, point: Point, scale: float) -> None:
+    look = find_look(point.variant)
+    cost = point.macs / scale
+    if point.half_width is not None:
+        axes.errorbar(
+            cost,
+            point.top1_percent,
+            point.half_width,
+            color=look.color,
+            alpha=0.55,
+            linewidth=1.2,
+            capsize=3.5,
+            zorder=2,
+        )
+    if len(point.seeds) > 1:
+        axes.scatter(
+            [cost] * len(point.seeds),
+            point.seeds,
+            s=20,
+            color=look.color,
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=2.5,
+        )
+    size = 110 if look.marker == "*" else 62
+    axes.scatter(
+        [cost], [point.top1_percent], s=size, color=look.color, marker=look.marker, edgecolors="white", linewidths=0.8,
+        zorder=3,
+    )  # fmt: skip
+
+
+def _make_label(point: Point, scale: float) -> Label:
+    half_width = point.half_width or 0.0
+    reach = (point.top1_percent - half_width, *point.seeds, point.top1_percent + half_width)
+    color = find_look(point.variant).color
+    return Label(point.label, point.macs / scale, point.top1_percent, min(reach), max(reach), color)
+
+
+def _draw_legend(axes: Axes, points: Sequence[Point]) -> None:
+    from matplotlib.lines import Line2D
+
+    looks = list(dict.fromkeys(find_look(point.variant) for point in points))
+    handles = [
+        Line2D([], [], color=look.color, marker=look.marker, linestyle="", markersize=7, label=look.title)
+        for look in looks
+    ]
+    axes.legend(handles=handles, loc="lower right", ncols=2 if len(handles) > 6 else 1, fontsize=8.5, labelcolor=INK)

@@ -1,0 +1,88 @@
+"""Where the numbers of a report come from: data, recipe, seeds, machine, versions, commit, and the command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from vtbench.records import RunRecord
+from vtbench.reporting.plan import ReportPlan
+
+
+def describe_provenance(records: Sequence[RunRecord], plan: ReportPlan) -> list[tuple[str, str]]:
+    """Pairs of a heading and what it was for all ``records``; where they differ, every value is named."""
+    environments = [record.environment for record in records]
+    facts = [
+        ("data", _join(_describe_data(record) for record in records)),
+        ("recipe", _join(_describe_recipe(record) for record in records)),
+        ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
+        (
+            "machine",
+            _join(
+                f"{env.device_name} ({env.device}), {env.threads} of {env.num_cores} threads, {env.platform}"
+                for env in environments
+            ),
+        ),
+        ("precision", _join(record.config.execution.precision for record in records)),
+        (
+            "versions",
+            _join(
+                ", ".join([f"vtbench {env.vtbench}", f"Python {env.python}", *_describe_packages(env.packages)])
+                for env in environments
+            ),
+        ),
+        ("commit", _join(_describe_commit(env.commit, env.dirty) for env in environments)),
+    ]
+    command = plan.command or rebuild_command(records)
+    return [*facts, ("command", command)] if command else facts
+
+
+def rebuild_command(records: Sequence[RunRecord]) -> str | None:
+    """The command that repeats the runs, from their own configuration; None where no single command made them all."""
+    settings = {record.config.model_copy(update={"variant": "", "seed": 0}) for record in records}
+    studies = {record.study for record in records}
+    if len({(config.data, config.recipe, config.execution.precision) for config in settings}) != 1 or len(studies) != 1:
+        return None
+    study, config = studies.pop(), records[0].config
+    seeds = {record.seed for record in records}
+    if study is None and len(records) != 1:
+        return None
+    words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
+    words += ["--data", config.data.spec, "--recipe", config.recipe.name, "--epochs", str(config.recipe.epochs)]
+    for option, limit in (("--limit-train", config.data.limit_train), ("--limit-val", config.data.limit_val)):
+        words += [option, str(limit)] if limit else []
+    words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
+    return shlex.join(words)
+
+
+def _describe_data(record: RunRecord) -> str:
+    size = f", {record.config.data.image_size} px" if record.config.data.image_size else ""
+    return (
+        f"{record.config.data.spec}{size}: {record.num_train:,} training and {record.num_val:,} validation images, "
+        f"{record.num_classes} classes"
+    )
+
+
+def _describe_recipe(record: RunRecord) -> str:
+    recipe = record.config.recipe
+    return (
+        f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer.name}, "
+        f"learning rate {recipe.optimizer.learning_rate:g}, {recipe.schedule.name} schedule, "
+        f"weight decay {recipe.optimizer.weight_decay:g}"
+    )
+
+
+def _describe_packages(packages: dict[str, str]) -> list[str]:
+    return [
+        f"{name} {version}" for name, version in sorted(packages.items()) if name in ("numpy", "torch", "torchvision")
+    ]
+
+
+def _describe_commit(commit: str | None, dirty: bool | None) -> str:
+    if commit is None:
+        return "unknown (not run from a checkout)"
+    return f"{commit[:12]}{' with uncommitted changes' if dirty else ''}"
+
+
+def _join(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(values))

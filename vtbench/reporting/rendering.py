@@ -1,0 +1,109 @@
+"""The words and numbers of a report: Markdown, CSV, LaTeX, JSON. Equal reports give equal text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.formats import escape_latex, to_csv, to_latex, to_markdown
+from vtbench.reporting.plan import ReportPlan
+from vtbench.reporting.runs import LeftOut
+from vtbench.reporting.tables import Table, list_notes, list_numbers, tabulate_seeds, tabulate_summary
+
+TextFormat = Literal["markdown", "csv", "latex", "json"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the formats show. ``comparisons[0]`` is that of the base; the others were kept apart."""
+
+    plan: ReportPlan
+    comparisons: tuple[Comparison, ...]
+    left_out: tuple[LeftOut, ...]
+    provenance: tuple[tuple[str, str], ...]
+
+
+def render_report(report: Report, text_format: TextFormat) -> str:
+    """The report in one of the formats that are text."""
+    renderers = {"csv": render_csv, "latex": render_latex, "json": render_json, "markdown": render_markdown}
+    return renderers[text_format](report)
+
+
+def render_csv(report: Report) -> str:
+    """All comparisons below each other, told apart by their number; raw numbers."""
+    rows = [
+        {"comparison": number, **row}
+        for number, comparison in enumerate(report.comparisons, 1)
+        for row in list_numbers(comparison)
+    ]
+    return to_csv(rows)
+
+
+def render_latex(report: Report) -> str:
+    """One ``tabular`` a comparison, the notes as comments."""
+    parts = [f"% {report.plan.title}\n"]
+    for number, comparison in enumerate(report.comparisons, 1):
+        if comparison.apart:
+            parts.append(f"% Comparison {number}, kept apart: {'; '.join(comparison.apart)}\n")
+        parts.append(to_latex(tabulate_summary(comparison)))
+    parts.append("".join(f"% {escape_latex(note)}\n" for note in list_notes(report.comparisons)))
+    return "\n".join(parts)
+
+
+def render_markdown(report: Report, figures: Mapping[int, str] | None = None) -> str:
+    """The whole report. ``figures`` maps the number of a comparison to the file name of its SVG figure."""
+    parts = [f"# {report.plan.title}"]
+    if report.plan.question:
+        parts.append(report.plan.question)
+    for index, comparison in enumerate(report.comparisons):
+        if comparison.apart:
+            parts += [f"## Kept apart: comparison {index + 1}", explain_apart(comparison)]
+        if figures and index in figures:
+            parts.append(f"![Accuracy against MACs]({figures[index]})")
+        parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
+        parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
+    parts.append("\n".join(f"- {note}" for note in list_notes(report.comparisons)))
+    parts += _list_variants(report)
+    if report.left_out:
+        parts.append("## Left out")
+        parts.append("\n".join(f"- `{left.path}`: {left.reason}" for left in report.left_out))
+    parts.append("## Provenance")
+    parts.append("\n".join(f"- {name}: {_quote(name, text)}" for name, text in report.provenance))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render_json(report: Report) -> str:
+    """The report as JSON: numbers unrounded, None where there is none, the notes beside them."""
+    plain = {
+        "title": report.plan.title,
+        "question": report.plan.question,
+        "comparisons": [
+            {"base": comparison.base, "kept_apart_because": comparison.apart, "arms": list(list_numbers(comparison))}
+            for comparison in report.comparisons
+        ],
+        "notes": list_notes(report.comparisons),
+        "left_out": [{"path": left.path, "reason": left.reason} for left in report.left_out],
+        "provenance": dict(report.provenance),
+    }
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def explain_apart(comparison: Comparison) -> str:
+    """Why the comparison does not stand in the first one."""
+    return (
+        "These runs were not treated as those of the first comparison, so no difference is taken between the two. "
+        f"What differs: {'; '.join(comparison.apart)}."
+    )
+
+
+def _list_variants(report: Report) -> list[str]:
+    pairs = {arm.name: arm.variant for comparison in report.comparisons for arm in comparison.arms if arm.variant}
+    named = tuple((name, f"`{variant}`") for name, variant in pairs.items() if name != variant)
+    return [to_markdown(Table(("arm", "variant"), named, (False, False))).rstrip()] if named else []
+
+
+def _quote(name: str, text: str) -> str:
+    return f"`{text}`" if name == "command" else text

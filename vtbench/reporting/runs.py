@@ -1,0 +1,116 @@
+"""Find and read every run record beneath a folder; what cannot be read is named, never passed over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtbench.errors import UserError
+from vtbench.records import RunRecord, load_record
+from vtbench.reporting.plan import PLAN_FILE, ReportPlan, complete_plan, load_plan, name_arm
+
+RECORD_FILE = "record.json"
+ARCHIVE_FOLDER = "records"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or run folder that gave no record, and why. ``path`` is relative to the folder that was read."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedRuns:
+    """All that was found: the records in the order of their paths, what was left out, and the report's plan."""
+
+    records: tuple[RunRecord, ...]
+    left_out: tuple[LeftOut, ...]
+    plan: ReportPlan
+
+
+def load_runs(*folders: Path) -> LoadedRuns:
+    """Read all run records beneath ``folders``: studies, single runs, or reports that were archived.
+
+    Raises ``UserError`` if a folder is not there or if no record at all is found.
+    """
+    records: list[RunRecord] = []
+    left_out: list[LeftOut] = []
+    seen: dict[Path, None] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(
+                f"There is no folder {folder}. Give a study, a run or a folder of them, such as runs/components."
+            )
+        for path in _find_records(folder):
+            if path.resolve() not in seen:
+                seen[path.resolve()] = None
+                _read(path, folder, records, left_out)
+        left_out.extend(_find_unfinished(folder))
+    if not records:
+        raise UserError(_explain_emptiness(folders, left_out))
+    kept, repeated = _drop_repeated(records)
+    return LoadedRuns(kept, (*left_out, *repeated), complete_plan(_find_plan(folders, kept), kept))
+
+
+def is_archive(folder: Path) -> bool:
+    """Whether ``folder`` is a report that was archived: a plan beside a folder of flat records."""
+    return (folder / PLAN_FILE).is_file() and (folder / ARCHIVE_FOLDER).is_dir()
+
+
+def _find_records(folder: Path) -> Iterator[Path]:
+    found = set(folder.rglob(RECORD_FILE)) | {path for path in folder.rglob("*.json") if path.parent.name == "records"}
+    return iter(sorted(found, key=_natural_order))
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Order ``seed-10`` after ``seed-9``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _read(path: Path, folder: Path, records: list[RunRecord], left_out: list[LeftOut]) -> None:
+    try:
+        records.append(load_record(path, RunRecord))
+    except UserError as error:
+        reason = str(error).removeprefix(f"{path} is ").removeprefix(f"Cannot read {path}: ")
+        left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
+
+
+def _find_unfinished(folder: Path) -> Iterator[LeftOut]:
+    for path in sorted(folder.rglob("config.json"), key=_natural_order):
+        if not (path.parent / RECORD_FILE).exists():
+            name = path.parent.relative_to(folder).as_posix()
+            yield LeftOut(name, "begun but not finished: it has no record yet")
+
+
+def _explain_emptiness(folders: Sequence[Path], left_out: Sequence[LeftOut]) -> str:
+    places = ", ".join(str(folder) for folder in folders)
+    if left_out:
+        first = left_out[0]
+        return (
+            f"No run beneath {places} can be reported. {len(left_out)} were left out, the first being {first.path}: "
+            f"{first.reason.rstrip('.')}. Call the same vtbench train or vtbench ablate again to finish them."
+        )
+    return f"There is no run record beneath {places}. vtbench train and vtbench ablate write them."
+
+
+def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], list[LeftOut]]:
+    """Keep the first record of each cell; a second that is not its equal is named."""
+    cells: dict[tuple[object, ...], RunRecord] = {}
+    repeated: list[LeftOut] = []
+    for record in records:
+        key = (name_arm(record), record.variant, record.seed, record.certificate)
+        first = cells.setdefault(key, record)
+        if first.model_copy(update={"study": record.study, "environment": record.environment}) != record:
+            name = f"{name_arm(record)}, seed {record.seed}"
+            repeated.append(LeftOut(name, "a second record of the same cell with another outcome; the first is used"))
+    return tuple(cells.values()), repeated
+
+
+def _find_plan(folders: Sequence[Path], records: Sequence[RunRecord]) -> ReportPlan:
+    if len(folders) == 1 and (plan := load_plan(folders[0])):
+        return plan
+    return ReportPlan(title=" + ".join(folder.resolve().name for folder in folders))

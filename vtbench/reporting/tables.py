@@ -1,0 +1,178 @@
+"""A comparison as a table of words, the same for every human format, and as rows of raw numbers for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vtbench.records import CostRecord, NotMeasured
+from vtbench.reporting.comparisons import Arm, Cell, Comparison
+from vtbench.stats.estimates import Estimate, PairedDifference
+from vtbench.units import format_millions, format_percent
+
+NOTHING = "–"
+PLUS_MINUS = "±"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in rows and columns. ``numeric`` says which columns are set flush right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
+def tabulate_summary(comparison: Comparison) -> Table:
+    """One row an arm: parameters, MACs, accuracy and the paired difference to the base."""
+    header = ("arm", "params (M)", "MACs (M)", "top-1 (%)", "n", f"against {comparison.base} (points)", "r")
+    rows = tuple(
+        (
+            arm.name,
+            *format_costs(arm.costs),
+            format_estimate(arm.accuracy),
+            count_finished(arm),
+            format_difference(arm),
+            format_correlation(arm),
+        )
+        for arm in comparison.arms
+    )
+    return Table(header, rows, (False, *(True,) * 6))
+
+
+def tabulate_seeds(comparison: Comparison) -> Table:
+    """One row an arm, one column a seed: the accuracy in percent, ``failed``, or a dash for a hole."""
+    header = ("top-1 (%)", *(f"seed {seed}" for seed in comparison.seeds))
+    rows = tuple((arm.name, *(format_cell(arm.cells[seed]) for seed in comparison.seeds)) for arm in comparison.arms)
+    return Table(header, rows, (False, *(True,) * len(comparison.seeds)))
+
+
+def list_numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """One flat dictionary an arm: raw integers and unrounded percentages; None where there is no number."""
+    for arm in comparison.arms:
+        accuracy = arm.accuracy if isinstance(arm.accuracy, Estimate) else None
+        paired = arm.difference if isinstance(arm.difference, PairedDifference) else None
+        yield {
+            "arm": arm.name,
+            "variant": arm.variant or None,
+            "params": arm.costs.params if isinstance(arm.costs, CostRecord) else None,
+            "macs": arm.costs.macs if isinstance(arm.costs, CostRecord) else None,
+            "top1_percent": accuracy.mean if accuracy else None,
+            "top1_half_width": _plain(accuracy.half_width) if accuracy else None,
+            "n": accuracy.n if accuracy else 0,
+            "base": comparison.base,
+            "difference_points": paired.estimate.mean if paired else None,
+            "difference_half_width": _plain(paired.estimate.half_width) if paired else None,
+            "difference_n": paired.estimate.n if paired else None,
+            "correlation": _plain(paired.correlation) if paired else None,
+            **{f"seed_{seed}_top1_percent": _cell_number(arm.cells[seed]) for seed in comparison.seeds},
+        }
+
+
+def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
+    """What a reader must know beside the tables: what ± is, why there is no interval, what failed, what is missing."""
+    arms = [arm for comparison in comparisons for arm in comparison.arms]
+    estimates = [arm.accuracy for arm in arms if isinstance(arm.accuracy, Estimate)]
+    notes = []
+    if any(estimate.interval for estimate in estimates):
+        notes.append(
+            "± is the half width of the 95 % t interval over seeds. Differences are paired by seed, so that the seeds' "
+            "shared luck cancels as far as the runs correlate: r is that correlation."
+        )
+    notes.extend(_judge_differences(arms))
+    notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(arms)))
+    for arm in arms:
+        if isinstance(arm.costs, NotMeasured) and arm.variant:
+            notes.append(f"{arm.name}: no costs, {arm.costs.reason}.")
+        for seed, cell in arm.cells.items():
+            if cell.state == "failed" and isinstance(cell.top1_percent, NotMeasured):
+                notes.append(f"Failed: {arm.name}, seed {seed}: {_first_line(cell.top1_percent.reason)}")
+    holes = [f"{arm.name}, seed {seed}" for arm in arms for seed, cell in arm.cells.items() if cell.state == "missing"]
+    if holes:
+        notes.append(f"Not run yet ({len(holes)}): {'; '.join(holes)}.")
+    return notes
+
+
+def format_costs(costs: CostRecord | NotMeasured) -> tuple[str, str]:
+    """Parameters and MACs in millions."""
+    if isinstance(costs, NotMeasured):
+        return NOTHING, NOTHING
+    return format_millions(costs.params, digits=3), format_millions(costs.macs)
+
+
+def format_estimate(estimate: Estimate | NotMeasured, *, sign: str = "") -> str:
+    """``71.50 ± 0.42``; ``71.50 (n = 1)`` where there is no interval."""
+    if isinstance(estimate, NotMeasured):
+        return NOTHING
+    if isinstance(estimate.half_width, NotMeasured):
+        return f"{estimate.mean:{sign}.2f} (n = {estimate.n})"
+    return f"{estimate.mean:{sign}.2f} {PLUS_MINUS} {estimate.half_width:.2f}"
+
+
+def format_difference(arm: Arm) -> str:
+    """The paired difference with its interval; the n is named where it is not that of the arm's own mean."""
+    if arm.difference is None:
+        return "base"
+    if isinstance(arm.difference, NotMeasured):
+        return NOTHING
+    text = format_estimate(arm.difference.estimate, sign="+")
+    own = arm.accuracy.n if isinstance(arm.accuracy, Estimate) else 0
+    shown = "(n =" in text or arm.difference.estimate.n == own
+    return text if shown else f"{text} (n = {arm.difference.estimate.n})"
+
+
+def format_correlation(arm: Arm) -> str:
+    """Pearson's r over the shared seeds."""
+    if not isinstance(arm.difference, PairedDifference) or isinstance(arm.difference.correlation, NotMeasured):
+        return NOTHING
+    return f"{arm.difference.correlation:.2f}"
+
+
+def count_finished(arm: Arm) -> str:
+    """``3``, or ``2 of 3`` where cells failed or are missing."""
+    finished = sum(cell.state == "finished" for cell in arm.cells.values())
+    return str(finished) if finished == len(arm.cells) else f"{finished} of {len(arm.cells)}"
+
+
+def format_cell(cell: Cell) -> str:
+    """The accuracy of one run, ``failed``, or a dash for a hole."""
+    if isinstance(cell.top1_percent, NotMeasured):
+        return "failed" if cell.state == "failed" else NOTHING
+    return format_percent(cell.top1_percent)
+
+
+def _judge_differences(arms: Sequence[Arm]) -> Iterator[str]:
+    """Which differences are clear of zero, each interval taken by itself."""
+    paired = [(arm.name, arm.difference.estimate) for arm in arms if isinstance(arm.difference, PairedDifference)]
+    clear = [name for name, estimate in paired if (ends := estimate.interval) and not ends[0] <= 0 <= ends[1]]
+    open_still = [name for name, estimate in paired if (ends := estimate.interval) and ends[0] <= 0 <= ends[1]]
+    if clear:
+        yield f"The interval excludes zero for: {', '.join(clear)}."
+    if open_still:
+        yield f"The interval includes zero for: {', '.join(open_still)}; the seeds run so far do not tell these apart."
+
+
+def _list_missing_intervals(arms: Sequence[Arm]) -> Iterator[str]:
+    for arm in arms:
+        estimates = [arm.accuracy] if isinstance(arm.accuracy, Estimate) else []
+        if isinstance(arm.difference, PairedDifference):
+            estimates.append(arm.difference.estimate)
+            if isinstance(arm.difference.correlation, NotMeasured) and arm.difference.estimate.n > 1:
+                yield arm.difference.correlation.reason
+        for estimate in estimates:
+            if isinstance(estimate.half_width, NotMeasured):
+                yield estimate.half_width.reason
+
+
+def _plain(value: float | NotMeasured) -> float | None:
+    return None if isinstance(value, NotMeasured) else value
+
+
+def _cell_number(cell: Cell) -> float | str:
+    return cell.state if isinstance(cell.top1_percent, NotMeasured) else cell.top1_percent
+
+
+def _first_line(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1] if text.startswith("Traceback") else lines[0] if lines else "no message"

@@ -1,0 +1,63 @@
+"""Whether two runs were treated alike, by their certificates, and if not what differs, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vtbench.records import Certificate, RunRecord
+
+SEED_FREE = ("schedule", "recipe", "precision")
+"""Certificate fields that do not depend on the seed: a mean over seeds needs them equal."""
+
+
+def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
+    """What was not the same for both runs, one phrase each; empty where they belong into one comparison.
+
+    Runs of one seed must agree in the whole certificate. Of two seeds, the sample order and the augmentation differ by
+    right, and the data are compared by what was asked for. A run that failed before it had a certificate is compared by
+    its settings; one that finished without a certificate is comparable with nothing.
+    """
+    if first.certificate is None or second.certificate is None:
+        return _compare_without_certificate(first, second)
+    fields = tuple(Certificate.model_fields) if first.seed == second.seed else SEED_FREE
+    differing = [field for field in fields if getattr(first.certificate, field) != getattr(second.certificate, field)]
+    phrases = [field.replace("_", " ") for field in differing]
+    if first.seed != second.seed and first.config.data != second.config.data:
+        phrases.append("data")
+    sizes = (first.num_train, first.num_val, first.num_classes) != (
+        second.num_train,
+        second.num_val,
+        second.num_classes,
+    )
+    if sizes and not {"train data", "val data", "data"} & set(phrases):
+        phrases.append("number of images or classes")
+    return tuple(phrases)
+
+
+def _compare_without_certificate(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
+    for record in (first, second):
+        if record.certificate is None and record.status == "finished":
+            return (f"{record.variant}, seed {record.seed}, has no certificate of how it was trained",)
+    return ("settings",) if find_changed_settings(first, second) else ()
+
+
+def find_changed_settings(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
+    """The settings in which the two configurations differ, such as ``recipe.epochs: 90 and 10``."""
+    ours, theirs = (dict(_flatten(_plain_settings(record))) for record in (first, second))
+    keys = [key for key in dict.fromkeys((*ours, *theirs)) if ours.get(key) != theirs.get(key)]
+    return tuple(f"{key}: {ours.get(key)} and {theirs.get(key)}" for key in keys)
+
+
+def _plain_settings(record: RunRecord) -> dict[str, Any]:
+    settings = record.config.model_dump(mode="json", exclude={"variant", "seed"})
+    settings["execution"] = {"precision": settings["execution"]["precision"]}
+    return settings
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
