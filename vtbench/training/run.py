@@ -91,6 +91,8 @@ class _Run:
         record_path(self.folder).unlink(missing_ok=True)
         try:
             self._announce()
+            if self.epochs:  # The run may have been killed between the checkpoint and these files.
+                self._publish_epochs()
             while self.trainer.epoch < self.config.recipe.epochs:
                 self._run_epoch()
             publish_bytes(self.folder / WEIGHTS, self._pack_weights())
@@ -151,9 +153,12 @@ class _Run:
         )
         trainer.epoch, trainer.batch, self.train_seconds = epoch + 1, 0, 0.0
         self._save()
+        self._publish_epochs()
+        self.listener.on_epoch(self.epochs[-1], self.timings[-1])
+
+    def _publish_epochs(self) -> None:
         save_lines(self.folder / "metrics.jsonl", self.epochs)
         save_lines(self.folder / "timing.jsonl", self.timings)
-        self.listener.on_epoch(self.epochs[-1], self.timings[-1])
 
     def _train_epoch(self) -> TrainingSums:
         trainer = self.trainer

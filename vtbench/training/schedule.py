@@ -14,7 +14,8 @@ def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
     peak and reaches the peak at step W; a warm-up from 0 gives its first step 1 / (W + 1) of the peak and not nothing.
     Afterwards, with q running from 0 to 1 over the steps that remain:
 
-    - ``step``: peak * decay ** (number of milestones passed); milestones are parts of the whole run;
+    - ``step``: peak * decay ** (number of milestones passed); milestones are parts of the whole run, after
+      its first step;
     - ``cosine``: peak * (1 + cos(pi q)) / 2 (Loshchilov and Hutter 2017, equation 5, without restarts);
     - ``exponential``: peak * decay ** q, the smooth form of "times a constant every epoch".
     """
@@ -24,7 +25,7 @@ def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
         rise = (step + 1) / (warmup_steps + 1) if schedule.warmup_start == 0 else step / warmup_steps
         return peak * (schedule.warmup_start + (1 - schedule.warmup_start) * rise)
     if schedule.name == "step":
-        passed = sum(step >= round(milestone * num_steps) for milestone in schedule.milestones)
+        passed = sum(step >= max(1, round(milestone * num_steps)) for milestone in schedule.milestones)
         return float(peak * schedule.decay**passed)
     part = (step - warmup_steps) / (num_steps - warmup_steps)
     if schedule.name == "cosine":
