@@ -1,0 +1,56 @@
+"""Squeeze-and-excitation: channels are weighted by what the whole map holds."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import nn
+from torchvision.ops import SqueezeExcitation as TorchvisionSqueezeExcitation
+
+from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.variants import ModelOptions
+
+# B images, C channels, H height, W width of a map.
+
+
+class SqueezeExcitation(TorchvisionSqueezeExcitation):  # type: ignore[misc]
+    """``sigmoid(W_2 relu(W_1 mean(x))) * x``: (B, C, H, W) -> (B, C, H, W).
+
+    Hu et al. 2018 (arXiv 1709.01507), section 3, equations 2 to 4. ``W_1``: C -> C / reduction and ``W_2`` back, both
+    with bias. It is torchvision's own block; this class adds the cost. In a residual network it stands after the last
+    normalisation of the branch, before the addition (figure 3).
+
+    Cost per image: 2 C C' MACs and 2 C C' + C + C' parameters with C' = C / reduction. Means and products that are not
+    summed count nothing.
+    """
+
+    role = "channel attention"
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__(channels, max(1, channels // reduction))
+
+    def expected_macs(self, map_shape: tuple[int, ...]) -> int:
+        """MACs for a map of this shape (B, C, H, W)."""
+        batch, channels = map_shape[:2]
+        return 2 * batch * channels * int(self.fc1.out_channels)
+
+
+class SqueezeExcitationOptions(ModelOptions):
+    """What a user may change about the gate."""
+
+    reduction: int = Field(16, ge=1, description="channels over hidden channels of the gate")
+
+
+def build_squeeze_excitation(options: SqueezeExcitationOptions, *, channels: int) -> nn.Module:
+    """The gate for a branch of ``channels`` channels."""
+    return SqueezeExcitation(channels, options.reduction)
+
+
+ATTENTION_BLOCKS.add(
+    "se",
+    AttentionBlock(
+        place="gate",
+        build=build_squeeze_excitation,
+        options=SqueezeExcitationOptions(reduction=4),
+        source="Hu et al. 2018, Squeeze-and-Excitation Networks, section 3",
+    ),
+)
