@@ -1,0 +1,52 @@
+"""BoTNet-S1-59: the last stage of a ResNet attends over its whole map (Srinivas et al. 2021, arXiv 2101.11605).
+
+Six attention blocks in c5, whose stride is 1; squeeze-and-excitation in every block, SiLU for ReLU.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import nn
+
+from vtbench.attention.attention_block import ATTENTION_BLOCKS
+from vtbench.attention.bottleneck_attention import BottleneckAttentionOptions
+from vtbench.attention.squeeze_excitation import SqueezeExcitation
+from vtbench.backbones.resnet import ResNet
+from vtbench.models.attention_resnet import StrideOptions, plug_in
+from vtbench.variants import MODELS, ModelSpec
+
+
+class BoTNetOptions(BottleneckAttentionOptions, StrideOptions):
+    """Options of BoTNet-S1-59."""
+
+    reduction: int = Field(16, ge=1, description="channels over hidden channels of squeeze-and-excitation")
+
+
+def build_botnet_s1_59(options: BoTNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+    """Bottlenecks [3, 4, 6, 6] make 3 * 19 + 2 = 59 layers. Fixed to one ``image_size`` by its relative positions."""
+    return ResNet(
+        "bottleneck",
+        (3, 4, 6, 6),
+        strides=(1, 2, 2, 1),
+        activation=nn.SiLU,
+        gate=lambda channels: SqueezeExcitation(channels, options.reduction),
+        num_classes=num_classes,
+        image_size=image_size,
+        stride_in=options.stride_in,
+        **plug_in(ATTENTION_BLOCKS["botnet"], options, {5: (0,)}),
+    )
+
+
+MODELS.add(
+    "botnet_s1_59",
+    ModelSpec(
+        name="botnet_s1_59",
+        build=build_botnet_s1_59,
+        options=BoTNetOptions(),
+        image_size=(224, 224),
+        num_classes=1000,
+        source="Srinivas et al. 2021, arXiv 2101.11605, section 4.8",
+        family="botnet_resnet",
+        twin="resnet50",
+    ),
+)
