@@ -14,17 +14,34 @@ from vtbench.profiling.closed_forms import ClosedForm, Shape, state_convolution,
 
 
 def state_self_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
-    """Tokens (B, N, C) attend to each other: the two products cost N * N * attention width each."""
-    batch, num_tokens = prod(inputs[0][:-2]), inputs[0][-2]
-    width = int(getattr(module, "attn_dim", 0) or module.num_heads * module.head_dim)
-    return 2 * batch * num_tokens * num_tokens * width
+    """Tokens (..., N, C) attend to each other: the two products cost N * N * attention width each."""
+    *batch, num_tokens, dim = inputs[0]
+    return 2 * prod(batch) * num_tokens * num_tokens * _find_width(module, dim)
 
 
-def state_window_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
-    """Swin of timm: windows (B, N, C) of tokens that attend to each other."""
-    windows, num_tokens, _ = inputs[0]
-    width = int(getattr(module, "attn_dim", 0) or module.dim)
-    return 2 * windows * num_tokens * num_tokens * width
+def state_self_attention_with_projection(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
+    """The same, where queries, keys and values are made inside by one product with the weight of ``qkv``."""
+    *batch, num_tokens, dim = inputs[0]
+    projected = 0 if getattr(module, "qkv_bias_separate", False) else num_tokens * dim * int(module.qkv.out_features)
+    return state_self_attention(module, inputs, outputs) + prod(batch) * projected
+
+
+def state_map_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
+    """The same on a map (B, C, H, W)."""
+    batch, dim, height, width = inputs[0]
+    return 2 * batch * (height * width) ** 2 * _find_width(module, dim)
+
+
+def state_class_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
+    """One class token attends to N tokens (B, N, C)."""
+    batch, num_tokens, dim = inputs[0]
+    return 2 * batch * num_tokens * dim
+
+
+def state_channel_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
+    """Channels attend to each other within heads: two products of (C / heads) x N x (C / heads) per head."""
+    batch, num_tokens, dim = inputs[0]
+    return 2 * batch * num_tokens * dim * (dim // int(module.num_heads))
 
 
 def state_shifted_window_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
@@ -37,29 +54,73 @@ def state_shifted_window_attention(module: Any, inputs: tuple[Shape, ...], outpu
 
 
 def state_selective_kernel(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
-    """SelectiveKernel of timm: the paths are summed with a weight for each path and channel."""
+    """Selective kernels: the paths are summed with a weight for each path and channel."""
     return prod(outputs[0]) * int(module.num_paths)
 
 
 def state_split_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
-    """SplitAttn of timm: the splits of the radix are summed with a weight for each split and channel."""
+    """ResNeSt: the splits of the radix are summed with a weight for each split and channel."""
     return prod(outputs[0]) * int(module.radix) if module.radix > 1 else 0
 
 
+def state_separable_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
+    """MobileViT v2, maps (B, C, P, N): keys are summed over N with one score per token."""
+    return prod(inputs[0])
+
+
+def state_additive_attention(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
+    """SwiftFormer, maps (B, C, H, W): one score per query from a vector of weights, then the sum with these scores."""
+    batch, _, height, width = inputs[0]
+    return 2 * batch * height * width * int(module.to_query.out_features)
+
+
+def state_blur(module: Any, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int:
+    """A depthwise convolution with a fixed filter."""
+    return prod(outputs[0]) * int(module.filt_size) ** 2
+
+
+_FORMS_OF_CLASSES: dict[ClosedForm, str] = {
+    state_linear: "timm.layers.linear.Linear",
+    state_convolution: """
+        timm.layers.std_conv.StdConv2d timm.layers.std_conv.StdConv2dSame timm.layers.std_conv.ScaledStdConv2d
+        timm.layers.std_conv.ScaledStdConv2dSame timm.layers.conv2d_same.Conv2dSame""",
+    state_blur: "timm.layers.blur_pool.BlurPool2d",
+    state_self_attention: """
+        timm.layers.attention.Attention timm.layers.attention.AttentionRope timm.models.convit.GPSA
+        timm.models.convit.MHSA timm.models.cait.TalkingHeadAttn timm.models.davit.WindowAttention
+        timm.models.gcvit.WindowAttentionGlobal timm.models.gemma4_vit.Gemma4Attention timm.models.metaformer.Attention
+        timm.models.nest.Attention timm.models.swin_transformer.WindowAttention
+        timm.models.swin_transformer_v2_cr.WindowMultiHeadAttention timm.models.tiny_vit.Attention
+        timm.models.tnt.Attention timm.models.vision_transformer_relpos.RelPosAttention
+        torchvision.models.maxvit.RelativePositionalMultiHeadAttention""",
+    state_self_attention_with_projection: """
+        timm.models.beit.Attention timm.models.swin_transformer_v2.WindowAttention""",
+    state_map_attention: "timm.models.maxxvit.Attention2d timm.models.visformer.Attention",
+    state_class_attention: """
+        timm.models.cait.ClassAttn timm.models.crossvit.CrossAttention timm.models.volo.ClassAttention""",
+    state_channel_attention: """
+        timm.models.davit.ChannelAttention timm.models.edgenext.CrossCovarianceAttn timm.models.xcit.XCA""",
+    state_shifted_window_attention: """
+        torchvision.models.swin_transformer.ShiftedWindowAttention
+        torchvision.models.swin_transformer.ShiftedWindowAttentionV2""",
+    state_selective_kernel: "timm.layers.selective_kernel.SelectiveKernel",
+    state_split_attention: "timm.layers.split_attn.SplitAttn",
+    state_separable_attention: "timm.models.mobilevit.LinearSelfAttention",
+    state_additive_attention: "timm.models.swiftformer.EfficientAdditiveAttention",
+}
+
 FOREIGN_FORMS: dict[str, ClosedForm] = {
-    "torchvision.models.swin_transformer.ShiftedWindowAttention": state_shifted_window_attention,
-    "timm.layers.attention.Attention": state_self_attention,
-    "timm.models.swin_transformer.WindowAttention": state_window_attention,
-    "timm.layers.selective_kernel.SelectiveKernel": state_selective_kernel,
-    "timm.layers.split_attn.SplitAttn": state_split_attention,
-    "timm.layers.std_conv.StdConv2d": state_convolution,
-    "timm.layers.std_conv.StdConv2dSame": state_convolution,
-    "timm.layers.std_conv.ScaledStdConv2d": state_convolution,
-    "timm.layers.std_conv.ScaledStdConv2dSame": state_convolution,
-    "timm.layers.conv2d_same.Conv2dSame": state_convolution,
-    "timm.layers.linear.Linear": state_linear,
+    name: form for form, names in _FORMS_OF_CLASSES.items() for name in names.split()
 }
 """Full name of a class -> closed form."""
+
+
+def _find_width(module: Any, dim: int) -> int:
+    """The width of all heads together, under the names that libraries give it, else that of the tokens."""
+    width = getattr(module, "attn_dim", 0)
+    heads = getattr(module, "num_heads", 0) or getattr(module, "n_heads", 0)
+    head_dim = getattr(module, "head_dim", 0) or getattr(module, "dim_head", 0)
+    return int(width or heads * head_dim or dim)
 
 
 def find_foreign_form(module: nn.Module) -> ClosedForm | None:
