@@ -56,8 +56,15 @@ class ImageDataset(Protocol):
         """Images of shape (B, H, W, C) for ``indices`` of shape (B,). A pure function of the indices."""
 
 
-class ImageSplit(Protocol):
-    """What a source gives for one split, whole: before any limit, not yet decoded. It can be pickled."""
+class Images(Protocol):
+    """Anything that gives images by index: the cache, memory, or a split that decodes them. It can be pickled."""
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images of shape (B, H, W, C) for ``indices`` of shape (B,). Raises `DataError` naming the file."""
+
+
+class ImageSplit(Images, Protocol):
+    """What a source gives for one split, whole: before any limit, not yet decoded."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -75,8 +82,13 @@ class ImageSplit(Protocol):
     def fingerprint(self) -> str:
         """A hash of the content, independent of the machine and of where the files lie."""
 
-    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decode the images of ``indices`` to shape (B, H, W, C). Raises `DataError` naming the file."""
+
+@runtime_checkable
+class NeedsPacking(Protocol):
+    """A split that is slow to read out of order, and is copied to where it is not when it cannot be held decoded."""
+
+    def pack(self, rows: NDArray[np.int64]) -> Images:
+        """The images ``rows``, in that order, where they can be read at random."""
 
 
 @runtime_checkable

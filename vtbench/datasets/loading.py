@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.configuration import DataConfig
-from vtbench.datasets.dataset import HasMasks, ImageSplit, Split
+from vtbench.datasets.cache import cache_images, read_size_limit
+from vtbench.datasets.dataset import HasMasks, Images, ImageSplit, NeedsPacking, Split
 from vtbench.datasets.source import parse_dataset
+from vtbench.datasets.statistics import ChannelStatistics, Triple, measure_statistics
 from vtbench.datasets.subset import select_balanced
 from vtbench.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedDataset:
-    """One split as `ImageDataset` describes it: rows of a source, read from memory, from the cache or one by one."""
+    """One split as `ImageDataset` describes it: the images ``rows`` of a source's ``split``.
+
+    ``images`` gives their pixels: that of index i is its image ``places[i]``.
+    """
 
     name: str
     split: ImageSplit
     rows: NDArray[np.int64]
-    images: NDArray[np.uint8]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    fingerprint: str
+    images: Images
+    places: NDArray[np.int64]
+    statistics: ChannelStatistics
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -37,17 +42,39 @@ class LoadedDataset:
         """Height and width in pixels."""
         return self.split.image_size
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.int64]:
         """The label of every image."""
         return self.split.labels[self.rows]
+
+    @property
+    def mean(self) -> Triple:
+        """Channel means of the whole training split, of pixels scaled to 0..1."""
+        return self.statistics.mean
+
+    @property
+    def std(self) -> Triple:
+        """Channel standard deviations of the whole training split, of pixels scaled to 0..1."""
+        return self.statistics.std
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the source's content, the size of the images, and which of them these are."""
+        digest = hashlib.sha256(f"{self.split.fingerprint} {self.image_size}".encode())
+        digest.update(self.rows.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether `read_masks` works."""
+        return isinstance(self.split, HasMasks)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Images of shape (B, H, W, C). Raises `DataError` when a file has changed or gone."""
-        return self.images[self.rows[indices]]
+        """Images of shape (B, H, W, C). Raises `DataError` when a file is corrupt, has changed or has gone."""
+        return self.images.read(self.places[indices])
 
     def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Per-pixel class ids of shape (B, H, W). Raises ``UserError`` when the data set has none."""
@@ -57,15 +84,29 @@ class LoadedDataset:
 
 
 def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDataset:
-    """The ``split`` of the data set that ``config`` names, cut to its limit by a subset that ``seed`` fixes."""
+    """The ``split`` of the data set that ``config`` names, cut to its limit by a subset that ``seed`` fixes.
+
+    Images are decoded once into the cache when they fit in it, all of them or else those of the subset; otherwise they
+    are decoded whenever they are read. Raises ``UserError`` when anything about either split is wrong.
+    """
     source, knobs, name = parse_dataset(config.spec)
     splits = source.open(knobs, config.image_size)
     chosen = splits[split]
     limit = config.limit_train if split == "train" else config.limit_val
     rows = select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
-    fingerprint = hashlib.sha256(chosen.fingerprint.encode() + rows.astype("<i8").tobytes()).hexdigest()
-    images = chosen.read(np.arange(len(chosen.labels)))
-    train = images if split == "train" else splits["train"].read(np.arange(len(splits["train"].labels)))
-    scaled = train[:4096].reshape(-1, 3) / 255.0
-    mean, std = scaled.mean(axis=0), scaled.std(axis=0)
-    return LoadedDataset(name, chosen, rows, images, tuple(mean.tolist()), tuple(std.tolist()), fingerprint)
+    images, places = _bring_near(chosen, rows)
+    return LoadedDataset(name, chosen, rows, images, places, measure_statistics(splits["train"]))
+
+
+def _bring_near(split: ImageSplit, rows: NDArray[np.int64]) -> tuple[Images, NDArray[np.int64]]:
+    """Where to read the pixels of ``rows``, and at which indices there."""
+    height, width = split.image_size
+    most_images = read_size_limit() // (height * width * 3)
+    every = np.arange(len(split.labels), dtype=np.int64)
+    if len(every) <= most_images:
+        return cache_images(split, every), rows
+    if len(rows) <= most_images:
+        return cache_images(split, rows), np.arange(len(rows), dtype=np.int64)
+    if isinstance(split, NeedsPacking):
+        return split.pack(rows), np.arange(len(rows), dtype=np.int64)
+    return split, rows

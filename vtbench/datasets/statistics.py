@@ -1,0 +1,67 @@
+"""Channel means and standard deviations of a training split, for normalisation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtbench.datasets.cache import find_cache_folder
+from vtbench.datasets.dataset import ImageSplit
+from vtbench.datasets.decoding import spread_evenly
+from vtbench.files import publish_text
+
+# Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
+
+_MOST_IMAGES = 4096
+_IMAGES_AT_A_TIME = 512
+_LEAST_STD = 1 / 255  # Of images in one flat colour; dividing by zero would be worse.
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Of pixels scaled to 0..1."""
+
+    mean: Triple
+    std: Triple
+
+
+def measure_statistics(split: ImageSplit) -> ChannelStatistics:
+    """Means and deviations over up to 4,096 images spread evenly over ``split``, whatever the limit on it.
+
+    Sums are of integers, so that the result does not depend on their order. Measured once and remembered in the cache.
+    """
+    key = f"statistics 1, {split.fingerprint}, {split.image_size}, {len(split.labels)}"
+    memory = find_cache_folder() / "statistics" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    try:
+        found = json.loads(memory.read_text("utf-8"))
+        return ChannelStatistics(_triple(found["mean"]), _triple(found["std"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        statistics = _measure(split)
+    with suppress(OSError):
+        publish_text(memory, json.dumps({"mean": statistics.mean, "std": statistics.std}) + "\n")
+    return statistics
+
+
+def _measure(split: ImageSplit) -> ChannelStatistics:
+    rows = spread_evenly(len(split.labels), _MOST_IMAGES)
+    counts_CV = np.zeros((3, 256), np.int64)
+    for start in range(0, len(rows), _IMAGES_AT_A_TIME):
+        images_BHWC = split.read(rows[start : start + _IMAGES_AT_A_TIME])
+        for channel in range(3):
+            counts_CV[channel] += np.bincount(images_BHWC[..., channel].ravel(), minlength=256)
+    values, total = np.arange(256), int(counts_CV[0].sum())
+    mean_C = (counts_CV @ values) / total
+    variance_C = (counts_CV @ values**2) / total - mean_C**2
+    std_C = np.maximum(np.sqrt(np.maximum(variance_C, 0)) / 255, _LEAST_STD)
+    return ChannelStatistics(_triple((mean_C / 255).tolist()), _triple(std_C.tolist()))
+
+
+def _triple(values: list[float]) -> Triple:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
