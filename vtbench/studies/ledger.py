@@ -94,10 +94,8 @@ class Ledger:
             save_record(cell.folder / "record.json", record)
 
 
-def move_aside(folder: Path) -> Path | None:
-    """Rename a study folder to the first free ``NAME-old-K``; None if there is nothing to move."""
-    if not folder.exists():
-        return None
+def move_aside(folder: Path) -> Path:
+    """Rename a study folder to the first free ``NAME-old-K`` beside it and return that."""
     for attempt in range(1, 10_000):
         target = folder.with_name(f"{folder.name}-old-{attempt}")
         if not target.exists():

@@ -7,11 +7,9 @@ So no cell outlives its study by more than a few seconds, and none writes where 
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -22,9 +20,9 @@ from pathlib import Path
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEnded, decode_event
 from vtbench.studies.executor import CellResult, CellWatcher
+from vtbench.studies.worker_process import LOG_FILE, WORKER, ask_to_leave, start_worker
 from vtbench.training import StopRequest
 
-WORKER = (sys.executable, "-m", "vtbench.studies.worker")
 GRACE_SECONDS = 4.0
 _LOG_TAIL_LINES = 6
 
@@ -51,7 +49,6 @@ class _Process:
     cell: Cell
     slot: Slot
     popen: subprocess.Popen[bytes]
-    log: Path
     began: float
     last_word: CellEnded | None = None
     killed: bool = False
@@ -70,7 +67,7 @@ class LocalProcesses:
     ) -> None:
         self._slots = tuple(slots)
         self._command = tuple(command)
-        self._inherited = tuple(inherited) if os.name == "posix" else ()
+        self._inherited = tuple(inherited)
         self._grace_seconds = grace_seconds
 
     def run(self, cells: Sequence[Cell], *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
@@ -89,7 +86,7 @@ class LocalProcesses:
                 if stop.requested and deadline is None:
                     deadline = time.monotonic() + self._grace_seconds
                     for pid in running:
-                        _ask_to_leave(processes[pid])
+                        ask_to_leave(processes[pid].popen)
                 if deadline is not None and time.monotonic() > deadline:
                     for pid in running:
                         _kill(processes[pid])
@@ -111,25 +108,13 @@ class LocalProcesses:
             self._end_all([processes[pid] for pid in running])
 
     def _begin(self, cell: Cell, slot: Slot, told: queue.SimpleQueue[tuple[int, bytes | None]]) -> _Process:
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        log = cell.folder / "log.txt"
-        with log.open("ab") as stream:
-            popen = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                env={**os.environ, **slot.environment},
-                pass_fds=self._inherited,
-            )
-        process = _Process(cell, slot, popen, log, time.monotonic())
-        _send(popen, cell.model_dump_json().encode() + b"\n")
+        popen = start_worker(cell, slot.environment, command=self._command, inherited=self._inherited)
         threading.Thread(target=_forward, args=(popen, told), daemon=True).start()
-        return process
+        return _Process(cell, slot, popen, time.monotonic())
 
     def _end_all(self, processes: Sequence[_Process]) -> None:
         for process in processes:
-            _ask_to_leave(process)
+            ask_to_leave(process.popen)
         deadline = time.monotonic() + self._grace_seconds
         for process in processes:
             try:
@@ -160,14 +145,14 @@ def _take_in(process: _Process, line: bytes, watcher: CellWatcher) -> None:
 
 
 def _conclude(process: _Process, *, stopping: bool) -> CellResult:
-    _ask_to_leave(process)  # Closes the pipe; the process is gone.
+    ask_to_leave(process.popen)  # Closes the pipe; the process is gone.
     seconds = time.monotonic() - process.began
     word, code = process.last_word, process.popen.returncode
     if word is not None:
         return CellResult(process.cell, word.status, seconds, word.error)
     if process.killed or (stopping and code in _ASKED_TO_STOP):
         return CellResult(process.cell, "stopped", seconds)
-    return CellResult(process.cell, "failed", seconds, _explain_crash(code, process.log))
+    return CellResult(process.cell, "failed", seconds, _explain_crash(code, process.cell.folder / LOG_FILE))
 
 
 _ASKED_TO_STOP = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}
@@ -184,23 +169,6 @@ def _explain_crash(code: int, log: Path) -> str:
     lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
     tail = "\n".join(lines[-_LOG_TAIL_LINES:])
     return f"{cause}. The log {log.name} ends with:\n{tail}" if tail else f"{cause}. Its log {log.name} is empty."
-
-
-def _send(popen: subprocess.Popen[bytes], data: bytes) -> None:
-    assert popen.stdin is not None
-    try:
-        popen.stdin.write(data)
-        popen.stdin.flush()
-    except BrokenPipeError:  # It died at once; its end is reported like any other.
-        return
-
-
-def _ask_to_leave(process: _Process) -> None:
-    assert process.popen.stdin is not None
-    try:
-        process.popen.stdin.close()
-    except BrokenPipeError:
-        return
 
 
 def _kill(process: _Process) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtbench.studies.cells import Cell, ResolvedStudy
-from vtbench.studies.local_processes import WORKER, LocalProcesses, make_slots
+from vtbench.studies.local_processes import LocalProcesses, make_slots
 from vtbench.studies.split import Split, choose_split, read_split
+from vtbench.studies.worker_process import WORKER
 from vtbench.training import StopRequest
 
 

@@ -31,6 +31,7 @@ class CellSpeed:
     cell: Cell
     started: CellStarted
     epoch_seconds: float
+    start_seconds: float
 
     @property
     def images_per_second(self) -> float:
@@ -39,8 +40,8 @@ class CellSpeed:
 
     @property
     def run_seconds(self) -> float:
-        """Expected time of the whole cell, without the start of its process."""
-        return self.epoch_seconds * self.cell.config.recipe.epochs
+        """Expected time of the whole cell, with the start of its process."""
+        return self.start_seconds + self.epoch_seconds * self.cell.config.recipe.epochs
 
     @property
     def run_macs(self) -> int | NotMeasured:
@@ -52,9 +53,10 @@ class CellSpeed:
 
 
 def measure_speeds(cells: Sequence[Cell], executor: Executor, *, stop: StopRequest) -> list[CellSpeed | NotMeasured]:
-    """Run all ``cells`` at the same time and measure each while every one of them is training.
+    """Run all ``cells`` at the same time and measure each while all of them are training.
 
-    Give no more cells than the executor runs at once. A cell that fails is `NotMeasured` with its error.
+    Give no more cells than the executor runs at once. A cell that fails is `NotMeasured` with its error, and the others
+    are measured without it.
     """
     with tempfile.TemporaryDirectory(prefix="vtbench-probe-") as temporary:
         copies = [cell.model_copy(update={"folder": Path(temporary) / str(n)}) for n, cell in enumerate(cells)]
@@ -71,12 +73,15 @@ def measure_speeds(cells: Sequence[Cell], executor: Executor, *, stop: StopReque
 class _Course:
     """One probed cell: where it stood when it was first seen in the epoch at hand, and what follows from that."""
 
+    begun: float = 0.0
     started: CellStarted | None = None
+    start_seconds: float = 0.0
     epoch: int = -1
     since: float = 0.0
     since_batch: int = 0
     epoch_seconds: float | None = None
     measured_for: float = 0.0
+    ended: bool = False
 
 
 class _SpeedWatcher:
@@ -90,14 +95,15 @@ class _SpeedWatcher:
         self._together = False
 
     def on_begin(self, cell: Cell) -> None:
-        """Nothing is known yet."""
+        """The process starts."""
+        self._courses[cell.folder].begun = time.monotonic()
 
     def on_event(self, cell: Cell, event: Event) -> None:
         """Note how far the cell has come; what it did before the others had started does not count."""
         course, now = self._courses[cell.folder], time.monotonic()
         if isinstance(event, CellStarted):
-            course.started = event
-            self._together = all(one.started for one in self._courses.values())
+            course.started, course.start_seconds = event, now - course.begun
+            self._see_together()
         elif isinstance(event, CellProgress) and self._together:
             self._note_batch(course, event, now)
         elif isinstance(event, CellEpoch) and self._together:
@@ -105,12 +111,13 @@ class _SpeedWatcher:
             course.measured_for += event.seconds
 
     def on_end(self, result: CellResult) -> None:
-        """A cell that ends early, finished or failed, ends the measurement: the others have lost their neighbour."""
-        self.enough.request()
+        """The others are waited for no longer on its account."""
+        self._courses[result.cell.folder].ended = True
+        self._see_together()
 
     def on_turn(self) -> None:
         """Stop when every cell was seen for long enough, when it takes far too long, and when the user says so."""
-        enough = all(course.measured_for >= MEASURE_SECONDS for course in self._courses.values())
+        enough = all(course.ended or course.measured_for >= MEASURE_SECONDS for course in self._courses.values())
         if enough or self._outer.requested or time.monotonic() - self._begun > _GIVE_UP_SECONDS:
             self.enough.request()
 
@@ -119,7 +126,10 @@ class _SpeedWatcher:
         course = self._courses[folder]
         if course.started is None or course.epoch_seconds is None:
             return None
-        return CellSpeed(cell, course.started, course.epoch_seconds)
+        return CellSpeed(cell, course.started, course.epoch_seconds, course.start_seconds)
+
+    def _see_together(self) -> None:
+        self._together = all(course.started or course.ended for course in self._courses.values())
 
     @staticmethod
     def _note_batch(course: _Course, event: CellProgress, now: float) -> None:

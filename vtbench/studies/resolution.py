@@ -13,6 +13,7 @@ from vtbench.errors import UserError, did_you_mean
 from vtbench.studies.arms import resolve_arms
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.study import Study
+from vtbench.variants import MODELS, split_variant
 
 
 class Overrides(Configuration):
@@ -74,11 +75,12 @@ def _choose_arms(study: Study, wanted: tuple[str, ...] | None) -> dict[str, str]
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The sizes of a study's data, as every cell will find them."""
+    """The sizes of a study's data, as every cell will find them. ``image_size`` is (height, width) in pixels."""
 
     num_train: int
     num_val: int
     num_classes: int
+    image_size: tuple[int, int]
 
 
 def inspect_data(data: DataConfig) -> DataFacts:
@@ -86,4 +88,22 @@ def inspect_data(data: DataConfig) -> DataFacts:
     from vtbench.datasets import load_dataset
 
     train, val = load_dataset(data, "train", seed=0), load_dataset(data, "val", seed=0)
-    return DataFacts(num_train=len(train), num_val=len(val), num_classes=len(train.class_names))
+    return DataFacts(len(train), len(val), len(train.class_names), train.image_size)
+
+
+def inspect_study(study: ResolvedStudy) -> DataFacts:
+    """Open the data and build every arm for them without weights. Raises ``UserError`` for what cannot be had."""
+    import torch
+
+    facts = inspect_data(study.data)
+    for arm, variant in study.arms.items():
+        name, given = split_variant(variant)
+        spec = MODELS[name]
+        if spec.task != "classification":
+            raise UserError(f"The arm {arm!r}: {name!r} is a model for {spec.task}; studies are for classification.")
+        try:
+            with torch.device("meta"):
+                spec.build(spec.resolve_options(given), num_classes=facts.num_classes, image_size=facts.image_size)
+        except UserError as error:
+            raise UserError(f"The arm {arm!r} ({variant}): {error}") from error
+    return facts

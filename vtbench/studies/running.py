@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vtbench.errors import UserError
 from vtbench.files import check_writable
 from vtbench.records import RunRecord
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import Event
 from vtbench.studies.executor import CellResult, CellWatcher
 from vtbench.studies.failures import describe_failure
-from vtbench.studies.ledger import Ledger
-from vtbench.studies.local_processes import WORKER
+from vtbench.studies.ledger import Ledger, move_aside
 from vtbench.studies.lock import FolderLock, Owner
 from vtbench.studies.machine import decide_split, make_executor
-from vtbench.studies.resolution import DataFacts, inspect_data
+from vtbench.studies.resolution import DataFacts, inspect_study
 from vtbench.studies.split import Split, write_split
+from vtbench.studies.worker_process import WORKER
 from vtbench.training import StopRequest
 
 
@@ -37,6 +38,9 @@ class StudyState:
 
 class StudyWatcher(CellWatcher, Protocol):
     """Sees a study from beginning to end."""
+
+    def on_set_aside(self, folder: Path) -> None:
+        """The old study has been renamed to ``folder``."""
 
     def on_measuring(self) -> None:
         """The machine is being measured for the fastest split."""
@@ -68,19 +72,24 @@ def run_study(
     jobs: int | None = None,
     threads: int | None = None,
     retry_failed: bool = False,
+    fresh: bool = False,
     command: Sequence[str] = WORKER,
 ) -> StudyOutcome:
     """Run every cell of ``study`` that ``folder`` lacks, ``jobs`` at once, and return what came of it.
 
-    ``jobs`` and ``threads`` (of the whole machine) are automatic where None. Raises ``UserError`` before anything is
-    written when the folder holds another study, is in use or cannot be written, or when the data cannot be used. A cell
-    that fails is booked with its error and the rest goes on.
+    ``jobs`` and ``threads`` (of the whole machine) are automatic where None; ``fresh`` first moves the study that is
+    there aside. Raises ``UserError`` before anything is written when the folder holds another study, is in use or
+    cannot be written, or when data or arms cannot be used. A cell that fails is booked with its error; others go on.
     """
     cells = tuple(list_cells(study, folder))
     ledger = Ledger(folder)
-    ledger.check(study)
-    facts = inspect_data(study.data) if ledger.list_open(cells, retry_failed=retry_failed) else None
+    if not fresh:
+        ledger.check(study)
+    facts = inspect_study(study) if fresh or ledger.list_open(cells, retry_failed=retry_failed) else None
     check_writable(folder)
+    if fresh and ledger.path.exists():
+        with FolderLock(folder):
+            watcher.on_set_aside(move_aside(folder))
     with FolderLock(folder) as lock:
         ledger.adopt(study)
         waiting = ledger.list_open(cells, retry_failed=retry_failed)
@@ -99,11 +108,21 @@ def run_study(
             watcher.on_study(_describe(study, cells, waiting, split, ledger, lock))
             keeper = _Keeper(watcher, lock, ledger, facts)
             executor = make_executor(study, split.jobs, split.threads, inherited=inherited, command=command)
-            for _ in executor.run(waiting, watcher=keeper, stop=stop):
-                pass
+            _drain(executor.run(waiting, watcher=keeper, stop=stop), folder)
         _conclude(outcome, cells, ledger)
         outcome.stopped = stop.requested and outcome.finished + len(outcome.failed) < len(cells)
         return outcome
+
+
+def _drain(results: Iterator[CellResult], folder: Path) -> None:
+    try:
+        for _ in results:  # The watcher books them.
+            pass
+    except OSError as error:
+        raise UserError(
+            f"The study in {folder} broke off: {error}. "
+            "What was finished stands; once this is mended, the same command goes on from there."
+        ) from error
 
 
 class _Keeper:

@@ -82,8 +82,8 @@ def choose_split(
     """Decide how the open ``cells`` are run.
 
     ``jobs`` and ``total_threads`` are the user's wishes, None meaning automatic. ``before`` is the split that the study
-    began with: its threads a cell are kept. On CPUs the automatic split is the fastest of a few measured ones; with GPUs
-    it is one cell a GPU.
+    began with: its threads a cell are kept. On CPUs the automatic split is the fastest of a few measured ones; with
+    GPUs it is one cell a GPU.
     """
     total = total_threads or count_cores()
     most = max(1, len(cells))

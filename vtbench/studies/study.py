@@ -78,7 +78,7 @@ class Study(Configuration):
         return self
 
     def list_arms(self) -> dict[str, str]:
-        """Every arm and its variant with placeholders: those named in the file, then all combinations of the factors."""
+        """Every arm and its variant with placeholders: those named in the file, then the product of the factors."""
         arms = dict(self.arms)
         if self.factors:
             for levels in itertools.product(*self.factors.values()):

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import BinaryIO
 
 from vtbench.errors import UserError
@@ -119,6 +120,8 @@ def _claim_output() -> BinaryIO:
     """Keep standard output for events: what libraries print goes to the log."""
     private = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # A crash then takes no more than a line along.
     return os.fdopen(private, "wb")
 
 

@@ -1,0 +1,118 @@
+"""A stand-in for the runner: cells that take no time, or go wrong in the way that their arm is called after.
+
+Run as a script it is a worker's process; imported it makes studies for tests.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
+from vtbench.records import CostRecord, EnvironmentRecord, EpochRecord, RunRecord, TimingRecord, save_record
+from vtbench.studies.cells import Cell, ResolvedStudy
+from vtbench.studies.resolution import DataFacts
+from vtbench.studies.worker import serve
+from vtbench.training import BatchProgress, ProgressListener, RunStart, RunStopped, StopRequest
+
+COMMAND = (sys.executable, __file__)
+FACTS = DataFacts(num_train=1000, num_val=100, num_classes=10, image_size=(32, 32))
+COSTS = CostRecord(macs=1_000_000, params=1000, input_shape=(3, 32, 32), num_classes=10)
+ENVIRONMENT = EnvironmentRecord(
+    vtbench="0", commit=None, dirty=None, python="3", platform="p", cpu="c", num_cores=2, threads=1,
+    device="cpu", device_name="c", packages={},
+)  # fmt: skip
+
+
+def make_study(arms: Mapping[str, str] | None = None, **changes: Any) -> ResolvedStudy:
+    """A study of the arms ``good`` and ``better`` with two seeds, or as ``arms`` and ``changes`` say."""
+    values: dict[str, object] = {
+        "name": "mini",
+        "question": "Does it work?",
+        "base": None,
+        "arms": dict(arms or {"good": "resnet20:width=4", "better": "resnet20:width=8"}),
+        "data": DataConfig(spec="scenes"),
+        "recipe": Recipe(name="small", epochs=4),
+        "seeds": 2,
+        "execution": ExecutionConfig(device="cpu"),
+    } | changes
+    values.setdefault("reference", next(iter(values["arms"])))  # type: ignore[call-overload]
+    return ResolvedStudy.model_validate(values)
+
+
+def make_record(cell: Cell, *, error: str | None = None, top1_percent: float = 50.0) -> RunRecord:
+    """The record of a cell that finished, or failed with ``error``."""
+    accuracy: object = {"reason": error} if error else top1_percent
+    return RunRecord.model_validate(
+        {
+            "variant": cell.config.variant, "seed": cell.config.seed, "status": "failed" if error else "finished",
+            "config": cell.config, "environment": ENVIRONMENT, "costs": COSTS, "certificate": None, "num_train": 1000,
+            "num_val": 100, "num_classes": 10, "epochs": (), "val_top1_percent": accuracy, "weights_sha256": None,
+            "error": error, "arm": cell.arm, "study": cell.study,
+        }
+    )  # fmt: skip
+
+
+def run_cell(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRecord:
+    """Behave as the arm's name says; arms of any other name train in a few steps."""
+    print("a library prints this")
+    epochs = cell.config.recipe.epochs
+    start = RunStart(
+        cell.config.variant, str(cell.folder), cell.config.seed, "cpu", epochs, 10, 1000, 100, 10, 0, 0, COSTS
+    )
+    if cell.arm.startswith("raises"):
+        raise ValueError("a mistake in the code")
+    if cell.arm.startswith("dies"):
+        print("out of luck", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cell.arm.startswith("leaves"):
+        os._exit(3)
+    if cell.arm.startswith("once") and not list(cell.folder.glob("failed-*.json")):
+        return _end(cell, listener, error="The training loss became NaN.")
+    listener.on_start(start)
+    if cell.arm.startswith("diverges"):
+        return _end(cell, listener, error="The training loss became NaN.")
+    if cell.arm.startswith("stuck"):
+        threading.Event().wait(60)
+    for epoch in range(epochs):
+        for batch in range(10):
+            time.sleep(0.05 if cell.arm.startswith("slow") else 0.015 if cell.arm.startswith("brisk") else 0)
+            listener.on_batch(BatchProgress(epoch, batch, 10, 1.0, 50.0, _speed()))
+            if stop.requested:
+                (cell.folder / "checkpoint").mkdir(exist_ok=True)
+                raise RunStopped(cell.folder, epoch=epoch, batch=batch)
+        values = EpochRecord(
+            epoch=epoch, learning_rate=0.1, train_loss=1.0, train_top1_percent=50.0, val_loss=1.0, val_top1_percent=50.0
+        )
+        timing = TimingRecord(
+            epoch=epoch, train_seconds=500 / _speed(), val_seconds=500 / _speed(), train_images_per_second=_speed()
+        )
+        listener.on_epoch(values, timing)
+    (cell.folder / "weights.safetensors").write_bytes(b"weights")
+    (cell.folder / "metrics.jsonl").write_bytes(b"")
+    return _end(cell, listener, error=None)
+
+
+def _speed() -> float:
+    """Training images a second: as many for four cells of one thread as the test wants there to be."""
+    return float(os.environ.get(f"STAND_IN_SPEED_{os.environ.get('OMP_NUM_THREADS', '1')}", "1000"))
+
+
+def _end(cell: Cell, listener: ProgressListener, *, error: str | None) -> RunRecord:
+    record = make_record(cell, error=error, top1_percent=50.0 + cell.config.seed)
+    save_record(cell.folder / "record.json", record)
+    listener.on_finish(record)
+    return record
+
+
+def list_files(folder: Path) -> dict[str, bytes]:
+    """The content of every file beneath ``folder``."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+if __name__ == "__main__":
+    serve(run_cell)

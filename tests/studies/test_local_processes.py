@@ -1,0 +1,200 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import stand_in_cells
+from stand_in_cells import make_study
+
+from vtbench.studies.cells import Cell, list_cells
+from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
+from vtbench.studies.executor import CellResult
+from vtbench.studies.local_processes import LocalProcesses, Slot, make_slots
+from vtbench.studies.worker_process import ask_to_leave, start_worker
+from vtbench.training import StopRequest
+
+
+class Watcher:
+    """Notes everything, and calls ``react`` with each event."""
+
+    def __init__(self, react: object = None) -> None:
+        self.begun: list[str] = []
+        self.ended: list[CellResult] = []
+        self.events: list[tuple[str, Event]] = []
+        self.most_at_once = 0
+        self.react = react
+
+    def on_begin(self, cell: Cell) -> None:
+        self.begun.append(cell.label)
+        self.most_at_once = max(self.most_at_once, len(self.begun) - len(self.ended))
+
+    def on_event(self, cell: Cell, event: Event) -> None:
+        self.events.append((cell.label, event))
+        if callable(self.react):
+            self.react(event)
+
+    def on_end(self, result: CellResult) -> None:
+        self.ended.append(result)
+
+    def on_turn(self) -> None:
+        pass
+
+
+def execute(
+    folder: Path, arms: Sequence[str], *, jobs: int = 2, watcher: Watcher | None = None, stop: StopRequest | None = None
+) -> dict[str, CellResult]:
+    cells = list_cells(make_study(dict.fromkeys(arms, "resnet20"), seeds=1), folder)
+    executor = LocalProcesses(make_slots(jobs, threads=1), command=stand_in_cells.COMMAND, grace_seconds=1.0)
+    results = executor.run(cells, watcher=watcher or Watcher(), stop=stop or StopRequest())
+    return {result.cell.arm: result for result in results}
+
+
+def test_every_cell_is_run_and_tells_its_course(tmp_path: Path) -> None:
+    watcher = Watcher()
+    results = execute(tmp_path, ["a", "b", "c"], watcher=watcher)
+    assert {arm: result.status for arm, result in results.items()} == dict.fromkeys("abc", "finished")
+    kinds = [type(event) for label, event in watcher.events if label == "a, seed 0"]
+    assert kinds[0] is CellStarted
+    assert kinds.count(CellProgress) == 40
+    assert kinds.count(CellEpoch) == 4
+    assert kinds[-1] is CellEnded
+
+
+def test_cells_begin_in_order_and_no_more_at_once_than_there_are_slots(tmp_path: Path) -> None:
+    watcher = Watcher()
+    execute(tmp_path, ["a", "b", "c", "d", "e"], jobs=2, watcher=watcher)
+    assert watcher.begun == [f"{arm}, seed 0" for arm in "abcde"]
+    assert watcher.most_at_once == 2
+
+
+def test_whatever_takes_one_cell_down_leaves_the_others(tmp_path: Path) -> None:
+    results = execute(tmp_path, ["dies", "leaves", "raises", "diverges", "good"])
+    assert {arm: result.status for arm, result in results.items()} == {
+        "dies": "failed",
+        "leaves": "failed",
+        "raises": "failed",
+        "diverges": "failed",
+        "good": "finished",
+    }
+    errors = {arm: result.error or "" for arm, result in results.items()}
+    assert "killed by SIGKILL, which most often means that the machine ran out of memory" in errors["dies"]
+    assert "out of luck" in errors["dies"]
+    assert "exit code 3 and without a word" in errors["leaves"]
+    assert errors["raises"] == "ValueError: a mistake in the code"
+    assert errors["diverges"] == "The training loss became NaN."
+
+
+def test_what_a_cell_prints_goes_to_its_log_and_not_among_its_events(tmp_path: Path) -> None:
+    results = execute(tmp_path, ["raises"])
+    log = (results["raises"].cell.folder / "log.txt").read_text()
+    assert "a library prints this" in log
+    assert "Traceback" in log
+
+
+def test_a_program_that_is_no_worker_is_a_failed_cell(tmp_path: Path) -> None:
+    cells = list_cells(make_study(seeds=1), tmp_path)
+    executor = LocalProcesses([Slot()], command=[sys.executable, "-c", "print('nonsense')"])
+    results = list(executor.run(cells[:1], watcher=Watcher(), stop=StopRequest()))
+    assert results[0].status == "failed"
+
+
+def test_a_stop_lets_cells_save_and_begins_no_more(tmp_path: Path) -> None:
+    stop, watcher = StopRequest(), Watcher(lambda event: stop.request())
+    started = time.monotonic()
+    results = execute(tmp_path, ["slow", "slow2", "slow3"], watcher=watcher, stop=stop)
+    assert {arm: result.status for arm, result in results.items()} == {"slow": "stopped", "slow2": "stopped"}
+    assert (results["slow"].cell.folder / "checkpoint").exists()
+    assert time.monotonic() - started < 5
+
+
+def test_a_cell_that_does_not_heed_a_stop_is_killed_and_counts_as_stopped(tmp_path: Path) -> None:
+    stop = StopRequest()
+    watcher = Watcher(lambda event: stop.request())
+    started = time.monotonic()
+    assert execute(tmp_path, ["stuck"], watcher=watcher, stop=stop)["stuck"].status == "stopped"
+    assert time.monotonic() - started < 5
+
+
+def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
+    cells = list_cells(make_study({"quick": "resnet20", "slow": "resnet32"}, seeds=1), tmp_path)
+    executor = LocalProcesses(make_slots(2, threads=1), command=stand_in_cells.COMMAND)
+    watcher = Watcher()
+    results = executor.run(cells, watcher=watcher, stop=StopRequest())
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert (tmp_path / "cells" / "slow" / "seed-0" / "checkpoint").exists()
+
+
+def test_a_cell_notices_that_its_study_is_gone_and_saves(tmp_path: Path) -> None:
+    cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), tmp_path)[0]
+    popen = start_worker(cell, {}, command=stand_in_cells.COMMAND)
+    assert popen.stdout is not None
+    popen.stdout.readline()
+    ask_to_leave(popen)  # What the system does to a pipe whose writer has died.
+    assert b'"stopped"' in popen.stdout.read()
+    popen.stdout.close()
+    assert popen.wait(timeout=5) == 0
+    assert (cell.folder / "checkpoint").exists()
+
+
+def test_cells_do_not_leave_at_the_signal_that_is_meant_for_their_study(tmp_path: Path) -> None:
+    cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), tmp_path)[0]
+    popen = start_worker(cell, {}, command=stand_in_cells.COMMAND)
+    assert popen.stdout is not None
+    popen.stdout.readline()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(popen.pid, number)
+    assert popen.stdout.readline() != b""
+    popen.stdout.close()
+    ask_to_leave(popen)
+    assert popen.wait(timeout=5) == 0
+
+
+def test_slots_confine_threads_and_deal_gpus_out() -> None:
+    slots = make_slots(3, threads=4, gpus=("2", "5"))
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["2", "5", "2"]
+    assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"4"}
+    assert "CUDA_VISIBLE_DEVICES" not in make_slots(1, threads=1)[0].environment
+
+
+def test_a_slot_reaches_the_environment_of_its_cell(tmp_path: Path) -> None:
+    cells = list_cells(make_study(seeds=1), tmp_path)
+    code = "import os, sys; sys.exit(int(os.environ['OMP_NUM_THREADS']))"
+    executor = LocalProcesses(make_slots(1, threads=7), command=[sys.executable, "-c", code])
+    results = list(executor.run(cells[:1], watcher=Watcher(), stop=StopRequest()))
+    assert "exit code 7" in (results[0].error or "")
+
+
+def test_cells_inherit_the_files_that_keep_the_lock(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    cells = list_cells(make_study(seeds=1), tmp_path)
+    command = [sys.executable, "-c", f"import os; os.write({writing}, b'held')"]
+    executor = LocalProcesses([Slot()], command=command, inherited=[writing])
+    list(executor.run(cells[:1], watcher=Watcher(), stop=StopRequest()))
+    assert os.read(reading, 4) == b"held"
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_study_that_is_killed_takes_its_cells_along(tmp_path: Path) -> None:
+    code = (
+        "import sys, stand_in_cells as s; from pathlib import Path; from test_local_processes import execute;"
+        "execute(Path(sys.argv[1]), ['slow'])"
+    )
+    study = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parent)
+    checkpoint = tmp_path / "cells" / "slow" / "seed-0" / "checkpoint"
+    _wait_for(lambda: (checkpoint.parent / "log.txt").exists() and (checkpoint.parent / "log.txt").stat().st_size > 0)
+    study.kill()
+    study.wait()
+    _wait_for(checkpoint.exists)
+
+
+def _wait_for(condition: object, seconds: float = 10.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

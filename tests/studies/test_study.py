@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from vtbench.errors import UserError
+from vtbench.studies.study import Study, read_study
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_factors_become_every_combination_of_the_base() -> None:
+    study = Study(question="q", factors={"tokenizer": ("static", "dynamic"), "num_tokens": (8, 16)})
+    assert study.list_arms() == {
+        "tokenizer=static,num_tokens=8": "{base}:tokenizer=static,num_tokens=8",
+        "tokenizer=static,num_tokens=16": "{base}:tokenizer=static,num_tokens=16",
+        "tokenizer=dynamic,num_tokens=8": "{base}:tokenizer=dynamic,num_tokens=8",
+        "tokenizer=dynamic,num_tokens=16": "{base}:tokenizer=dynamic,num_tokens=16",
+    }
+
+
+def test_arms_stand_before_the_combinations_of_factors() -> None:
+    study = Study(question="q", arms={"twin": "{twin}"}, factors={"position": ("off", "on")})
+    assert list(study.list_arms()) == ["twin", "position=off", "position=on"]
+
+
+def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
+    head = 'question = "q"\n'
+    short = read_study(write(tmp_path, head + 'data = "scenes:clutter=8"\n[arms]\na = "resnet20"'))
+    long = read_study(write(tmp_path, head + '[data]\nspec = "scenes"\nlimit_train = 100\n[arms]\na = "resnet20"'))
+    assert short.data.spec == "scenes:clutter=8"
+    assert long.data.limit_train == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('question = "q"\nepoch = 3\n[arms]\na = "resnet20"', "unknown key 'epoch'. Did you mean 'epochs'"),
+        ('question = "q"\n[data]\nlimit_trian = 3\n[arms]\na = "r"', "'data.limit_trian'. Did you mean 'limit_train'"),
+        ('[arms]\na = "resnet20"', "the key 'question' is missing"),
+        ('question = "q"', r"a study needs \[arms\] or \[factors\]"),
+        ('question = "q"\nepochs = 0\n[arms]\na = "r"', "'epochs' was given 0"),
+        ('question = "q"\nseeds = 0\n[arms]\na = "r"', "'seeds' was given 0"),
+        ('question = "q"\nreference = "convoluton"\n[arms]\nconvolution = "r"', "Did you mean 'convolution'"),
+        ('question = "q"\n[arms]\n"../up" = "resnet20"', "names a folder and a row"),
+        ('question = "q"\n[arms]\na = "r"\nA = "s"', "upper and lower case"),
+        ('question = "q"\n[factors]\nposition = []', "needs at least one level"),
+        ('question = "q"\n[factors]\nposition = ["on", "on"]', "each once"),
+        ('question = "q"\n[factors]\nposition = [true]', "position"),
+        ("question = ", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_a_study_file_is_one_message_that_names_the_file(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_study(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_study_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Cannot read the study .*absent\.toml: No such file"):
+        read_study(tmp_path / "absent.toml")

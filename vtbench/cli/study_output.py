@@ -1,0 +1,109 @@
+"""What ``vtbench ablate`` prints besides progress: the studies there are, a plan, a verdict on resuming."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vtbench.records import CostRecord, NotMeasured
+from vtbench.units import format_count, format_duration, format_millions
+
+if TYPE_CHECKING:
+    from vtbench.studies.plan import PlannedArm, StudyPlan
+    from vtbench.studies.verification import ResumeCheck
+
+_PIPED_WIDTH = 1000
+
+
+def open_console() -> Console:
+    """A console that wraps at the terminal's width, and not at all in a pipe."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+
+
+def print_studies() -> None:
+    """Every study that comes with vtbench: name, number of arms, question."""
+    from vtbench.studies.finding import list_studies
+    from vtbench.studies.study import read_study
+
+    table = _open_table(("study", "question"), ("arms",))
+    for name, path in list_studies().items():
+        study = read_study(path)
+        table.add_row(name, study.question, str(len(study.list_arms())))
+    open_console().print(table)
+
+
+def print_plan(plan: StudyPlan) -> None:
+    """The cells of a study, what each costs, and the whole."""
+    study, facts, console = plan.study, plan.facts, open_console()
+    table = _open_table(("arm", "variant"), ("to run", "MACs (M)", "params (M)", "a cell"))
+    for arm in plan.arms:
+        table.add_row(*_show_arm(arm))
+    num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
+    console.print(Text(f"{study.name}: {study.question}", style="bold"))
+    console.print(
+        Text(
+            f"{study.data.spec}: {facts.num_train:,} training and {facts.num_val:,} validation images, "
+            f"{facts.num_classes} classes; recipe {study.recipe.name}, {study.recipe.epochs} epochs; "
+            f"folder {plan.folder}\n"
+        )
+    )
+    console.print(table)
+    console.print(
+        Text(
+            f"\n{num_open} of {num_cells} cells to run, {plan.split.jobs} at once with {plan.split.threads} threads "
+            f"each ({plan.split.reason}): {_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
+        )
+    )
+
+
+def print_verdict(checks: Sequence[ResumeCheck], circumstances: str) -> None:
+    """What came of killing cells, and whether resuming is exact."""
+    console = open_console()
+    for check in checks:
+        verdict = f"DIFFERENT: {', '.join(check.different)}" if check.different else "identical, byte for byte"
+        console.print(Text(f"\n{check.arm} ({check.variant}), {circumstances}", style="bold"))
+        console.print(
+            Text(f"killed {check.kills} times, {check.kills_while_saving} of these while it saved: {verdict}")
+        )
+        for name, digest in check.digests.items():
+            console.print(Text(f"  {digest[:16]}  {name}"))
+    exact = not any(check.different for check in checks)
+    verdict = f"Resume is {'exact' if exact else 'NOT exact'} on this machine."
+    console.print(Text(f"\n{verdict}", style="bold green" if exact else "bold red"))
+
+
+def _open_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for heading in words:
+        table.add_column(heading, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _show_arm(arm: PlannedArm) -> list[str]:
+    costs, speed = arm.costs, arm.speed
+    macs, params = (costs.macs, costs.params) if isinstance(costs, CostRecord) else (None, None)
+    return [
+        arm.arm,
+        arm.variant,
+        f"{arm.num_open}/{arm.num_cells}",
+        "–" if macs is None else format_millions(macs),
+        "–" if params is None else format_millions(params, digits=3),
+        "–" if isinstance(speed, NotMeasured) else format_duration(speed.run_seconds),
+    ]
+
+
+def _show_time(seconds: float | NotMeasured) -> str:
+    return (
+        f"time unknown ({seconds.reason})" if isinstance(seconds, NotMeasured) else f"about {format_duration(seconds)}"
+    )
+
+
+def _show_macs(macs: int | NotMeasured) -> str:
+    return f"MACs unknown ({macs.reason})" if isinstance(macs, NotMeasured) else f"{format_count(macs)}MACs"

@@ -1,0 +1,101 @@
+"""What a study would cost, before anything starts: its cells, their MACs, and the time, measured on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtbench.records import CostRecord, NotMeasured
+from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.ledger import Ledger
+from vtbench.studies.machine import decide_split, make_executor
+from vtbench.studies.probe import CellSpeed, measure_speeds
+from vtbench.studies.resolution import DataFacts, inspect_study
+from vtbench.studies.split import Split
+from vtbench.studies.worker_process import WORKER
+from vtbench.training import StopRequest
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """One arm: how many of its cells are still to be run, and what the probe saw of one of them."""
+
+    arm: str
+    variant: str
+    num_cells: int
+    num_open: int
+    speed: CellSpeed | NotMeasured
+
+    @property
+    def costs(self) -> CostRecord | NotMeasured:
+        """MACs and parameters of the variant at the study's data."""
+        return self.speed if isinstance(self.speed, NotMeasured) else self.speed.started.costs
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All arms and how the machine would be shared out."""
+
+    study: ResolvedStudy
+    folder: Path
+    facts: DataFacts
+    split: Split
+    arms: tuple[PlannedArm, ...]
+
+    @property
+    def seconds(self) -> float | NotMeasured:
+        """Expected time of everything that is still to be run."""
+        total = 0.0
+        for arm in self.arms:
+            if arm.num_open and isinstance(arm.speed, NotMeasured):
+                return NotMeasured(reason=f"{arm.arm}: {arm.speed.reason}")
+            if not isinstance(arm.speed, NotMeasured):
+                total += arm.num_open * arm.speed.run_seconds
+        return total / self.split.jobs
+
+    @property
+    def macs(self) -> int | NotMeasured:
+        """MACs of everything that is still to be run."""
+        total = 0
+        for arm in self.arms:
+            macs = arm.speed if isinstance(arm.speed, NotMeasured) else arm.speed.run_macs
+            if isinstance(macs, NotMeasured):
+                return NotMeasured(reason=f"{arm.arm}: {macs.reason}")
+            total += arm.num_open * macs
+        return total
+
+
+def plan_study(
+    study: ResolvedStudy,
+    folder: Path,
+    *,
+    stop: StopRequest,
+    jobs: int | None = None,
+    threads: int | None = None,
+    retry_failed: bool = False,
+    command: Sequence[str] = WORKER,
+) -> StudyPlan:
+    """Find out what is missing in ``folder`` and measure every arm for a few seconds. Writes nothing there."""
+    ledger = Ledger(folder)
+    ledger.check(study)
+    cells = list_cells(study, folder)
+    facts = inspect_study(study)
+    still_open = ledger.list_open(cells, retry_failed=retry_failed)
+    split = decide_split(study, folder, still_open or cells, jobs=jobs, threads=threads, stop=stop, command=command)
+    executor = make_executor(study, split.jobs, split.threads, command=command)
+    first = [cell.with_threads(split.threads) for cell in cells[: len(study.arms)]]
+    speeds: list[CellSpeed | NotMeasured] = []
+    for start in range(0, len(first), split.jobs):
+        group = first[start : start + split.jobs]
+        company = first[: split.jobs - len(group)]  # As many neighbours as in the study, or the last would seem faster.
+        speeds += measure_speeds([*group, *company], executor, stop=stop)[: len(group)]
+    arms = [
+        PlannedArm(cell.arm, cell.config.variant, study.seeds, _count(still_open, cell.arm), speed)
+        for cell, speed in zip(first, speeds, strict=True)
+    ]
+    return StudyPlan(study, folder, facts, split, tuple(arms))
+
+
+def _count(cells: Sequence[Cell], arm: str) -> int:
+    return sum(cell.arm == arm for cell in cells)
