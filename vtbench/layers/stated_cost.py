@@ -8,6 +8,7 @@ A model has an attribute ``stage_names``: the name of a direct child -> the stag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 ROLES = (
@@ -30,3 +31,11 @@ class StatesCost(Protocol):
 
     def expected_macs(self, *input_shapes: tuple[int, ...]) -> int:
         """MACs of one forward pass, for the whole batch, given the shapes of the positional tensor inputs."""
+
+
+OPERATOR_MACS: dict[str, Callable[..., int]] = {}
+"""Operators of our own, e.g. ``vtbench::window_dot`` -> MACs of one run, from the operator's own arguments.
+
+A part that defines an operator enters it here, so that a count of executed operators knows it. (The table of
+``torch.utils.flop_counter`` serves users' operators as well, but importing that costs 0.1 s and 76 MiB.)
+"""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.contractions import Contraction, ContractionFinder
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas import FORMULAS
@@ -219,7 +220,10 @@ def _find_rule(func: Any) -> _Rule:
 
 
 def _find_registered_formula(func: Any) -> Callable[..., int] | None:
-    """The formula that a user registered with torch for an operator of theirs. It counts FLOPs, two a MAC."""
+    """The formula that came with an operator: entered in `OPERATOR_MACS`, or with torch (in FLOPs, two a MAC)."""
+    own = OPERATOR_MACS.get(str(getattr(func, "name", str)()).partition(".")[0])
+    if own is not None:
+        return lambda args, kwargs, out: own(*args, **kwargs)
     counter = sys.modules.get("torch.utils.flop_counter")
     if counter is None or getattr(func, "namespace", "aten") in ("aten", "prims", "prim"):
         return None
