@@ -19,6 +19,7 @@ from vtbench.units import format_duration, format_percent
 
 _REFRESHES_PER_SECOND = 4
 _MEMORY_EPOCHS = 5
+_BAR_WIDTH = 8  # The longest line then just fits 80 columns.
 
 
 @dataclass
@@ -181,15 +182,17 @@ class RunDisplay:
 
 
 def _line_of(view: RunView) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 1))
     cells: list[Any] = [f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}"]
-    cells.append(ProgressBar(total=1.0, completed=view.done, width=12))
+    cells.append(ProgressBar(total=1.0, completed=view.done, width=_BAR_WIDTH))
     cells += [f"loss {_number(view.loss)}"]
     if view.val_top1_percent is not None:
         cells.append(f"val {format_percent(view.val_top1_percent, digits=1)} %")
     elif view.train_top1_percent is not None:
         cells.append(f"train {format_percent(view.train_top1_percent, digits=1)} %")
     cells += [_speed(view), _left(view)]
+    for _ in cells:
+        table.add_column(no_wrap=True)
     table.add_row(*cells)
     return table
 

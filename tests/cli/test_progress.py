@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from vtbench.cli.progress import LiveDisplay, RunDisplay, RunView
+from vtbench.records import EpochRecord, NotMeasured, TimingRecord
+from vtbench.training import BatchProgress, RunStart
+
+START = RunStart("resnet20", "runs/x", 3, "cpu", 90, 10, 2000, 500, 10, 0, 0, NotMeasured(reason="test"))
+BATCH = BatchProgress(epoch=0, batch=5, num_batches=10, loss=2.25, top1_percent=12.5, images_per_second=400.0)
+EPOCH = EpochRecord(
+    epoch=0, learning_rate=0.1, train_loss=2.125, train_top1_percent=20.0, val_loss=2.0, val_top1_percent=25.5
+)
+TIMING = TimingRecord(epoch=0, train_seconds=5.0, val_seconds=1.0, train_images_per_second=400.0)
+
+
+def display_on(terminal: bool, width: int = 80) -> tuple[LiveDisplay, io.StringIO]:
+    stream = io.StringIO()
+    return LiveDisplay(Console(file=stream, force_terminal=terminal, width=width, highlight=False)), stream
+
+
+def test_a_pipe_gets_one_plain_line_an_epoch() -> None:
+    display, stream = display_on(terminal=False)
+    with display:
+        listener = RunDisplay(display)
+        listener.on_start(START)
+        listener.on_batch(BATCH)
+        listener.on_epoch(EPOCH, TIMING)
+        listener.on_message("A word.")
+    lines = stream.getvalue().splitlines()
+    assert lines == [
+        "resnet20, seed 3: 90 epochs of 2,000 images in 10 classes, 500 to validate, on cpu",
+        "epoch 1/90  loss 2.1250  train 20.00 %  val 25.50 %  400 images/s  8 min 54 s left",
+        "A word.",
+    ]
+
+
+def test_a_run_that_goes_on_says_where() -> None:
+    display, stream = display_on(terminal=False)
+    RunDisplay(display).on_start(RunStart(**{**vars(START), "first_epoch": 4, "first_batch": 7}))
+    assert "Going on in epoch 5 after 7 of its batches" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_gets_a_line_that_fits_it(width: int) -> None:
+    display, _ = display_on(terminal=True, width=width)
+    listener = RunDisplay(display)
+    listener.on_start(START)
+    listener.on_batch(BATCH)
+    with display.console.capture() as capture:
+        display.console.print(display._render())
+    (line,) = capture.get().splitlines()
+    for part in ("epoch 1/90", "loss 2.250", "train 12.5 %", "400 images/s", "7 min 28 s left"):
+        assert part in line
+
+
+def test_the_longest_line_of_one_run_fits_80_columns() -> None:
+    display, _ = display_on(terminal=True)
+    view = display.show("x")
+    view.begin(epochs=400, first_epoch=300, num_train=1_281_167)
+    view.move(epoch=399, batch=4, num_batches=5005, loss=12.3456, images_per_second=12345.6)
+    view.val_top1_percent = 100.0
+    with display.console.capture() as capture:
+        display.console.print(display._render())
+    text = capture.get()
+    assert len(text.splitlines()) == 1
+    assert "left" in text
+
+
+def test_several_runs_stand_in_a_table_below_what_is_above() -> None:
+    display, _ = display_on(terminal=True)
+    display.above = "the grid"
+    for label in ("static, seed 0", "dynamic, seed 0"):
+        display.show(label).begin(epochs=9, first_epoch=0, num_train=100)
+    with display.console.capture() as capture:
+        display.console.print(display._render())
+    lines = capture.get().splitlines()
+    assert lines[0] == "the grid"
+    assert [line.split(",")[0] for line in lines[2:]] == ["static", "dynamic"]
+    display.drop("static, seed 0")
+    display.drop("dynamic, seed 0")
+    assert not display._views
+
+
+def test_the_time_left_comes_from_whole_epochs_as_soon_as_there_are_some() -> None:
+    view = RunView("x")
+    assert view.seconds_left() is None
+    view.begin(epochs=10, first_epoch=0, num_train=1000)
+    view.move(epoch=0, batch=1, num_batches=2, loss=1.0, images_per_second=100.0)
+    assert view.seconds_left() == pytest.approx(95)
+    assert view.done == pytest.approx(0.05)
+    view.end_epoch(epoch=0, val_top1_percent=50.0, seconds=12.0, loss=1.0)
+    assert view.seconds_left() == pytest.approx(9 * 12)
+
+
+def test_a_loss_that_is_no_number_is_shown_as_a_dash() -> None:
+    display, _ = display_on(terminal=True)
+    view = display.show("x")
+    view.begin(epochs=2, first_epoch=0, num_train=10)
+    view.move(epoch=0, batch=1, num_batches=2, loss=None, images_per_second=1.0)
+    with display.console.capture() as capture:
+        display.console.print(display._render())
+    assert "loss –" in capture.get()

@@ -1,0 +1,107 @@
+"""``vtbench train`` as a user meets it: real models, real data, few images."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from vtbench.cli.main import run
+
+SMALL = ["--recipe", "small", "--limit-train", "40", "--limit-val", "20", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def vtbench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """Call the command in an empty folder; returns exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vtbench", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run()
+            raise SystemExit(0)
+        output, errors = capfd.readouterr()
+        return int(ended.value.code or 0), output, errors
+
+    return call
+
+
+def test_a_run_prints_its_course_and_its_summary_and_the_same_command_shows_it_again(vtbench) -> None:
+    code, output, errors = vtbench("train", "resnet20", *SMALL, "--epochs", "1")
+    assert (code, errors) == (0, "")
+    assert "\x1b" not in output
+    lines = output.splitlines()
+    assert lines[0] == "resnet20, seed 0: 1 epochs of 40 images in 10 classes, 20 to validate, on cpu"
+    assert lines[1].startswith("epoch 1/1  loss ")
+    summary = lines[2:]
+    assert summary[0] == "resnet20, seed 0"
+    assert summary[1].startswith("  top-1 ")
+    assert "an image of 3x32x32" in output
+    assert summary[-1].split() == ["run", "runs/resnet20-scenes-small-seed0"]
+    assert Path("runs/resnet20-scenes-small-seed0/record.json").exists()
+    assert vtbench("train", "resnet20", *SMALL, "--epochs", "1") == (0, "\n".join(summary) + "\n", "")
+
+
+def test_json_is_all_that_comes_on_standard_output(vtbench) -> None:
+    options = ["--epochs", "1", "--batch-size", "20", "--label-smoothing", "0.25", "--clip", "3", "--seed", "7"]
+    code, output, errors = vtbench(
+        "train", "resnet20", *SMALL, *options, "--learning-rate", "0.02", "--json", "--out", "o"
+    )
+    assert code == 0
+    record = json.loads(output)
+    assert (record["folder"], record["seed"], record["status"]) == ("o", 7, "finished")
+    recipe = record["config"]["recipe"]
+    assert (recipe["batch_size"], recipe["label_smoothing"], recipe["gradient_clip_norm"]) == (20, 0.25, 3)
+    assert recipe["optimizer"]["learning_rate"] == 0.02
+    assert recipe["optimizer"]["nesterov"]
+    assert "epoch 1/1" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resnet20", "--epochs", "0"], "'epochs' was given 0"),
+        (["resnet20", "--recipe", "smal"], "Did you mean 'small'"),
+        (["resnet20", "--recipe", "advanced"], "--teacher"),
+        (["resnet20", "--batch-size", "0"], "'recipe.batch_size' was given 0"),
+        (["resnet20", "--label-smoothing", "1"], "'recipe.label_smoothing' was given 1"),
+        (["resnet20", "--seed", "-1"], "'seed' was given -1"),
+        (["resnet20", "--precision", "int8"], "'execution.precision' was given 'int8'"),
+        (["resnet20", "--workers", "-1"], "'execution.workers' was given -1"),
+        (["resnet20", "--device", "abacus"], "no device named 'abacus'"),
+        (["resnt20"], "Did you mean 'resnet20'"),
+        (["resnet20:widht=2"], "no option 'widht'"),
+        (["resnet20", "--data", "scene"], "Did you mean 'scenes'"),
+        (["resnet20", "--data", "folder:nowhere"], "nowhere"),
+        (["resnet20", "--limit-train", "0"], "'data.limit_train' was given 0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_message_exit_2_and_nothing_written(vtbench, arguments: list[str], message: str) -> None:
+    code, output, errors = vtbench("train", *arguments)
+    assert code == 2
+    assert message in errors
+    assert errors.startswith("vtbench: ")
+    assert errors.count("\n") == 1
+    assert output == ""
+    assert list(Path().iterdir()) == []
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused(vtbench) -> None:
+    Path("file").write_text("in the way")
+    code, _, errors = vtbench("train", "resnet20", *SMALL, "--out", "file/run")
+    assert code == 2
+    assert "Cannot write to the output folder file/run" in errors
+    assert os.listdir() == ["file"]  # noqa: PTH208
+
+
+def test_a_folder_of_another_run_is_refused_with_the_difference(vtbench) -> None:
+    assert vtbench("train", "resnet20", *SMALL, "--epochs", "1")[0] == 0
+    code, _, errors = vtbench("train", "resnet20", *SMALL, "--epochs", "2")
+    assert code == 2
+    assert "recipe.epochs is 1 there and 2 here" in errors
