@@ -119,7 +119,9 @@ class AttentionStem(nn.Module):
         pixels_1CPQB = split_channels(pad_window(map_BCHW, self.kernel_size), 1)
         pixels_GCPQB = pixels_1CPQB.expand(self.num_heads, -1, -1, -1, -1)
         sums = [
-            checkpoint(self._sum_weighted, weights_GKHWB, share_K, pixels_GCPQB, use_reentrant=False)
+            checkpoint(
+                self._sum_weighted, weights_GKHWB, share_K, pixels_GCPQB, use_reentrant=False, preserve_rng_state=False
+            )
             for share_K in self._mix_values().unbind(dim=1)
         ]
         return self.value(join_channels(torch.cat(sums, dim=1)))  # type: ignore[no-any-return]

@@ -63,7 +63,7 @@ def window_dot(
 ) -> Tensor:
     """Logits (G, K, H, W, B): ``logit[g, o, i] = sum_d query[g, d, i] * (key[g, d, stride * i + o] + shift[o, d])``.
 
-    D G K H W B MACs.
+    Cost: G D K H W B MACs.
     """
     logits: Tensor = _window_dot(query_GDHWB, key_GDPQB.to(query_GDHWB.dtype), kernel_size, stride, shift_KD)
     return logits
@@ -72,7 +72,7 @@ def window_dot(
 def window_sum(weights_GKHWB: Tensor, value_GDPQB: Tensor, kernel_size: int, stride: int = 1) -> Tensor:
     """A map (G, D, H, W, B): ``out[g, d, i] = sum_o weights[g, o, i] * value[g, d, stride * i + o]``.
 
-    D G K H W B MACs. The weights are brought to the type of the values (a softmax under autocast gives float32).
+    Cost: G D K H W B MACs. The weights are brought to the type of the values (a softmax under autocast gives float32).
     """
     total: Tensor = _window_sum(weights_GKHWB.to(value_GDPQB.dtype), value_GDPQB, kernel_size, stride)
     return total
@@ -160,8 +160,9 @@ def _backward_sum(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     weights, value = ctx.saved_tensors
     grad = grad.contiguous()
     grad_weights = _window_dot(grad, value, ctx.kernel_size, ctx.stride, None)
-    grad_value = _window_scatter(weights, grad, *value.shape[2:4], ctx.kernel_size, ctx.stride)
-    return grad_weights, grad_value, None, None
+    if not ctx.needs_input_grad[1]:  # The pixels that a stem averages: the scatter is the dearest part.
+        return grad_weights, None, None, None
+    return grad_weights, _window_scatter(weights, grad, *value.shape[2:4], ctx.kernel_size, ctx.stride), None, None
 
 
 _window_dot.register_autograd(_backward_dot, setup_context=_save_dot)

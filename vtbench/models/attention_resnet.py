@@ -2,7 +2,8 @@
 
 ResNet-20 for images of 32 pixels (He et al. 2016, arXiv 1512.03385, section 4.2) with the block where its entry in
 `ATTENTION_BLOCKS` says, so that all systems can be trained on small data under one recipe. None of the papers trained
-this one; the blocks are theirs, with fewer heads and smaller reductions where 16 channels would leave too little. The families for ImageNet plug their blocks in with `plug_in`, too.
+this one; the blocks are theirs, with fewer heads and smaller reductions where 16 channels would leave too little. The
+families for ImageNet plug their blocks in with `plug_in`, too.
 """
 
 from __future__ import annotations

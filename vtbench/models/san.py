@@ -1,4 +1,4 @@
-"""SAN10/15/19: self-attention in the place of all spatial convolutions (Zhao et al. 2020, arXiv 2004.13621, table 1)."""
+"""SAN10/15/19: self-attention instead of all spatial convolutions (Zhao et al. 2020, arXiv 2004.13621, table 1)."""
 
 from __future__ import annotations
 
