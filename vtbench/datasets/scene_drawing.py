@@ -27,8 +27,10 @@ PAIRS = tuple((first, second) for first in range(4) for second in range(first, 4
 _DRAWS_A_SLOT = 16
 _FIRST_SLOT_DRAW = 256
 _NUM_CANDIDATES = 8
-_CONTRAST_LOW, _CONTRAST_HIGH = 45.0, 130.0
-_TEXTURE_AMPLITUDE = 18.0
+_DARKEST, _BRIGHTEST = 40, 110  # Of the background's base colour, on a scale to 255.
+_TEXTURE_AMPLITUDE = 14.0
+_FAINT_PART = 0.3
+"""The part of all objects that are hardly brighter than the texture: they keep good networks apart."""
 _NOISE_CELLS = 5
 
 
@@ -77,7 +79,7 @@ def draw_scenes(
 def _draw_background(states_B: NDArray[np.uint64], height: int, width: int) -> tuple[Floats, Floats]:
     """The base colour of each image, and the canvas: base colour, two triangular gratings and coarse value noise."""
     units_BD = to_unit(draw_from(states_B, 16, first=1)).astype(np.float32)
-    base_BC = 70 + 115 * units_BD[:, :3]
+    base_BC = _DARKEST + (_BRIGHTEST - _DARKEST) * units_BD[:, :3]
     rows_H, columns_W = _pixel_centres(height), _pixel_centres(width)
     texture_BHW = _interpolate_noise(states_B, rows_H, columns_W)
     for grating in range(2):
@@ -124,12 +126,14 @@ def _place_pair(states_B: NDArray[np.uint64], layout: SceneLayout) -> NDArray[np
 
 
 def _pick_colours(base_BC: Floats, words_BD: NDArray[np.uint64]) -> Floats:
-    """A colour that differs from the background's base colour by at least the low contrast in every channel."""
-    units_BC = to_unit(words_BD[:, 8:11]).astype(np.float32)
-    change_BC = _CONTRAST_LOW + (_CONTRAST_HIGH - _CONTRAST_LOW) * units_BC
-    up_BC = to_below(words_BD[:, 11:14], 2) == 1
-    up_BC = np.where(base_BC + change_BC > 255, False, np.where(base_BC - change_BC < 0, True, up_BC))
-    return np.where(up_BC, base_BC + change_BC, base_BC - change_BC).astype(np.float32)
+    """A colour brighter than the background's base colour in every channel: by 70 to 140, or by 9 to 35 if faint.
+
+    One sign for all objects lets a network find the shapes within few epochs; hue and strength still say nothing.
+    """
+    faint_B1, place_B1 = to_unit(words_BD[:, 6:7]) < _FAINT_PART, to_unit(words_BD[:, 7:8])
+    strength_B1 = np.where(faint_B1, 0.1 + 0.15 * place_B1, 0.75 + 0.25 * place_B1)
+    tint_BC = 90 + 50 * to_unit(words_BD[:, 8:11])
+    return (base_BC + strength_B1 * tint_BC).astype(np.float32)
 
 
 def _cover(
@@ -139,10 +143,13 @@ def _cover(
     image_size: tuple[int, int],
     object_size: float,
 ) -> Floats:
-    """How much of each pixel the object covers, 0 to 1, of shape (B, H, W); edges are one pixel soft."""
+    """How much of each pixel the object covers, 0 to 1, of shape (B, H, W); edges are one pixel soft.
+
+    An object is turned by up to 45 degrees either way, which for square and cross is every way there is.
+    """
     height, width = image_size
-    radius = 0.5 * object_size * min(height, width) * (0.8 + 0.2 * to_unit(words_BD[:, 3]))
-    axis_BX = _unit_vectors(to_unit(words_BD[:, 4])) / radius[:, None]
+    radius = 0.5 * object_size * min(height, width) * (0.7 + 0.3 * to_unit(words_BD[:, 3]))
+    axis_BX = _unit_vectors(to_unit(words_BD[:, 4]) / 4) / radius[:, None]
     x_BW = (_pixel_centres(width) - centres_BX[:, :1]) * width
     y_BH = (_pixel_centres(height) - centres_BX[:, 1:]) * height
     cosine_B, sine_B = axis_BX[:, :1], axis_BX[:, 1:]

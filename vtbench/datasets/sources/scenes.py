@@ -6,7 +6,7 @@ class. Colour, orientation and place say nothing either. The knobs probe the thr
 2020 (arXiv 2006.03677):
 
 - ``object_size`` (largest diameter of an object, as a part of the side): *not all pixels matter equally*. At the
-  default the two targets cover some 7 % of the pixels, and a quarter of that at half the size; all else is texture.
+  default the two targets cover some 6 % of the pixels, and a quarter of that at half the size; all else is texture.
 - ``clutter`` (number of distractors): *not every image holds every concept*. Of eight kinds of object an image holds
   two targets, of one or two kinds, and a random few of the others; more clutter, more concepts that must be told
   apart and ignored.
@@ -41,8 +41,10 @@ _PIXELS_AT_A_TIME = 128 * 32 * 32  # Keeps the intermediate planes of the drawin
 class SceneKnobs(Knobs):
     """What can be chosen of the scenes."""
 
-    clutter: int = Field(4, ge=0, le=64, description="number of distractors")
-    object_size: float = Field(0.3, ge=0.05, le=0.5, description="largest diameter of an object, as a part of the side")
+    clutter: int = Field(6, ge=0, le=64, description="number of distractors")
+    object_size: float = Field(
+        0.28, ge=0.05, le=0.5, description="largest diameter of an object, as a part of the side"
+    )
     distance: float = Field(0.5, ge=0, le=1, description="between the centres of the pair, as a part of the side")
     num_train: int = Field(4000, ge=10, description="number of training images")
     num_val: int = Field(1000, ge=10, description="number of validation images")
