@@ -1,0 +1,86 @@
+"""Kill real processes at random moments: ``python killed_runs.py FOLDER KILLS`` prints one JSON object a kill.
+
+The parent loads torch once and never computes; every run is a fork of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tiny_parts import digest_run, tiny_config, tiny_world
+
+from vtbench.training import train_run
+
+_CONFIG = tiny_config(epochs=6, execution={"checkpoint_seconds": 1e-9})  # Saves after every batch.
+
+
+def start_run(folder: Path) -> int:
+    """Train in a process of its own; returns its number."""
+    child = os.fork()
+    if child == 0:
+        with tiny_world():
+            record = train_run(_CONFIG, folder)
+        os._exit(0 if record.status == "finished" else 1)
+    return child
+
+
+def finish_run(folder: Path) -> float:
+    """Train to the end; returns the seconds that it took."""
+    started = time.monotonic()
+    _, status = os.waitpid(start_run(folder), 0)
+    assert status == 0, f"the run in {folder} did not finish"
+    return time.monotonic() - started
+
+
+def kill_run(folder: Path, wait: Callable[[Path], None]) -> bool:
+    """Start a run and kill it after ``wait``; returns whether it died before it was finished."""
+    child = start_run(folder)
+    wait(folder)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def until_it_saves(delay: float) -> Callable[[Path], None]:
+    """Wait for a while, and then until a checkpoint is being written."""
+
+    def wait(folder: Path) -> None:
+        time.sleep(delay)
+        give_up = time.monotonic() + 2
+        while time.monotonic() < give_up and not list((folder / "checkpoint").glob("*.partial")):
+            pass
+
+    return wait
+
+
+def main(folder: Path, num_kills: int) -> None:
+    seconds = finish_run(folder / "reference")
+    reference = digest_run(folder / "reference")
+    moments = random.Random(0)
+    for number in range(num_kills):
+        run = folder / str(number)
+        delay = moments.uniform(0, seconds)
+        wait = until_it_saves(delay) if number % 2 else lambda _, delay=delay: time.sleep(delay)
+        died = kill_run(run, wait)
+        half_written = [path.name for path in run.rglob("*.partial")]
+        num_checkpoints = len(list(run.glob("checkpoint/*.safetensors")))
+        finish_run(run)
+        facts = {
+            "delay": delay,
+            "died": died,
+            "half_written": half_written,
+            "num_checkpoints": num_checkpoints,
+            "same": digest_run(run) == reference,
+        }
+        print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

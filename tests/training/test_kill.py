@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NUM_KILLS = 20
+
+
+@pytest.mark.slow
+def test_runs_killed_by_the_system_at_20_random_moments_end_in_the_same_bits(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("killed_runs.py")
+    command = [sys.executable, str(script), str(tmp_path), str(NUM_KILLS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    kills = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(kills) == NUM_KILLS
+    assert all(kill["same"] for kill in kills)
+    assert sum(kill["died"] for kill in kills) >= NUM_KILLS / 2
+    inside_a_save = [kill for kill in kills if kill["half_written"]]
+    assert len(inside_a_save) >= 3
