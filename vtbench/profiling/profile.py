@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from vtbench.errors import UserError
@@ -21,16 +20,15 @@ from vtbench.profiling.breakdown import (
     split_by_stage,
 )
 from vtbench.profiling.errors import ProfileError
+from vtbench.profiling.execution import EMPTIED, Run, execute
+from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.inputs import InputSize, make_inputs, resolve_input_shape
-from vtbench.profiling.meta_copy import copy_to_meta, kept_randomness, swapped_to_meta, unwrap_model
+from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.parameters import ParameterCount, count_parameters
-from vtbench.profiling.trace import Trace, trace_forward
+from vtbench.profiling.subject import Subject, take_subject
+from vtbench.profiling.trace import trace_forward
 from vtbench.profiling.verification import Verification, verify
 from vtbench.records import CostRecord, NotMeasured, Record
-
-_META = torch.device("meta")
-_LARGEST_REAL_INPUT = 2**26
-"""Numbers in an input beyond which a model that cannot be traced on the meta device is not tried on real tensors."""
 
 
 class Unstated(Record):
@@ -90,19 +88,6 @@ class ProfileSettings:
     require_coverage: bool = False
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model to be profiled. ``meta`` is free to be used up; ``build_real`` makes one with values if ever needed.
-
-    ``original`` is the model whose parameters are counted. A ``meta`` of None means that it could not be copied.
-    """
-
-    name: str
-    original: nn.Module
-    meta: nn.Module | None
-    build_real: Callable[[], nn.Module]
-
-
 def profile(
     model: nn.Module,
     input_size: InputSize = 224,
@@ -140,18 +125,6 @@ def count_costs(model: nn.Module, input_shape: tuple[int, int, int], num_classes
     return CostRecord(macs=counted.macs, params=counted.params, input_shape=input_shape, num_classes=num_classes)
 
 
-def take_subject(model: nn.Module, name: str) -> Subject:
-    """Make a user's live model a subject: copied, never touched."""
-    import copy
-
-    original = unwrap_model(model)
-    try:
-        meta = copy_to_meta(original)
-    except Exception:  # A model may hold anything, and what cannot be copied raises anything.
-        meta = None
-    return Subject(name, original, meta, lambda: copy.deepcopy(original))
-
-
 def profile_subject(subject: Subject, given: Any, settings: ProfileSettings) -> Profile:
     """Profile ``subject`` for ``given``: the shape (B, C, H, W) of an image, or a list of arguments."""
     with kept_randomness():
@@ -162,7 +135,7 @@ def profile_subject(subject: Subject, given: Any, settings: ProfileSettings) -> 
 
 
 def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile:
-    run = _trace(subject, given, settings)
+    run = execute(subject, given, training=settings.training)
     found = verify(
         run.trace, refuse_contractions=not settings.count_contractions, require_coverage=settings.require_coverage
     )
@@ -189,65 +162,17 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
     )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A trace, the model that it was taken of, and where that lives."""
-
-    trace: Trace
-    model: nn.Module
-    device: torch.device
-    notes: tuple[str, ...] = ()
-
-
-def _trace(subject: Subject, given: Any, settings: ProfileSettings) -> _Run:
-    """Trace on the meta device, else, if that is what stands in the way, on real tensors."""
-    try:
-        return _trace_on_meta(subject, given, settings)
-    except ProfileError:
-        raise
-    except Exception as error:
-        if not _is_limit_of_meta(error):
-            raise _model_failed(subject, given, error) from error
-        reason = _first_sentence(error)
-    if isinstance(given, tuple) and _numel(given) > _LARGEST_REAL_INPUT:
-        raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
-    try:
-        model = subject.build_real()
-        device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-        model.train(settings.training)
-        trace = trace_forward(model, make_inputs(given, model, device))
-    except ProfileError:
-        raise
-    except Exception as error:
-        raise _model_failed(subject, given, error) from error
-    note = f"traced with real tensors, because the model needs values: {reason}"
-    return _Run(trace, model, device, (note,))
-
-
-def _trace_on_meta(subject: Subject, given: Any, settings: ProfileSettings) -> _Run:
-    if subject.meta is not None:
-        subject.meta.train(settings.training)
-        trace = trace_forward(subject.meta, make_inputs(given, subject.meta, _META))
-        return _Run(trace, subject.meta, _META)
-    with swapped_to_meta(subject.original):
-        subject.original.train(settings.training)
-        trace = trace_forward(subject.original, make_inputs(given, subject.original, _META))
-    return _Run(
-        trace, subject.original, _META, ("the model cannot be copied, so it was emptied for the time of the trace",)
-    )
-
-
-def _measure_activations(run: _Run, given: Any) -> ActivationCount | NotMeasured:
-    if any("cannot be copied" in note for note in run.notes):
+def _measure_activations(run: Run, given: Any) -> ActivationCount | NotMeasured:
+    if EMPTIED in run.notes:
         return NotMeasured(reason="the model cannot be copied")
     try:
         run.model.train()
         return measure_activations(run.model, make_inputs(given, run.model, run.device))
     except Exception as error:  # The model's own failure in training mode, such as batch norm of a single value.
-        return NotMeasured(reason=_first_sentence(error))
+        return NotMeasured(reason=describe_failure(error))
 
 
-def _count_training(run: _Run, given: Any, settings: ProfileSettings) -> TrainingCost | NotMeasured:
+def _count_training(run: Run, given: Any, settings: ProfileSettings) -> TrainingCost | NotMeasured:
     try:
         run.model.train()
         trace = trace_forward(run.model, make_inputs(given, run.model, run.device), backward=True)
@@ -255,7 +180,7 @@ def _count_training(run: _Run, given: Any, settings: ProfileSettings) -> Trainin
     except ProfileError:
         raise
     except Exception as error:
-        return NotMeasured(reason=_first_sentence(error))
+        return NotMeasured(reason=describe_failure(error))
     return TrainingCost(forward_macs=trace.total_macs, backward_macs=trace.backward_macs)
 
 
@@ -272,26 +197,3 @@ def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:
 
 def _is_lazy(model: nn.Module) -> bool:
     return any(nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
-
-
-def _is_limit_of_meta(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
-
-
-def _model_failed(subject: Subject, given: Any, error: Exception) -> ProfileError:
-    wanted = "x".join(map(str, given)) if isinstance(given, tuple) else "the given arguments"
-    return ProfileError(
-        f"the model fails on an input of {wanted}: {_first_sentence(error)}. Check the input size and the channels."
-    )
-
-
-def _first_sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".") or "no message"
-    return f"{type(error).__name__}: {text[:300]}{'...' if len(text) > 300 else ''}"
-
-
-def _numel(shape: Sequence[int]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product

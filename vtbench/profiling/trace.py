@@ -207,7 +207,7 @@ class _Rule:
 
 def _find_rule(func: Any) -> _Rule:
     name = str(func._schema.name) if hasattr(func, "_schema") else str(func)
-    formula, reason = FORMULAS.get(name) or _find_registered_formula(func), find_reason_free(name)
+    formula, reason = FORMULAS.get(name) or _find_registered_formula(name, func), find_reason_free(name)
     kind = "counted" if formula else "free" if reason else "refused" if name in REFUSED else "unknown"
     return _Rule(
         name=name,
@@ -219,9 +219,9 @@ def _find_rule(func: Any) -> _Rule:
     )
 
 
-def _find_registered_formula(func: Any) -> Callable[..., int] | None:
+def _find_registered_formula(name: str, func: Any) -> Callable[..., int] | None:
     """The formula that came with an operator: entered in `OPERATOR_MACS`, or with torch (in FLOPs, two a MAC)."""
-    own = OPERATOR_MACS.get(str(getattr(func, "name", str)()).partition(".")[0])
+    own = OPERATOR_MACS.get(name)
     if own is not None:
         return lambda args, kwargs, out: own(*args, **kwargs)
     counter = sys.modules.get("torch.utils.flop_counter")

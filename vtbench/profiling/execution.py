@@ -1,0 +1,85 @@
+"""Run a model for the trace: without values if that goes, else with them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from vtbench.errors import UserError
+from vtbench.profiling.errors import ProfileError
+from vtbench.profiling.failures import describe_failure, is_limit_of_meta
+from vtbench.profiling.inputs import make_inputs
+from vtbench.profiling.meta_copy import copy_to_meta, swapped_to_meta
+from vtbench.profiling.subject import Subject
+from vtbench.profiling.trace import Trace, trace_forward
+
+EMPTIED = "the model cannot be copied, so it was emptied for the time of the trace"
+_META = torch.device("meta")
+_LARGEST_REAL_INPUT = 2**26
+"""Numbers in an input beyond which a model that cannot be traced on the meta device is not tried on real tensors."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trace, the model that it was taken of, and where that lives."""
+
+    trace: Trace
+    model: nn.Module
+    device: torch.device
+    notes: tuple[str, ...] = ()
+
+
+def execute(subject: Subject, given: Any, *, training: bool) -> Run:
+    """Trace on the meta device, else, if that is what stands in the way, on real tensors.
+
+    Raises `ProfileError` with the model's own failure if neither goes.
+    """
+    reason = ""
+    for everything in (False, True):
+        try:
+            return _trace_on_meta(subject, given, training, everything=everything)
+        except ProfileError:
+            raise
+        except Exception as error:
+            if not is_limit_of_meta(error):
+                raise _model_failed(given, error) from error
+            reason = describe_failure(error)
+    if isinstance(given, tuple) and prod(given) > _LARGEST_REAL_INPUT:
+        raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
+    try:
+        model = subject.build_real()
+        device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        model.train(training)
+        trace = trace_forward(model, make_inputs(given, model, device))
+    except UserError:
+        raise
+    except Exception as error:
+        raise _model_failed(given, error) from error
+    note = f"traced with real tensors, because the model needs values: {reason}"
+    return Run(trace, model, device, (note,))
+
+
+def _trace_on_meta(subject: Subject, given: Any, training: bool, *, everything: bool) -> Run:
+    """``everything``: also move tensors that are no parameters or buffers, and make new ones on the meta device."""
+    if subject.meta is None:
+        with swapped_to_meta(subject.original):
+            subject.original.train(training)
+            trace = trace_forward(subject.original, make_inputs(given, subject.original, _META))
+        return Run(trace, subject.original, _META, (EMPTIED,))
+    model = copy_to_meta(subject.meta) if everything else subject.meta
+    model.train(training)
+    with _META if everything else nullcontext():
+        trace = trace_forward(model, make_inputs(given, model, _META))
+    return Run(trace, model, _META)
+
+
+def _model_failed(given: Any, error: Exception) -> ProfileError:
+    wanted = "x".join(map(str, given)) if isinstance(given, tuple) else "the given arguments"
+    return ProfileError(
+        f"the model fails on an input of {wanted}: {describe_failure(error)}. Check the input size and the channels."
+    )

@@ -1,0 +1,216 @@
+"""Where a model comes from: a registered name, ``timm:NAME``, ``torchvision:NAME`` or ``path/to/file.py:callable``.
+
+Nothing of timm, torchvision or a user's file is imported unless a spelling asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from vtbench.errors import UserError, did_you_mean
+from vtbench.profiling.errors import ProfileError
+from vtbench.profiling.failures import describe_failure, is_limit_of_meta
+from vtbench.profiling.meta_copy import copy_to_meta, kept_randomness
+from vtbench.profiling.subject import Subject
+from vtbench.variants import MODELS, split_variant
+
+DEFAULT_SIZE = (224, 224)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that can be built: its canonical spelling, how, and the image size (height, width) it is quoted at.
+
+    ``registered`` models must explain every MAC by a closed form.
+    """
+
+    spelling: str
+    build: Callable[[], nn.Module]
+    image_size: tuple[int, int]
+    channels: int = 3
+    registered: bool = False
+
+
+def resolve_source(
+    text: str, *, image_size: tuple[int, int] | None = None, channels: int | None = None, num_classes: int | None = None
+) -> Source:
+    """Find the model that ``text`` names. ``None`` takes what the model is quoted with.
+
+    Registered models must have been registered, by importing ``vtbench.models``. Raises ``UserError`` for a name or
+    file that is not there.
+    """
+    kind, colon, rest = text.strip().partition(":")
+    if kind == "timm" and colon:
+        return _find_timm(rest, image_size, channels, num_classes)
+    if kind == "torchvision" and colon:
+        return _find_torchvision(rest, image_size, num_classes)
+    path, colon, name = text.strip().rpartition(":")
+    if colon and path.endswith(".py"):
+        return Source(
+            text.strip(), lambda: _call_user_code(Path(path), name), image_size or DEFAULT_SIZE, channels or 3
+        )
+    if text.strip().endswith(".py"):
+        raise UserError(f"{text!r} names a file but no model in it. Write {text.strip()}:CALLABLE.")
+    return _find_registered(text, image_size, num_classes)
+
+
+def make_subject(source: Source) -> Subject:
+    """Build the model without its weights.
+
+    Layers are made on the meta device; a model that computes with values while it is built gets only its parameters
+    there, and one that needs even those is built in full and copied. Raises `ProfileError` if it cannot be built.
+    """
+
+    def build_real() -> nn.Module:
+        return _check_module(source, source.build())
+
+    with kept_randomness():
+        try:
+            model = _build_light(source)
+            if any(not tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+                model = copy_to_meta(model)
+        except UserError:
+            raise
+        except Exception as error:
+            raise ProfileError(f"{source.spelling}: the model cannot be built: {describe_failure(error)}.") from error
+    return Subject(source.spelling, model, model, build_real)
+
+
+def _build_light(source: Source) -> nn.Module:
+    modes: tuple[Any, ...] = (torch.device("meta"), _WeightsOnMeta())
+    for mode in modes:
+        try:
+            with mode:
+                return _check_module(source, source.build())
+        except UserError:
+            raise
+        except Exception as error:
+            if not is_limit_of_meta(error):
+                raise
+    return _check_module(source, source.build())
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """Layers allocate weights with ``torch.empty``; everything else keeps its values."""
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+def _check_module(source: Source, model: Any) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"{source.spelling} gave a {type(model).__name__}, and a torch.nn.Module is needed. "
+            "Name a function without required arguments, or a class, that returns one."
+        )
+    return model
+
+
+def _find_registered(text: str, image_size: tuple[int, int] | None, num_classes: int | None) -> Source:
+    name, given = split_variant(text)
+    spec = MODELS[name]
+    options = spec.resolve_options(given)
+    size = image_size or spec.image_size
+    classes = num_classes or spec.num_classes
+    return Source(
+        spec.spell(options),
+        lambda: spec.build(options, num_classes=classes, image_size=size),
+        size,
+        registered=True,
+    )
+
+
+def _find_timm(name: str, image_size: tuple[int, int] | None, channels: int | None, num_classes: int | None) -> Source:
+    try:
+        import timm
+    except ImportError:
+        raise UserError(f"'timm:{name}' needs timm, which is not installed: pip install 'vtbench[timm]'.") from None
+    if not timm.is_model(name):
+        raise UserError(f"timm has no model named {name!r}. {did_you_mean(name, timm.list_models())}")
+    settings = timm.get_pretrained_cfg(name)
+    quoted = tuple(settings.input_size) if settings is not None else (3, *DEFAULT_SIZE)
+    options: dict[str, Any] = {"pretrained": False}
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    if channels is not None and channels != quoted[0]:
+        options["in_chans"] = channels
+    if image_size is not None and settings is not None and settings.fixed_input_size:
+        options["img_size"] = image_size
+    return Source(
+        f"timm:{name}",
+        lambda: timm.create_model(name, **options),
+        image_size or (quoted[1], quoted[2]),
+        channels or quoted[0],
+    )
+
+
+def _find_torchvision(name: str, image_size: tuple[int, int] | None, num_classes: int | None) -> Source:
+    from torchvision import models
+
+    names = models.list_models()
+    if name not in names:
+        raise UserError(f"torchvision has no model named {name!r}. {did_you_mean(name, names)}")
+    options: dict[str, Any] = {"weights": None}
+    if name in ("googlenet", "inception_v3"):  # These draw weights by a slow way, and warn, unless told.
+        options["init_weights"] = False
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    if image_size is not None and name.startswith("vit_"):
+        options["image_size"] = image_size[0]
+    if image_size is not None and name.startswith("maxvit_"):
+        options["input_size"] = image_size
+    side = _find_quoted_side(models, name)
+    return Source(f"torchvision:{name}", lambda: models.get_model(name, **options), image_size or (side, side))
+
+
+def _find_quoted_side(models: Any, name: str) -> int:
+    """The smallest side at which torchvision evaluates its weights of this model."""
+    sides = []
+    for entry in models.get_model_weights(name):
+        crop = getattr(entry.transforms, "keywords", {}).get("crop_size")
+        if crop is not None:
+            sides.append(crop if isinstance(crop, int) else crop[0])
+    return min(sides, default=DEFAULT_SIZE[0])
+
+
+def _call_user_code(path: Path, name: str) -> Any:
+    """Import a user's file and call what it names. A class is called, too; a module is taken as it is."""
+    if not path.is_file():
+        raise UserError(f"There is no file {path}. Write path/to/file.py:CALLABLE.")
+    specification = importlib.util.spec_from_file_location(f"_vtbench_user_{path.stem}", path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        specification.loader.exec_module(module)
+        if not hasattr(module, name):
+            raise UserError(f"{path} defines no {name!r}. {did_you_mean(name, _public_callables(module))}")
+        found = getattr(module, name)
+        if isinstance(found, nn.Module):
+            return found
+        if not callable(found):
+            raise UserError(f"{name!r} in {path} is a {type(found).__name__} and cannot be called. Name a function.")
+        return found()
+    except SystemExit as error:
+        raise UserError(f"{path} ends the program when it is imported ({error}). Guard its main part.") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+
+
+def _public_callables(module: Any) -> list[str]:
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")] or ["(none)"]
