@@ -48,10 +48,11 @@ def run_report(
 
 
 def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
+    from vtbench.cli.console import open_console
     from vtbench.reporting.archive import archive_runs
     from vtbench.reporting.rendering import render_report
     from vtbench.reporting.report import build_report, default_output, save_report
-    from vtbench.reporting.terminal import open_console, print_report
+    from vtbench.reporting.terminal import print_report
 
     report = build_report(*runs, base=base)
     paths = archive_runs(runs, archive, base=base) if archive else save_report(report, out or default_output(runs[0]))

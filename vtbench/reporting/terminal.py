@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from typing import IO
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -12,14 +9,6 @@ from rich.text import Text
 
 from vtbench.reporting.rendering import Report, explain_apart
 from vtbench.reporting.tables import Table, list_notes, tabulate_seeds, tabulate_summary
-
-_PIPED_WIDTH = 1000
-
-
-def open_console(stream: IO[str] | None = None) -> Console:
-    """A console that wraps at the terminal's width, and not at all where the output is not a terminal."""
-    stream = stream or sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
 
 
 def print_report(report: Report, console: Console) -> None:

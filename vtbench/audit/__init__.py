@@ -1,0 +1,1 @@
+"""Claims of the literature held against what is counted and trained here."""

@@ -1,0 +1,137 @@
+"""The audit as a terminal report, Markdown and JSON: contradictions first, then what nobody tested, then what holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from vtbench.audit.findings import Finding
+from vtbench.records import to_json
+
+
+def count_verdicts(findings: Sequence[Finding]) -> str:
+    """One line: how many claims came to which verdict."""
+    verdicts = Counter(finding.status for finding in findings)
+    unexplained = sum(finding.status == "contradicted" and not finding.known for finding in findings)
+    return (
+        f"{len(findings)} claims: {verdicts['contradicted']} contradicted ({unexplained} of them not explained), "
+        f"{verdicts['not tested']} not tested, {verdicts['reproduced']} reproduced"
+    )
+
+
+def print_audit(findings: Sequence[Finding], console: Console) -> None:
+    """All findings. Claims that were not tested for the same reason are listed together."""
+    console.print(Text(count_verdicts(findings), style="bold"))
+    contradicted = [finding for finding in findings if finding.status == "contradicted"]
+    if contradicted:
+        console.print(Text("\nContradicted", style="bold red"))
+    for finding in contradicted:
+        console.print(Text(f"\n{locate(finding)}: {finding.quantity}", style="" if finding.known else "bold red"))
+        console.print(_indent(_compare(finding)))
+        console.print(_indent(finding.reason, style="dim"))
+    groups = group_untested(findings)
+    if groups:
+        console.print(Text("\nNot tested", style="bold yellow"))
+    for reason, members in groups.items():
+        console.print(Text(f"\n{len(members)}: {reason}"))
+        console.print(_indent(_list_places(members)))
+        if members[0].command:
+            console.print(_indent(f"e.g. {members[0].command}", style="dim"))
+    reproduced = [finding for finding in findings if finding.status == "reproduced"]
+    if reproduced:
+        console.print(Text("\nReproduced", style="bold green"))
+        console.print(_tabulate(reproduced))
+        _print_remarks(reproduced, console)
+    console.print(Text(f"\n{count_verdicts(findings)}", style="bold"))
+
+
+def render_markdown(findings: Sequence[Finding]) -> str:
+    """One table of all findings, in the order of the audit."""
+    header = ("verdict", "table", "cell", "quantity", "printed", "here", "off by", "why", "command")
+    lines = ["# Audit", "", f"{count_verdicts(findings)}.", "", _row(header), _row(("---",) * len(header))]
+    for finding in findings:
+        verdict = f"{finding.status}{' (known)' if finding.known else ''}"
+        command = f"`{finding.command}`" if finding.command else ""
+        place = (finding.table, finding.cell, finding.quantity)
+        lines.append(
+            _row((verdict, *place, finding.printed, finding.here or "–", _deviate(finding), finding.reason, command))
+        )
+    return "\n".join(lines) + "\n"
+
+
+def render_json(findings: Sequence[Finding]) -> str:
+    """A list of findings."""
+    return to_json(findings)
+
+
+def group_untested(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """Claims that were not tested, by reason, the most frequent reason first."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.status == "not tested":
+            groups.setdefault(finding.reason, []).append(finding)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def locate(finding: Finding) -> str:
+    """Where the claim is printed: ``Table 8, CBAM-R34``."""
+    several = "s" if "," in finding.table else ""
+    place = f"Table{several} {finding.table}" if finding.table[0].isdigit() else finding.table.capitalize()
+    return f"{place}, {finding.cell}"
+
+
+def _indent(text: str, *, style: str = "") -> Padding:
+    return Padding(Text(text, style=style), (0, 0, 0, 2), expand=False)
+
+
+def _compare(finding: Finding) -> str:
+    here = f", here {finding.here}" if finding.here and not finding.id.startswith("self-") else ""
+    beside = f"; {finding.here}" if finding.here and finding.id.startswith("self-") else ""
+    off = f" ({_deviate(finding)})" if finding.deviation_percent is not None else ""
+    return f"printed {finding.printed}{here}{beside}{off}{'' if finding.known else ', NOT EXPLAINED'}"
+
+
+def _deviate(finding: Finding) -> str:
+    return "" if finding.deviation_percent is None else f"{finding.deviation_percent:+.2f} %"
+
+
+def _list_places(members: Sequence[Finding]) -> str:
+    tables: dict[str, list[str]] = {}
+    for finding in members:
+        tables.setdefault(finding.table, []).append(f"{finding.cell} ({finding.quantity})")
+    return "; ".join(
+        f"{'Table ' if table[0].isdigit() else ''}{table}: {cells[0] if len(cells) == 1 else f'{len(cells)} cells'}"
+        for table, cells in tables.items()
+    )
+
+
+def _tabulate(reproduced: Sequence[Finding]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    for title in ("table", "cell", "quantity"):
+        table.add_column(title, overflow="fold", header_style="bold")
+    for title in ("printed", "here"):
+        table.add_column(title, justify="right", overflow="fold", header_style="bold")
+    for finding in reproduced:
+        numbers = [Text(text, no_wrap=len(text) < 16) for text in (finding.printed, finding.here or "")]
+        table.add_row(finding.table, Text(finding.cell), Text(finding.quantity), *numbers)
+    return table
+
+
+def _print_remarks(reproduced: Sequence[Finding], console: Console) -> None:
+    """What a reproduction depends on, each condition once with the cells that need it."""
+    conditions: dict[str, list[str]] = {}
+    for finding in reproduced:
+        if finding.reason and not finding.id.startswith("self-"):
+            conditions.setdefault(finding.reason, []).append(f"{finding.cell} (Table {finding.table})")
+    for condition, cells in conditions.items():
+        console.print(Text(f"- {condition}: {', '.join(dict.fromkeys(cells))}"))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

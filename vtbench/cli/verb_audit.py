@@ -1,0 +1,35 @@
+"""``vtbench audit``: the literature's claims held against what is counted and trained here."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def run_audit(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of runs on ImageNet that may speak to claims about accuracy.", show_default=False),
+    ] = None,
+    format: Annotated[Literal["table", "markdown", "json"], typer.Option(help="What to print.")] = "table",
+    table: Annotated[
+        str | None, typer.Option(help="Only the claims of one table, e.g. 4, or abstract.", show_default=False)
+    ] = None,
+) -> None:
+    """Which claims of the literature are reproduced, contradicted, or not tested by anyone here.
+
+    Costs are recomputed live. The exit code is 1 if something is contradicted that is not marked as known, else 0.
+    """
+    from vtbench.audit import audit, rendering
+    from vtbench.audit.counting import make_counter
+    from vtbench.cli.console import open_console
+    from vtbench.reporting.runs import load_runs
+
+    records = load_runs(*runs).records if runs else ()
+    findings = audit.run_audit(make_counter(), records, table=table)
+    if format == "table":
+        rendering.print_audit(findings, open_console())
+    else:
+        typer.echo({"markdown": rendering.render_markdown, "json": rendering.render_json}[format](findings), nl=False)
+    if not audit.is_clean(findings):
+        raise typer.Exit(1)
