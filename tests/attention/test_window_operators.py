@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vtbench.attention.local_relation import LocalRelation
 from vtbench.attention.window import join_channels, pad_window, softmax_inside, split_channels, window_dot, window_sum
+from vtbench.profiling import profile
+from vtbench.profiling.profile import TrainingCost
 
 CASES = [(3, 1), (7, 1), (3, 2), (4, 1), (1, 1)]
 
@@ -91,29 +94,38 @@ def test_operators_describe_themselves_rightly_to_the_compiler() -> None:
     torch.library.opcheck(torch.ops.vtbench.window_scatter.default, scatter_arguments, test_utils=checks)
 
 
+class BothOperators(nn.Module):
+    """`window_dot`, then `window_sum` over the same map."""
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, stride
+
+    def forward(self, query: Tensor, key: Tensor, shift: Tensor) -> Tensor:
+        weights = window_dot(query, key, self.kernel_size, self.stride, shift)
+        return window_sum(weights, key, self.kernel_size, self.stride)
+
+
 @pytest.mark.parametrize(("kernel_size", "stride"), CASES)
-def test_the_flop_counter_sees_what_a_plain_einsum_over_windows_costs(kernel_size: int, stride: int) -> None:
+def test_the_tracer_counts_what_a_plain_product_over_copied_windows_costs(kernel_size: int, stride: int) -> None:
     query, key, shift = make_maps(kernel_size, stride)
-    query_split, key_split = split_channels(query, 2), split_channels(pad_window(key, kernel_size), 2)
     with FlopCounterMode(display=False) as plain:
         keys = unfold(key, 2, kernel_size, stride).permute(0, 1, 4, 5, 3, 2).flatten(0, 3)
         logits = keys @ query.unflatten(1, (2, 3)).permute(0, 1, 3, 4, 2).flatten(0, 3)[..., None]
         keys.transpose(1, 2) @ logits
-    with FlopCounterMode(display=False) as ours:
-        weights = window_dot(query_split, key_split, kernel_size, stride, shift)
-        window_sum(weights, key_split, kernel_size, stride)
-    assert ours.get_total_flops() == plain.get_total_flops() > 0
+    inputs = [split_channels(query, 2), split_channels(pad_window(key, kernel_size), 2), shift]
+    counted = profile(BothOperators(kernel_size, stride), inputs=inputs)
+    assert counted.macs == plain.get_total_flops() // 2 > 0
+    assert {operator.name for operator in counted.operators} >= {"vtbench::window_dot", "vtbench::window_sum"}
 
 
-def test_the_backward_pass_costs_twice_the_forward_pass() -> None:
-    query, key, _ = make_maps(3, 1)
-    query_split = split_channels(query, 2).requires_grad_()
-    key_split = split_channels(pad_window(key, 3), 2).requires_grad_()
-    with FlopCounterMode(display=False) as forward:
-        total = window_sum(window_dot(query_split, key_split, 3), key_split, 3)
-    with FlopCounterMode(display=False) as backward:
-        total.sum().backward()
-    assert backward.get_total_flops() == 2 * forward.get_total_flops()
+def test_the_backward_pass_of_window_attention_costs_twice_the_forward_pass() -> None:
+    layer = LocalRelation(8, 8, kernel_size=3)
+    counted = profile(nn.Sequential(nn.Conv2d(8, 8, 1), layer), (8, 6, 6), backward=True)
+    first, constant = 8 * 8 * 36, 9 * 2 * 8  # Neither the image nor the offsets of the prior want a gradient.
+    assert isinstance(counted.training, TrainingCost)
+    assert counted.training.forward_macs == first + layer.expected_macs((1, 8, 6, 6))
+    assert counted.training.backward_macs == 2 * counted.training.forward_macs - first - constant
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), CASES)

@@ -3,7 +3,7 @@
 `window_dot` compares a query with the keys of its window; `window_sum` averages the values of a window with given
 weights. Both go over the k x k offsets one by one and read a shifted view of the padded map, so that beside inputs and
 output they need one map of memory, forward and backward. They are operators of their own (``torch.ops.vtbench``): a
-tracer sees one operator with a shape and not 49 products, and PyTorch's flop counter knows their cost.
+tracer sees one operator with a shape and not 49 products, and finds its cost in `OPERATOR_MACS`.
 
 The maps are laid out with the batch last: neighbouring numbers in memory belong to one cell of many images, so that a
 shift moves no data and every loop runs over long rows. `split_channels` and `join_channels` convert.
@@ -11,12 +11,12 @@ shift moves no data and every loop runs over long rows. `split_channels` and `jo
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
+
+from vtbench.layers.stated_cost import OPERATOR_MACS
 
 # B images, H height, W width of the output map; P, Q height and width of the padded map that windows are cut from; G
 # groups of channels that share their weights (heads), D channels of a group; K = k * k offsets of a window, row by row.
@@ -169,14 +169,16 @@ _window_dot.register_autograd(_backward_dot, setup_context=_save_dot)
 _window_sum.register_autograd(_backward_sum, setup_context=_save_sum)
 
 
-@register_flop_formula(torch.ops.vtbench.window_dot)
-def _count_dot(query: Any, key: Any, kernel_size: int, *rest: Any, out_shape: Any = None, **options: Any) -> int:
-    return 2 * int(math.prod(query)) * kernel_size**2
+def _count_dot(query: Tensor, key: Tensor, kernel_size: int, *rest: Any) -> int:
+    return query.numel() * kernel_size**2
 
 
-@register_flop_formula([torch.ops.vtbench.window_sum, torch.ops.vtbench.window_scatter])
-def _count_sum(weights: Any, value: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
-    return 2 * int(math.prod(weights) * value[1])
+def _count_sum(weights: Tensor, value: Tensor, *rest: Any) -> int:
+    return weights.numel() * value.shape[1]
+
+
+OPERATOR_MACS["vtbench::window_dot"] = _count_dot
+OPERATOR_MACS["vtbench::window_sum"] = OPERATOR_MACS["vtbench::window_scatter"] = _count_sum
 
 
 def _shift(padded: Tensor, offset: int, kernel_size: int, stride: int, height: int, width: int) -> Tensor:
