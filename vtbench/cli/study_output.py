@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vtbench.cli.console import open_console
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.units import format_count, format_duration, format_millions
 
 if TYPE_CHECKING:
     from vtbench.studies.plan import PlannedArm, StudyPlan
     from vtbench.studies.verification import ResumeCheck
-
-_PIPED_WIDTH = 1000
-
-
-def open_console() -> Console:
-    """A console that wraps at the terminal's width, and not at all in a pipe."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
 
 
 def print_studies() -> None:

@@ -97,8 +97,8 @@ def run_ablate(
 
 
 def _run(study: ResolvedStudy, folder: Path, **wishes: Any) -> None:
+    from vtbench.cli.console import open_console
     from vtbench.cli.progress import LiveDisplay
-    from vtbench.cli.study_output import open_console
     from vtbench.cli.study_progress import StudyDisplay
     from vtbench.studies.running import run_study
     from vtbench.training import StopRequest
@@ -119,8 +119,9 @@ def _run(study: ResolvedStudy, folder: Path, **wishes: Any) -> None:
 
 
 def _report(folder: Path) -> None:
+    from vtbench.cli.console import open_console
     from vtbench.reporting.report import build_report, default_output, save_report
-    from vtbench.reporting.terminal import open_console, print_report
+    from vtbench.reporting.terminal import print_report
 
     report = build_report(folder)
     paths = save_report(report, default_output(folder))

@@ -37,7 +37,7 @@ class Ledger:
         """The study that the folder belongs to, None for a new folder. Raises ``UserError`` if the file is damaged."""
         try:
             return ResolvedStudy.model_validate_json(self.path.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise UserError(

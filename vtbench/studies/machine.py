@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vtbench.studies.cells import Cell, ResolvedStudy
@@ -39,6 +39,7 @@ def decide_split(
     jobs: int | None,
     threads: int | None,
     stop: StopRequest,
+    on_measuring: Callable[[], None] = lambda: None,
     inherited: Sequence[int] = (),
     command: Sequence[str] = WORKER,
 ) -> Split:
@@ -52,4 +53,5 @@ def decide_split(
         before=read_split(folder),
         make_executor=lambda j, t: make_executor(study, j, t, inherited=inherited, command=command),
         stop=stop,
+        on_measuring=on_measuring,
     )

@@ -95,10 +95,17 @@ def run_study(
         waiting = ledger.list_open(cells, retry_failed=retry_failed)
         outcome = StudyOutcome(folder, len(cells))
         if waiting and facts is not None:
-            watcher.on_measuring()
             inherited = [lock.fileno()]
             split = decide_split(
-                study, folder, waiting, jobs=jobs, threads=threads, stop=stop, inherited=inherited, command=command
+                study,
+                folder,
+                waiting,
+                jobs=jobs,
+                threads=threads,
+                stop=stop,
+                on_measuring=watcher.on_measuring,
+                inherited=inherited,
+                command=command,
             )
             if not stop.requested:
                 write_split(folder, split)

@@ -58,7 +58,7 @@ def read_split(folder: Path) -> Split | None:
     """The split that the study in ``folder`` began with, if it has begun."""
     try:
         return Split.model_validate_json((folder / _FILE).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / _FILE} is damaged. Remove it, and the machine is measured again.") from error
@@ -78,12 +78,13 @@ def choose_split(
     before: Split | None,
     make_executor: MakeExecutor,
     stop: StopRequest,
+    on_measuring: Callable[[], None] = lambda: None,
 ) -> Split:
     """Decide how the open ``cells`` are run.
 
     ``jobs`` and ``total_threads`` are the user's wishes, None meaning automatic. ``before`` is the split that the study
     began with: its threads a cell are kept. On CPUs the automatic split is the fastest of a few measured ones; with
-    GPUs it is one cell a GPU.
+    GPUs it is one cell a GPU. ``on_measuring`` is called before a measurement, which takes a while.
     """
     total = total_threads or count_cores()
     most = max(1, len(cells))
@@ -97,6 +98,7 @@ def choose_split(
         return Split(jobs=jobs, threads=max(1, total // jobs), reason="one cell a GPU")
     if most == 1 or total == 1:
         return Split(jobs=1, threads=total, reason="one cell or one core leaves no choice")
+    on_measuring()
     return _measure(cells, total, make_executor, stop)
 
 

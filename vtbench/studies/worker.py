@@ -139,3 +139,5 @@ def _finite(value: float) -> float | None:
 
 if __name__ == "__main__":
     serve(_train)
+    sys.stderr.flush()
+    os._exit(0)  # Everything is on disk, and taking torch down in good order takes a second or more.

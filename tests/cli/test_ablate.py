@@ -1,0 +1,180 @@
+"""``vtbench ablate`` as a user meets it: real models and data, few images; and every mistake one message."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vtbench.cli.main import run
+from vtbench.studies.running import StudyOutcome
+
+Call = Callable[..., tuple[int, str, str]]
+
+STUDY = """
+question = "Does width pay?"
+recipe = "small"
+epochs = 1
+seeds = 1
+reference = "narrow"
+
+[data]
+spec = "scenes"
+limit_train = 40
+limit_val = 20
+
+[arms]
+narrow = "resnet20:width=2"
+wide = "resnet20:width=4"
+"""
+
+
+@pytest.fixture
+def vtbench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Call the command in a folder that holds the study ``mine.toml``; returns exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(STUDY)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vtbench", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run()
+            raise SystemExit(0)
+        output, errors = capfd.readouterr()
+        return int(ended.value.code or 0), output, errors
+
+    return call
+
+
+def test_a_study_runs_to_its_report_and_a_second_call_only_reports(vtbench: Call) -> None:
+    code, output, errors = vtbench("ablate", "mine.toml", "--jobs", "2", "--threads", "2", "--device", "cpu")
+    assert (code, errors) == (0, "")
+    assert "\x1b" not in output
+    assert "mine: 2 cells (2 arms x 1 seeds) on scenes, recipe small, 1 epochs; 0 done before" in output
+    assert "narrow, seed 0: finished with" in output
+    assert "Does width pay?" in output
+    assert output.splitlines()[-1].startswith("Report: runs/mine/report (report.md, table.csv, table.tex")
+    assert Path("runs/mine/cells/wide/seed-0/weights.safetensors").exists()
+    code, again, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
+    assert (code, errors) == (0, "")
+    assert "begins" not in again
+    assert again.splitlines()[-1] == output.splitlines()[-1]
+
+
+def test_the_studies_are_listed_with_their_questions(vtbench: Call) -> None:
+    code, output, _ = vtbench("ablate", "--list")
+    assert code == 0
+    for name in ("components", "tokenizers", "recurrent", "relations", "num_tokens", "projector", "attention"):
+        assert any(line.startswith(name) and "?" in line for line in output.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["componets"], "no study named 'componets'. Did you mean 'components'"),
+        (["there/is/none.toml"], "Cannot read the study there/is/none.toml"),
+        (["mine.toml", "--epochs", "0"], "'epochs' was given 0"),
+        (["mine.toml", "--seeds", "0"], "'seeds' was given 0"),
+        (["mine.toml", "--limit-train", "0"], "'limit_train' was given 0"),
+        (["mine.toml", "--jobs", "0"], "--jobs was given '0'. Give a number of cells of 1 or more, or auto"),
+        (["mine.toml", "--jobs", "many"], "--jobs was given 'many'"),
+        (["mine.toml", "--threads", "0"], "--threads was given 0"),
+        (["mine.toml", "--arm", "wider"], "The study has no arm 'wider'. Did you mean 'wide'"),
+        (["mine.toml", "--recipe", "smal"], "no recipe named 'smal'. Did you mean 'small'"),
+        (["mine.toml", "--data", "scene"], "'scene'"),
+        (["mine.toml", "--data", "folder:nowhere"], "nowhere"),
+        (["mine.toml", "--limit-train", "1000000"], "1000000"),
+        (["mine.toml", "--device", "tpu"], "'tpu'"),
+        (["based.toml"], "names no base. Give one with --base"),
+        (["based.toml", "--base", "resnet21"], "no model named 'resnet21'. Did you mean"),
+        (["based.toml", "--base", "resnet20:widht=2"], "no option 'widht'. Did you mean 'width'"),
+        (["unknown_key.toml"], "unknown key 'epoch'. Did you mean 'epochs'"),
+        (["unknown_model.toml"], "The arm 'a' (resnet21)"),
+    ],
+)
+def test_a_mistake_is_one_message_with_exit_code_2_and_leaves_nothing_behind(
+    vtbench: Call, arguments: list[str], message: str
+) -> None:
+    Path("based.toml").write_text('question = "q"\n[arms]\na = "{base}"\n')
+    Path("unknown_key.toml").write_text(STUDY.replace("epochs", "epoch"))
+    Path("unknown_model.toml").write_text('question = "q"\n[arms]\na = "resnet21"\n')
+    code, output, errors = vtbench("ablate", *arguments)
+    assert code == 2
+    assert message in errors
+    assert errors.startswith("vtbench: ")
+    assert len(errors.strip().splitlines()) == 1
+    assert "begins" not in output
+    assert not Path("runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(vtbench: Call) -> None:
+    Path("file").write_text("")
+    code, _, errors = vtbench("ablate", "mine.toml", "--out", "file/study")
+    assert code == 2
+    assert "Cannot write to the output folder file/study" in errors
+
+
+def test_a_changed_study_is_refused_with_the_difference(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, finished=2)
+    vtbench("ablate", "mine.toml", "--device", "cpu")
+    code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu", "--epochs", "3")
+    assert code == 2
+    assert "recipe.epochs is 1 there and 3 now" in errors
+
+
+def test_failed_cells_are_named_and_give_exit_code_1(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, finished=1, failed={"wide, seed 0": "The training loss became NaN."})
+    code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
+    assert code == 1
+    assert "1 of 2 cells failed:\n- wide, seed 0: The training loss became NaN.\n" in errors
+    assert "--retry-failed" in errors
+
+
+def test_a_stopped_study_says_how_to_go_on(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, finished=1, stopped=True)
+    code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
+    assert code == 130
+    assert "1 of 2 cells are finished" in errors
+    assert "The same command goes on from there" in errors
+
+
+def test_the_flags_change_the_study(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = _pretend(monkeypatch, finished=2)
+    options = ["--epochs", "7", "--seeds", "2", "--limit-train", "50", "--image-size", "16", "--arm", "wide"]
+    vtbench("ablate", "mine.toml", "--device", "cpu", *options, "--out", "there", "--retry-failed", "--jobs", "3")
+    study, folder, wishes = seen[0]
+    assert (study.recipe.epochs, study.seeds, study.arms) == (7, 2, {"wide": "resnet20:width=4"})
+    assert (study.data.limit_train, study.data.limit_val, study.data.image_size) == (50, 20, 16)
+    assert study.reference == "wide"
+    assert folder == Path("there")
+    assert (wishes["jobs"], wishes["threads"], wishes["retry_failed"], wishes["fresh"]) == (3, None, True, False)
+
+
+def test_other_data_do_not_inherit_the_limits_of_the_files_own(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = _pretend(monkeypatch, finished=2)
+    vtbench("ablate", "mine.toml", "--device", "cpu", "--data", "scenes:clutter=2")
+    assert seen[0][0].data.limit_train is None
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, **outcome: object) -> list[tuple]:  # type: ignore[type-arg]
+    """Let studies end at once with ``outcome``; returns what they were asked for."""
+    from vtbench.studies import running
+    from vtbench.studies.ledger import Ledger
+
+    seen = []
+
+    def pretend(study, folder, *, watcher, stop, **wishes):  # type: ignore[no-untyped-def]
+        Ledger(folder).adopt(study)
+        seen.append((study, folder, wishes))
+        return StudyOutcome(folder, 2, **outcome)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running, "run_study", pretend)
+    monkeypatch.setattr("vtbench.cli.verb_ablate._report", lambda folder: None)
+    return seen
+
+
+def test_no_escape_sequences_are_printed_into_a_pipe(vtbench: Call) -> None:
+    assert os.environ.get("FORCE_COLOR") is None
+    assert "\x1b" not in vtbench("ablate", "--list")[1]

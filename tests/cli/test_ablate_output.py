@@ -1,0 +1,238 @@
+"""What a study prints while it runs and before it starts: fits 80 columns, and reads as plain lines in a pipe."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vtbench.cli import study_output
+from vtbench.cli.progress import LiveDisplay
+from vtbench.cli.study_progress import StudyDisplay
+from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
+from vtbench.records import CostRecord, EnvironmentRecord, NotMeasured, RunRecord
+from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted
+from vtbench.studies.executor import CellResult
+from vtbench.studies.lock import Owner
+from vtbench.studies.plan import PlannedArm, StudyPlan
+from vtbench.studies.probe import CellSpeed
+from vtbench.studies.resolution import DataFacts
+from vtbench.studies.running import StudyState
+from vtbench.studies.split import MeasuredSplit, Split
+from vtbench.studies.verification import ResumeCheck
+
+COSTS = CostRecord(macs=12_345_678, params=98_765, input_shape=(3, 32, 32), num_classes=10)
+ENVIRONMENT = EnvironmentRecord(
+    vtbench="0",
+    commit=None,
+    dirty=None,
+    python="3",
+    platform="p",
+    cpu="c",
+    num_cores=2,
+    threads=1,
+    device="cpu",
+    device_name="c",
+    packages={},
+)
+STARTED = CellStarted(epochs=90, first_epoch=0, batches_per_epoch=10, num_train=1000, num_val=100, costs=COSTS)
+FOLDER = Path("there")
+
+
+def make_study(seeds: int = 3) -> ResolvedStudy:
+    return ResolvedStudy(
+        name="components",
+        question="What do tokens buy?",
+        base="vt_resnet20",
+        reference="convolution",
+        arms={
+            "convolution": "resnet20",
+            "dynamic+position": "vt_resnet18:stem=small,width=8,tokenizer=static,position=on",
+        },
+        data=DataConfig(),
+        recipe=Recipe(name="small", epochs=90),
+        seeds=seeds,
+        execution=ExecutionConfig(device="cpu"),
+    )
+
+
+def make_record(cell: Cell, top1_percent: float | None) -> RunRecord:
+    return RunRecord(
+        variant=cell.config.variant,
+        seed=cell.config.seed,
+        status="finished" if top1_percent else "failed",
+        config=cell.config,
+        environment=ENVIRONMENT,
+        costs=COSTS,
+        certificate=None,
+        num_train=1000,
+        num_val=100,
+        num_classes=10,
+        epochs=(),
+        val_top1_percent=top1_percent if top1_percent else NotMeasured(reason="NaN"),
+        weights_sha256=None,
+    )
+
+
+def open_display(*, terminal: bool) -> tuple[StudyDisplay, LiveDisplay, io.StringIO]:
+    stream = io.StringIO()
+    display = LiveDisplay(Console(file=stream, width=80, force_terminal=terminal, highlight=False))
+    return StudyDisplay(display), display, stream
+
+
+def make_state(seeds: int = 3, *, records: dict[Path, RunRecord] | None = None) -> StudyState:
+    cells = tuple(list_cells(make_study(seeds), FOLDER))
+    known = records or {}
+    measured = (MeasuredSplit(jobs=2, threads=1, images_per_second=1234.5),)
+    split = Split(jobs=2, threads=1, reason="the fastest measured", measured=measured)
+    waiting = tuple(cell for cell in cells if cell.folder not in known)
+    return StudyState(make_study(seeds), FOLDER, cells, known, waiting, split, Owner(7, "here", "2026-01-01"))
+
+
+def run_two_cells(shown: StudyDisplay) -> StudyState:
+    state = make_state()
+    shown.on_measuring()
+    shown.on_study(state)
+    for cell in state.cells[:2]:
+        shown.on_begin(cell)
+        shown.on_event(cell, STARTED)
+        shown.on_event(cell, CellProgress(epoch=0, batch=5, num_batches=10, loss=2.0, images_per_second=500.0))
+        shown.on_event(cell, CellEpoch(epoch=0, train_loss=2.0, val_top1_percent=12.5, seconds=2.0))
+    return state
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    shown, _, stream = open_display(terminal=False)
+    state = run_two_cells(shown)
+    first, second = state.cells[:2]
+    shown.on_event(first, CellMessage(text="The cache was built."))
+    shown.on_end(CellResult(first, "finished", 180.0))
+    shown.on_record(first, make_record(first, 71.5))
+    shown.on_end(CellResult(second, "failed", 10.0, "NaN"))
+    shown.on_record(second, make_record(second, None))
+    lines = stream.getvalue().splitlines()
+    assert "The study was left by process 7 on here, since 2026-01-01, which is dead; going on with it." in lines
+    assert "2 at once, 1 threads each (the fastest measured; 2 x 1: 1234 images/s)" in lines
+    assert "[0/6] convolution, seed 0: begins" in lines
+    assert "[0/6] convolution, seed 0: The cache was built." in lines
+    assert "[1/6] convolution, seed 0: finished with 71.50 %" in lines
+    assert "[1/6] dynamic+position, seed 0: FAILED: NaN" in lines
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_epochs_are_told_now_and_then_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vtbench.cli.study_progress._SECONDS_BETWEEN_LINES", 0.0)
+    shown, _, stream = open_display(terminal=False)
+    run_two_cells(shown)
+    assert "convolution, seed 0: epoch 1/90  loss 2.000  val 12.50 %; study:" in stream.getvalue()
+
+
+def test_a_run_that_goes_on_says_where() -> None:
+    shown, _, stream = open_display(terminal=False)
+    state = make_state()
+    shown.on_study(state)
+    shown.on_begin(state.cells[0])
+    shown.on_event(state.cells[0], STARTED.model_copy(update={"first_epoch": 41}))
+    assert "convolution, seed 0: goes on in epoch 42" in stream.getvalue()
+
+
+def render(display: LiveDisplay) -> list[str]:
+    stream = io.StringIO()
+    Console(file=stream, width=80, highlight=False).print(display._render())
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_a_terminal_shows_the_grid_and_the_running_cells_within_80_columns() -> None:
+    shown, display, _ = open_display(terminal=True)
+    state = run_two_cells(shown)
+    shown.on_end(CellResult(state.cells[0], "finished", 180.0))
+    shown.on_record(state.cells[0], make_record(state.cells[0], 71.5))
+    shown.on_turn()
+    lines = render(display)
+    assert lines[0] == "components: 1 of 6 cells done, 7 min 29 s left"
+    assert lines[1].split() == ["val", "%", "seed", "0", "seed", "1", "seed", "2"]
+    assert lines[2].split() == ["convolution", "71.50", "·", "·"]
+    assert lines[3].split() == ["dynamic+position", "1", "%…", "·", "·"]
+    assert "2/90" in lines[-1]
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_many_seeds_are_summed_up_in_the_grid() -> None:
+    shown, display, _ = open_display(terminal=True)
+    state = make_state(20)
+    shown.on_study(state)
+    for cell, accuracy in zip(state.cells[:4:2], (70.0, 72.0), strict=True):
+        shown.on_begin(cell)
+        shown.on_end(CellResult(cell, "finished", 1.0))
+        shown.on_record(cell, make_record(cell, accuracy))
+    shown.on_turn()
+    assert render(display)[2].split() == ["convolution", "2/20", "71.00"]
+
+
+def test_the_time_left_shares_the_waiting_cells_out_and_waits_for_the_longest() -> None:
+    shown, _, _ = open_display(terminal=False)
+    state = run_two_cells(shown)
+    assert shown.seconds_left() == pytest.approx((2 * 89 * 2.0 + 4 * 180.0) / 2)
+    for cell in state.cells[2:]:
+        shown.on_record(cell, make_record(cell, 70.0))
+    assert shown.seconds_left() == pytest.approx(89 * 2.0)
+
+
+def make_plan(speed: float | None) -> StudyPlan:
+    study = make_study()
+    cells = list_cells(study, FOLDER)
+    arms = [
+        PlannedArm(
+            cell.arm,
+            cell.config.variant,
+            3,
+            2,
+            NotMeasured(reason="no such thing") if speed is None else CellSpeed(cell, STARTED, speed, 3.0),
+        )
+        for cell in cells[:2]
+    ]
+    split = Split(jobs=2, threads=1, reason="as asked for")
+    return StudyPlan(study, FOLDER, DataFacts(1000, 100, 10, (32, 32)), split, tuple(arms))
+
+
+def print_in(monkeypatch: pytest.MonkeyPatch, plan: StudyPlan, *, width: int) -> list[str]:
+    stream = io.StringIO()
+    monkeypatch.setattr(study_output, "open_console", lambda: Console(file=stream, width=width, highlight=False))
+    study_output.print_plan(plan)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_a_plan_shows_cells_macs_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = print_in(monkeypatch, make_plan(2.0), width=200)
+    assert lines[0] == "components: What do tokens buy?"
+    assert lines[4].split() == ["convolution", "resnet20", "2/3", "12.35", "0.099", "3", "min", "03", "s"]
+    assert lines[-1] == (
+        "4 of 6 cells to run, 2 at once with 1 threads each (as asked for): about 6 min 06 s, 13.78 TMACs"
+    )
+
+
+def test_a_plan_fits_80_columns_and_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = print_in(monkeypatch, make_plan(2.0), width=80)
+    assert max(len(line) for line in lines) <= 80
+    assert "…" not in "".join(lines)
+    assert "12.35" in "".join(lines)
+
+
+def test_what_a_plan_does_not_know_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\n".join(print_in(monkeypatch, make_plan(None), width=200))
+    assert "time unknown (convolution: no such thing)" in text
+    assert "MACs unknown (convolution: no such thing)" in text
+
+
+@pytest.mark.parametrize("different", [(), ("record.json",)])
+def test_a_verdict_says_what_was_done_and_what_came_of_it(
+    capsys: pytest.CaptureFixture[str], different: tuple[str, ...]
+) -> None:
+    check = ResumeCheck("convolution", "resnet20", 4, 2, {"record.json": "ab" * 32}, different)
+    study_output.print_verdict([check], "1 threads, cpu")
+    output = capsys.readouterr().out
+    assert "killed 4 times, 2 of these while it saved: " in output
+    assert ("DIFFERENT: record.json" in output) == bool(different)
+    assert ("Resume is exact on this machine." in output) == (not different)
+    assert ("Resume is NOT exact on this machine." in output) == bool(different)
