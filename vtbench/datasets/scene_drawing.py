@@ -28,8 +28,8 @@ _DRAWS_A_SLOT = 16
 _FIRST_SLOT_DRAW = 256
 _NUM_CANDIDATES = 8
 _DARKEST, _BRIGHTEST = 40, 110  # Of the background's base colour, on a scale to 255.
-_TEXTURE_AMPLITUDE = 14.0
-_FAINT_PART = 0.3
+_TEXTURE_AMPLITUDE = 16.0
+_FAINT_PART = 0.4
 """The part of all objects that are hardly brighter than the texture: they keep good networks apart."""
 _NOISE_CELLS = 5
 
@@ -126,12 +126,12 @@ def _place_pair(states_B: NDArray[np.uint64], layout: SceneLayout) -> NDArray[np
 
 
 def _pick_colours(base_BC: Floats, words_BD: NDArray[np.uint64]) -> Floats:
-    """A colour brighter than the background's base colour in every channel: by 70 to 140, or by 9 to 35 if faint.
+    """A colour brighter than the background's base colour in every channel: by 70 to 140, or by 6 to 28 if faint.
 
     One sign for all objects lets a network find the shapes within few epochs; hue and strength still say nothing.
     """
     faint_B1, place_B1 = to_unit(words_BD[:, 6:7]) < _FAINT_PART, to_unit(words_BD[:, 7:8])
-    strength_B1 = np.where(faint_B1, 0.1 + 0.15 * place_B1, 0.75 + 0.25 * place_B1)
+    strength_B1 = np.where(faint_B1, 0.07 + 0.13 * place_B1, 0.75 + 0.25 * place_B1)
     tint_BC = 90 + 50 * to_unit(words_BD[:, 8:11])
     return (base_BC + strength_B1 * tint_BC).astype(np.float32)
 
@@ -148,7 +148,7 @@ def _cover(
     An object is turned by up to 45 degrees either way, which for square and cross is every way there is.
     """
     height, width = image_size
-    radius = 0.5 * object_size * min(height, width) * (0.7 + 0.3 * to_unit(words_BD[:, 3]))
+    radius = 0.5 * object_size * min(height, width) * (0.65 + 0.35 * to_unit(words_BD[:, 3]))
     axis_BX = _unit_vectors(to_unit(words_BD[:, 4]) / 4) / radius[:, None]
     x_BW = (_pixel_centres(width) - centres_BX[:, :1]) * width
     y_BH = (_pixel_centres(height) - centres_BX[:, 1:]) * height

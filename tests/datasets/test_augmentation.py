@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+
+from vtbench.configuration import AugmentationConfig
+from vtbench.datasets.augmentation import Augmentation, crop, mirror
+from vtbench.datasets.counter_based import to_below, to_unit
+
+OFF = AugmentationConfig(crop_padding=0, flip=False)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (20, 16, 12, 3), np.uint8)
+
+
+def make_augmentation(config, *, seed=0, image_size=(16, 12)):
+    return Augmentation(config, seed, image_size)
+
+
+def test_a_crop_is_the_window_of_the_reflected_image(images):
+    rng = np.random.default_rng(1)
+    top, left = rng.integers(0, 11, 20), rng.integers(0, 11, 20)
+    cut = crop(images, top, left, 5)
+    padded = np.pad(images, ((0, 0), (5, 5), (5, 5), (0, 0)), mode="reflect")
+    for index in range(20):
+        window = padded[index, top[index] : top[index] + 16, left[index] : left[index] + 12]
+        np.testing.assert_array_equal(cut[index], window)
+
+
+def test_an_image_is_mirrored_left_to_right(images):
+    np.testing.assert_array_equal(mirror(images), images[:, :, ::-1])
+
+
+def test_nothing_switched_on_changes_nothing_and_the_input_is_never_changed(images):
+    before = images.copy()
+    np.testing.assert_array_equal(make_augmentation(OFF).apply(images, 0, np.arange(20)), images)
+    changed = make_augmentation(AugmentationConfig(auto_augment=True)).apply(images, 0, np.arange(20))
+    assert (changed != images).any()
+    np.testing.assert_array_equal(images, before)
+
+
+def test_a_sample_is_augmented_alike_in_any_batch_and_differently_in_another_epoch(images):
+    for config in (AugmentationConfig(), AugmentationConfig(auto_augment=True)):
+        augmentation = make_augmentation(config)
+        whole = augmentation.apply(images, 4, np.arange(100, 120))
+        part = augmentation.apply(images[[7, 3]], 4, np.array([107, 103]))
+        np.testing.assert_array_equal(part, whole[[7, 3]])
+        assert (augmentation.apply(images, 5, np.arange(100, 120)) != whole).any()
+
+
+def test_padding_grows_with_the_image_and_stays_below_its_side():
+    assert make_augmentation(AugmentationConfig(), image_size=(32, 32)).padding == 4
+    assert make_augmentation(AugmentationConfig(), image_size=(224, 300)).padding == 28
+    assert make_augmentation(AugmentationConfig(crop_padding=100), image_size=(8, 8)).padding == 7
+
+
+def test_offsets_and_flips_take_all_values_equally_often():
+    draws = make_augmentation(AugmentationConfig(), image_size=(32, 32)).draw(0, np.arange(9000))
+    for offsets in (draws.top, draws.left):
+        assert abs(np.bincount(offsets, minlength=9) - 1000).max() < 160
+    assert abs(draws.flip.sum() - 4500) < 250
+    assert abs(np.corrcoef([draws.top, draws.left, draws.flip]) - np.eye(3)).max() < 0.05
+
+
+def test_the_hash_tells_settings_seeds_and_lengths_apart_and_nothing_else():
+    hashes = [
+        make_augmentation(AugmentationConfig()).hash(2, 50),
+        make_augmentation(AugmentationConfig(), seed=1).hash(2, 50),
+        make_augmentation(AugmentationConfig()).hash(3, 50),
+        make_augmentation(AugmentationConfig()).hash(2, 51),
+        make_augmentation(AugmentationConfig(flip=False)).hash(2, 50),
+        make_augmentation(AugmentationConfig(auto_augment=True)).hash(2, 50),
+        make_augmentation(AugmentationConfig(), image_size=(16, 16)).hash(2, 50),
+    ]
+    assert len(set(hashes)) == len(hashes)
+    assert make_augmentation(AugmentationConfig()).hash(2, 50) == hashes[0]
+
+
+@pytest.mark.parametrize(("side", "policy"), [(32, AutoAugmentPolicy.CIFAR10), (96, AutoAugmentPolicy.IMAGENET)])
+def test_auto_augment_is_that_of_torchvision_with_the_draws_of_the_sample(side, policy, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (12, side, side, 3), np.uint8)
+    augmentation = make_augmentation(AugmentationConfig(crop_padding=0, flip=False, auto_augment=True))
+    found = augmentation.apply(images, 2, np.arange(12))
+    words = augmentation.draw(2, np.arange(12)).auto_augment
+    reference = AutoAugment(policy)
+    for index in range(12):
+        chosen = int(to_below(words[index, :1], 25)[0])
+        params = chosen, torch.from_numpy(to_unit(words[index, 1:3])), torch.from_numpy(to_below(words[index, 3:5], 2))
+        monkeypatch.setattr(AutoAugment, "get_params", staticmethod(lambda count, params=params: params))
+        expected = reference(torch.from_numpy(images[index].transpose(2, 0, 1).copy()))
+        np.testing.assert_array_equal(found[index], expected.numpy().transpose(1, 2, 0))
+
+
+def test_auto_augment_leaves_the_global_random_numbers_alone(images):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    make_augmentation(AugmentationConfig(auto_augment=True)).apply(images, 0, np.arange(20))
+    assert torch.equal(torch.get_rng_state(), before)

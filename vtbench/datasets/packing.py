@@ -1,0 +1,103 @@
+"""Encoded images end to end in one file, with an index: random access for data that is stored for reading in order.
+
+A row group of a parquet file must be read whole to get one image of it. Data too large to be held decoded is therefore
+copied once, still encoded, into the cache folder. It takes as much room there as the images take in their own files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtbench.datasets.cache import find_cache_folder
+from vtbench.datasets.dataset import DataError
+from vtbench.datasets.decoding import decode_images
+from vtbench.files import publish, publish_bytes
+
+# Dimensions: B images of a batch, N images of the pack, H height, W width, C channels (3, RGB).
+
+Fetch = Callable[[NDArray[np.int64]], list[tuple[bytes, str]]]
+
+_IMAGES_AT_A_TIME = 256
+_CHECK_BYTES = 8
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """A pack: ``path`` holds the images, the file beside it where each starts, and 8 bytes of its SHA-256."""
+
+    path: Path
+    image_size: tuple[int, int]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "image_size": self.image_size}
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode the images ``indices`` of the pack, (B, H, W, C). Raises `DataError` when it has been changed."""
+        return decode_images([partial(self._load, int(index)) for index in indices], self.image_size)
+
+    def is_sound(self, num_images: int) -> bool:
+        """Whether both files are there and fit each other and the number of images."""
+        try:
+            return len(self._index) == num_images and self.path.stat().st_size == int(self._index["end"][-1])
+        except (OSError, ValueError):
+            return False
+
+    def _load(self, index: int) -> tuple[bytes, str]:
+        start = int(self._index["end"][index - 1]) if index else 0
+        with self.path.open("rb") as stream:
+            stream.seek(start)
+            data = stream.read(int(self._index["end"][index]) - start)
+        if _checksum(data) != self._index["check"][index].tobytes():
+            raise DataError(f"The file {self.path} in the cache has been changed. Delete it and run again.")
+        return data, f"number {index} of {self.path}"
+
+    @cached_property
+    def _index(self) -> NDArray[Any]:
+        return np.frombuffer(_index_path(self.path).read_bytes(), _ENTRY)
+
+
+def pack_images(fetch: Fetch, rows: NDArray[np.int64], fingerprint: str, image_size: tuple[int, int]) -> PackedImages:
+    """The pack of ``rows`` in that order, made by ``fetch`` if it is not there. Raises `DataError` without room."""
+    key = f"packed 1, {fingerprint}, {hashlib.sha256(rows.tobytes()).hexdigest()}"
+    path = find_cache_folder() / "packed" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pack"
+    if not (found := PackedImages(path, image_size)).is_sound(len(rows)):
+        try:
+            _build(path, fetch, rows)
+        except OSError as error:
+            raise DataError(
+                f"The images are too many to hold decoded and are to be copied to {path.parent}, but: "
+                f"{error.strerror or error}. Set VTBENCH_CACHE to a folder with room for them."
+            ) from error
+        found = PackedImages(path, image_size)
+    return found
+
+
+_ENTRY = np.dtype([("end", "<i8"), ("check", "u1", _CHECK_BYTES)])
+
+
+def _build(path: Path, fetch: Fetch, rows: NDArray[np.int64]) -> None:
+    index = np.empty(len(rows), _ENTRY)
+    end = 0
+    with publish(path) as stream:
+        for start in range(0, len(rows), _IMAGES_AT_A_TIME):
+            for at, (data, _) in enumerate(fetch(rows[start : start + _IMAGES_AT_A_TIME]), start):
+                stream.write(data)
+                end += len(data)
+                index[at] = end, np.frombuffer(_checksum(data), np.uint8)
+    publish_bytes(_index_path(path), index.tobytes())
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:_CHECK_BYTES]
+
+
+def _index_path(path: Path) -> Path:
+    return path.with_suffix(".index")

@@ -1,0 +1,130 @@
+"""Which columns of parquet files hold images and labels, and what they hold, as Hugging Face and others write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vtbench.datasets.data_files import DataFile
+from vtbench.datasets.dataset import DataError
+from vtbench.errors import UserError, did_you_mean
+
+_USUAL_IMAGE_NAMES = ("image", "img")
+_USUAL_LABEL_NAMES = ("label", "labels", "fine_label", "target", "class")
+
+
+def read_schema(file: DataFile) -> pa.Schema:
+    """The columns of one file. Raises `DataError` when it is no parquet file."""
+    try:
+        return pq.read_schema(file.path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{file.path} cannot be read as a parquet file: {error}. Replace it, or take it away."
+        ) from error
+
+
+def find_image_column(file: DataFile, schema: pa.Schema, wanted: str | None) -> str:
+    """The column of images: ``wanted``, or the one that can be, or the one of those with a usual name."""
+    able = [field.name for field in schema if _holds_images(field.type)]
+    return _choose(file, schema, wanted, able, _USUAL_IMAGE_NAMES, "image", "bytes, or {bytes, path}")
+
+
+def find_label_column(file: DataFile, schema: pa.Schema, wanted: str | None) -> str:
+    """The column of labels: ``wanted``, or the one of integers, or the one of those with a usual name."""
+    able = [field.name for field in schema if pa.types.is_integer(field.type)]
+    return _choose(file, schema, wanted, able, _USUAL_LABEL_NAMES, "label", "integers")
+
+
+def find_class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """The names of the classes, if Hugging Face's ``datasets`` left them in the metadata of the file."""
+    try:
+        names = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, ValueError, TypeError):
+        return None
+    return tuple(map(str, names)) if isinstance(names, list) and names else None
+
+
+def read_labels(files: Sequence[DataFile], column: str) -> NDArray[np.int64]:
+    """The labels of all rows of ``files``. Raises `DataError` for a row without one, or with a negative one."""
+    parts = []
+    for file in files:
+        try:
+            values = pq.read_table(file.path, columns=[column]).column(column)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"The labels of {file.path} cannot be read: {error}. Replace the file.") from error
+        if values.null_count:
+            row = np.flatnonzero(values.is_null().to_numpy())[0]
+            raise DataError(
+                f"Row {row} of {file.path} has no label in column {column!r}. Take the row out, or label it."
+            )
+        labels = values.to_numpy()
+        _check(labels < 0, labels, file, column, "Labels start at 0.")
+        parts.append(labels.astype(np.int64))
+    return np.concatenate(parts)
+
+
+def check_below(labels: NDArray[np.int64], num_classes: int, files: Sequence[DataFile], column: str) -> None:
+    """Raise `DataError` for the first label that is not in ``range(num_classes)``, naming the file and row."""
+    start = 0
+    for file in files:
+        part = labels[start : start + pq.read_metadata(file.path).num_rows]
+        _check(part >= num_classes, part, file, column, f"There are {num_classes} classes, 0 to {num_classes - 1}.")
+        start += len(part)
+
+
+def extract_bytes(value: dict[str, Any] | bytes | None, name: str) -> bytes:
+    """The image file that a cell holds. Raises `DataError` when it is empty."""
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if data is None:
+        path = value.get("path") if isinstance(value, dict) else None
+        said = f"only the path {path!r}" if path else "nothing"
+        raise DataError(
+            f"The image {name} holds {said}, not the bytes of an image. Write the bytes into the parquet file."
+        )
+    return bytes(data)
+
+
+def _check(wrong: NDArray[np.bool_], labels: NDArray[Any], file: DataFile, column: str, allowed: str) -> None:
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"Row {row} of {file.path} has the label {labels[row]} in column {column!r}. {allowed}")
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        at = kind.get_field_index("bytes")
+        return at >= 0 and _holds_images(kind.field(at).type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _choose(
+    file: DataFile, schema: pa.Schema, wanted: str | None, able: list[str], usual: tuple[str, ...], role: str, kind: str
+) -> str:
+    listing = ", ".join(f"{field.name} ({_shorten(str(field.type))})" for field in schema)
+    if wanted is not None:
+        if wanted not in schema.names:
+            raise UserError(f"{file.path} has no column {wanted!r}. {did_you_mean(wanted, schema.names)}")
+        if wanted not in able:
+            found = _shorten(str(schema.field(wanted).type))
+            raise UserError(
+                f"The column {wanted!r} of {file.path} holds {found}, but {role}s are {kind}. Its columns: {listing}."
+            )
+        return wanted
+    if len(able) == 1:
+        return able[0]
+    for name in usual:
+        if name in able:
+            return name
+    cause = f"has several columns of {kind}" if able else f"has no column of {kind}"
+    mend = f"Name the one of {role}s with parquet:PATH,{role}=NAME" if able else f"An {role} column is needed"
+    raise UserError(f"{file.path} {cause}. {mend.replace('An label', 'A label')}. Its columns: {listing}.")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

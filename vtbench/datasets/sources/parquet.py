@@ -1,0 +1,206 @@
+"""Parquet files with images inside, such as those of the Hugging Face hub; the split is read off the file's name."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
+from vtbench.datasets.dataset import DataError, Images, ImageSplit, Split
+from vtbench.datasets.decoding import choose_image_size, decode_images, measure_image, spread_evenly
+from vtbench.datasets.packing import pack_images
+from vtbench.datasets.parquet_table import (
+    check_below,
+    extract_bytes,
+    find_class_names,
+    find_image_column,
+    find_label_column,
+    read_labels,
+    read_schema,
+)
+from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
+from vtbench.errors import UserError
+
+# Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
+
+_NUM_PROBED = 16
+_SPLIT_WORDS = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test)(?![a-z])", re.IGNORECASE)
+_MEANS: dict[str, str] = {"training": "train", "valid": "val", "validation": "val", "dev": "val"}
+
+
+class ParquetKnobs(Knobs):
+    """Where the files lie and which columns count."""
+
+    path: str = Field(description="a folder of parquet files, or one file")
+    image: str | None = Field(None, description="column of images; found when not given")
+    label: str | None = Field(None, description="column of integer labels; found when not given")
+
+
+@dataclass(frozen=True, eq=False)
+class RowGroups:
+    """Finds rows in the files of one split; the row group read last is kept, so that reading in order is fast."""
+
+    files: tuple[DataFile, ...]
+    column: str
+    _last: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self.files, "column": self.column}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _last={}, _lock=threading.Lock())
+
+    @cached_property
+    def _places(self) -> tuple[list[tuple[int, int]], NDArray[np.int64], NDArray[np.int64]]:
+        """Of every row group: file and group, first row in the split, and first row in its file."""
+        groups, firsts, firsts_in_file, rows = [], [], [], 0
+        for number, file in enumerate(self.files):
+            metadata, in_file = pq.read_metadata(file.path), 0
+            for group in range(metadata.num_row_groups):
+                groups.append((number, group))
+                firsts.append(rows)
+                firsts_in_file.append(in_file)
+                rows += (size := metadata.row_group(group).num_rows)
+                in_file += size
+        return groups, np.asarray(firsts, np.int64), np.asarray(firsts_in_file, np.int64)
+
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The image files in the rows ``indices``, each with what to call it in a message."""
+        groups, firsts, firsts_in_file = self._places
+        found: list[tuple[bytes, str]] = [(b"", "")] * len(indices)
+        at_group = np.searchsorted(firsts, indices, side="right") - 1
+        with self._lock:
+            for at in np.argsort(at_group, kind="stable"):
+                number = int(at_group[at])
+                row = int(indices[at] - firsts[number])
+                name = f"in row {firsts_in_file[number] + row} of {self.files[groups[number][0]].path}"
+                found[at] = extract_bytes(self._read(groups[number])[row].as_py(), name), name
+        return found
+
+    def _read(self, place: tuple[int, int]) -> Any:
+        if place not in self._last:
+            self._last.clear()
+            file = self.files[place[0]]
+            file.check_unchanged()
+            try:
+                table = pq.ParquetFile(file.path).read_row_group(place[1], columns=[self.column])
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(
+                    f"Row group {place[1]} of {file.path} cannot be read: {error}. Replace the file."
+                ) from error
+            self._last[place] = table.column(self.column)
+        return self._last[place]
+
+
+@dataclass(frozen=True, eq=False)
+class ParquetSplit:
+    """One split: its files in the order of their names, and in each the rows as they stand."""
+
+    rows: RowGroups
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    fingerprint: str
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode the rows ``indices``, (B, H, W, C). Fast when they ascend."""
+        fetched = self.rows.fetch(indices)
+        return decode_images([partial(_give, item) for item in fetched], self.image_size)
+
+    def pack(self, rows: NDArray[np.int64]) -> Images:
+        """The rows, still encoded, in one file of the cache where each can be had by itself."""
+        return pack_images(self.rows.fetch, rows, self.fingerprint, self.image_size)
+
+
+def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
+    """Find the files, columns, classes and labels of both splits. Raises ``UserError`` for what is wrong with any."""
+    files = _find_files(resolve_folder(knobs.path, "parquet"))
+    schemas = {split: read_schema(files[split][0]) for split in files}
+    images = {split: find_image_column(files[split][0], schemas[split], knobs.image) for split in files}
+    columns = {split: find_label_column(files[split][0], schemas[split], knobs.label) for split in files}
+    labels = {split: read_labels(files[split], columns[split]) for split in files}
+    names = find_class_names(schemas["train"], columns["train"]) or _number_classes(labels["train"])
+    for split in files:
+        check_below(labels[split], len(names), files[split], columns[split])
+    _check_classes(names, labels["train"], files["train"], columns["train"])
+    groups = {split: RowGroups(files[split], images[split]) for split in files}
+    probed = groups["train"].fetch(spread_evenly(len(labels["train"]), _NUM_PROBED)) if image_size is None else []
+    size = choose_image_size([measure_image(data, name) for data, name in probed], image_size)
+    return {
+        split: ParquetSplit(
+            groups[split],
+            labels[split],
+            names,
+            size,
+            f"{fingerprint_files(files[split])} {images[split]} {columns[split]}",
+        )
+        for split in files
+    }
+
+
+def _give(item: tuple[bytes, str]) -> tuple[bytes, str]:
+    return item
+
+
+def _find_files(path: Path) -> dict[Split, tuple[DataFile, ...]]:
+    root = path if path.is_dir() else path.parent
+    paths = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    by_word: dict[str, list[DataFile]] = {}
+    for found in paths:
+        word = next((word for word in _split_words(found.relative_to(root))), None)
+        if word is None:
+            raise UserError(
+                f"It cannot be seen which split {found} is of. Let the name of the file, or of its folder, start with "
+                "train, val, valid or test."
+            )
+        by_word.setdefault(word, []).append(DataFile.find(found, root))
+    if "train" not in by_word:
+        inside = ", ".join(found.name for found in paths[:8]) or "no parquet file"
+        raise UserError(f"{path} has no train split: no name of a file in it starts with train; it holds {inside}.")
+    held_out = by_word.get("val") or by_word.get("test")
+    if held_out is None:
+        raise UserError(f"{path} has no val split: no name of a file in it starts with val, valid or test.")
+    return {"train": tuple(by_word["train"]), "val": tuple(held_out)}
+
+
+def _split_words(path: Path) -> Iterator[str]:
+    """The splits that the names in ``path`` start with: that of the file first, then of its folders, inner to outer."""
+    for name in reversed(path.parts):
+        if match := _SPLIT_WORDS.match(name):
+            word = match[1].lower()
+            yield _MEANS.get(word, word)
+
+
+def _number_classes(labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """Names for classes that have none: their numbers. A number beyond any sense is left to be reported."""
+    return tuple(str(label) for label in range(min(int(labels.max(initial=0)), len(labels)) + 1))
+
+
+def _check_classes(names: tuple[str, ...], labels: NDArray[np.int64], files: tuple[DataFile, ...], column: str) -> None:
+    where = f"The train split in {files[0].path.parent} (column {column!r})"
+    if len(labels) == 0:
+        raise UserError(f"{where} has no rows.")
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
+    if len(missing):
+        named = ", ".join(f"{label} ({names[label]})" for label in missing[:5])
+        raise UserError(
+            f"{where} has no image of {len(missing)} of the {len(names)} classes: {named}. Number the classes from 0 "
+            "without gaps, or name another column with parquet:PATH,label=NAME."
+        )
+    if len(names) < 2:
+        raise UserError(f"{where} has one class only. To classify takes two or more.")
+
+
+DATASETS.add("parquet", DatasetSource(open_parquet, ParquetKnobs, "parquet files with image bytes and integer labels"))
