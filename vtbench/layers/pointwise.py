@@ -1,0 +1,41 @@
+"""Convolutions of one cell and linear layers on tokens, as the parts of a visual transformer use them."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution without bias, (B, C_in, H, W) -> (B, C_out, H, W): C_in C_out / groups MACs a cell.
+
+    ``group_width`` is the number of channels of a group, of input or output, whichever is wider; None is one group.
+    Weights start normal with standard deviation ``gain`` / sqrt(fan-in), so that unit variance in gives gain^2 out.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, group_width: int | None = None, gain: float = 1.0
+    ) -> None:
+        self.gain = gain
+        groups = 1 if group_width is None else max(in_channels, out_channels) // group_width
+        super().__init__(in_channels, out_channels, 1, groups=groups, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the weight anew from the global generator."""
+        nn.init.normal_(self.weight, std=self.gain / math.sqrt(self.in_channels // self.groups))
+
+
+class TokenLinear(nn.Linear):
+    """A linear map of every token without bias, (B, L, D_in) -> (B, L, D_out): D_in D_out MACs a token.
+
+    Weights start as those of `Pointwise`.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, gain: float = 1.0) -> None:
+        self.gain = gain
+        super().__init__(in_features, out_features, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the weight anew from the global generator."""
+        nn.init.normal_(self.weight, std=self.gain / math.sqrt(self.in_features))

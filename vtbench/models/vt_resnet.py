@@ -1,0 +1,126 @@
+"""VT-ResNet-18/34/50/101: the last stage becomes visual tokens (Wu et al. 2020, arXiv 2006.03677, section 4).
+
+{2, 3, 3, 3} modules replace the last stage. The paper does not print the shapes of the layers; those here follow from
+the costs in its tables 2 to 7, each of which they meet: 1578.95 M MACs for VT-ResNet-18, 3299.01 M for VT-ResNet-34.
+After the first module the map has 512 channels. For 50 and 101 the paper can be read in two ways: 8 tokens on the map
+max-pooled to half its side, 512 channels (3416.6 M and 7128.9 M MACs; printed 3412 and 7129), or 16 tokens on the full
+map with 1024 channels (3595.1 M and 7307.3 M).
+
+What costs no MACs is chosen so that the tokens learn as fast as the convolutions they replace; the docstrings of the
+parts say why.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from vtbench.backbones.resnet import ResNet
+from vtbench.backbones.sites import LastStage, LastStageFactory, MapSize
+from vtbench.layers.token_mean import TokenMean
+from vtbench.layers.token_mlp import TokenMlp
+from vtbench.models.resnet import DEPTHS, ResNetOptions
+from vtbench.models.token_options import TokenOptions
+from vtbench.models.visual_transformer import TokenModule, VisualTransformer, VisualTransformerModule
+from vtbench.projectors.attention_projector import AttentionProjector
+from vtbench.relations.relation import RELATIONS
+from vtbench.tokenizers.position import AttentionPosition
+from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
+from vtbench.variants import MODELS, ModelSpec
+
+NUM_MODULES = {18: 2, 34: 3, 50: 3, 101: 3}
+POSITION_GRID = (7, 7)
+"""Cells to which attention is averaged for the position encoding: half the side of the paper's 14x14 map."""
+
+
+class VtResNetOptions(TokenOptions, ResNetOptions):
+    """What VT-ResNet-18 and 34 let one choose."""
+
+
+class BottleneckVtResNetOptions(VtResNetOptions):
+    """What VT-ResNet-50 and 101 let one choose."""
+
+    num_tokens: int = Field(8, ge=1, description="visual tokens of a module")
+    stride_in: Literal["3x3", "1x1"] = Field(
+        "3x3", description="convolution that has the stride: 3x3 is version 1.5 (torchvision), 1x1 the paper's"
+    )
+    reading: Literal["pooled", "full"] = Field(
+        "pooled",
+        description="of the paper: pooled = tokens of the map max-pooled to half its side, 8 in the paper's costs; "
+        "full = of the whole map, without a change of channels, 16 in the paper's text",
+    )
+
+
+def tokenize_last_stage(
+    options: TokenOptions, *, num_modules: int, width: int, out_channels: int, pool: nn.Module | None = None
+) -> LastStageFactory:
+    """Visual transformer modules, mean over the tokens, in the place of a last stage.
+
+    ``width`` is that of the first stage: grouped convolutions have groups of so many channels (64 in the paper).
+    ``out_channels``: of the map after the first module. ``pool`` is applied to the map before the first.
+    """
+    token_dim = options.token_dim or options.token_dim_per_width * width
+
+    def make_module(index: int, channels: int) -> nn.Module:
+        relation = RELATIONS[options.relations](options.num_tokens, token_dim)
+        if index > 0 and options.projector == "off":
+            return TokenModule(token_dim, relation)
+        site = TokenizerSite(channels, options.num_tokens, token_dim, group_width=width, first=index == 0)
+        is_projected = options.projector == "on" and index < num_modules - 1
+        return VisualTransformerModule(
+            TOKENIZERS[options.tokenizer](site),
+            TokenMlp(channels, token_dim),
+            AttentionPosition(token_dim, token_dim // 8, POSITION_GRID) if options.position == "on" else None,
+            relation,
+            AttentionProjector(channels, out_channels, token_dim, group_width=width) if is_projected else None,
+        )
+
+    def make_last_stage(in_channels: int, map_size: MapSize) -> LastStage:
+        modules = [make_module(index, out_channels if index else in_channels) for index in range(num_modules)]
+        return LastStage(VisualTransformer(modules, pool), TokenMean(), token_dim)
+
+    return make_last_stage
+
+
+def _register(depth: int) -> None:
+    block, depths = DEPTHS[depth]
+
+    def build(options: VtResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+        out_channels, pool = 8 * options.width, None
+        stride_in: Literal["3x3", "1x1"] = "3x3"
+        if isinstance(options, BottleneckVtResNetOptions):
+            stride_in = options.stride_in
+            if options.reading == "full":
+                out_channels = 16 * options.width
+            else:
+                pool = nn.MaxPool2d(2, ceil_mode=True)
+        return ResNet(
+            block,
+            depths,
+            num_classes=num_classes,
+            image_size=image_size,
+            stem=options.stem,
+            width=options.width,
+            stride_in=stride_in,
+            last_stage=tokenize_last_stage(
+                options, num_modules=NUM_MODULES[depth], width=options.width, out_channels=out_channels, pool=pool
+            ),
+        )
+
+    spec = ModelSpec(
+        name=f"vt_resnet{depth}",
+        build=build,
+        options=VtResNetOptions() if block == "basic" else BottleneckVtResNetOptions(),
+        image_size=(224, 224),
+        num_classes=1000,
+        source="Wu et al. 2020, arXiv 2006.03677, section 4; ICCV 2021",
+        family="vt_resnet",
+        twin=f"resnet{depth}",
+    )
+    MODELS.add(spec.name, spec)
+
+
+for _depth in NUM_MODULES:
+    _register(_depth)

@@ -1,0 +1,56 @@
+"""VT-ResNet-20/32/56 for images of 32 pixels: the last of three stages becomes visual tokens.
+
+Wu et al. 2020 (arXiv 2006.03677) have no such network; this one carries their structure over. {2, 3, 3} modules read
+the 16x16 map of 2 x width channels; as in their VT-ResNet-18 the map has twice as many channels after the first module,
+tokens have four times as many, and grouped convolutions have groups of ``width``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vtbench.backbones.resnet import ResNet
+from vtbench.models.resnet_small import BLOCKS_A_STAGE, SmallResNetOptions
+from vtbench.models.token_options import TokenOptions
+from vtbench.models.vt_resnet import tokenize_last_stage
+from vtbench.variants import MODELS, ModelSpec
+
+NUM_MODULES = {20: 2, 32: 3, 56: 3}
+
+
+class SmallVtResNetOptions(TokenOptions, SmallResNetOptions):
+    """What VT-ResNets for small images let one choose."""
+
+    token_dim_per_width: ClassVar[int] = 8
+
+
+def _register(depth: int) -> None:
+    def build(options: SmallVtResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+        return ResNet(
+            "basic",
+            (BLOCKS_A_STAGE[depth],) * 3,
+            stem="small",
+            num_classes=num_classes,
+            image_size=image_size,
+            width=options.width,
+            shortcut=options.shortcut,
+            last_stage=tokenize_last_stage(
+                options, num_modules=NUM_MODULES[depth], width=options.width, out_channels=4 * options.width
+            ),
+        )
+
+    spec = ModelSpec(
+        name=f"vt_resnet{depth}",
+        build=build,
+        options=SmallVtResNetOptions(),
+        image_size=(32, 32),
+        num_classes=10,
+        source="Wu et al. 2020, arXiv 2006.03677, carried over to small images",
+        family="vt_resnet_small",
+        twin=f"resnet{depth}",
+    )
+    MODELS.add(spec.name, spec)
+
+
+for _depth in BLOCKS_A_STAGE:
+    _register(_depth)

@@ -1,0 +1,1 @@
+"""From visual tokens back to the feature map."""

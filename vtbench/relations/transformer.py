@@ -1,0 +1,96 @@
+"""The token transformer of a visual transformer (Wu et al. 2020, equations 3 and 4)."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from vtbench.layers.branch_norm import BranchLayerNorm
+from vtbench.layers.heads import NUM_HEADS, join_heads, split_heads
+from vtbench.layers.pointwise import TokenLinear
+from vtbench.relations.relation import RELATIONS
+
+# B images; L tokens; D dimensions of a token; N heads; E dimensions of a head.
+
+MLP_GROUPS = 4
+TOKEN_DIM_MULTIPLE = 2 * NUM_HEADS
+"""The token dimension is a multiple of this: heads divide the keys, which are half as wide as a token."""
+
+
+@RELATIONS.register("transformer")
+class TokenTransformer(nn.Module):
+    """T' = T + norm(softmax((T K)(T Q)^T / sqrt(E)) T); T_out = T' + norm(relu(T' F1) F2): (B, L, D) -> (B, L, D).
+
+    K, Q: D x D/2 dense; F1, F2: D x D in 4 groups; no values and no output projection, as the paper's costs imply.
+    L (D^2 + D^2 / 2) + L^2 (D + D/2) MACs and 1.5 D^2 weights.
+
+    Free choices: four heads, which share out T as they share out the keys; logits scaled by the root of a head's
+    dimensions E; each residual branch ends in a layer normalisation whose weight starts at 0.1. With the usual order,
+    normalisation first and branches at full strength, the tokens of a short run learned much more slowly than the
+    convolutions they replace: attention that is still random mixes the tokens before they mean anything.
+    """
+
+    role = "token attention"
+
+    def __init__(self, num_tokens: int, token_dim: int) -> None:
+        super().__init__()
+        self.key = TokenLinear(token_dim, token_dim // 2)
+        self.query = TokenLinear(token_dim, token_dim // 2)
+        self.attention_norm = BranchLayerNorm(token_dim)
+        self.drop_attention = StochasticDepth(0.0, mode="row")
+        self.mlp = GroupedMlp(token_dim)
+        self.mlp_norm = BranchLayerNorm(token_dim)
+        self.drop_mlp = StochasticDepth(0.0, mode="row")
+
+    def attend(self, tokens_BLD: Tensor) -> Tensor:
+        """Weights (B, N, L, L) with which each token (rows) takes from all tokens (columns); rows sum to 1."""
+        keys, queries = split_heads(self.key(tokens_BLD)), split_heads(self.query(tokens_BLD))
+        return (keys @ queries.transpose(2, 3) / math.sqrt(keys.shape[3])).softmax(dim=3)
+
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Tokens to related tokens."""
+        mixed = join_heads(self.attend(tokens_BLD) @ split_heads(tokens_BLD))
+        tokens_BLD = tokens_BLD + self.drop_attention(self.attention_norm(mixed))
+        return tokens_BLD + self.drop_mlp(self.mlp_norm(self.mlp(tokens_BLD)))  # type: ignore[no-any-return]
+
+    def expected_macs(self, tokens_shape: tuple[int, ...]) -> int:
+        """Keys and queries, logits and mixing, and the two grouped layers."""
+        batch, num_tokens, token_dim = tokens_shape
+        keys_and_queries = 2 * num_tokens * token_dim * (token_dim // 2)
+        attention = num_tokens * num_tokens * (token_dim // 2 + token_dim)
+        return batch * (keys_and_queries + attention) + self.mlp.expected_macs(tokens_shape)
+
+
+class GroupedMlp(nn.Module):
+    """relu(T F1) F2, both D x D in 4 groups and without bias: (B, L, D) -> (B, L, D). L D^2 / 2 MACs."""
+
+    role = "token MLP"
+
+    def __init__(self, token_dim: int) -> None:
+        super().__init__()
+        self.expand = GroupedTokenConv(token_dim, gain=math.sqrt(2))
+        self.reduce = GroupedTokenConv(token_dim, gain=1.0)
+
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Tokens to tokens, each for itself."""
+        return self.reduce(F.relu(self.expand(tokens_BLD.transpose(1, 2)))).transpose(1, 2)  # type: ignore[no-any-return]
+
+    def expected_macs(self, tokens_shape: tuple[int, ...]) -> int:
+        """Two grouped layers."""
+        batch, num_tokens, token_dim = tokens_shape
+        return 2 * batch * num_tokens * token_dim * (token_dim // MLP_GROUPS)
+
+
+class GroupedTokenConv(nn.Conv1d):
+    """A 1-D convolution of one token in 4 groups, (B, D, L) -> (B, D, L), started as `TokenLinear`."""
+
+    def __init__(self, token_dim: int, *, gain: float) -> None:
+        self.gain = gain
+        super().__init__(token_dim, token_dim, 1, groups=MLP_GROUPS, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the weight anew from the global generator."""
+        nn.init.normal_(self.weight, std=self.gain / math.sqrt(self.in_channels // self.groups))

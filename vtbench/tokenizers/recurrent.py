@@ -1,0 +1,52 @@
+"""Recurrent tokenizer: the tokens of the module before say which pixels to look at next."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from vtbench.layers.pointwise import Pointwise, TokenLinear
+from vtbench.tokenizers.filter import FILTER_GAIN, FilterTokenizer
+from vtbench.tokenizers.tokenizer import TOKENIZERS, Tokenizer, TokenizerSite, pool_by_attention, softmax_over_map
+from vtbench.tokenizers.value import ValueMap
+
+
+class RecurrentTokenizer(Tokenizer):
+    """W_R = T_in W_{T->R}; T = softmax_HW(K(X) W_R^T / sqrt(C))^T V(X) (Wu et al. 2020, equation 2).
+
+    W_{T->R}: D x C. K is a normalised grouped 1x1 convolution like V, as the paper's costs imply.
+    L D C + H W (2 C g + 2 C L) MACs, g the group width. The scale 1 / sqrt(C) is ours: it keeps logits from
+    growing with the width. W_{T->R} starts small for the reason given in `FilterTokenizer`.
+    """
+
+    def __init__(self, site: TokenizerSite) -> None:
+        super().__init__()
+        self.value = ValueMap(site.in_channels, site.group_width)
+        self.key = Pointwise(site.in_channels, site.in_channels, group_width=site.group_width)
+        self.key_norm = nn.BatchNorm2d(site.in_channels)
+        self.to_filters = TokenLinear(site.token_dim, site.in_channels, gain=FILTER_GAIN)
+
+    def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Pooled values (B, L, C) and attention (B, L, H, W). Raises ``ValueError`` without earlier tokens."""
+        if tokens_BLD is None:
+            raise ValueError("a recurrent tokenizer needs the tokens of the module before it")
+        filters_BLC = self.to_filters(tokens_BLD) / math.sqrt(self.key.out_channels)
+        keys_BCHW = self.key_norm(self.key(map_BCHW))
+        logits_BLN = filters_BLC @ keys_BCHW.flatten(2)
+        attention = softmax_over_map(logits_BLN.reshape(*logits_BLN.shape[:2], *map_BCHW.shape[2:]))
+        return pool_by_attention(attention, self.value(map_BCHW)), attention
+
+    def expected_macs(self, map_shape: tuple[int, ...], tokens_shape: tuple[int, ...]) -> int:
+        """Filters from the tokens, values, keys, logits and pooling."""
+        batch, channels, height, width = map_shape
+        num_tokens, token_dim = tokens_shape[1:]
+        group_width = channels // self.key.groups
+        cells = height * width * channels * (2 * group_width + 2 * num_tokens)
+        return batch * (num_tokens * token_dim * channels + cells)
+
+
+@TOKENIZERS.register("dynamic")
+def make_dynamic(site: TokenizerSite) -> Tokenizer:
+    """Static filters in the first module, which has no earlier tokens, and recurrent ones after it."""
+    return FilterTokenizer(site) if site.first else RecurrentTokenizer(site)
