@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -94,3 +97,9 @@ def test_window_attention_compiles_to_one_graph() -> None:
     x = torch.randn(2, 8, 5, 6)
     compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), block(x))
+
+
+def test_registering_the_blocks_does_not_import_torchvision_which_takes_as_long_as_torch() -> None:
+    code = "import sys, vtbench.attention; print('torchvision' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"

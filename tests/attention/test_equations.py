@@ -71,7 +71,7 @@ def normalize(norm: nn.Module, map_BCHW: Tensor) -> Tensor:
 
 def write_squeeze_excitation(block: SqueezeExcitation, x: Tensor) -> Tensor:
     squeezed = x.mean(dim=(2, 3), keepdim=True)
-    return x * torch.sigmoid(apply_1x1(block.fc2, torch.relu(apply_1x1(block.fc1, squeezed))))
+    return x * torch.sigmoid(apply_1x1(block.gate.fc2, torch.relu(apply_1x1(block.gate.fc1, squeezed))))
 
 
 def write_cbam(block: ConvolutionalBlockAttention, x: Tensor) -> Tensor:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pydantic import Field
-from torch import nn
-from torchvision.ops import SqueezeExcitation as TorchvisionSqueezeExcitation
+from torch import Tensor, nn
 
 from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
 from vtbench.variants import ModelOptions
@@ -12,11 +11,11 @@ from vtbench.variants import ModelOptions
 # B images, C channels, H height, W width of a map.
 
 
-class SqueezeExcitation(TorchvisionSqueezeExcitation):  # type: ignore[misc]
+class SqueezeExcitation(nn.Module):
     """``sigmoid(W_2 relu(W_1 mean(x))) * x``: (B, C, H, W) -> (B, C, H, W).
 
     Hu et al. 2018 (arXiv 1709.01507), section 3, equations 2 to 4. ``W_1``: C -> C / reduction and ``W_2`` back, both
-    with bias. It is torchvision's own block; this class adds the cost. In a residual network it stands after the last
+    with bias. The block is torchvision's; this class adds the cost. In a residual network it stands after the last
     normalisation of the branch, before the addition (figure 3).
 
     Cost per image: 2 C C' MACs and 2 C C' + C + C' parameters with C' = C / reduction. Means and products that are not
@@ -26,12 +25,20 @@ class SqueezeExcitation(TorchvisionSqueezeExcitation):  # type: ignore[misc]
     role = "channel attention"
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
-        super().__init__(channels, max(1, channels // reduction))
+        super().__init__()
+        from torchvision.ops import SqueezeExcitation as TorchvisionGate  # Here: it takes two seconds to import.
+
+        self.num_hidden = max(1, channels // reduction)
+        self.gate = TorchvisionGate(channels, self.num_hidden)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Scale every channel of every image."""
+        return self.gate(map_BCHW)  # type: ignore[no-any-return]
 
     def expected_macs(self, map_shape: tuple[int, ...]) -> int:
         """MACs for a map of this shape (B, C, H, W)."""
         batch, channels = map_shape[:2]
-        return 2 * batch * channels * int(self.fc1.out_channels)
+        return 2 * batch * channels * self.num_hidden
 
 
 class SqueezeExcitationOptions(ModelOptions):

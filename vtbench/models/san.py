@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from vtbench.attention.san_pairwise import PairwiseAttention
 from vtbench.attention.san_patchwise import PatchwiseAttention
 from vtbench.errors import UserError
 from vtbench.layers.classifier import Classifier
+from vtbench.layers.stochastic_depth import StochasticDepth
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
 # B images, C channels, H height, W width of a map.
@@ -41,7 +41,7 @@ class SelfAttentionBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels // 4)
         self.conv = nn.Conv2d(channels // 4, channels, 1)
         self.relu = nn.ReLU()
-        self.drop_branch = StochasticDepth(0.0, mode="row")
+        self.drop_branch = StochasticDepth()
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Attend within every window, add."""
