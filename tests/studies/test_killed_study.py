@@ -1,0 +1,80 @@
+"""A whole study with two jobs, killed with everything it started, comes to the same bytes as one left alone."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vtbench.files import hash_file
+
+STUDY = """
+question = "Does it survive?"
+recipe = "small"
+epochs = 12
+seeds = 2
+
+[data]
+spec = "scenes"
+limit_train = 640
+limit_val = 100
+
+[arms]
+narrow = "resnet20:width=2"
+wide = "resnet20:width=4"
+"""
+KILLS = 5
+
+
+def start_study(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "vtbench.cli.main", "ablate", str(folder.parent / "study.toml")]
+    command += ["--device", "cpu", "--jobs", "2", "--threads", "2", "--out", str(folder)]
+    with folder.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    names = ("record.json", "metrics.jsonl", "weights.safetensors")
+    files = sorted(path for name in names for path in (folder / "cells").rglob(name))
+    return {str(path.relative_to(folder)): hash_file(path) for path in files}
+
+
+def wait_for_training(study: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Until a cell that this process began has told of it; False if the study ended before."""
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("environment.json")}
+    while study.poll() is None:
+        if any(before.get(path) != path.stat().st_mtime_ns for path in folder.rglob("environment.json")):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.slow
+def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    draw = random.Random(20)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    study = start_study(whole)
+    assert wait_for_training(study, whole)
+    began = time.monotonic()
+    assert study.wait() == 0
+    training_seconds = time.monotonic() - began
+    expected = read_digests(whole)
+    assert len(expected) == 2 * 2 * 3
+
+    for _ in range(KILLS):
+        study = start_study(killed)
+        if draw.random() < 0.8:  # The others are killed while they start.
+            wait_for_training(study, killed)
+        time.sleep(draw.uniform(0.0, training_seconds / KILLS))
+        assert study.poll() is None, f"it ended before it could be killed: {killed.with_suffix('.log').read_text()}"
+        os.killpg(study.pid, signal.SIGKILL)
+        study.wait()
+    assert start_study(killed).wait() == 0
+    assert read_digests(killed) == expected
+    assert json.loads((killed / "study.json").read_text()) == json.loads((whole / "study.json").read_text())
