@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vtbench.profiling.parameters import unique_tensors
+from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.records import Record
 
 
@@ -34,7 +35,7 @@ def measure_activations(model: nn.Module, inputs: Sequence[Any]) -> ActivationCo
             kept.setdefault(storage, tensor)
         return tensor
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.enable_grad(), Shortcuts(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         outputs = model(*inputs)
     sizes = [(int(tensor.untyped_storage().nbytes()), tensor.element_size()) for tensor in kept.values()]
     del outputs

@@ -20,6 +20,7 @@ from vtbench.errors import UserError, did_you_mean
 from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.failures import describe_failure, is_limit_of_meta
 from vtbench.profiling.meta_copy import copy_to_meta, kept_randomness
+from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.profiling.subject import Subject
 from vtbench.variants import MODELS, split_variant
 
@@ -89,7 +90,7 @@ def _build_light(source: Source) -> nn.Module:
     modes: tuple[Any, ...] = (torch.device("meta"), _WeightsOnMeta())
     for mode in modes:
         try:
-            with mode:
+            with mode, Shortcuts():
                 return _check_module(source, source.build())
         except UserError:
             raise

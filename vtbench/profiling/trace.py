@@ -23,6 +23,7 @@ from vtbench.profiling.contractions import Contraction, ContractionFinder
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas import FORMULAS
 from vtbench.profiling.free_operators import REFUSED, find_reason_free
+from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, Shortcut, take_shortcut
 
 MULTIPLY_AND_SUM = "multiply-and-sum"
 """The operator under which found contractions are booked."""
@@ -73,7 +74,10 @@ class Trace:
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operators while active. `trace_forward` is the way to use it."""
+    """Counts operators while active. `trace_forward` is the way to use it.
+
+    While ``alias`` is set, operators are booked under that name.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -85,11 +89,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.backward_macs = 0
         self.backward_runs: Counter[str] = Counter()
         self.backward_obstacles: list[Obstacle] = []
+        self.alias: str | None = None
         self._finder = ContractionFinder()
         self._known: dict[Any, _Rule] = {}
 
     def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator and account for it."""
         kwargs = kwargs or {}
@@ -101,7 +106,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
-        out = func(*args, **kwargs)
+        out = take_shortcut(rule.shortcut, args, kwargs)
+        if out is NOT_PLAIN:
+            out = func(*args, **kwargs)
         self._account(rule, args, kwargs, out)
         return out
 
@@ -123,7 +130,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         call = self.open[-1]
         call.own_macs += macs
-        key = (call.path, rule.name)
+        key = (call.path, self.alias or rule.name)
         self.runs[key] += 1
         if macs:
             self.macs[key] += macs
@@ -203,6 +210,7 @@ class _Rule:
     reason: str | None
     is_view: bool
     decomposes: bool
+    shortcut: Shortcut | None
 
 
 def _find_rule(func: Any) -> _Rule:
@@ -216,6 +224,7 @@ def _find_rule(func: Any) -> _Rule:
         reason=reason or REFUSED.get(name),
         is_view=getattr(func, "is_view", False),
         decomposes=bool(getattr(func, "_can_decompose", bool)()),
+        shortcut=SHORTCUTS.get(func),
     )
 
 

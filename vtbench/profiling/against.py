@@ -1,0 +1,59 @@
+"""One model against another, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vtbench.profiling.breakdown import Part
+from vtbench.profiling.profile import Profile
+from vtbench.records import Record
+
+
+class PartDifference(Record):
+    """What one part costs in the other model and in this one. ``group``: total, stage, role, operator or parameters."""
+
+    group: str
+    name: str
+    other: int
+    this: int
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times this model is cheaper; None where it spends nothing."""
+        return self.other / self.this if self.this else None
+
+
+class Difference(Record):
+    """Two profiles side by side. The parts of each group sum to the totals."""
+
+    other: str
+    parts: tuple[PartDifference, ...]
+
+
+def compare_profiles(this: Profile, other: Profile) -> Difference:
+    """Pair the parts of both by name; a part that only one of them has costs 0 in the other."""
+    rows = [
+        PartDifference(group="total", name="MACs", other=other.macs, this=this.macs),
+        PartDifference(group="parameters", name="parameters", other=other.params, this=this.params),
+        *_pair("stage", other.stages, this.stages),
+        *_pair("role", other.roles, this.roles),
+        *_pair(
+            "operator",
+            [Part(name=found.name, macs=found.macs) for found in other.operators if found.macs],
+            [Part(name=found.name, macs=found.macs) for found in this.operators if found.macs],
+        ),
+    ]
+    return Difference(other=other.model, parts=tuple(rows))
+
+
+def _pair(group: str, other: Sequence[Part], this: Sequence[Part]) -> list[PartDifference]:
+    others = {part.name: part.macs for part in other}
+    these = {part.name: part.macs for part in this}
+    names = list(others)
+    for name in these:  # A part that is new stands after the one that it follows in its own model.
+        if name not in others:
+            before = [known for known in list(these)[: list(these).index(name)] if known in names]
+            names.insert(names.index(before[-1]) + 1 if before else 0, name)
+    return [
+        PartDifference(group=group, name=name, other=others.get(name, 0), this=these.get(name, 0)) for name in names
+    ]

@@ -1,0 +1,226 @@
+"""Measured, not counted: latency, throughput and peak memory of models on a device.
+
+Models take turns, one timed sample each a round, so that a machine that slows down slows all of them. Rounds go on
+until median and quartiles of every model have settled, or time is up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import quantiles
+from typing import Any
+
+import torch
+from torch import nn
+
+from vtbench.environment import describe_environment, resolve_device
+from vtbench.errors import UserError
+from vtbench.profiling.failures import describe_failure
+from vtbench.profiling.inputs import make_inputs
+from vtbench.profiling.memory import measure_peak_memory
+from vtbench.profiling.meta_copy import kept_randomness
+from vtbench.profiling.sources import Source
+from vtbench.records import EnvironmentRecord, NotMeasured, Record
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_LEAST_SAMPLES = 10
+_SETTLED = 0.02
+_WARM_UP_PASSES = 3
+_SHORTEST_SAMPLE_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """Where and how long to measure. ``time_limit`` is in seconds for each model, warm-up excluded."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int | None = None
+    time_limit: float = 20.0
+
+
+class Measurement(Record):
+    """One model's latency: median and quartiles of one pass over the batch in evaluation mode, and all to repeat it.
+
+    ``passes_per_sample`` passes are timed together where one alone is too short for the clock. ``settled`` is False
+    when time was up before the quartiles had come to rest within 2 %.
+    """
+
+    latency_ms: float
+    latency_ms_quartiles: tuple[float, float]
+    latency_per_image_ms: float
+    images_per_second: float
+    peak_memory_bytes: int | NotMeasured
+    batch_size: int
+    dtype: str
+    threads: int
+    num_samples: int
+    passes_per_sample: int
+    warm_up_passes: int
+    settled: bool
+    measured_together: tuple[str, ...]
+    environment: EnvironmentRecord
+
+
+@dataclass
+class _Arm:
+    """One model in the round robin."""
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    passes: int = 1
+    samples: list[float] = field(default_factory=list)
+
+
+def measure_models(
+    sources: Sequence[Source], input_shapes: Sequence[tuple[int, ...]], settings: MeasureSettings
+) -> list[Measurement | NotMeasured]:
+    """Measure all models, interleaved; one that fails on the device is a `NotMeasured` and does not stop the others.
+
+    ``input_shapes`` are (B, C, H, W). Raises ``UserError`` for a device or type that is not there.
+    """
+    device = resolve_device(settings.device)
+    if settings.dtype not in _DTYPES:
+        raise UserError(f"There is no type {settings.dtype!r} to measure in. Allowed: {', '.join(_DTYPES)}.")
+    results: list[Measurement | NotMeasured | None] = [None] * len(sources)
+    arms: dict[int, _Arm] = {}
+    with _threads(settings.threads), kept_randomness(), torch.inference_mode():
+        for place, (source, shape) in enumerate(zip(sources, input_shapes, strict=True)):
+            try:
+                arms[place] = _warm_up(source, shape, device, _DTYPES[settings.dtype])
+            except UserError:
+                raise
+            except Exception as error:  # Whatever a model raises on a device that does not suit it.
+                results[place] = NotMeasured(reason=describe_failure(error))
+        settled = take_turns(
+            [_timer(arm, device) for arm in arms.values()], [arm.samples for arm in arms.values()], settings.time_limit
+        )
+        together = tuple(sources[place].spelling for place in arms)
+        environment = describe_environment(device)
+        for (place, arm), still in zip(arms.items(), settled, strict=True):
+            results[place] = _summarize(arm, input_shapes[place][0], settings, still, together, environment, device)
+    return [result for result in results if result is not None]
+
+
+def take_turns(
+    timers: Sequence[Callable[[], float]],
+    samples: Sequence[list[float]],
+    time_limit: float,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[bool]:
+    """Let every timer add one sample a round until all have settled or ``time_limit`` seconds a timer are over.
+
+    Returns for each timer whether its quartiles have settled. Every timer gets at least one sample.
+    """
+    end = clock() + time_limit * len(timers)
+    while timers:
+        for timer, collected in zip(timers, samples, strict=True):
+            collected.append(timer())
+        if clock() >= end or all(has_settled(collected) for collected in samples):
+            break
+    return [has_settled(collected) for collected in samples]
+
+
+def has_settled(samples: Sequence[float]) -> bool:
+    """Whether median and quartiles of all samples are within 2 % of those of the first half."""
+    if len(samples) < 2 * _LEAST_SAMPLES:
+        return False
+    early, late = find_quartiles(samples[: len(samples) // 2]), find_quartiles(samples)
+    return all(abs(a - b) <= _SETTLED * b for a, b in zip(early, late, strict=True))
+
+
+def find_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    if len(samples) == 1:
+        return samples[0], samples[0], samples[0]
+    low, middle, high = quantiles(samples, n=4, method="inclusive")
+    return low, middle, high
+
+
+def find_disagreements(
+    names: Sequence[str], macs: Sequence[int], measured: Sequence[Measurement | NotMeasured | None]
+) -> list[str]:
+    """A sentence for every pair of models that MACs and latency rank the other way round, beyond their quartiles."""
+    sentences = []
+    known = [(n, m, t) for n, m, t in zip(names, macs, measured, strict=True) if isinstance(t, Measurement)]
+    for name, cost, timing in known:
+        for other_name, other_cost, other in known:
+            if cost < other_cost and timing.latency_ms_quartiles[0] > other.latency_ms_quartiles[1]:
+                sentences.append(
+                    f"{name} has {other_cost / cost:.2f}x fewer MACs than {other_name}, "
+                    f"yet takes {timing.latency_ms / other.latency_ms:.2f}x its time"
+                )
+    return sentences
+
+
+def _warm_up(source: Source, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> _Arm:
+    model = source.build().to(device=device, dtype=dtype).eval()
+    arm = _Arm(model, make_inputs(shape, model, device))
+    timer = _timer(arm, device)
+    last = [timer() for _ in range(_WARM_UP_PASSES)][-1]
+    arm.passes = max(1, round(_SHORTEST_SAMPLE_SECONDS / max(last, 1e-9)))
+    return arm
+
+
+def _timer(arm: _Arm, device: torch.device) -> Callable[[], float]:
+    def take_sample() -> float:
+        """Seconds of one pass, the device's queue emptied before and after."""
+        _synchronize(device)
+        start = time.perf_counter()
+        for _ in range(arm.passes):
+            arm.model(*arm.inputs)
+        _synchronize(device)
+        return (time.perf_counter() - start) / arm.passes
+
+    return take_sample
+
+
+def _summarize(
+    arm: _Arm,
+    batch_size: int,
+    settings: MeasureSettings,
+    settled: bool,
+    together: tuple[str, ...],
+    environment: EnvironmentRecord,
+    device: torch.device,
+) -> Measurement:
+    low, middle, high = find_quartiles(arm.samples)
+    return Measurement(
+        latency_ms=1000 * middle,
+        latency_ms_quartiles=(1000 * low, 1000 * high),
+        latency_per_image_ms=1000 * middle / batch_size,
+        images_per_second=batch_size / middle,
+        peak_memory_bytes=measure_peak_memory(arm.model, arm.inputs, device),
+        batch_size=batch_size,
+        dtype=settings.dtype,
+        threads=torch.get_num_threads(),
+        num_samples=len(arm.samples),
+        passes_per_sample=arm.passes,
+        warm_up_passes=_WARM_UP_PASSES,
+        settled=settled,
+        measured_together=together,
+        environment=environment,
+    )
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Use ``wanted`` CPU threads inside the block."""
+    before = torch.get_num_threads()
+    try:
+        if wanted is not None:
+            torch.set_num_threads(wanted)
+        yield
+    finally:
+        torch.set_num_threads(before)
