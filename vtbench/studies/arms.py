@@ -1,8 +1,9 @@
 """Arms: variants with the placeholders ``{base}`` and ``{twin}`` become variants of a given base.
 
 ``{base}`` stands for the base with its options; options that the arm names win over those of the base. ``{twin}``
-stands for the convolutional model that the base is compared with, and takes over every option that both have (stem and
-width, say). A placeholder may be a part of a name: ``se_{twin}`` is ``se_resnet18`` where the twin is ``resnet18``.
+stands for the convolutional model that the base is compared with, and takes over every option that both have and in
+which the base is not as the twin is by default (stem and width, say). A placeholder may be a part of a name:
+``se_{twin}`` is ``se_resnet18`` where the twin is ``resnet18``.
 """
 
 from __future__ import annotations
@@ -69,5 +70,6 @@ def _fill_in(pattern: str, base: str) -> tuple[str, Mapping[str, Any]]:
             f"The base {base_name!r} has no convolutional twin. Give a model that has one, e.g. --base vt_resnet20."
         )
     name = pattern.replace("{base}", base_name).replace("{twin}", base_spec.twin)
-    shared = set(type(MODELS[base_spec.twin].options).model_fields) & set(type(MODELS[name].options).model_fields)
-    return name, {option: value for option, value in base_options.items() if option in shared}
+    twin_options, known = MODELS[base_spec.twin].options.model_dump(), type(MODELS[name].options).model_fields
+    shared = twin_options.keys() & known.keys() & base_options.keys()
+    return name, {option: base_options[option] for option in shared if base_options[option] != twin_options[option]}

@@ -1,0 +1,66 @@
+"""The studies that come with vtbench: each says what it answers and can be run, also at the paper's scale."""
+
+import pytest
+
+import vtbench.models  # noqa: F401  (fills the registry)
+from vtbench.studies.arms import resolve_arms
+from vtbench.studies.finding import find_study, list_studies
+from vtbench.studies.resolution import Overrides, inspect_study, resolve_study
+
+OF_THE_PAPER = ("components", "tokenizers", "recurrent", "relations", "num_tokens", "projector")
+FAMILIES_AT_RESNET50_SIZE = (
+    "convolution", "se", "cbam", "local_relation", "stand_alone", "augmented", "glore", "a2", "nonlocal", "vt",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list_studies())
+def test_every_study_is_complete_and_all_its_arms_can_be_built(name: str) -> None:
+    study = resolve_study(name, find_study(name)[1], Overrides(device="cpu"))
+    assert study.reference in study.arms
+    assert study.question.endswith("?")
+    assert inspect_study(study).num_classes == 10
+
+
+@pytest.mark.parametrize("name", list_studies())
+def test_every_header_states_table_published_values_commands_and_cost(name: str) -> None:
+    lines = list_studies()[name].read_text("utf-8").splitlines()
+    header = "\n".join(line for line in lines if line.startswith("#"))
+    for needed in ("Table", "Published", f"vtbench ablate {name}", "--recipe default", "GPU-hours", "TMAC/s"):
+        assert needed in header
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("base", ["vt_resnet18", "vt_resnet34", "vt_resnet20"])
+@pytest.mark.parametrize("name", OF_THE_PAPER)
+def test_the_paper_s_studies_leave_the_base_free(name: str, base: str) -> None:
+    study = find_study(name)[1]
+    variants = resolve_arms(study.list_arms(), base)
+    assert len(variants) == len(study.list_arms())
+    assert all(variant.split(":")[0] in (base, base.removeprefix("vt_")) for variant in variants.values())
+
+
+def test_the_header_of_attention_names_arms_that_exist_at_the_size_of_resnet50() -> None:
+    study = find_study("attention")[1]
+    arms = {name: study.arms[name] for name in FAMILIES_AT_RESNET50_SIZE}
+    assert resolve_arms(arms, "vt_resnet50")["local_relation"] == "lr_resnet50"
+    header = list_studies()["attention"].read_text("utf-8")
+    assert all(f"--arm {name}" in header for name in FAMILIES_AT_RESNET50_SIZE)
+
+
+def test_the_default_study_crosses_tokenizer_and_position_against_the_twin() -> None:
+    study = find_study("components")[1]
+    variants = resolve_arms(study.list_arms(), "vt_resnet20:width=8")
+    assert variants == {
+        "convolution": "resnet20:width=8",
+        "static": "vt_resnet20:width=8,tokenizer=static",
+        "static+position": "vt_resnet20:width=8,tokenizer=static,position=on",
+        "dynamic": "vt_resnet20:width=8",
+        "dynamic+position": "vt_resnet20:width=8,position=on",
+    }
+    assert (study.reference, study.data.spec, study.recipe, study.epochs, study.seeds) == (
+        "convolution",
+        "scenes",
+        "small",
+        90,
+        3,
+    )
