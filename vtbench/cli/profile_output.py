@@ -1,0 +1,341 @@
+"""How ``vtbench profile`` prints: a table for readers, JSON and CSV for machines, Markdown and LaTeX for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vtbench.records import NotMeasured
+from vtbench.units import format_bytes, format_count, format_millions
+
+if TYPE_CHECKING:
+    from vtbench.profiling.against import Difference
+    from vtbench.profiling.compare_tools import ToolOpinion
+    from vtbench.profiling.measure import Measurement
+    from vtbench.profiling.profile import Profile
+
+
+@dataclass
+class Findings:
+    """All that is known of one model."""
+
+    profile: Profile
+    difference: Difference | None = None
+    tools: tuple[ToolOpinion, ...] = ()
+    measured: Measurement | NotMeasured | None = None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of words under a title. ``numeric`` says which columns are set flush right."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
+def print_findings(found: Sequence[Findings], *, format: str, breakdowns: Sequence[str], depth: int) -> None:
+    """Print ``found`` in the wanted format, with the wanted splits of the MACs."""
+    if format == "json":
+        _print_json(found)
+    elif format == "csv":
+        _print_csv(found, breakdowns, depth)
+    else:
+        sheets = list(_lay_out(found, breakdowns, depth, single=format == "table" and len(found) == 1))
+        notes = list(_collect_notes(found))
+        if format == "table":
+            _print_tables(found, sheets, notes)
+        else:
+            _print_for_papers(sheets, notes, format)
+
+
+def _print_json(found: Sequence[Findings]) -> None:
+    import json
+
+    listed = []
+    for findings in found:
+        entry = findings.profile.model_dump(mode="json")
+        if findings.difference is not None:
+            entry["against"] = findings.difference.model_dump(mode="json")
+        if findings.tools:
+            entry["tools"] = [opinion.model_dump(mode="json") for opinion in findings.tools]
+        if findings.measured is not None:
+            entry["measured"] = findings.measured.model_dump(mode="json")
+        listed.append(entry)
+    typer.echo(json.dumps(listed, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_csv(found: Sequence[Findings], breakdowns: Sequence[str], depth: int) -> None:
+    """One row a model; with splits, one row a part of each model instead."""
+    import csv
+    import io
+
+    rows = [row for findings in found for row in _list_numbers(findings, breakdowns, depth)]
+    stream = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    typer.echo(stream.getvalue(), nl=False)
+
+
+def _list_numbers(findings: Findings, breakdowns: Sequence[str], depth: int) -> Iterator[dict[str, Any]]:
+    profile = findings.profile
+    if breakdowns:
+        for split in breakdowns:
+            for name, macs, *_ in _split(profile, split, depth):
+                yield {"model": profile.model, "split": split, "part": name, "macs": macs}
+        return
+    kept, training, measured = profile.activations, profile.training, findings.measured
+    yield {
+        "model": profile.model,
+        "macs": profile.macs,
+        "params": profile.params,
+        "input_size": _shape(profile.input_size),
+        "trainable_params": profile.parameters.trainable,
+        "buffers": profile.parameters.buffers,
+        "activation_elements": getattr(kept, "elements", None),
+        "activation_bytes": getattr(kept, "bytes", None),
+        "covered_macs": profile.covered_macs,
+        "training_step_macs": getattr(training, "macs", None),
+        "latency_ms": getattr(measured, "latency_ms", None),
+        "images_per_second": getattr(measured, "images_per_second", None),
+        "peak_memory_bytes": _number_or_none(getattr(measured, "peak_memory_bytes", None)),
+    }
+
+
+def _lay_out(found: Sequence[Findings], breakdowns: Sequence[str], depth: int, *, single: bool) -> Iterator[Sheet]:
+    if not found:
+        return
+    if not single:
+        yield _summarize(found)
+    default = ("stage", "role") if single and not any(findings.difference for findings in found) else ()
+    for findings in found:
+        for split in breakdowns or default:
+            yield _show_split(findings.profile, split, depth)
+        if findings.difference is not None:
+            yield _show_difference(findings.profile, findings.difference)
+        if findings.tools:
+            yield _show_tools(findings.profile, findings.tools)
+    if any(findings.measured is not None for findings in found):
+        yield _show_measurements(found)
+
+
+def _summarize(found: Sequence[Findings]) -> Sheet:
+    backward = any(findings.profile.training is not None for findings in found)
+    header = ("model", "input", "MACs (M)", "params (M)", "kept (MiB)", *(("step (M)",) if backward else ()))
+    rows = []
+    for findings in found:
+        profile = findings.profile
+        kept = getattr(profile.activations, "bytes", None)
+        row = [profile.model, _shape(profile.input_size[1:]), format_millions(profile.macs)]
+        row += [format_millions(profile.params), "–" if kept is None else f"{kept / 2**20:,.1f}"]
+        if backward:
+            step = getattr(profile.training, "macs", None)
+            row.append("–" if step is None else format_millions(step))
+        rows.append(tuple(row))
+    return Sheet("", header, tuple(rows), (False, False, *(True,) * (len(header) - 2)))
+
+
+def _show_split(profile: Profile, split: str, depth: int) -> Sheet:
+    total = max(profile.macs, 1)
+    rows: tuple[tuple[str, ...], ...]
+    if split == "operator":
+        rows = tuple(
+            (cost.name.removeprefix("aten::"), str(cost.runs), format_millions(cost.macs), cost.verdict)
+            for cost in profile.operators
+        )
+        return Sheet(f"{profile.model} by operator", ("operator", "runs", "MACs (M)", "verdict"), rows, _flags("lrrl"))
+    if split == "module":
+        rows = tuple(
+            ("  " * level + name, kind, format_millions(macs), f"{100 * macs / total:.1f}", format_millions(params))
+            for name, macs, level, kind, params in _split(profile, split, depth)
+        )
+        header = ("module", "kind", "MACs (M)", "%", "params (M)")
+        return Sheet(f"{profile.model} by module", header, rows, _flags("llrrr"))
+    rows = tuple(
+        (name, format_millions(macs), f"{100 * macs / total:.1f}") for name, macs, *_ in _split(profile, split, depth)
+    )
+    return Sheet(f"{profile.model} by {split}", (split, "MACs (M)", "%"), rows, _flags("lrr"))
+
+
+def _split(profile: Profile, split: str, depth: int) -> Iterator[tuple[Any, ...]]:
+    """(name, MACs) of each part; for modules also level, class and parameters."""
+    if split == "module":
+        for module in profile.modules:
+            level = module.path.count(".") + 1 if module.path else 0
+            if level <= depth:
+                yield module.path or profile.model, module.macs, level, module.kind, module.params
+    elif split == "operator":
+        yield from ((cost.name, cost.macs) for cost in profile.operators)
+    else:
+        yield from ((part.name, part.macs) for part in (profile.stages if split == "stage" else profile.roles))
+
+
+def _show_difference(profile: Profile, difference: Difference) -> Sheet:
+    rows = []
+    for part in difference.parts:
+        if part.group == "operator":
+            continue
+        name = part.name if part.group in ("total", "parameters") else f"{part.group}: {part.name}"
+        ratio = "gone" if part.ratio is None else f"{part.ratio:.2f}x" if part.other else "new"
+        rows.append((name, format_count(part.other), format_count(part.this), ratio))
+    title = f"{profile.model} against {difference.other}"
+    return Sheet(title, ("part", difference.other, profile.model, "ratio"), tuple(rows), _flags("lrrr"))
+
+
+def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Sheet:
+    rows = [("vtbench", format_millions(profile.macs), "1.000", "")]
+    for opinion in tools:
+        if not isinstance(opinion.macs, int):
+            rows.append((opinion.tool, "–", "–", opinion.macs.reason))
+            continue
+        ratio = f"{opinion.macs / profile.macs:.3f}" if profile.macs else "–"
+        rows.append((opinion.tool, format_millions(opinion.macs), ratio, _explain(opinion)))
+    return Sheet(
+        f"{profile.model}: what tools print", ("tool", "MACs (M)", "ratio", "why"), tuple(rows), _flags("lrrl")
+    )
+
+
+def _explain(opinion: ToolOpinion) -> str:
+    if opinion.missed is None:
+        return "no set of operators left out explains it"
+    parts = [f"misses {name} ({format_millions(macs)} M)" for name, macs in opinion.missed]
+    if opinion.extra_macs:
+        parts.append(f"counts {format_millions(opinion.extra_macs)} M else (norms, biases, pooling)")
+    return "; ".join(parts) or "the same"
+
+
+def _show_measurements(found: Sequence[Findings]) -> Sheet:
+    header = ("model", "MACs (M)", "ms/batch", "quartiles", "ms/image", "images/s", "peak MiB", "n")
+    rows = []
+    for findings in found:
+        measured = findings.measured
+        macs = format_millions(findings.profile.macs)
+        if measured is None or isinstance(measured, NotMeasured):
+            rows.append((findings.profile.model, macs, *("–",) * 6))
+            continue
+        low, high = measured.latency_ms_quartiles
+        peak = _number_or_none(measured.peak_memory_bytes)
+        rows.append(
+            (
+                findings.profile.model,
+                macs,
+                f"{measured.latency_ms:.2f}",
+                f"{low:.2f}–{high:.2f}",
+                f"{measured.latency_per_image_ms:.2f}",
+                f"{measured.images_per_second:.1f}",
+                "–" if peak is None else f"{peak / 2**20:.0f}",
+                str(measured.num_samples),
+            )
+        )
+    return Sheet("measured", header, tuple(rows), _flags("lrrrrrrr"))
+
+
+def _collect_notes(found: Sequence[Findings]) -> Iterator[str]:
+    several = len(found) > 1
+    for findings in found:
+        profile = findings.profile
+        lead = f"{profile.model}: " if several else ""
+        yield from (f"{lead}{note}" for note in profile.notes)
+        for value, name in ((profile.activations, "activations"), (profile.training, "training step")):
+            if isinstance(value, NotMeasured):
+                yield f"{lead}{name} not counted: {value.reason}"
+        if isinstance(findings.measured, NotMeasured):
+            yield f"{lead}not measured: {findings.measured.reason}"
+    yield from _describe_measuring(found)
+
+
+def _describe_measuring(found: Sequence[Findings]) -> Iterator[str]:
+    if all(findings.measured is None for findings in found):
+        return
+    from vtbench.profiling.measure import Measurement, find_disagreements
+
+    first = next((f.measured for f in found if isinstance(f.measured, Measurement)), None)
+    if first is not None:
+        where = first.environment
+        yield (
+            f"measured in evaluation on {where.device_name} ({where.device}), {first.dtype}, batch {first.batch_size}, "
+            f"{first.threads} threads, torch {where.packages['torch']}; {first.warm_up_passes} passes of warm-up, "
+            "models take turns; median and quartiles over n samples"
+        )
+    for findings in found:
+        if isinstance(findings.measured, Measurement) and not findings.measured.settled:
+            yield f"{findings.profile.model}: time was up before the quartiles settled within 2 %"
+    yield from find_disagreements(
+        [f.profile.model for f in found], [f.profile.macs for f in found], [f.measured for f in found]
+    )
+
+
+def _print_tables(found: Sequence[Findings], sheets: Sequence[Sheet], notes: Sequence[str]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from vtbench.cli.console import open_console
+
+    console = open_console()
+    if len(found) == 1:
+        for line in _describe(found[0].profile):
+            console.print(line, markup=False)
+    for sheet in sheets:
+        if sheet.title:
+            console.print(f"\n{sheet.title}", markup=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for name, numeric in zip(sheet.header, sheet.numeric, strict=True):
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for row in sheet.rows:
+            table.add_row(*row)
+        console.print(table, markup=False)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _describe(profile: Profile) -> Iterator[str]:
+    sizes = profile.parameters
+    yield f"{profile.model} on {_shape(profile.input_size)}"
+    yield f"  MACs         {format_count(profile.macs)} ({profile.macs:,})"
+    frozen = f", {sizes.frozen:,} frozen" if sizes.frozen else ""
+    yield f"  parameters   {format_count(profile.params)} ({profile.params:,}{frozen}); {sizes.buffers:,} in buffers"
+    bytes_ = ", ".join(f"{format_bytes(size)} {dtype}" for dtype, size in sizes.bytes_by_dtype.items())
+    yield f"  weights      {bytes_ or 'none'}"
+    kept = profile.activations
+    if not isinstance(kept, NotMeasured):
+        yield f"  activations  {format_bytes(kept.bytes)} kept for the backward pass ({kept.elements:,} numbers)"
+    step = profile.training
+    if step is not None and not isinstance(step, NotMeasured):
+        forward, backward = format_count(step.forward_macs), format_count(step.backward_macs)
+        yield f"  training     {format_count(step.macs)} a step: {forward} forward, {backward} backward"
+    if profile.covered_macs == profile.macs and not profile.stated_only_macs:
+        yield "  checked      trace and closed forms agree on every MAC"
+
+
+def _print_for_papers(sheets: Sequence[Sheet], notes: Sequence[str], format: str) -> None:
+    from vtbench.reporting.formats import escape_latex, to_latex, to_markdown
+    from vtbench.reporting.tables import Table
+
+    for place, sheet in enumerate(sheets):
+        table = Table(sheet.header, sheet.rows, sheet.numeric)
+        if place:
+            typer.echo()
+        if format == "markdown":
+            typer.echo((f"### {sheet.title}\n\n" if sheet.title else "") + to_markdown(table), nl=False)
+        else:
+            typer.echo((f"% {sheet.title}\n" if sheet.title else "") + to_latex(table), nl=False)
+    for note in notes:
+        typer.echo(f"\n> {note}" if format == "markdown" else f"% {escape_latex(note)}")
+
+
+def _number_or_none(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _flags(letters: str) -> tuple[bool, ...]:
+    return tuple(letter == "r" for letter in letters)

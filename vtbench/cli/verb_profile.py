@@ -1,0 +1,123 @@
+"""``vtbench profile``: what models cost, counted twice, and if asked measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from vtbench.cli.profile_output import Findings
+    from vtbench.profiling.profile import Profile, ProfileSettings
+    from vtbench.profiling.sources import Source
+
+Format = Literal["table", "json", "csv", "markdown", "latex"]
+_SPLITS = ("stage", "role", "module", "operator")
+
+
+def run_profile(
+    models: Annotated[
+        list[str], typer.Argument(help="NAME[:option=value,...], timm:NAME, torchvision:NAME or FILE.py:CALLABLE.")
+    ],
+    input_size: Annotated[
+        str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else what each model is quoted at.")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Channels of the image; else 3.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a pass; the MACs are of the whole pass.")] = 1,
+    num_classes: Annotated[int | None, typer.Option(min=1, help="Else what each model is quoted with.")] = None,
+    by: Annotated[str | None, typer.Option(help="Show splits of the MACs: stage,role,module,operator.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Levels of modules that --by module shows.")] = 2,
+    against: Annotated[str | None, typer.Option(help="Show each model's parts against those of this one.")] = None,
+    train_mode: Annotated[bool, typer.Option("--train-mode", help="Count the pass in training mode.")] = False,
+    backward: Annotated[bool, typer.Option("--backward", help="Also count the MACs of a training step.")] = False,
+    count_contractions: Annotated[
+        bool, typer.Option("--count-contractions", help="Count multiply-then-sum patterns instead of refusing them.")
+    ] = False,
+    compare_tools: Annotated[
+        bool, typer.Option("--compare-tools", help="Also ask the counters of others that are installed.")
+    ] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Also measure latency, throughput and memory.")] = False,
+    device: Annotated[str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="For --measure: float32, bfloat16 or float16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(min=1, help="For --measure: CPU threads.")] = None,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="For --measure: most seconds a model.")] = 20.0,
+    format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+) -> None:
+    """Count multiply-accumulates (MACs), parameters and activations of models, without allocating their weights.
+
+    Every operator that runs is counted, known to be free, or refused; the count is held against closed forms of the
+    layers. With --measure, latency is measured as well. A model that fails does not stop the others: exit code 2.
+    """
+    from vtbench.cli.profile_output import Findings, print_findings
+    from vtbench.errors import UserError
+    from vtbench.profiling.against import compare_profiles
+    from vtbench.profiling.inputs import parse_image_size
+    from vtbench.profiling.profile import ProfileSettings
+
+    splits = _parse_splits(by)
+    size = parse_image_size(input_size) if input_size is not None else None
+    settings = ProfileSettings(
+        training=train_mode, backward=backward, count_contractions=count_contractions, activations=True
+    )
+    found: list[Findings] = []
+    failed = False
+    base = _profile_one(against, size, channels, batch, num_classes, settings) if against is not None else None
+    for name in models:
+        try:
+            counted = _profile_one(name, size, channels, batch, num_classes, settings)
+            found.append(Findings(counted, compare_profiles(counted, base) if base is not None else None))
+            if compare_tools:
+                from vtbench.profiling.compare_tools import compare_tools as ask_tools
+
+                source = _resolve(name, size, channels, num_classes)
+                found[-1].tools = ask_tools(source, counted)
+        except UserError as error:
+            failed = True
+            typer.echo(f"vtbench: {error}", err=True)
+    if measure and found:
+        from vtbench.profiling.measure import MeasureSettings, measure_models
+
+        wanted = MeasureSettings(device=device, dtype=dtype, threads=threads, time_limit=time_limit)
+        sources = [_resolve(findings.profile.model, size, channels, num_classes) for findings in found]
+        shapes = [findings.profile.input_size for findings in found]
+        for findings, measured in zip(found, measure_models(sources, shapes, wanted), strict=True):
+            findings.measured = measured
+    print_findings(found, format=format, breakdowns=splits, depth=depth)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _parse_splits(text: str | None) -> tuple[str, ...]:
+    from vtbench.errors import UserError, did_you_mean
+
+    splits = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    for split in splits:
+        if split not in _SPLITS:
+            raise UserError(f"--by knows no split named {split!r}. {did_you_mean(split, _SPLITS)}")
+    return splits
+
+
+def _resolve(name: str, size: tuple[int, int] | None, channels: int | None, num_classes: int | None) -> Source:
+    from vtbench.profiling.sources import resolve_source
+
+    if not name.startswith(("timm:", "torchvision:")) and ".py:" not in name:
+        import vtbench.models  # noqa: F401  # Registers the models.
+    return resolve_source(name, image_size=size, channels=channels, num_classes=num_classes)
+
+
+def _profile_one(
+    name: str,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    batch: int,
+    num_classes: int | None,
+    settings: ProfileSettings,
+) -> Profile:
+    from dataclasses import replace
+
+    from vtbench.profiling.profile import profile_subject
+    from vtbench.profiling.sources import make_subject
+
+    source = _resolve(name, size, channels, num_classes)
+    shape = (batch, source.channels, *source.image_size)
+    return profile_subject(make_subject(source), shape, replace(settings, require_coverage=source.registered))
