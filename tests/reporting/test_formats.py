@@ -79,7 +79,7 @@ def test_csv_has_raw_numbers_and_shows_what_is_missing() -> None:
     assert static["seed_2_top1_percent"] == "missing"
     assert static["n"] == "2"
     assert static["correlation"] == ""
-    assert rows[0]["top1_percent"] == "71.31666666666666"
+    assert rows[0]["top1_percent"] == "71.316667"
 
 
 def test_json_is_strict_and_holds_the_notes() -> None:

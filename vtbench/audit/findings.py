@@ -71,9 +71,8 @@ def judge_number(
                 reason = "; ".join(filter(None, (reading, manner)))
                 return _conclude(claim, value, "reproduced", reason, command)
     value, reading = scaled[0]
-    explanation = explanations.get(claim.known, "") if claim.known else ""
-    reason = explanation or f"nobody has explained this yet{f' ({reading})' if reading else ''}"
-    return _conclude(claim, value, "contradicted", reason, command)
+    reason = explanations[claim.known] if claim.known else "nobody has explained this yet"
+    return _conclude(claim, value, "contradicted", f"{reason} Counted: {reading}." if reading else reason, command)
 
 
 def _conclude(claim: Claim, value: Decimal, status: Status, reason: str, command: str) -> Finding:

@@ -1,9 +1,12 @@
 """``vtbench report``: tables and figures from run records, or from the literature."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from vtbench.reporting.report import ReportPaths
 
 Format = Literal["table", "markdown", "csv", "latex", "json"]
 
@@ -61,9 +64,23 @@ def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str |
         typer.echo()
     else:
         typer.echo(render_report(report, format), nl=False)
-    files = ", ".join(path.name for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
-    typer.echo(f"Report: {paths.folder} ({files})", err=format != "table")
+    _name_files(paths, err=format != "table")
 
 
 def _report_published(out: Path, format: Format) -> None:
-    raise AssertionError
+    from vtbench.cli.console import open_console
+    from vtbench.reporting.published_report import load_rows, render_published, write_published_report
+    from vtbench.reporting.terminal import print_published
+
+    paths = write_published_report(out)
+    if format == "table":
+        print_published(load_rows(), open_console())
+        typer.echo()
+    else:
+        typer.echo(render_published(load_rows(), format), nl=False)
+    _name_files(paths, err=format != "table")
+
+
+def _name_files(paths: "ReportPaths", *, err: bool) -> None:
+    files = ", ".join(path.name for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
+    typer.echo(f"Report: {paths.folder} ({files})", err=err)

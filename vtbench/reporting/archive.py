@@ -5,14 +5,11 @@
     reports/<study>/report.json              title, question, base, order of the arms: the plan
     reports/<study>/records/ARM-seedN.json   one run record each
     reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
-
-``python -m vtbench.reporting.archive reports`` renders every archive beneath ``reports`` again, from its records alone.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,12 +75,3 @@ def _name_files(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
         free = (f"{stem}{f'-{count}' if count > 1 else ''}.json" for count in range(1, len(records) + 2))
         names[next(name for name in free if name not in names)] = record
     return names
-
-
-def _render_all(arguments: Sequence[str]) -> None:
-    for archive in list_archives(Path(arguments[0] if arguments else "reports")):
-        sys.stdout.write(f"{write_report(archive).markdown}\n")
-
-
-if __name__ == "__main__":
-    _render_all(sys.argv[1:])

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """One labelled point. ``half_width`` draws an error bar; ``seeds`` are the single runs behind the mean."""
+    """One labelled point. ``half_width`` draws an error bar; ``seeds`` are the single runs behind the mean.
+
+    ``hollow`` sets a point apart, for example one that was trained by another recipe.
+    """
 
     label: str
     variant: str
@@ -29,6 +32,7 @@ class Point:
     top1_percent: float
     half_width: float | None = None
     seeds: tuple[float, ...] = ()
+    hollow: bool = False
 
 
 def save_figure(points: Sequence[Point], png: Path, svg: Path, *, title: str, caption: str, legend: bool) -> None:
@@ -46,8 +50,7 @@ def draw_points(points: Sequence[Point], *, title: str, caption: str, legend: bo
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height = 6.4 if len(points) > 12 else 5.2
-    figure = Figure(figsize=(9.6, height))
+    figure = Figure(figsize=(10.8, 7.2) if len(points) > 20 else (9.6, 6.4) if len(points) > 12 else (9.6, 5.2))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.085, 0.15, 0.885, 0.72))
     scale, unit = (1e9, "G") if max(point.macs for point in points) >= 1e9 else (1e6, "M")
@@ -82,7 +85,7 @@ def _set_axes(axes: Axes, points: Sequence[Point], scale: float) -> None:
 
 
 def _list_log_ticks() -> list[float]:
-    return [mantissa * 10.0**power for power in range(-3, 5) for mantissa in (1, 2, 5)]
+    return [mantissa * 10.0**power for power in range(-3, 5) for mantissa in (1, 1.5, 2, 3, 5, 7)]
 
 
 def _choose_heights(points: Sequence[Point]) -> tuple[float, float]:
@@ -132,10 +135,10 @@ def _draw_point(axes: Axes, point: Point, scale: float) -> None:
             zorder=2.5,
         )
     size = 110 if look.marker == "*" else 62
+    face, edge, width = ("white", look.color, 1.8) if point.hollow else (look.color, "white", 0.8)
     axes.scatter(
-        [cost], [point.top1_percent], s=size, color=look.color, marker=look.marker, edgecolors="white", linewidths=0.8,
-        zorder=3,
-    )  # fmt: skip
+        [cost], [point.top1_percent], s=size, c=face, marker=look.marker, edgecolors=edge, linewidths=width, zorder=3
+    )
 
 
 def _make_label(point: Point, scale: float) -> Label:

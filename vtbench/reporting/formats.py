@@ -42,7 +42,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Comma-separated values with a header; None is an empty field, numbers are not rounded."""
+    """Comma-separated values with a header; None is an empty field."""
     listed = list(rows)
     columns = list(dict.fromkeys(key for row in listed for key in row))
     stream = io.StringIO()

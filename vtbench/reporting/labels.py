@@ -20,7 +20,7 @@ RINGS_PX = (7.0, 13.0, 22.0, 34.0, 50.0, 70.0, 95.0)
 ANGLES_DEG = (0, 90, 270, 180, 45, 315, 135, 225, 22.5, 337.5, 67.5, 292.5, 112.5, 247.5, 157.5, 202.5)
 POINT_RADIUS_PX = 6.0
 _OVERLAP, _RIM, _LINE, _LEADER, _DISTANCE, _TURN = 1000.0, 4000.0, 150.0, 400.0, 1.0, 0.15
-_TOUCH = 0.3
+_TOUCH, _TANGLE = 0.3, 80.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def _search(centres_N2: Floats, tried: list[tuple[Floats, Floats]], fixed: list[
             cost = fixed[index] + _overlap(boxes, taken_O4) * _OVERLAP
             cost = cost + _cross(centres_N2[index], boxes, taken_O4) * _LEADER
             for other in others:  # Leaders of the other labels should not run through this one.
-                cost = cost + _pierced(boxes, centres_N2[other], tried[other][0][chosen[other]]) * _LEADER
+                box_4 = tried[other][0][chosen[other]]
+                cost = cost + _pierced(boxes, centres_N2[other], box_4) * _LEADER
+                cost = cost + _tangled(centres_N2[index], boxes, centres_N2[other], box_4) * _TANGLE
             best = int(np.argmin(cost))
             moved |= chosen.get(index) != best
             chosen[index] = best
@@ -143,3 +145,18 @@ def _pierced(boxes_K4: Floats, centre_2: Floats, box_4: Floats) -> Floats:
     samples_S2 = centre_2 + (end_2 - centre_2) * np.linspace(0.0, 1.0, 11)[:, None]
     inside = (samples_S2[None] > boxes_K4[:, None, :2]) & (samples_S2[None] < boxes_K4[:, None, 2:])
     return np.asarray(np.any(inside.all(axis=2), axis=1), dtype=np.float64)
+
+
+def _tangled(centre_2: Floats, boxes_K4: Floats, other_2: Floats, box_4: Floats) -> Floats:
+    """Whether the leader to each of the boxes crosses the leader from ``other_2`` to its own ``box_4``."""
+    ends_K2 = _leader_ends(centre_2, boxes_K4)
+    end_2 = _leader_ends(other_2, box_4[None])[0]
+    other_side = _turn(other_2, end_2, centre_2) * _turn(other_2, end_2, ends_K2) < 0
+    own_side = _turn(centre_2, ends_K2, other_2) * _turn(centre_2, ends_K2, end_2) < 0
+    return np.asarray(other_side & own_side, dtype=np.float64)
+
+
+def _turn(from_2: Floats, to_2: Floats, point_2: Floats) -> Floats:
+    """Positive where ``point_2`` lies to the left of the way ``from_2`` -> ``to_2``; broadcasts over K."""
+    way, view = to_2 - from_2, point_2 - from_2
+    return np.asarray(way[..., 0] * view[..., 1] - way[..., 1] * view[..., 0])

@@ -76,7 +76,7 @@ def render_markdown(report: Report, figures: Mapping[int, str] | None = None) ->
 
 
 def render_json(report: Report) -> str:
-    """The report as JSON: numbers unrounded, None where there is none, the notes beside them."""
+    """The report as JSON: numbers not cut for show, null where there is none, the notes beside them."""
     plain = {
         "title": report.plan.title,
         "question": report.plan.question,

@@ -49,7 +49,7 @@ def tabulate_seeds(comparison: Comparison) -> Table:
 
 
 def list_numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """One flat dictionary an arm: raw integers and unrounded percentages; None where there is no number."""
+    """One flat dictionary an arm: raw integers, percentages to six decimals; None where there is no number."""
     for arm in comparison.arms:
         accuracy = arm.accuracy if isinstance(arm.accuracy, Estimate) else None
         paired = arm.difference if isinstance(arm.difference, PairedDifference) else None
@@ -58,11 +58,11 @@ def list_numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
             "variant": arm.variant or None,
             "params": arm.costs.params if isinstance(arm.costs, CostRecord) else None,
             "macs": arm.costs.macs if isinstance(arm.costs, CostRecord) else None,
-            "top1_percent": accuracy.mean if accuracy else None,
+            "top1_percent": _plain(accuracy.mean) if accuracy else None,
             "top1_half_width": _plain(accuracy.half_width) if accuracy else None,
             "n": accuracy.n if accuracy else 0,
             "base": comparison.base,
-            "difference_points": paired.estimate.mean if paired else None,
+            "difference_points": _plain(paired.estimate.mean) if paired else None,
             "difference_half_width": _plain(paired.estimate.half_width) if paired else None,
             "difference_n": paired.estimate.n if paired else None,
             "correlation": _plain(paired.correlation) if paired else None,
@@ -166,7 +166,8 @@ def _list_missing_intervals(arms: Sequence[Arm]) -> Iterator[str]:
 
 
 def _plain(value: float | NotMeasured) -> float | None:
-    return None if isinstance(value, NotMeasured) else value
+    """The number to six decimals: beyond them it depends on the machine that adds up."""
+    return None if isinstance(value, NotMeasured) else round(value, 6)
 
 
 def _cell_number(cell: Cell) -> float | str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from vtbench.reporting.published_report import (
+    TITLE,
+    PublishedRow,
+    list_published_notes,
+    list_recipes,
+    tabulate_published,
+)
 from vtbench.reporting.rendering import Report, explain_apart
 from vtbench.reporting.tables import Table, list_notes, tabulate_seeds, tabulate_summary
 
@@ -28,6 +37,22 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(f"- {note}"))
     for left in report.left_out:
         console.print(Text(f"- Left out: {left.path}: {left.reason}", style="yellow"))
+
+
+def print_published(rows: Sequence[PublishedRow], console: Console) -> None:
+    """The table of the literature without its recipes, and the notes, which the files have in full."""
+    table = tabulate_published(rows)
+    keep = [index for index, title in enumerate(table.header) if title != "recipe"]
+    narrow = Table(
+        tuple(table.header[index] for index in keep),
+        tuple(tuple(row[index] for index in keep) for row in table.rows),
+        tuple(table.numeric[index] for index in keep),
+    )
+    console.print(Text(TITLE, style="bold"))
+    print_table(narrow, console)
+    console.print()
+    for note in (*list_published_notes(rows), *list_recipes(rows)):
+        console.print(Text(f"- {note}"))
 
 
 def print_table(table: Table, console: Console) -> None:

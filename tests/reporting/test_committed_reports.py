@@ -1,0 +1,66 @@
+"""Every committed report is what its records render to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from synthetic_runs import list_runs, write_study
+
+from vtbench.reporting.archive import archive_runs, list_archives
+from vtbench.reporting.committed import PUBLISHED, render_committed
+from vtbench.reporting.published_report import write_published_report
+from vtbench.reporting.report import write_report
+
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
+ADVICE = "run python -m vtbench.reporting.committed"
+
+
+def assert_same(committed: Path, rendered: Path) -> None:
+    """Text to the byte; an SVG too where the same version of matplotlib drew it, else by its words."""
+    if committed.suffix == ".svg":
+        old, new = committed.read_text("utf-8"), rendered.read_text("utf-8")
+        if f"Matplotlib v{mpl.__version__}," in old:
+            assert old == new, f"{committed}: {ADVICE}"
+        else:
+            assert re.findall("<!-- (.*?) -->", old) == re.findall("<!-- (.*?) -->", new), f"{committed}: {ADVICE}"
+    elif committed.suffix != ".png":
+        assert committed.read_bytes() == rendered.read_bytes(), f"{committed}: {ADVICE}"
+
+
+def assert_renders_to(committed: Path, rendered: Path) -> None:
+    names = {path.name for path in committed.iterdir() if path.is_file()} - {"report.json"}
+    assert names == {path.name for path in rendered.iterdir()}
+    for name in sorted(names):
+        assert_same(committed / name, rendered / name)
+
+
+def test_every_committed_study_renders_from_its_records(tmp_path: Path) -> None:
+    for archive in list_archives(REPORTS):
+        write_report(archive, tmp_path / archive.name)
+        assert_renders_to(archive, tmp_path / archive.name)
+
+
+def test_the_committed_report_of_the_literature_renders_from_its_data(tmp_path: Path) -> None:
+    write_published_report(tmp_path / "again")
+    assert_renders_to(REPORTS / PUBLISHED, tmp_path / "again")
+
+
+def test_a_stale_report_is_found(tmp_path: Path) -> None:
+    archive = archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "archive").folder
+    write_report(archive, tmp_path / "again")
+    assert_renders_to(archive, tmp_path / "again")
+    (archive / "table.csv").write_text("edited by hand")
+    with pytest.raises(AssertionError, match="committed"):
+        assert_renders_to(archive, tmp_path / "again")
+
+
+def test_all_reports_are_rendered_in_one_go(tmp_path: Path) -> None:
+    archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "reports" / "components")
+    (tmp_path / "reports" / PUBLISHED).mkdir()
+    (tmp_path / "reports" / "components" / "report.md").write_text("stale")
+    folders = [paths.folder.name for paths in render_committed(tmp_path / "reports")]
+    assert folders == ["components", "published"]
+    assert (tmp_path / "reports" / "components" / "report.md").read_text("utf-8").startswith("# components")
