@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from vtbench import __version__
 from vtbench.files import check_writable, publish_text
 from vtbench.published.costs import load_costs
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_results
@@ -146,7 +145,7 @@ def render_published(rows: Sequence[PublishedRow], text_format: TextFormat, *, f
     parts.append("\n".join(f"- {note}" for note in list_published_notes(rows)))
     sources = "; ".join(dict.fromkeys(row.result.source for row in rows))
     parts.append(
-        f"## Provenance\n\n- accuracy and printed costs: {sources}\n- counts: vtbench {__version__}, 224 x 224"
+        f"## Provenance\n\n- accuracy and printed costs: {sources}\n- counts: the golden costs of vtbench, at 224 x 224"
     )
     parts.append("Repeat with `vtbench report --published`.")
     return "\n\n".join(part for part in parts if part) + "\n"
