@@ -13,8 +13,8 @@ def initialize_by_name(model: nn.Module, seed: int) -> None:
     """Draw all weights anew so that parts shared by two models start from the same weights for the same seed.
 
     Every module that has a method ``reset_parameters`` is asked to initialise itself while torch's global CPU
-    generator stands at a state made from ``(seed, path of the module in the model)``: equal paths and equal shapes
-    give equal weights, whatever else the two models contain. A module is asked after its children, so a part may
+    generator stands at a state made from ``(seed, path of the module in the model)``: modules of equal paths and shapes
+    get equal weights, whatever else the two models contain. A module is asked after its children, so a part may
     overwrite what they drew (for example set the last normalisation of a branch to zero). The global generator is left
     as it was.
 

@@ -6,11 +6,11 @@ import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from vtbench.layers.branch_norm import BranchBatchNorm
 from vtbench.layers.heads import join_heads, split_heads
 from vtbench.layers.pointwise import Pointwise, TokenLinear
+from vtbench.layers.stochastic_depth import StochasticDepth
 
 # B images, C channels, H height, W width of a map; L tokens; D dimensions of a token; N heads.
 
@@ -39,7 +39,7 @@ class AttentionProjector(nn.Module):
         self.key = TokenLinear(token_dim, out_channels)
         self.value = TokenLinear(token_dim, out_channels) if token_dim != out_channels else nn.Identity()
         self.norm = BranchBatchNorm(out_channels)
-        self.drop_branch = StochasticDepth(0.0, mode="row")
+        self.drop_branch = StochasticDepth()
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor) -> Tensor:
         """The map with the tokens' content added."""

@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from vtbench.layers.branch_norm import BranchLayerNorm
+from vtbench.layers.stochastic_depth import StochasticDepth
 from vtbench.relations.relation import RELATIONS
 
 
@@ -26,7 +26,7 @@ class GraphConvolution(nn.Module):
         super().__init__()
         self.mixing = nn.Parameter(torch.empty(num_tokens, num_tokens))
         self.norm = BranchLayerNorm(token_dim)
-        self.drop_branch = StochasticDepth(0.0, mode="row")
+        self.drop_branch = StochasticDepth()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -6,11 +6,11 @@ import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from vtbench.layers.branch_norm import BranchLayerNorm
 from vtbench.layers.heads import NUM_HEADS, join_heads, split_heads
 from vtbench.layers.pointwise import TokenLinear
+from vtbench.layers.stochastic_depth import StochasticDepth
 from vtbench.relations.relation import RELATIONS
 
 # B images; L tokens; D dimensions of a token; N heads; E dimensions of a head.
@@ -40,10 +40,10 @@ class TokenTransformer(nn.Module):
         self.key = TokenLinear(token_dim, token_dim // 2)
         self.query = TokenLinear(token_dim, token_dim // 2)
         self.attention_norm = BranchLayerNorm(token_dim)
-        self.drop_attention = StochasticDepth(0.0, mode="row")
+        self.drop_attention = StochasticDepth()
         self.mlp = GroupedMlp(token_dim)
         self.mlp_norm = BranchLayerNorm(token_dim)
-        self.drop_mlp = StochasticDepth(0.0, mode="row")
+        self.drop_mlp = StochasticDepth()
 
     def attend(self, tokens_BLD: Tensor) -> Tensor:
         """Weights (B, N, L, L) with which each token (rows) takes from all tokens (columns); rows sum to 1."""
