@@ -34,5 +34,8 @@ architecture: setup
 pytest: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+golden: setup
+	$(BIN)/python -m vtbench.models.catalog
+
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,88 @@
+import csv
+import io
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from vtbench.cli.main import run
+
+
+def list_models(monkeypatch, capsys, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["vtbench", "list", *arguments])
+    with pytest.raises(SystemExit) as ending:
+        run()
+    assert not ending.value.code, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_the_table_shows_task_parameters_macs_setting_and_options(monkeypatch, capsys):
+    lines = list_models(monkeypatch, capsys).splitlines()
+    assert lines[0].split("  ")[0] == "model"
+    row = next(line for line in lines if line.startswith("vt_resnet34 "))
+    assert row.split()[1:7] == ["classify", "21.88", "3,299.01", "224", "px,", "1000"]
+    assert row.endswith("tokenizer position num_tokens token_dim projector relations")
+
+
+def test_a_piped_table_has_one_line_a_model_and_no_escapes(monkeypatch, capsys):
+    text = list_models(monkeypatch, capsys)
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 2 + len(json.loads(list_models(monkeypatch, capsys, "--format", "json")))
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_a_table_on_a_terminal_of_80_columns_fits(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    lines = list_models(monkeypatch, capsys).splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def test_json_is_a_list_of_objects_with_exact_integers(monkeypatch, capsys):
+    entries = {entry["name"]: entry for entry in json.loads(list_models(monkeypatch, capsys, "--format", "json"))}
+    assert entries["resnet18"]["params"] == 11689512
+    assert entries["resnet18"]["macs"] == 1814073344
+    assert entries["vt_resnet18"]["macs"] == 1578950656
+    assert entries["vt_resnet18"]["twin"] == "resnet18"
+
+
+def test_csv_and_markdown_hold_the_same_models(monkeypatch, capsys):
+    rows = list(csv.DictReader(io.StringIO(list_models(monkeypatch, capsys, "vt_resnet", "--format", "csv"))))
+    names = [row["name"] for row in rows]
+    assert {"vt_resnet18", "vt_resnet20", "vt_resnet101"} <= set(names)
+    assert rows[names.index("vt_resnet18")]["macs"] == "1578950656"
+    markdown = list_models(monkeypatch, capsys, "vt_resnet", "--format", "markdown").splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in markdown[2:]] == names
+
+
+def test_options_are_explained_with_allowed_values_and_defaults(monkeypatch, capsys):
+    text = list_models(monkeypatch, capsys, "vt_resnet18", "--options")
+    assert "projector=on|off  (default on)" in text
+    assert "num_tokens=N  (default 16)" in text
+
+
+def test_a_pattern_that_matches_nothing_is_answered_with_the_nearest(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["vtbench", "list", "vt_resnet43"])
+    with pytest.raises(SystemExit) as ending:
+        run()
+    assert ending.value.code == 2
+    assert "Did you mean 'vt_resnet" in capsys.readouterr().err
+
+
+def test_the_verb_answers_at_once_and_loads_no_torch():
+    script = (
+        "import sys; sys.argv = ['vtbench', 'list']\n"
+        "from vtbench.cli.main import app\n"
+        "app(standalone_mode=False)\n"
+        "loaded = {'torch', 'numpy', 'scipy', 'pandas', 'matplotlib', 'vtbench.models'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {loaded}' if loaded else 0)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.6

@@ -1,0 +1,146 @@
+"""``vtbench list``: every registered model with its task, options, parameters and MACs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Format = Literal["table", "json", "csv", "markdown"]
+
+_HEADERS = ("model", "task", "params M", "MACs M", "setting", "options")
+_NUMERIC = ("params M", "MACs M")
+_CSV_HEADERS = (
+    "name",
+    "family",
+    "task",
+    "twin",
+    "params",
+    "macs",
+    "height",
+    "width",
+    "num_classes",
+    "options",
+    "source",
+)
+_PIPE_WIDTH = 1000
+"""Columns of a table that is written to a pipe, where no line needs to be cut."""
+
+
+def run_list(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Only models whose name contains this text.", show_default=False)
+    ] = None,
+    format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+    options: Annotated[bool, typer.Option("--options", help="Below the table, explain every option.")] = False,
+) -> None:
+    """Every model: task, parameters, multiply-accumulates (MACs) per image at its setting, options.
+
+    The setting is the side of the image and the number of classes for which the costs hold. A choice of options is
+    written NAME:option=value,option=value.
+    """
+    entries = _select(pattern)
+    if format == "table":
+        _print_table(entries)
+        if options:
+            _print_options(entries)
+    else:
+        {"json": _print_json, "csv": _print_csv, "markdown": _print_markdown}[format](entries)
+
+
+def _select(pattern: str | None) -> list[dict[str, Any]]:
+    import json
+
+    import vtbench
+    from vtbench.errors import UserError, did_you_mean
+
+    catalog = Path(vtbench.__file__).parent / "models" / "catalog.json"
+    entries: list[dict[str, Any]] = json.loads(catalog.read_text("utf-8"))
+    chosen = [entry for entry in entries if pattern is None or pattern in entry["name"]]
+    if not chosen:
+        hint = did_you_mean(str(pattern), [entry["name"] for entry in entries])
+        raise UserError(f"No model has {pattern!r} in its name. {hint}")
+    return chosen
+
+
+def _describe(entry: dict[str, Any]) -> tuple[str, ...]:
+    from vtbench.units import format_millions
+
+    height, width = entry["image_size"]
+    side = str(height) if height == width else f"{height}x{width}"
+    return (
+        entry["name"],
+        entry["task"],
+        format_millions(entry["params"]),
+        format_millions(entry["macs"]),
+        f"{side} px, {entry['num_classes']}",
+        " ".join(option["name"] for option in entry["options"]),
+    )
+
+
+def _spell_allowed(option: dict[str, Any]) -> str:
+    if option["allowed"] is not None:
+        return "|".join(str(value) for value in option["allowed"])
+    return {"integer": "N", "number": "X"}.get(option["type"], "TEXT")
+
+
+def _print_table(entries: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in _HEADERS:
+        table.add_column(header, justify="right" if header in _NUMERIC else "left", no_wrap=header != "options")
+    for entry in entries:
+        name, task, *rest = _describe(entry)
+        table.add_row(name, {"classification": "classify", "segmentation": "segment"}[task], *rest)
+    with console.capture() as printed:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+
+def _print_options(entries: list[dict[str, Any]]) -> None:
+    import shutil
+    import sys
+    import textwrap
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+    models_of: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        for option in entry["options"]:
+            choice = f"{option['name']}={_spell_allowed(option)}  (default {option['default']})"
+            models_of.setdefault((choice, option["description"]), []).append(entry["name"])
+    for (choice, description), names in models_of.items():
+        typer.echo(f"\n{choice}")
+        for text in (description, f"of {', '.join(names)}"):
+            typer.echo(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
+
+
+def _print_json(entries: list[dict[str, Any]]) -> None:
+    import json
+
+    typer.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+
+
+def _print_csv(entries: list[dict[str, Any]]) -> None:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CSV_HEADERS)
+    for entry in entries:
+        options = " ".join(f"{option['name']}={_spell_allowed(option)}" for option in entry["options"])
+        plain = [entry[key] for key in _CSV_HEADERS[:6]]
+        writer.writerow([*plain, *entry["image_size"], entry["num_classes"], options, entry["source"]])
+    typer.echo(text.getvalue(), nl=False)
+
+
+def _print_markdown(entries: list[dict[str, Any]]) -> None:
+    typer.echo(f"| {' | '.join(_HEADERS)} |")
+    typer.echo(f"| {' | '.join('---:' if header in _NUMERIC else '---' for header in _HEADERS)} |")
+    for entry in entries:
+        typer.echo(f"| {' | '.join(_describe(entry))} |")

@@ -1,0 +1,91 @@
+"""The catalogue of presets: golden costs and options as JSON, so that ``vtbench list`` answers without torch.
+
+``python -m vtbench.models.catalog`` (or ``make golden``) counts everything anew and writes the file. Do so after a
+deliberate change of a model and look at the difference; a test fails as long as the file is stale.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vtbench.files import publish_text
+from vtbench.models import MODELS
+from vtbench.profiling import count_costs
+from vtbench.variants import ModelOptions, ModelSpec
+
+CATALOG = Path(__file__).with_suffix(".json")
+"""Where the golden data lie."""
+
+
+def build_catalog() -> list[dict[str, Any]]:
+    """One entry for each registered preset, in the order of family and name, with costs counted now."""
+    specs = (MODELS[name] for name in MODELS)
+    return [describe_preset(spec) for spec in sorted(specs, key=lambda spec: (spec.task, spec.family, _natural(spec)))]
+
+
+def describe_preset(spec: ModelSpec) -> dict[str, Any]:
+    """What a preset is, what its user may choose, and what it costs per image at its own setting."""
+    with torch.device("meta"):
+        model = spec.build(spec.options, num_classes=spec.num_classes, image_size=spec.image_size)
+    costs = count_costs(model, (3, *spec.image_size), spec.num_classes)
+    return {
+        "name": spec.name,
+        "family": spec.family,
+        "task": spec.task,
+        "twin": spec.twin,
+        "image_size": list(spec.image_size),
+        "num_classes": spec.num_classes,
+        "params": costs.params,
+        "macs": costs.macs,
+        "source": spec.source,
+        "options": describe_options(spec.options),
+    }
+
+
+def describe_options(options: ModelOptions) -> list[dict[str, Any]]:
+    """Name, default, allowed values (None where they are not a list), type and meaning of each option."""
+    defaults = options.model_dump()
+    schema = type(options).model_json_schema()["properties"]
+    return [
+        {
+            "name": name,
+            "default": defaults[name],
+            "allowed": schema[name].get("enum"),
+            "type": schema[name].get("type", "string"),
+            "description": field.description or "",
+        }
+        for name, field in type(options).model_fields.items()
+    ]
+
+
+def load_catalog() -> list[dict[str, Any]]:
+    """The golden data as they lie on disk."""
+    entries: list[dict[str, Any]] = json.loads(CATALOG.read_text("utf-8"))
+    return entries
+
+
+def format_catalog(entries: list[dict[str, Any]]) -> str:
+    """The text of the file: one line an option, so that a difference shows what changed."""
+    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+
+
+def _natural(spec: ModelSpec) -> tuple[tuple[int, str], ...]:
+    """Orders resnet18 before resnet101."""
+    digits = "".join(c if c.isdigit() else f" {c} " for c in spec.name).split()
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in digits)
+
+
+def main() -> None:
+    """Count every preset and write the file."""
+    entries = build_catalog()
+    publish_text(CATALOG, format_catalog(entries))
+    sys.stdout.write(f"{len(entries)} presets written to {CATALOG}\n")
+
+
+if __name__ == "__main__":
+    main()
