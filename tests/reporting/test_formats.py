@@ -135,10 +135,16 @@ def test_uncommitted_changes_and_a_second_machine_are_named() -> None:
 
 
 def test_a_single_run_is_repeated_by_vtbench_train() -> None:
-    assert rebuild_command([make_run(None, 2, study=None)]) == (
+    assert rebuild_command([make_run(None, 2, study=None)], ReportPlan(title="t")) == (
         "vtbench train resnet20 --data scenes --recipe small --epochs 10 --seed 2"
     )
 
 
 def test_runs_of_several_settings_have_no_single_command() -> None:
-    assert rebuild_command([make_run("a", 0), make_run("b", 0, epochs=90)]) is None
+    assert rebuild_command([make_run("a", 0), make_run("b", 0, epochs=90)], ReportPlan(title="t")) is None
+
+
+def test_a_study_is_repeated_with_the_base_that_it_was_given() -> None:
+    command = rebuild_command(list_runs(), ReportPlan(title="t", study_base="vt_resnet18:width=8"))
+    assert command is not None
+    assert command.startswith("vtbench ablate components --base vt_resnet18:width=8 --data scenes")

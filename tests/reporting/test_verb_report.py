@@ -71,6 +71,17 @@ def test_out_base_and_archive_do_what_they_say(tmp_path: Path) -> None:
     assert "71.80 ± 1.38" in again
 
 
+def test_the_literature_is_reported_with_its_recipes_and_conventions(tmp_path: Path) -> None:
+    out, _ = call("--published", "--out", tmp_path / "published")
+    assert "VT-R101" in out
+    assert "trained by VT's advanced" in out
+    assert "(a) printed with the stride in the first 1x1" in out
+    assert (tmp_path / "published" / "accuracy_macs.png").exists()
+    table, err = call("--published", "--out", tmp_path / "published", "--format", "csv")
+    assert table == (tmp_path / "published" / "table.csv").read_text("utf-8")
+    assert "Report:" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

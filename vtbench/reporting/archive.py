@@ -71,7 +71,7 @@ def _name_files(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
     """File names ``<arm>-seed<n>.json``; a second record of one arm and seed gets a number."""
     names: dict[str, RunRecord] = {}
     for record in records:
-        stem = f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', name_arm(record))}-seed{record.seed}"
+        stem = f"{re.sub(r'[^A-Za-z0-9._=+-]+', '_', name_arm(record))}-seed{record.seed}"
         free = (f"{stem}{f'-{count}' if count > 1 else ''}.json" for count in range(1, len(records) + 2))
         names[next(name for name in free if name not in names)] = record
     return names

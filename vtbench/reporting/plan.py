@@ -20,7 +20,8 @@ STUDY_FILE = "study.json"
 class ReportPlan(Record):
     """The frame of one report. ``arms`` are in the order of the tables; those without a record show as holes.
 
-    ``base`` is the arm that differences are taken to; None takes the first arm. ``command`` repeats the study.
+    ``base`` is the arm that differences are taken to; None takes the first arm. ``study_base`` is the model that the
+    study was given with ``--base``. ``command`` repeats the study; None rebuilds it from the records.
     """
 
     title: str
@@ -28,6 +29,7 @@ class ReportPlan(Record):
     base: str | None = None
     arms: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    study_base: str | None = None
     command: str | None = None
 
 
@@ -36,6 +38,7 @@ class _StudyOutline(BaseModel):
 
     name: str
     question: str
+    base: str | None = None
     reference: str
     arms: dict[str, str]
     seeds: int
@@ -55,6 +58,7 @@ def load_plan(folder: Path) -> ReportPlan | None:
         title=study.name,
         question=study.question,
         base=study.reference,
+        study_base=study.base,
         arms=tuple(study.arms),
         seeds=tuple(range(study.seeds)),
     )

@@ -33,11 +33,11 @@ def describe_provenance(records: Sequence[RunRecord], plan: ReportPlan) -> list[
         ),
         ("commit", _join(_describe_commit(env.commit, env.dirty) for env in environments)),
     ]
-    command = plan.command or rebuild_command(records)
+    command = plan.command or rebuild_command(records, plan)
     return [*facts, ("command", command)] if command else facts
 
 
-def rebuild_command(records: Sequence[RunRecord]) -> str | None:
+def rebuild_command(records: Sequence[RunRecord], plan: ReportPlan) -> str | None:
     """The command that repeats the runs, from their own configuration; None where no single command made them all."""
     settings = {record.config.model_copy(update={"variant": "", "seed": 0}) for record in records}
     studies = {record.study for record in records}
@@ -48,6 +48,7 @@ def rebuild_command(records: Sequence[RunRecord]) -> str | None:
     if study is None and len(records) != 1:
         return None
     words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
+    words += ["--base", plan.study_base] if study and plan.study_base else []
     words += ["--data", config.data.spec, "--recipe", config.recipe.name, "--epochs", str(config.recipe.epochs)]
     for option, limit in (("--limit-train", config.data.limit_train), ("--limit-val", config.data.limit_val)):
         words += [option, str(limit)] if limit else []
