@@ -3,11 +3,11 @@ import math
 import pytest
 import torch
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 from vtbench.layers.convolution import Conv2d
 from vtbench.layers.initialization import initialize_by_name
 from vtbench.layers.regularization import set_regularization
+from vtbench.layers.stochastic_depth import StochasticDepth
 
 
 def test_a_convolution_counts_the_fan_out_of_one_group():
@@ -54,11 +54,21 @@ def test_parameters_without_an_initialisation_of_their_own_are_refused():
 
 
 def test_stochastic_depth_grows_linearly_to_the_last_branch():
-    model = nn.Sequential(*(StochasticDepth(0.0, mode="row") for _ in range(4)), nn.Dropout(0.9))
+    model = nn.Sequential(*(StochasticDepth() for _ in range(4)), nn.Dropout(0.9))
     set_regularization(model, dropout=0.2, stochastic_depth=0.1)
     assert [module.p for module in model] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.2])
     set_regularization(model)
     assert not any(module.p for module in model)
+
+
+def test_a_branch_is_dropped_for_single_images_and_kept_in_the_mean():
+    branch, ones = StochasticDepth(0.25), torch.ones(4000, 2, 3)
+    torch.manual_seed(0)
+    thinned = branch(ones)
+    assert set(thinned.unique().tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
+    assert torch.equal(thinned, thinned[:, :1, :1].expand_as(thinned))
+    assert thinned.mean().item() == pytest.approx(1.0, abs=0.03)
+    assert torch.equal(branch.eval()(ones), ones)
 
 
 @pytest.mark.parametrize("rates", [{"dropout": 1.0}, {"stochastic_depth": -0.1}])

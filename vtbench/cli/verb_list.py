@@ -91,7 +91,7 @@ def _print_table(entries: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for header in _HEADERS:
         table.add_column(header, justify="right" if header in _NUMERIC else "left", no_wrap=header != "options")
     for entry in entries:
