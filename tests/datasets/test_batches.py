@@ -75,3 +75,50 @@ def test_images_are_channels_last_in_memory(train):
     images, _ = next(iter(make_batches(train).epoch(0)))
     assert images.dtype == torch.float32
     assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_hashes_tell_orders_apart_and_are_repeatable(train):
+    hashes = [
+        make_batches(train).order_hash(3),
+        make_batches(train, seed=1).order_hash(3),
+        make_batches(train).order_hash(4),
+        TrainBatches(train, batch_size=16, seed=0, augmentation=AugmentationConfig()).order_hash(3),
+    ]
+    assert len(set(hashes)) == 4
+    assert make_batches(train, flip=False, workers=2).order_hash(3) == hashes[0]
+
+
+def test_a_planted_difference_in_augmentation_changes_its_hash_alone(train):
+    plain, other = make_batches(train), make_batches(train, flip=False)
+    assert plain.augmentation_hash(2) == make_batches(train, workers=2).augmentation_hash(2)
+    assert plain.augmentation_hash(2) != other.augmentation_hash(2)
+    assert plain.order_hash(2) == other.order_hash(2)
+
+
+def test_labels_stay_with_their_images(train):
+    plain = make_batches(train, crop_padding=0, flip=False)
+    pixels = train.read(np.arange(len(train))).reshape(len(train), -1)
+    order = plain._maker.order(0)
+    images, labels = next(iter(plain.epoch(0)))
+    restored = images.permute(0, 2, 3, 1).numpy() * np.array(train.std) + np.array(train.mean)
+    np.testing.assert_allclose(restored.reshape(len(images), -1) * 255, pixels[order[:32]], atol=1e-2)
+    assert labels.tolist() == train.labels[order[:32]].tolist()
+
+
+def test_making_batches_leaves_the_global_random_numbers_alone(train):
+    before = torch.get_rng_state()
+    list(make_batches(train, auto_augment=True).epoch(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.slow
+def test_workers_leave_the_global_random_numbers_alone_and_an_epoch_can_be_left_half_way(train):
+    before = torch.get_rng_state()
+    batches, evaluation = make_batches(train, workers=2), EvalBatches(train, 64, workers=1)
+    for _ in batches.epoch(0):
+        break
+    assert digest(batches.epoch(2)) == digest(make_batches(train).epoch(2))
+    assert digest(evaluation) == digest(EvalBatches(train, 64))
+    assert torch.equal(torch.get_rng_state(), before)
+    batches.close()
+    evaluation.close()

@@ -29,7 +29,7 @@ _FIRST_SLOT_DRAW = 256
 _NUM_CANDIDATES = 8
 _DARKEST, _BRIGHTEST = 40, 110  # Of the background's base colour, on a scale to 255.
 _TEXTURE_AMPLITUDE = 16.0
-_FAINT_PART = 0.4
+_FAINT_PART = 0.45
 """The part of all objects that are hardly brighter than the texture: they keep good networks apart."""
 _NOISE_CELLS = 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Protocol
@@ -71,9 +72,15 @@ class BatchLoader:
                     num_workers=self._workers,
                     persistent_workers=True,
                     multiprocessing_context="spawn",
+                    worker_init_fn=_leave_interrupts_to_the_main_process,
                     generator=torch.Generator(),  # Else each epoch would draw from the generator that dropout uses.
                 )
             return iter(self._loader)
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the main one still wants batches until it has saved its state."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Schedule(Sampler[tuple[int, int]]):

@@ -2,11 +2,12 @@
 
 The class of an image is the unordered pair of its two *targets*, out of disc, square, triangle and cross: ten classes.
 They lie on a textured background among *distractors* (rings, bars, corners, crescents) that say nothing about the
-class. Colour, orientation and place say nothing either. The knobs probe the three motivations for tokens in Wu et al.
-2020 (arXiv 2006.03677):
+class. Colour, orientation and place say nothing either. Nearly half of all objects are faint: these keep a narrow
+ResNet-18 between 60 and 90 % after 90 epochs. The knobs probe the three motivations for tokens in Wu et al. 2020
+(arXiv 2006.03677):
 
 - ``object_size`` (largest diameter of an object, as a part of the side): *not all pixels matter equally*. At the
-  default the two targets cover some 6 % of the pixels, and a quarter of that at half the size; all else is texture.
+  default the two targets cover some 5 % of the pixels, and a quarter of that at half the size; all else is texture.
 - ``clutter`` (number of distractors): *not every image holds every concept*. Of eight kinds of object an image holds
   two targets, of one or two kinds, and a random few of the others; more clutter, more concepts that must be told
   apart and ignored.
@@ -78,7 +79,8 @@ class SceneSplit:
     @property
     def fingerprint(self) -> str:
         """A hash of the generator's version, the knobs, the split and the size: these determine every byte."""
-        said = f"scenes {GENERATOR_VERSION} {self.knobs.model_dump_json()} {self.split} {self.image_size}"
+        knobs = self.knobs.model_dump_json(exclude={"num_train", "num_val"})  # More images leave the first as they are.
+        said = f"scenes {GENERATOR_VERSION} {knobs} {self.split} {self.image_size}"
         return hashlib.sha256(said.encode()).hexdigest()
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -1,0 +1,217 @@
+import json
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from image_files import encode, make_image, make_parquet, make_table
+
+from vtbench.configuration import DataConfig
+from vtbench.datasets import load_dataset
+from vtbench.errors import UserError
+
+NAMED = {"huggingface": json.dumps({"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}})}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_parquet(tmp_path / "data")
+
+
+def load(root, split="train", knobs="", **config):
+    return load_dataset(DataConfig(spec=f"parquet:{root}{knobs}", **config), split, seed=0)
+
+
+def expect_refusal(root, *parts, knobs=""):
+    with pytest.raises(UserError) as caught:
+        load(root, knobs=knobs)
+    for part in parts:
+        assert str(part) in str(caught.value)
+
+
+def test_files_give_their_images_and_labels_over_row_groups(root):
+    train, val = load(root), load(root, "val")
+    assert train.labels.tolist() == [0, 1, 0, 1] and val.labels.tolist() == [0, 1]
+    assert train.class_names == ("0", "1") and train.image_size == (8, 8)
+    for row in range(4):
+        np.testing.assert_array_equal(train.read(np.array([row]))[0], np.asarray(make_image(row)))
+
+
+def test_class_names_come_from_the_metadata(tmp_path):
+    assert load(make_parquet(tmp_path, metadata=NAMED)).class_names == ("cat", "dog")
+
+
+def test_columns_of_other_names_are_found_or_given(tmp_path):
+    root = make_parquet(tmp_path, image="picture", label="kind")
+    assert load(root).labels.tolist() == [0, 1, 0, 1]
+    for split in ("train", "val"):
+        path = root / f"{split}-00000-of-00001.parquet"
+        table = pq.read_table(path)
+        table = table.append_column("thumb", table["picture"]).append_column("rating", pa.array([1] * len(table)))
+        pq.write_table(table, path)
+    expect_refusal(root, "several columns of bytes", "parquet:PATH,image=NAME", "thumb", "picture")
+    expect_refusal(root, "several columns of integers", "parquet:PATH,label=NAME", knobs=",image=picture")
+    data = load(root, knobs=",image=picture,label=kind")
+    assert data.labels.tolist() == [0, 1, 0, 1]
+    assert data.name == f"parquet:{root},image=picture,label=kind"
+
+
+def test_a_usual_name_decides_between_several_columns(root):
+    for path in root.iterdir():
+        table = pq.read_table(path)
+        pq.write_table(
+            table.append_column("mask", table["image"]).append_column("id", pa.array([7] * len(table))), path
+        )
+    assert load(root).labels.tolist() == [0, 1, 0, 1]
+
+
+def test_plain_bytes_are_images_too(tmp_path):
+    for split in ("train", "val"):
+        images = pa.array([encode(make_image(number)) for number in range(4)], pa.binary())
+        pq.write_table(pa.table({"image": images, "label": [0, 1, 1, 0]}), tmp_path / f"{split}.parquet")
+    np.testing.assert_array_equal(load(tmp_path).read(np.array([2]))[0], np.asarray(make_image(2)))
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("data/train-0.parquet", "data/validation-0.parquet"),
+        ("train/0000.parquet", "test/0000.parquet"),
+        ("TRAIN.parquet", "dev.parquet"),
+        ("set.training/train_1.parquet", "valid_1.parquet"),
+    ],
+)
+def test_the_split_is_read_off_the_name_of_file_or_folder(root, tmp_path, train, val):
+    new = tmp_path / "new"
+    for old, name in (("train", train), ("val", val)):
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{old}-00000-of-00001.parquet").rename(new / name)
+    assert (len(load(new)), len(load(new, "val"))) == (4, 2)
+
+
+def test_test_is_val_only_when_there_is_no_val(root):
+    pq.write_table(make_table([0, 1, 1]), root / "test-0.parquet")
+    assert len(load(root, "val")) == 2
+    (root / "val-00000-of-00001.parquet").unlink()
+    assert len(load(root, "val")) == 3
+
+
+def test_several_files_of_a_split_follow_each_other_by_name(root):
+    pq.write_table(make_table([1, 1]), root / "train-00001-of-00002.parquet")
+    data = load(root)
+    assert data.labels.tolist() == [0, 1, 0, 1, 1, 1]
+    np.testing.assert_array_equal(data.read(np.array([5, 0]))[0], np.asarray(make_image(1)))
+
+
+def test_a_split_can_be_sent_to_another_process(root):
+    split = load(root).split
+    split.read(np.arange(4))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(split)).read(np.arange(4)), split.read(np.arange(4)))
+
+
+def test_a_missing_path_is_named(tmp_path):
+    expect_refusal(tmp_path / "nowhere", "There is no file or folder", tmp_path / "nowhere")
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    expect_refusal(tmp_path, tmp_path, "has no train split", "it holds no parquet file")
+
+
+def test_a_missing_split_is_named(root):
+    (root / "val-00000-of-00001.parquet").unlink()
+    expect_refusal(root, root, "has no val split")
+    (root / "train-00000-of-00001.parquet").rename(root / "val-0.parquet")
+    expect_refusal(root, root, "has no train split", "it holds val-0.parquet")
+
+
+def test_a_file_of_no_split_is_named(root):
+    (root / "extra.parquet").write_bytes(b"")
+    expect_refusal(root, root / "extra.parquet", "cannot be seen which split")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 but no more", b"text" * 100])
+def test_an_unreadable_file_is_named(root, content):
+    path = root / "train-00000-of-00001.parquet"
+    path.write_bytes(content)
+    expect_refusal(root, path, "cannot be read as a parquet file")
+
+
+def test_a_torn_second_file_is_named(root):
+    data = (root / "train-00000-of-00001.parquet").read_bytes()
+    (root / "train-00001-of-00002.parquet").write_bytes(data[: len(data) // 2])
+    expect_refusal(root, root / "train-00001-of-00002.parquet", "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "parts"),
+    [
+        (",image=imgae", ("no column 'imgae'. Did you mean 'image'",)),
+        (",label=lable", ("no column 'lable'. Did you mean 'label'",)),
+        (",label=image", ("The column 'image'", "but labels are integers")),
+        (",image=label", ("The column 'label'", "holds int64, but images are bytes")),
+    ],
+)
+def test_a_wrong_column_is_named_with_what_there_is(root, knobs, parts):
+    expect_refusal(root, root / "train-00000-of-00001.parquet", *parts, knobs=knobs)
+
+
+@pytest.mark.parametrize(("values", "kind"), [(["a", "b"], "string"), ([0.0, 1.0], "double")])
+def test_labels_that_are_not_integers_are_refused(tmp_path, values, kind):
+    expect_refusal(
+        make_parquet(
+            tmp_path, train=values, val=values, label_type=getattr(pa, "float64" if kind == "double" else kind)()
+        ),
+        "has no column of integers",
+        f"label ({kind})",
+    )
+
+
+def test_a_row_without_label_is_named(tmp_path):
+    expect_refusal(make_parquet(tmp_path, train=(0, 1, None, 1)), "Row 2 of", "train-00000", "has no label")
+
+
+def test_a_negative_label_is_named(tmp_path):
+    expect_refusal(make_parquet(tmp_path, train=(0, 1, 0, -1)), "Row 3 of", "has the label -1", "Labels start at 0")
+
+
+def test_a_label_beyond_the_named_classes_is_named(tmp_path):
+    expect_refusal(
+        make_parquet(tmp_path, train=(0, 1, 2), metadata=NAMED),
+        "Row 2 of",
+        "has the label 2",
+        "There are 2 classes, 0 to 1",
+    )
+
+
+def test_a_label_of_val_that_train_does_not_have_is_named(tmp_path):
+    expect_refusal(
+        make_parquet(tmp_path, val=(0, 1, 5)), "Row 2 of", "val-00000", "has the label 5", "There are 2 classes"
+    )
+
+
+def test_a_class_without_images_is_named(tmp_path):
+    expect_refusal(make_parquet(tmp_path, train=(0, 2, 0, 2)), "has no image of 1 of the 3 classes: 1 (1)")
+
+
+def test_a_huge_label_is_refused_without_making_as_many_classes(tmp_path):
+    expect_refusal(make_parquet(tmp_path, train=(0, 1, 10**12)), "Row 2 of", "has the label 1000000000000")
+
+
+def test_one_class_alone_or_no_rows_are_refused(tmp_path):
+    expect_refusal(make_parquet(tmp_path / "one", train=(0, 0), val=(0,)), "one class only")
+    expect_refusal(make_parquet(tmp_path / "none", train=(), val=()), "has no rows")
+
+
+def test_a_corrupt_image_is_named_by_file_and_row(tmp_path):
+    images = [encode(make_image(0)), encode(make_image(1)), encode(make_image(2)), b"text"]
+    root = make_parquet(tmp_path / "a")
+    pq.write_table(make_table([0, 1, 0, 1], images=images), root / "train-00000-of-00001.parquet", row_group_size=3)
+    expect_refusal(root, f"The image in row 3 of {root / 'train-00000-of-00001.parquet'} cannot be read")
+
+
+def test_a_row_with_a_path_but_no_bytes_is_explained(tmp_path):
+    root = make_parquet(tmp_path)
+    cells = pa.array([{"bytes": None, "path": "cat.png"}] * 2, pa.struct({"bytes": "binary", "path": "string"}))
+    pq.write_table(pa.table({"image": cells, "label": [0, 1]}), root / "train-00000-of-00001.parquet")
+    expect_refusal(root, "row 0 of", "holds only the path 'cat.png'")

@@ -1,0 +1,52 @@
+import pytest
+
+from vtbench.datasets import DATASETS
+from vtbench.datasets.source import parse_dataset
+from vtbench.errors import UserError
+
+
+def spell(text):
+    return parse_dataset(text)[2]
+
+
+def test_every_data_set_is_registered_with_a_summary():
+    assert set(DATASETS) == {"scenes", "cifar10", "cifar100", "folder", "parquet"}
+    assert all(DATASETS[name].summary for name in DATASETS)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("scenes", "scenes"),
+        (" scenes:distance=0.3, clutter=8 ", "scenes:clutter=8,distance=0.3"),
+        ("scenes:clutter=6,object_size=0.280", "scenes"),
+        ("folder:a/b", "folder:a/b"),
+        ("parquet:a/b,label=y,image=x", "parquet:a/b,image=x,label=y"),
+        ("parquet:C:/odd, name=1/b,label=y", "parquet:C:/odd, name=1/b,label=y"),
+        ("cifar10:root=/data", "cifar10:root=/data"),
+    ],
+)
+def test_a_data_set_has_one_spelling_and_is_read_back_from_it(text, canonical):
+    assert spell(text) == canonical
+    assert spell(canonical) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scene", "no data set named 'scene'. Did you mean 'scenes'"),
+        ("scenes:cluter=3", "'scenes' has no knob 'cluter'. Did you mean 'clutter'"),
+        ("scenes:clutter", "'clutter' in 'scenes:clutter' is not knob=value"),
+        ("scenes:clutter=", "is not knob=value"),
+        ("scenes:clutter=1,clutter=2", "names the knob 'clutter' twice"),
+        ("scenes:clutter=many", "the knob 'clutter' was given 'many'"),
+        ("scenes:object_size=2", "the knob 'object_size' was given '2': Input should be less than or equal to 0.5"),
+        ("folder", "'folder' needs a path. Write folder:PATH"),
+        ("parquet:,label=y", "needs a path"),
+        ("parquet:x,label=y,colour=z", "'parquet' has no knob 'colour'"),
+    ],
+)
+def test_a_mistake_in_the_spelling_is_answered_with_what_is_allowed(text, message):
+    with pytest.raises(UserError) as caught:
+        parse_dataset(text)
+    assert message in str(caught.value)
