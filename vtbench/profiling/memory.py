@@ -44,6 +44,11 @@ def _has_memory(value: Any) -> bool:
 class _MemoryMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages of tensors while they live."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from wrapping the method below for its compiler: that imports all of it, in over a second."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.alive = 0

@@ -1,7 +1,8 @@
 """Results of frequent operators on the meta device without torch's own, much slower, computation of their shapes.
 
-Torch derives the result of, say, a batch normalisation without values from a dozen elementary operators, each with
-checks of its own; here it is one allocation of nothing. Only cases whose result is plain are answered.
+Torch derives the result of, say, a convolution without values in Python, and the first such operator imports its whole
+compiler (over a second, 50 MiB). Here it is one allocation of nothing. Only plain cases are answered: tensors that are
+contiguous, of one type, and of shapes that fit; all others are left to torch, which also raises the errors.
 """
 
 from __future__ import annotations
@@ -19,98 +20,16 @@ NOT_PLAIN = object()
 Shortcut = Callable[[Sequence[Any]], Any]
 
 
-def _like(args: Sequence[Any]) -> Any:
-    source = args[0]
-    return _allocate_like(source) if source.is_meta and source.is_floating_point() else NOT_PLAIN
-
-
-def _fill(args: Sequence[Any]) -> Any:
-    """Filling a tensor that has no values changes nothing."""
-    return args[0] if args[0].is_meta else NOT_PLAIN
-
-
-def _allocate_like(source: Tensor) -> Tensor:
-    """What ``torch.empty_like`` gives, which is slow on this device itself."""
-    if not source.is_contiguous():
-        return torch.empty_like(source)
-    return torch.empty(source.shape, dtype=source.dtype, device=source.device)
-
-
-def _combine(args: Sequence[Any]) -> Any:
-    """Elementwise in two tensors of one shape, memory layout and type."""
-    left, right = args[0], args[1]
-    plain = (
-        isinstance(right, Tensor)
-        and left.is_meta
-        and right.is_meta
-        and left.shape == right.shape
-        and left.stride() == right.stride()
-        and left.dtype == right.dtype
-        and left.is_floating_point()
-    )
-    return _allocate_like(left) if plain else NOT_PLAIN
-
-
-def _batch_norm(args: Sequence[Any]) -> Any:
-    source, weight, training = args[0], args[1], args[5]
-    if not source.is_meta or (weight is not None and weight.dtype != source.dtype):
-        return NOT_PLAIN
-    num_statistics = source.shape[1] if training else 0
-    return _allocate_like(source), source.new_empty(num_statistics), source.new_empty(num_statistics)
-
-
-def _layer_norm(args: Sequence[Any]) -> Any:
-    source, normalized_shape, weight = args[0], args[1], args[2]
-    plain = source.is_meta and source.is_contiguous() and (weight is None or weight.dtype == source.dtype)
-    if not plain or tuple(source.shape[-len(normalized_shape) :]) != tuple(normalized_shape):
-        return NOT_PLAIN
-    statistics = (*source.shape[: -len(normalized_shape)], *(1 for _ in normalized_shape))
-    return _allocate_like(source), source.new_empty(statistics), source.new_empty(statistics)
-
-
-def _addmm(args: Sequence[Any]) -> Any:
-    bias, left, right = args[0], args[1], args[2]
-    plain = (
-        left.is_meta
-        and bias.is_meta
-        and right.is_meta
-        and left.dim() == right.dim() == 2
-        and left.shape[1] == right.shape[0]
-        and bias.shape == right.shape[1:]
-        and bias.dtype == left.dtype == right.dtype
-    )
-    return left.new_empty(left.shape[0], right.shape[1]) if plain else NOT_PLAIN
-
-
-_ONE_INPUT = (
-    "relu.default silu.default gelu.default sigmoid.default hardswish.default hardsigmoid.default tanh.default "
-    "hardtanh.default mul.Scalar"
-)
-_FILLS = "normal_.default uniform_.default zero_.default fill_.Scalar"
-_TWO_INPUTS = "add.Tensor mul.Tensor"
-
-
-def _enter(names: str, shortcut: Shortcut) -> dict[Any, Shortcut]:
-    parts = (name.partition(".") for name in names.split())
-    return {getattr(getattr(torch.ops.aten, packet), overload): shortcut for packet, _, overload in parts}
-
-
-SHORTCUTS: dict[Any, Shortcut] = (
-    _enter(_ONE_INPUT, _like)
-    | _enter(_TWO_INPUTS, _combine)
-    | _enter(_FILLS, _fill)
-    | _enter("native_batch_norm.default", _batch_norm)
-    | _enter("native_layer_norm.default", _layer_norm)
-    | _enter("addmm.default", _addmm)
-)
-"""Operator -> its shortcut, given the positional arguments."""
-
-
 class Shortcuts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes the shortcuts while active, and changes nothing else."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from wrapping the method below for its compiler, which would import that."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -126,3 +45,219 @@ def take_shortcut(shortcut: Shortcut | None, args: Sequence[Any], kwargs: dict[s
     if shortcut is None or any(value is not None for value in kwargs.values()):
         return NOT_PLAIN
     return shortcut(args)
+
+
+def _is_plain(*tensors: Any) -> bool:
+    """Whether all are contiguous floating-point tensors of one type on the meta device."""
+    first = tensors[0]
+    return all(
+        isinstance(tensor, Tensor) and tensor.is_meta and tensor.is_contiguous() and tensor.dtype is first.dtype
+        for tensor in tensors
+    ) and bool(first.is_floating_point())
+
+
+def _allocate(shape: Sequence[int], like: Tensor) -> Tensor:
+    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device)
+
+
+def _allocate_like(source: Tensor) -> Any:
+    """A tensor of the same layout, if that is a dense one: contiguous, or a permutation of the dimensions of such."""
+    if source.is_contiguous():
+        return _allocate(source.shape, source)
+    expected = 1
+    for stride, size in sorted(zip(source.stride(), source.shape, strict=True)):
+        if size == 1:
+            continue
+        if size == 0 or stride != expected:
+            return NOT_PLAIN
+        expected *= size
+    return torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=source.device)
+
+
+def _same(args: Sequence[Any]) -> Any:
+    """Elementwise in one tensor."""
+    source = args[0]
+    return _allocate_like(source) if source.is_meta and source.is_floating_point() else NOT_PLAIN
+
+
+def _fill(args: Sequence[Any]) -> Any:
+    """Filling a tensor that has no values changes nothing."""
+    return args[0] if args[0].is_meta else NOT_PLAIN
+
+
+def _combine(args: Sequence[Any]) -> Any:
+    """Elementwise in two tensors, or in one and a number."""
+    left, right = args[0], args[1]
+    if not isinstance(right, Tensor):
+        return _same(args) if isinstance(right, (int, float)) else NOT_PLAIN
+    if left.shape == right.shape and left.is_meta and right.is_meta and left.dtype is right.dtype:
+        return _same(args)  # The layout of the result is that of the first.
+    if not _is_plain(left, right):
+        return NOT_PLAIN
+    shape = _broadcast(left.shape, right.shape)
+    return NOT_PLAIN if shape is None else _allocate(shape, left)
+
+
+def _combine_in_place(args: Sequence[Any]) -> Any:
+    target, other = args[0], args[1]
+    if not isinstance(other, Tensor):
+        return target if target.is_meta and (target.is_floating_point() or isinstance(other, int)) else NOT_PLAIN
+    plain = target.is_meta and other.is_meta and target.dtype is other.dtype
+    return target if plain and _broadcast(target.shape, other.shape) == tuple(target.shape) else NOT_PLAIN
+
+
+def _broadcast(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape that two shapes broadcast to; None where they do not."""
+    longer, shorter = (left, right) if len(left) >= len(right) else (right, left)
+    padded = (1,) * (len(longer) - len(shorter)) + tuple(shorter)
+    if any(a != b and a != 1 and b != 1 for a, b in zip(longer, padded, strict=True)):
+        return None
+    return tuple(b if a == 1 else a for a, b in zip(longer, padded, strict=True))
+
+
+def _batch_norm(args: Sequence[Any]) -> Any:
+    source, weight, training = args[0], args[1], args[5]
+    if not source.is_meta or (weight is not None and weight.dtype is not source.dtype):
+        return NOT_PLAIN
+    if source.dim() < 2 or (weight is not None and weight.shape != source.shape[1:2]):
+        return NOT_PLAIN
+    out = _allocate_like(source)
+    statistics = (source.shape[1] if training else 0,)
+    return NOT_PLAIN if out is NOT_PLAIN else (out, _allocate(statistics, source), _allocate(statistics, source))
+
+
+def _layer_norm(args: Sequence[Any]) -> Any:
+    source, normalized, weight = args[0], tuple(args[1]), args[2]
+    plain = source.is_meta and source.is_floating_point() and (weight is None or weight.dtype is source.dtype)
+    if not plain or tuple(source.shape[-len(normalized) :]) != normalized:
+        return NOT_PLAIN
+    statistics = (*source.shape[: -len(normalized)], *(1 for _ in normalized))
+    return _allocate(source.shape, source), _allocate(statistics, source), _allocate(statistics, source)
+
+
+def _product(args: Sequence[Any]) -> Any:
+    """``mm`` and ``bmm``: the factors may be transposed, the result is contiguous."""
+    left, right = args[0], args[1]
+    plain = left.is_meta and right.is_meta and left.dtype is right.dtype and left.is_floating_point()
+    fits = left.dim() == right.dim() and left.shape[-1] == right.shape[-2] and left.shape[:-2] == right.shape[:-2]
+    return _allocate((*left.shape[:-1], right.shape[-1]), left) if plain and fits else NOT_PLAIN
+
+
+def _addmm(args: Sequence[Any]) -> Any:
+    bias = args[0]
+    fits = bias.is_meta and bias.dtype is args[1].dtype and bias.shape == args[2].shape[1:]
+    return _product(args[1:3]) if fits else NOT_PLAIN
+
+
+def _softmax(args: Sequence[Any]) -> Any:
+    half_to_float = len(args) > 2 and args[2] is True
+    return NOT_PLAIN if half_to_float else _same(args)
+
+
+def _mean(args: Sequence[Any]) -> Any:
+    source, dims = args[0], args[1]
+    if not _is_plain(source) or not dims or any(not -source.dim() <= dim < source.dim() for dim in dims):
+        return NOT_PLAIN
+    reduced = {dim % source.dim() for dim in dims}
+    keep = len(args) > 2 and bool(args[2])
+    shape = (1 if dim in reduced else size for dim, size in enumerate(source.shape) if keep or dim not in reduced)
+    return _allocate(tuple(shape), source)
+
+
+def _join(args: Sequence[Any]) -> Any:
+    """``cat``."""
+    tensors, dim = list(args[0]), args[1] if len(args) > 1 else 0
+    if not tensors or not _are_joinable(tensors) or not -tensors[0].dim() <= dim < tensors[0].dim():
+        return NOT_PLAIN
+    axis = dim % tensors[0].dim()
+    others = {(*tensor.shape[:axis], *tensor.shape[axis + 1 :]) for tensor in tensors}
+    if len(others) != 1:
+        return NOT_PLAIN
+    total = sum(int(tensor.shape[axis]) for tensor in tensors)
+    shape = tensors[0].shape
+    return _allocate((*shape[:axis], total, *shape[axis + 1 :]), tensors[0])
+
+
+def _are_joinable(tensors: Sequence[Any]) -> bool:
+    """Images may be laid out channels-last together; all else comes out contiguous."""
+    first = tensors[0]
+    if not first.is_meta or first.dim() > 3:
+        return _is_plain(*tensors)
+    return all(tensor.is_meta and tensor.dtype is first.dtype and tensor.dim() == first.dim() for tensor in tensors)
+
+
+def _convolution(args: Sequence[Any]) -> Any:
+    source, weight, bias, stride, padding, dilation, transposed, _, groups = args[:9]
+    if transposed or not _is_plain(weight, *(() if bias is None else (bias,))):
+        return NOT_PLAIN
+    if not source.is_meta or source.dtype is not weight.dtype or not (source.dim() == 3 or source.is_contiguous()):
+        return NOT_PLAIN  # The result of a convolution of maps is laid out as they are, that of sequences never.
+    num_sides = weight.dim() - 2
+    if source.dim() != weight.dim() or source.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        return NOT_PLAIN
+    sides = [
+        (size + 2 * pad - gap * (kernel - 1) - 1) // step + 1
+        for size, pad, gap, kernel, step in zip(
+            source.shape[2:],
+            _spread(padding, num_sides),
+            _spread(dilation, num_sides),
+            weight.shape[2:],
+            _spread(stride, num_sides),
+            strict=True,
+        )
+    ]
+    if min(sides) < 1 or 0 in source.shape:
+        return NOT_PLAIN
+    return _allocate((source.shape[0], weight.shape[0], *sides), source)
+
+
+def _max_pool(args: Sequence[Any]) -> Any:
+    """``max_pool2d_with_indices`` without dilation."""
+    source, kernel = args[0], _spread(args[1], 2)
+    stride = _spread(args[2], 2) if len(args) > 2 and args[2] else kernel
+    padding = _spread(args[3], 2) if len(args) > 3 else (0, 0)
+    dilated = len(args) > 4 and _spread(args[4], 2) != (1, 1)
+    round_up = len(args) > 5 and bool(args[5])
+    if dilated or source.dim() != 4 or not _is_plain(source):
+        return NOT_PLAIN
+    sides = []
+    for size, pad, window, step in zip(source.shape[2:], padding, kernel, stride, strict=True):
+        side = (size + 2 * pad - window + (step - 1 if round_up else 0)) // step + 1
+        if (side - 1) * step >= size + pad:  # The last window must begin inside the image or its left padding.
+            side -= 1
+        sides.append(side)
+    if min(sides) < 1 or any(2 * pad > window for pad, window in zip(padding, kernel, strict=True)):
+        return NOT_PLAIN
+    shape = (*source.shape[:2], *sides)
+    return _allocate(shape, source), torch.empty(shape, dtype=torch.int64, device=source.device)
+
+
+def _spread(value: Any, num_sides: int) -> tuple[int, ...]:
+    """One number for each side of an image; torch lets one stand for all."""
+    numbers = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    return numbers * num_sides if len(numbers) == 1 else numbers
+
+
+_NAMES: dict[Shortcut, str] = {
+    _same: """relu.default silu.default gelu.default sigmoid.default hardswish.default hardsigmoid.default tanh.default
+        hardtanh.default mul.Scalar add.Scalar _safe_softmax.default""",
+    _fill: "normal_.default uniform_.default zero_.default fill_.Scalar",
+    _combine: "add.Tensor sub.Tensor mul.Tensor div.Tensor",
+    _combine_in_place: "add_.Tensor sub_.Tensor mul_.Tensor div_.Tensor",
+    _batch_norm: "native_batch_norm.default",
+    _layer_norm: "native_layer_norm.default",
+    _product: "mm.default bmm.default",
+    _addmm: "addmm.default",
+    _softmax: "_softmax.default",
+    _mean: "mean.dim",
+    _join: "cat.default",
+    _convolution: "convolution.default",
+    _max_pool: "max_pool2d_with_indices.default",
+}
+
+SHORTCUTS: dict[Any, Shortcut] = {
+    getattr(getattr(torch.ops.aten, packet), overload): shortcut
+    for shortcut, names in _NAMES.items()
+    for packet, _, overload in (name.partition(".") for name in names.split())
+}
+"""Operator -> its shortcut, given the positional arguments."""

@@ -79,6 +79,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     While ``alias`` is set, operators are booked under that name.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from wrapping the method below for its compiler: that imports all of it, in over a second."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
