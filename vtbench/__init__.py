@@ -5,6 +5,7 @@ The package root imports nothing heavy: ``vtbench.profile`` and ``vtbench.create
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,13 +16,10 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "create_model", "profile"]
 
 
+_ROOMS = {"create_model": "vtbench.models", "profile": "vtbench.profiling"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "profile":
-        from vtbench.profiling import profile
-
-        return profile
-    if name == "create_model":
-        from vtbench.models import create_model
-
-        return create_model
-    raise AttributeError(f"module 'vtbench' has no attribute {name!r}")
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'vtbench' has no attribute {name!r}")
+    return getattr(import_module(_ROOMS[name]), name)
