@@ -32,7 +32,7 @@ def print_studies() -> None:
 def print_plan(plan: StudyPlan) -> None:
     """The cells of a study, what each costs, and the whole."""
     study, facts, console = plan.study, plan.facts, open_console()
-    table = _open_table(("arm", "variant"), ("to run", "MACs (M)", "params (M)", "a cell"))
+    table = _open_table(("arm",), ("to run", "MACs (M)", "params (M)", "a cell"))
     for arm in plan.arms:
         table.add_row(*_show_arm(arm))
     num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
@@ -45,6 +45,7 @@ def print_plan(plan: StudyPlan) -> None:
         )
     )
     console.print(table)
+    console.print(Text("\n" + "\n".join(f"{arm.arm} = {arm.variant}" for arm in plan.arms)), soft_wrap=True)
     console.print(
         Text(
             f"\n{num_open} of {num_cells} cells to run, {plan.split.jobs} at once with {plan.split.threads} threads "
@@ -83,7 +84,6 @@ def _show_arm(arm: PlannedArm) -> list[str]:
     macs, params = (costs.macs, costs.params) if isinstance(costs, CostRecord) else (None, None)
     return [
         arm.arm,
-        arm.variant,
         f"{arm.num_open}/{arm.num_cells}",
         "–" if macs is None else format_millions(macs),
         "–" if params is None else format_millions(params, digits=3),

@@ -24,7 +24,7 @@ from vtbench.studies.resolution import DataFacts
 from vtbench.studies.worker_process import LOG_FILE, WORKER, start_worker
 
 FILES = ("weights.safetensors", "metrics.jsonl", "record.json")
-_EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 3, 768, 128, 32
+_EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 2, 640, 100, 32
 _CHECKPOINT_SECONDS = 0.15
 _LOOK_EVERY_SECONDS = 0.0005
 
