@@ -206,7 +206,7 @@ def _table_of(views: list[RunView]) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     for view in views:
         val = "–" if view.val_top1_percent is None else format_percent(view.val_top1_percent, digits=1)
-        epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}"
+        epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}" if view.epochs else "starts"
         speed = "–" if view.images_per_second is None else f"{view.images_per_second:.0f}"
         left = view.seconds_left()
         table.add_row(view.label, epoch, _number(view.loss), val, speed, "–" if left is None else format_duration(left))
