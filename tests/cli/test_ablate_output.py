@@ -158,6 +158,15 @@ def test_a_terminal_shows_the_grid_and_the_running_cells_within_80_columns() -> 
     assert max(len(line) for line in lines) <= 80
 
 
+def test_a_cell_that_is_still_loading_says_so() -> None:
+    shown, display, _ = open_display(terminal=True)
+    state = make_state()
+    shown.on_study(state)
+    shown.on_begin(state.cells[0])
+    shown.on_begin(state.cells[1])
+    assert render(display)[-1].split() == ["dynamic+position,", "seed", "0", "starts", "–", "–", "–", "–"]
+
+
 def test_many_seeds_are_summed_up_in_the_grid() -> None:
     shown, display, _ = open_display(terminal=True)
     state = make_state(20)

@@ -74,6 +74,9 @@ def run_cell(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRe
     if cell.arm.startswith("once") and not list(cell.folder.glob("failed-*.json")):
         return _end(cell, listener, error="The training loss became NaN.")
     listener.on_start(start)
+    if cell.arm.startswith("late"):
+        time.sleep(1)
+        raise ValueError("a mistake that shows late")
     if cell.arm.startswith("diverges"):
         return _end(cell, listener, error="The training loss became NaN.")
     if cell.arm.startswith("stuck"):

@@ -52,6 +52,10 @@ def execute(
     return {result.cell.arm: result for result in results}
 
 
+def count_started(watcher: Watcher) -> int:
+    return sum(isinstance(event, CellStarted) for _, event in watcher.events)
+
+
 def test_every_cell_is_run_and_tells_its_course(tmp_path: Path) -> None:
     watcher = Watcher()
     results = execute(tmp_path, ["a", "b", "c"], watcher=watcher)
@@ -102,7 +106,8 @@ def test_a_program_that_is_no_worker_is_a_failed_cell(tmp_path: Path) -> None:
 
 
 def test_a_stop_lets_cells_save_and_begins_no_more(tmp_path: Path) -> None:
-    stop, watcher = StopRequest(), Watcher(lambda event: stop.request())
+    stop = StopRequest()
+    watcher: Watcher = Watcher(lambda event: stop.request() if count_started(watcher) == 2 else None)
     started = time.monotonic()
     results = execute(tmp_path, ["slow", "slow2", "slow3"], watcher=watcher, stop=stop)
     assert {arm: result.status for arm, result in results.items()} == {"slow": "stopped", "slow2": "stopped"}
@@ -118,8 +123,22 @@ def test_a_cell_that_does_not_heed_a_stop_is_killed_and_counts_as_stopped(tmp_pa
     assert time.monotonic() - started < 5
 
 
+def test_a_cell_that_is_still_loading_is_not_waited_for(tmp_path: Path) -> None:
+    stop, cells = StopRequest(), list_cells(make_study(seeds=1), tmp_path)
+    executor = LocalProcesses([Slot()], command=[sys.executable, "-c", "import time; time.sleep(60)"])
+
+    class Impatient(Watcher):
+        def on_begin(self, cell: Cell) -> None:
+            stop.request()
+
+    started = time.monotonic()
+    results = list(executor.run(cells, watcher=Impatient(), stop=stop))
+    assert [result.status for result in results] == ["stopped"]
+    assert time.monotonic() - started < 2
+
+
 def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
-    cells = list_cells(make_study({"quick": "resnet20", "slow": "resnet32"}, seeds=1), tmp_path)
+    cells = list_cells(make_study({"brisk": "resnet20", "slow": "resnet32"}, seeds=1), tmp_path)
     executor = LocalProcesses(make_slots(2, threads=1), command=stand_in_cells.COMMAND)
     watcher = Watcher()
     results = executor.run(cells, watcher=watcher, stop=StopRequest())

@@ -215,7 +215,7 @@ def test_a_full_disk_is_one_message_and_ends_the_cells(tmp_path: Path, monkeypat
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    study = make_study({"slow": "resnet20", "raises": "resnet32"}, seeds=1)
+    study = make_study({"slow": "resnet20", "late": "resnet32"}, seeds=1)
     monkeypatch.setattr(Ledger, "record_failure", fail)
     with pytest.raises(UserError, match=r"No space left on device.*goes on from there"):
         run(study, tmp_path)

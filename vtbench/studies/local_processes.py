@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtbench.studies.cells import Cell
-from vtbench.studies.events import CellEnded, decode_event
+from vtbench.studies.events import CellEnded, CellStarted, decode_event
 from vtbench.studies.executor import CellResult, CellWatcher
 from vtbench.studies.worker_process import LOG_FILE, WORKER, ask_to_leave, start_worker
 from vtbench.training import StopRequest
 
-GRACE_SECONDS = 4.0
+GRACE_SECONDS = 3.5
 _LOG_TAIL_LINES = 6
 
 
@@ -50,6 +50,7 @@ class _Process:
     slot: Slot
     popen: subprocess.Popen[bytes]
     began: float
+    training: bool = False
     last_word: CellEnded | None = None
     killed: bool = False
 
@@ -86,7 +87,7 @@ class LocalProcesses:
                 if stop.requested and deadline is None:
                     deadline = time.monotonic() + self._grace_seconds
                     for pid in running:
-                        ask_to_leave(processes[pid].popen)
+                        _dismiss(processes[pid])
                 if deadline is not None and time.monotonic() > deadline:
                     for pid in running:
                         _kill(processes[pid])
@@ -114,7 +115,7 @@ class LocalProcesses:
 
     def _end_all(self, processes: Sequence[_Process]) -> None:
         for process in processes:
-            ask_to_leave(process.popen)
+            _dismiss(process)
         deadline = time.monotonic() + self._grace_seconds
         for process in processes:
             try:
@@ -139,7 +140,9 @@ def _take_in(process: _Process, line: bytes, watcher: CellWatcher) -> None:
         event = decode_event(line)
     except ValueError:  # The last line of a process that was killed while it wrote.
         return
-    if isinstance(event, CellEnded):
+    if isinstance(event, CellStarted):
+        process.training = True
+    elif isinstance(event, CellEnded):
         process.last_word = event
     watcher.on_event(process.cell, event)
 
@@ -169,6 +172,14 @@ def _explain_crash(code: int, log: Path) -> str:
     lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
     tail = "\n".join(lines[-_LOG_TAIL_LINES:])
     return f"{cause}. The log {log.name} ends with:\n{tail}" if tail else f"{cause}. Its log {log.name} is empty."
+
+
+def _dismiss(process: _Process) -> None:
+    """Let a cell that trains save itself; one that is still loading has nothing to lose."""
+    if process.training:
+        ask_to_leave(process.popen)
+    else:
+        _kill(process)
 
 
 def _kill(process: _Process) -> None:
