@@ -48,13 +48,16 @@ def run_profile(
     Every operator that runs is counted, known to be free, or refused; the count is held against closed forms of the
     layers. With --measure, latency is measured as well. A model that fails does not stop the others: exit code 2.
     """
-    from vtbench.cli.profile_output import Findings, print_findings
-    from vtbench.errors import UserError
-    from vtbench.profiling.against import compare_profiles
-    from vtbench.profiling.inputs import parse_image_size
-    from vtbench.profiling.profile import ProfileSettings
+    from vtbench.cli.quick_import import quick_import
 
     splits = _parse_splits(by)
+    with quick_import():
+        from vtbench.cli.profile_output import Findings, print_findings
+        from vtbench.errors import UserError
+        from vtbench.profiling.against import compare_profiles
+        from vtbench.profiling.inputs import parse_image_size
+        from vtbench.profiling.profile import ProfileSettings
+
     size = parse_image_size(input_size) if input_size is not None else None
     settings = ProfileSettings(
         training=train_mode, backward=backward, count_contractions=count_contractions, activations=True
@@ -98,10 +101,12 @@ def _parse_splits(text: str | None) -> tuple[str, ...]:
 
 
 def _resolve(name: str, size: tuple[int, int] | None, channels: int | None, num_classes: int | None) -> Source:
+    from vtbench.cli.quick_import import quick_import
     from vtbench.profiling.sources import resolve_source
 
     if not name.startswith(("timm:", "torchvision:")) and ".py:" not in name:
-        import vtbench.models  # noqa: F401  # Registers the models.
+        with quick_import():
+            import vtbench.models  # noqa: F401  # Registers the models.
     return resolve_source(name, image_size=size, channels=channels, num_classes=num_classes)
 
 
