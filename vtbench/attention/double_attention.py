@@ -16,8 +16,9 @@ class DoubleAttention(nn.Module):
     """``y = x + W_z Z``, ``Z = G softmax_n(V(x))``, ``G = A(x) softmax_L(B(x))^T``: (B, C, H, W) -> (B, C, H, W).
 
     A (C -> M), B and V (C -> N) and ``W_z`` (M -> C) are 1x1 convolutions with bias; the first softmax is over cells,
-    the second over descriptors. Chen et al. 2018 (arXiv 1810.11579), section 3. M = N = C /
-    ``reduction`` as in public code; nothing here says whether the authors normalised the output, and it is not.
+    the second over descriptors. Chen et al. 2018 (arXiv 1810.11579), section 3. M = N = C / ``reduction`` as in public
+    code. Whether the authors normalised the output could not be verified; it is not normalised here, and ``W_z`` starts
+    at zero, so that the unit starts as the identity.
 
     Cost per image: L (2 C M + 2 C N + 2 M N) MACs; 2 C M + 2 C N + M + 2 N + C parameters.
     """
@@ -30,6 +31,11 @@ class DoubleAttention(nn.Module):
         self.gather = Conv2d(channels, num_descriptors, 1)
         self.distribute = Conv2d(channels, num_descriptors, 1)
         self.extend = Conv2d(num_features, channels, 1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start as the identity."""
+        nn.init.zeros_(self.extend.weight)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Gather, distribute, add."""

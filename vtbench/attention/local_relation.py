@@ -7,7 +7,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
-from vtbench.attention.window import join_channels, pad_window, softmax_inside, split_channels, window_dot, window_sum
+from vtbench.attention.window import (
+    join_channels,
+    pad_window,
+    softmax_inside,
+    split_channels,
+    start_logits,
+    window_dot,
+    window_sum,
+)
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -72,6 +80,11 @@ class LocalRelation(nn.Module):
         self.key = Conv2d(in_channels, self.num_maps, 1, bias=False)
         self.geometry = GeometryPrior(kernel_size, self.num_maps)
         self.transformation = Conv2d(in_channels, out_channels, 1, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw query and key so that what is compared starts small."""
+        start_logits(self.query, self.key, 1)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Average every window, then mix channels."""

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
-from vtbench.attention.window import join_channels, pad_window, softmax_inside, split_channels, window_dot, window_sum
+from vtbench.attention.window import (
+    join_channels,
+    pad_window,
+    softmax_inside,
+    split_channels,
+    start_logits,
+    window_dot,
+    window_sum,
+)
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -22,9 +30,8 @@ class StandAloneAttention(nn.Module):
     (B, C, H, W) -> (B, C_out, ceil(H / stride), ceil(W / stride)). q, k, v are 1x1 convolutions C -> C_out without
     bias; r joins an embedding of the row offset and one of the column offset, each half as wide as a head and shared by
     the heads. Ramachandran et al. 2019 (arXiv 1906.05909), section 2.2, equation 3. A stride is a 2x2 mean after
-    attention at stride 1 (section 3.1). There is no projection of the output and no scaling of the logits; the
-    starting weights are such that the logits of normalised inputs have variance 1. Cells outside the image take no
-    part, as N_k(i) has none; the paper does not say.
+    attention at stride 1 (section 3.1). There is no projection of the output and no scaling of the logits, which
+    start small (see `start_logits`). Cells outside the image take no part, as N_k(i) has none; the paper does not say.
 
     Cost per image with N cells, K = k * k: 3 C C_out N + 2 K C_out N MACs, as ``k + r`` is formed before the product;
     3 C C_out + k C_out / G parameters.
@@ -49,8 +56,8 @@ class StandAloneAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw query, key and embeddings so that both parts of the logits have unit variance."""
-        _start_logits_at_unit_variance(self.query, self.key, self.head_dim)
+        """Draw query, key and embeddings so that the logits start small."""
+        start_logits(self.query, self.key, self.head_dim)
         for embedding in (self.row_embedding, self.column_embedding):
             nn.init.normal_(embedding, std=self.head_dim**-0.25)
 
@@ -104,8 +111,8 @@ class AttentionStem(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw query, key and embeddings so that both kinds of logits have unit variance."""
-        _start_logits_at_unit_variance(self.query, self.key, self.head_dim)
+        """Draw query and key so that the logits start small, the embeddings so that those of the mixture do not."""
+        start_logits(self.query, self.key, self.head_dim)
         for embedding in (self.row_embedding, self.column_embedding, self.mixture_embedding):
             nn.init.normal_(embedding, std=(2 * self.head_dim) ** -0.25)
 
@@ -141,11 +148,6 @@ class AttentionStem(nn.Module):
         comparing = 2 * channels * out_channels + window * out_channels
         averaging = self.num_mixtures * channels * (self.num_heads * window + out_channels)
         return batch * height * width * (comparing + averaging) + window * self.num_mixtures * self.head_dim
-
-
-def _start_logits_at_unit_variance(query: nn.Conv2d, key: nn.Conv2d, head_dim: int) -> None:
-    for convolution in (query, key):
-        nn.init.normal_(convolution.weight, std=convolution.in_channels**-0.5 * head_dim**-0.25)
 
 
 class StandAloneOptions(ModelOptions):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vtbench.layers.stated_cost import OPERATOR_MACS
 
@@ -37,7 +37,17 @@ def join_channels(map_GDHWB: Tensor) -> Tensor:
 def pad_window(map_BCHW: Tensor, kernel_size: int, mode: str = "constant") -> Tensor:
     """Pad a map so that every cell has a window; an even window reaches one cell further to the right and down."""
     before, after = (kernel_size - 1) // 2, kernel_size // 2
-    return torch.nn.functional.pad(map_BCHW, [before, after, before, after], mode=mode)
+    return nn.functional.pad(map_BCHW, [before, after, before, after], mode=mode)
+
+
+def start_logits(query: nn.Conv2d, key: nn.Conv2d, head_dim: int) -> None:
+    """Draw both 1x1 convolutions so that ``q . k`` of inputs of unit variance starts with a standard deviation of 0.1.
+
+    A window is then averaged nearly evenly at first. With larger logits, the gradient of the softmax grows with the
+    weights that it drives, and training without warm-up diverges at the learning rates of residual networks.
+    """
+    for convolution in (query, key):
+        nn.init.normal_(convolution.weight, std=(0.1 / (convolution.in_channels * head_dim**0.5)) ** 0.5)
 
 
 def softmax_inside(logits_GKHWB: Tensor, map_size: tuple[int, int], kernel_size: int, stride: int = 1) -> Tensor:
