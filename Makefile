@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO_EPOCHS ?= 10
 
-.PHONY: help setup demo test lint types architecture pytest golden clean
+.PHONY: help setup demo test lint types architecture pytest slow golden reports clean
 
 help:
-	@echo "make demo   set up, then list, profile, train, ablate and report on the embedded data (a few minutes)"
-	@echo "make test   set up, then lint, types, architecture and tests"
-	@echo "make golden regenerate the golden costs after a deliberate change of a model"
+	@echo "make demo    set up, then list, profile, train, ablate and report on the embedded data (a few minutes)"
+	@echo "make test    set up, then lint, types, architecture and tests"
+	@echo "make slow    set up, then the tests that take longer"
+	@echo "make golden  count the costs anew after a deliberate change of a model"
+	@echo "make reports render the committed reports and the README anew from their records"
 
 setup: $(READY)
 
@@ -18,6 +21,12 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $(READY)
+
+demo: setup
+	@echo "== What do the last stage's convolutions cost, and what do tokens cost in their place?"
+	$(BIN)/vtbench profile vt_resnet34 --against resnet34
+	@echo "== Five networks, one recipe: the accuracy that those MACs buy on the embedded images"
+	$(BIN)/vtbench ablate components --epochs $(DEMO_EPOCHS) --seeds 1 --out runs/demo
 
 test: lint types architecture pytest
 
@@ -34,8 +43,15 @@ architecture: setup
 pytest: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+slow: setup
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
 golden: setup
 	$(BIN)/python -m vtbench.models.catalog
+	$(BIN)/python -m vtbench.audit.variant_costs
+
+reports: setup
+	$(BIN)/python -m vtbench.reporting.committed
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
