@@ -223,3 +223,16 @@ def test_timings_survive_a_stop(tiny: pytest.MonkeyPatch, tmp_path: Path) -> Non
         train_run(tiny_config(), tmp_path, stop=StopAtLook(9))
     train_run(tiny_config(), tmp_path)
     assert len((tmp_path / "timing.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("slow_step_seconds", "batches_lost"), [(-1.0, 0), (1e9, 2)])
+def test_steps_that_a_stop_cannot_wait_for_are_saved_one_by_one(
+    tiny: pytest.MonkeyPatch, tmp_path: Path, slow_step_seconds: float, batches_lost: int
+) -> None:
+    tiny.setattr("vtbench.training.loop._SLOW_STEP_SECONDS", slow_step_seconds)
+    tiny.setattr("vtbench.training.loop._WORTH_A_SAVE", 0)
+    with pytest.raises(Killed):
+        train_run(tiny_config(), tmp_path, stop=KillAtLook(2))
+    with pytest.raises(RunStopped) as stopped:
+        train_run(tiny_config(), tmp_path, stop=StopAtLook(0))
+    assert stopped.value.batch == 3 - batches_lost

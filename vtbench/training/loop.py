@@ -1,0 +1,162 @@
+"""The loop over the epochs of a run: train, evaluate, save, report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from vtbench.datasets.batches import Batch
+from vtbench.records import EpochRecord, TimingRecord, save_lines
+from vtbench.training.checkpoint import Checkpoint, save_checkpoint
+from vtbench.training.evaluation import Evaluation, evaluate
+from vtbench.training.folder import CHECKPOINTS
+from vtbench.training.preparation import Prepared
+from vtbench.training.progress import BatchProgress, ProgressListener
+from vtbench.training.schedule import learning_rate_at
+from vtbench.training.stop import RunStopped, StopRequest
+from vtbench.training.trainer import DivergenceError, TrainingSums
+
+_SECONDS_BETWEEN_REPORTS = 0.25
+_SLOW_STEP_SECONDS = 1.5  # A stop may not wait for a step much longer than this, so the state before it must be saved.
+_WORTH_A_SAVE = 50  # A step that takes so many times as long as a save is worth one.
+
+
+class EpochLoop:
+    """Trains from where ``prepared`` stands to the last epoch. ``epochs`` and ``timings`` hold what is done so far."""
+
+    def __init__(self, prepared: Prepared, folder: Path, listener: ProgressListener, stop: StopRequest) -> None:
+        self.prepared, self.trainer, self.config = prepared, prepared.trainer, prepared.config
+        self.folder, self.listener, self.stop = folder, listener, stop
+        self.epochs = list(prepared.epochs)
+        self.timings = list(prepared.timings)
+        self.train_seconds = prepared.train_seconds
+        self.save_seconds = 0.0
+        self.next_save = time.monotonic() + self.config.execution.checkpoint_seconds
+
+    def run(self) -> None:
+        """Train to the end. Raises ``RunStopped`` after saving, ``DivergenceError``, and whatever the data raises."""
+        if self.epochs:  # The run may have been killed between the checkpoint and these files.
+            self._publish_epochs()
+        while self.trainer.epoch < self.config.recipe.epochs:
+            self._run_epoch()
+
+    def _run_epoch(self) -> None:
+        epoch = self.trainer.epoch
+        sums = self._train_epoch()
+        started = time.perf_counter()
+        val, averaged = self._evaluate()
+        val_seconds = time.perf_counter() - started
+        trainer = self.trainer
+        self.epochs.append(
+            EpochRecord(
+                epoch=epoch,
+                learning_rate=learning_rate_at(self.config.recipe, trainer.step - 1, trainer.num_steps),
+                train_loss=sums.loss,
+                train_top1_percent=sums.top1_percent,
+                val_loss=val.loss,
+                val_top1_percent=val.top1_percent,
+                ema_val_loss=averaged.loss if averaged else None,
+                ema_val_top1_percent=averaged.top1_percent if averaged else None,
+            )
+        )
+        self.timings.append(
+            TimingRecord(
+                epoch=epoch,
+                train_seconds=self.train_seconds,
+                val_seconds=val_seconds,
+                train_images_per_second=trainer.num_images / self.train_seconds,
+            )
+        )
+        trainer.epoch, trainer.batch, self.train_seconds = epoch + 1, 0, 0.0
+        self._save()
+        self._publish_epochs()
+        self.listener.on_epoch(self.epochs[-1], self.timings[-1])
+
+    def _publish_epochs(self) -> None:
+        save_lines(self.folder / "metrics.jsonl", self.epochs)
+        save_lines(self.folder / "timing.jsonl", self.timings)
+
+    def _train_epoch(self) -> TrainingSums:
+        trainer = self.trainer
+        trainer.model.train()
+        if trainer.batch == 0:
+            trainer.begin_epoch()
+        first_image, seconds_before, started = trainer.num_images, self.train_seconds, time.perf_counter()
+        next_report = started + _SECONDS_BETWEEN_REPORTS
+        now = started
+        for images, labels in self._remaining_batches():
+            trainer.train_batch(images, labels)
+            before, now = now, time.perf_counter()
+            self.train_seconds = seconds_before + now - started
+            if now >= next_report:
+                next_report = now + _SECONDS_BETWEEN_REPORTS
+                self._report((trainer.num_images - first_image) / (now - started))
+            self._look_up(step_seconds=now - before)
+        sums = trainer.sums()
+        now = time.perf_counter()  # `sums` waited for the device, so this is when the epoch's work was done.
+        self.train_seconds = seconds_before + now - started
+        if trainer.num_images > first_image:
+            self._report((trainer.num_images - first_image) / (now - started))
+        return sums
+
+    def _remaining_batches(self) -> Iterator[Batch]:
+        trainer = self.trainer
+        if trainer.batch < trainer.batches_per_epoch:
+            yield from self.prepared.train_batches.epoch(trainer.epoch, trainer.batch)
+
+    def _report(self, images_per_second: float) -> None:
+        trainer, sums = self.trainer, self.trainer.sums()
+        self.listener.on_batch(
+            BatchProgress(
+                epoch=trainer.epoch,
+                batch=trainer.batch,
+                num_batches=trainer.batches_per_epoch,
+                loss=sums.loss,
+                top1_percent=sums.top1_percent,
+                images_per_second=images_per_second,
+            )
+        )
+
+    def _look_up(self, step_seconds: float = 0.0) -> None:
+        """Between two batches: leave if asked to, save if it is time or if a stop could not wait for the next step."""
+        if self.stop.requested:
+            self._save()
+            raise RunStopped(self.folder, epoch=self.trainer.epoch, batch=self.trainer.batch)
+        slow = step_seconds > max(_SLOW_STEP_SECONDS, _WORTH_A_SAVE * self.save_seconds)
+        if slow or time.monotonic() >= self.next_save:
+            self._save()
+
+    def _evaluate(self) -> tuple[Evaluation, Evaluation | None]:
+        trainer = self.trainer
+        models = [trainer.model] + ([trainer.average.model] if trainer.average is not None else [])
+        found = [
+            evaluate(
+                model,
+                self.prepared.val_batches,
+                to_device=trainer.to_device,
+                autocast=trainer.autocast,
+                after_batch=self._look_up,
+            )
+            for model in models
+        ]
+        for evaluation in found:
+            if not math.isfinite(evaluation.loss):
+                raise DivergenceError(f"The validation loss is no finite number after epoch {trainer.epoch + 1}.")
+        return found[0], found[1] if len(found) > 1 else None
+
+    def _save(self) -> None:
+        """Save the state, unless its losses show that it is worth nothing."""
+        started = time.monotonic()
+        if self.trainer.batch > 0:
+            self.trainer.sums()
+        tensors, values = self.trainer.state()
+        values |= {
+            "epochs": [record.model_dump(mode="json") for record in self.epochs],
+            "timings": [record.model_dump(mode="json") for record in self.timings],
+            "train_seconds": self.train_seconds,
+        }
+        save_checkpoint(self.folder / CHECKPOINTS, Checkpoint(tensors, values))
+        now = time.monotonic()
+        self.save_seconds, self.next_save = now - started, now + self.config.execution.checkpoint_seconds
