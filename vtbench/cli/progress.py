@@ -121,7 +121,7 @@ class LiveDisplay:
 
     def _render(self) -> RenderableType:
         views = list(self._views.values())
-        lines = _table_of(views) if len(views) != 1 else _line_of(views[0])
+        lines = _line_of(views[0]) if len(views) == 1 and self.above is None else _table_of(views)
         return Group(self.above, lines) if self.above is not None else lines
 
 
