@@ -237,7 +237,10 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _is_factor(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.numel() > 1
+    """Whether a product with ``value`` is more than a scaling: it has several numbers, or is one of several."""
+    if not isinstance(value, Tensor):
+        return False
+    return value.numel() > 1 or value.untyped_storage().nbytes() > value.element_size()
 
 
 def _is_scalar_sum(left: Any, right: Any) -> bool:

@@ -1,0 +1,187 @@
+"""Which multiplications that are followed by sums are contractions, and which are gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vtbench.profiling import profile
+from vtbench.profiling.errors import RefusedOperatorError
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
+def find(function: Callable[..., Tensor], *shapes: tuple[int, ...]) -> int:
+    """The MACs that are found in ``function``; 0 if it passes for free."""
+    model, inputs = Function(function), [torch.zeros(shape) for shape in shapes]
+    found = profile(model, inputs=inputs, activations=False, count_contractions=True).macs
+    if found:
+        with pytest.raises(RefusedOperatorError):
+            profile(model, inputs=inputs, activations=False)
+    else:
+        profile(model, inputs=inputs, activations=False)
+    return found
+
+
+CONTRACTIONS: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...], int]] = {
+    "outer product, summed": (lambda a, b: (a[:, :, None] * b[:, None]).sum(0), ((9, 4), (9, 5)), 9 * 4 * 5),
+    "outer product, averaged": (lambda a, b: (a[:, :, None] * b[:, None]).mean(0), ((9, 4), (9, 5)), 9 * 4 * 5),
+    "outer product, copied and reshaped first": (
+        lambda a, b: (a[:, :, None] * b[:, None]).reshape(9, 20).t().contiguous().sum(1),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "outer product, scaled and masked first": (
+        lambda a, b: ((a[:, :, None] * b[:, None]) / 3).masked_fill(a[:, :, None] > 0, 0).sum(0),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "outer product, summed with a running sum": (
+        lambda a, b: (a[:, :, None] * b[:, None]).cumsum(0),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "outer product of maps, pooled": (
+        lambda a, b: functional.avg_pool2d(a[:, None] * b[None], 2),
+        ((3, 6, 6), (4, 6, 6)),
+        3 * 4 * 36,
+    ),
+    "weighted sum of neighbours": (
+        lambda x, w: (functional.unfold(x, 3, padding=1).view(1, 4, 9, 36) * w[None, :, :, None]).sum(2),
+        ((1, 4, 6, 6), (4, 9)),
+        4 * 9 * 36,
+    ),
+    "weighted sum of branches": (
+        lambda a, b, w: (torch.stack([a, b], 1) * w[:, :, :, None]).sum(1),
+        ((2, 8, 9), (2, 8, 9), (2, 2, 8)),
+        2 * 2 * 8 * 9,
+    ),
+    "inner product": (lambda a, b: (a * b).sum(), ((4, 5), (4, 5)), 20),
+    "cosine similarity": (lambda a, b: functional.cosine_similarity(a, b), ((4, 5), (4, 5)), 20),
+    "distances from differences": (
+        lambda a, b: (a[:, None] - b[None]).pow(2).sum(-1),
+        ((4, 3), (5, 3)),
+        60,
+    ),
+    "distances from squared differences": (
+        lambda a, b: torch.linalg.vector_norm(a[:, None] - b[None], dim=-1),
+        ((4, 3), (5, 3)),
+        60,
+    ),
+    "scattered products": (
+        lambda x, w: torch.zeros(3, 4, device=x.device).index_add(
+            0, torch.zeros(6, dtype=torch.long, device=x.device), x * w
+        ),
+        ((6, 4), (6, 4)),
+        24,
+    ),
+    "convolution by shifts": (
+        lambda x, w: sum((w[k] * x[:, k : k + 8] for k in range(3)), torch.zeros((), device=x.device)),
+        ((4, 10), (3, 1, 1)),
+        3 * 4 * 8,
+    ),
+    "convolution by shifts of a filter per channel": (
+        lambda x, w: sum((w[:, k : k + 1] * x[:, k : k + 8] for k in range(3)), torch.zeros((), device=x.device)),
+        ((4, 10), (4, 3)),
+        3 * 4 * 8,
+    ),
+    "convolution by shifts, accumulated in place": (
+        lambda x, w: [
+            total := torch.zeros(4, 8, device=x.device),
+            *(total.add_(w[:, k : k + 1] * x[:, k : k + 8]) for k in range(3)),
+        ][0],
+        ((4, 10), (4, 3)),
+        96,
+    ),
+    "convolution by shifts with addcmul": (
+        lambda x, w: [
+            total := torch.zeros(4, 8, device=x.device),
+            *(total.addcmul_(w[:, k : k + 1], x[:, k : k + 8]) for k in range(3)),
+        ][0],
+        ((4, 10), (4, 3)),
+        96,
+    ),
+}
+"""Name -> (function, shapes of its inputs, MACs)."""
+
+GATES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
+    "gate per channel, then global average": (
+        lambda x, g: (x * g[:, :, None, None]).mean((2, 3)),
+        ((2, 4, 6, 6), (2, 4)),
+    ),
+    "gate per channel, then sum over the map": (
+        lambda x, g: (x * g[:, :, None, None]).sum((2, 3)),
+        ((2, 4, 6, 6), (2, 4)),
+    ),
+    "gate per image, then pooled": (
+        lambda a, b: functional.avg_pool2d(a[:, :, None, None] * b[:, None], 2),
+        ((9, 4), (9, 6, 6)),
+    ),
+    "gate per cell, then global average": (
+        lambda x, g: functional.adaptive_avg_pool2d(x * g, 1),
+        ((2, 4, 6, 6), (2, 1, 6, 6)),
+    ),
+    "activation by multiplication, then average": (lambda x: (x * x.sigmoid()).mean((2, 3)), ((2, 4, 6, 6),)),
+    "gated linear unit": (lambda a, b: a * b, ((2, 4, 6), (2, 4, 6))),
+    "residual connection with a scale": (lambda x, f, g: (x + g * f).mean(1), ((2, 6, 4), (2, 6, 4), (4,))),
+    "rotary positions": (
+        lambda x, s, c: x * c + torch.cat([-x[..., 2:], x[..., :2]], -1) * s,
+        ((2, 6, 4), (6, 4), (6, 4)),
+    ),
+    "norm": (lambda x: x * x.pow(2).mean(-1, keepdim=True).rsqrt(), ((2, 6, 4),)),
+    "norm by a product with itself": (lambda x: x / (x * x).sum(-1, keepdim=True).sqrt(), ((2, 6, 4),)),
+    "softmax by hand": (lambda x: x.exp() / x.exp().sum(-1, keepdim=True), ((2, 6, 4),)),
+    "interpolation of four": (
+        lambda a, b, c, d, w: w[0] * a + w[1] * b + w[2] * c + w[3] * d,
+        ((2, 3), (2, 3), (2, 3), (2, 3), (4, 2, 3)),
+    ),
+    "outer product that is kept": (lambda a, b: a[:, None] * b[None], ((4,), (5,))),
+    "outer product, summed where only one factor varies": (
+        lambda a, b: (a[:, :, None] * b[:, None]).sum(2),
+        ((9, 4), (9, 5)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRACTIONS)
+def test_contractions_are_found_with_their_cost(name: str) -> None:
+    function, shapes, macs = CONTRACTIONS[name]
+    assert find(function, *shapes) == macs
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates_are_not_mistaken_for_contractions(name: str) -> None:
+    function, shapes = GATES[name]
+    assert find(function, *shapes) == 0
+
+
+def test_a_product_is_forgotten_when_its_memory_is_written_over() -> None:
+    def forget(a: Tensor, b: Tensor) -> Tensor:
+        outer = a[:, :, None] * b[:, None]
+        outer.zero_()
+        return outer.sum(0)
+
+    assert find(forget, (9, 4), (9, 5)) == 0
+
+
+def test_scaled_residuals_of_many_blocks_are_no_chain() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.scale * x.relu()
+
+    profile(nn.Sequential(*(Block() for _ in range(12))), inputs=[torch.zeros(2, 4)], activations=False)
