@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vtbench.datasets.dataset import ImageDataset
@@ -18,9 +15,10 @@ from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.folder import WEIGHTS, record_path
-from vtbench.training.network import build_network
+from vtbench.training.trained import load_variant
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_OWNER = "the teacher"
 _FORMS = "the folder of a finished run, VARIANT@FILE.safetensors, timm:NAME or torchvision:NAME"
 
 
@@ -47,9 +45,10 @@ def load_teacher(name: str, data: ImageDataset, device: torch.device) -> Teacher
         model = _renormalized(_load_torchvision(rest), _IMAGENET_MEAN, _IMAGENET_STD, data)
     elif "@" in name:
         variant, _, file = name.rpartition("@")
-        model = _load_variant(variant, Path(file), data)
+        model = load_variant(variant, Path(file), data, owner=_OWNER)
     elif record_path(Path(name)).exists():
-        model = _load_variant(load_record(record_path(Path(name)), RunRecord).variant, Path(name) / WEIGHTS, data)
+        variant = load_record(record_path(Path(name)), RunRecord).variant
+        model = load_variant(variant, Path(name) / WEIGHTS, data, owner=_OWNER)
     else:
         raise UserError(f"The teacher {name!r} is no trained network that vtbench can find. Give {_FORMS}.")
     model = model.to(device).requires_grad_(False).eval()
@@ -104,34 +103,6 @@ def _load_torchvision(name: str) -> nn.Module:
     except Exception as error:
         raise UserError(f"torchvision cannot give the teacher {name!r}: {error}") from error
     return model
-
-
-def _load_variant(variant: str, file: Path, data: ImageDataset) -> nn.Module:
-    model = build_network(variant, num_classes=len(data.class_names), image_size=data.image_size)
-    try:
-        model.load_state_dict(_read_weights(file))
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"The weights {file} do not fit the teacher {variant!r} on {data.name}: {problem}") from error
-    return model
-
-
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"Cannot read the teacher's weights {file}: {error.strerror or error}.") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"The teacher's weights {file} cannot be loaded without running code from the file, or are damaged: "
-            f"{first} Give a safetensors file, or a .pt file that holds only a state dict."
-        ) from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise UserError(f"The teacher's weights {file} are no state dict: a name and a tensor for each weight.")
-    return weights
 
 
 def _check_classes(name: str, model: nn.Module, data: ImageDataset, device: torch.device) -> None:
