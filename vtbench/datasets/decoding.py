@@ -58,6 +58,24 @@ def decode_image(data: bytes, name: str, image_size: tuple[int, int]) -> NDArray
     return np.asarray(_fit(image, height, width))
 
 
+def decode_mask(data: bytes, name: str, image_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Decode per-pixel class ids to (H, W), cut as `decode_image` cuts the image; ids are not blended.
+
+    Grey, palette and black-and-white images hold ids (white is 1). Raises `DataError` for images in colour.
+    """
+    mask = _open(data, name)
+    if mask.mode not in ("L", "P", "1"):
+        raise DataError(
+            f"The mask {name} is of kind {mask.mode}, and class ids need one channel of 8 bits. "
+            "Save it as a grey or palette PNG whose values are the ids."
+        )
+    try:
+        mask.load()
+    except Exception as error:  # As above.
+        raise DataError(f"The mask {name} is corrupt: {error}. {_MEND}") from error
+    return np.asarray(_fit(mask, *image_size, Image.Resampling.NEAREST)).astype(np.uint8)
+
+
 def measure_image(data: bytes, name: str) -> tuple[int, int]:
     """Height and width of an image, from its header."""
     width, height = _open(data, name).size
@@ -122,11 +140,13 @@ def _convert_to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Scale and cut in one step: the largest centred box of the wanted proportions, resampled bilinearly."""
+def _fit(
+    image: Image.Image, height: int, width: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
+) -> Image.Image:
+    """Scale and cut in one step: the largest centred box of the wanted proportions."""
     if image.size == (width, height):
         return image
     scale = min(image.width / width, image.height / height)
     left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
     box = (left, top, left + width * scale, top + height * scale)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return image.resize((width, height), resampling, box=box)
