@@ -76,6 +76,11 @@ class RowGroups:
                 in_file += size
         return groups, np.asarray(firsts, np.int64), np.asarray(firsts_in_file, np.int64)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of the split."""
+        return sum(pq.read_metadata(file.path).num_rows for file in self.files)
+
     def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
         """The image files in the rows ``indices``, each with what to call it in a message."""
         groups, firsts, firsts_in_file = self._places
@@ -126,7 +131,7 @@ class ParquetSplit:
 
 def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """Find the files, columns, classes and labels of both splits. Raises ``UserError`` for what is wrong with any."""
-    files = _find_files(resolve_folder(knobs.path, "parquet"))
+    files = find_files(resolve_folder(knobs.path, "parquet"))
     schemas = {split: read_schema(files[split][0]) for split in files}
     images = {split: find_image_column(files[split][0], schemas[split], knobs.image) for split in files}
     columns = {split: find_label_column(files[split][0], schemas[split], knobs.label) for split in files}
@@ -150,11 +155,8 @@ def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, Ima
     }
 
 
-def _give(item: tuple[bytes, str]) -> tuple[bytes, str]:
-    return item
-
-
-def _find_files(path: Path) -> dict[Split, tuple[DataFile, ...]]:
+def find_files(path: Path) -> dict[Split, tuple[DataFile, ...]]:
+    """The files of both splits at or below ``path``, by name. Raises ``UserError`` if a split is missing."""
     root = path if path.is_dir() else path.parent
     paths = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     by_word: dict[str, list[DataFile]] = {}
@@ -173,6 +175,10 @@ def _find_files(path: Path) -> dict[Split, tuple[DataFile, ...]]:
     if held_out is None:
         raise UserError(f"{path} has no val split: no name of a file in it starts with val, valid or test.")
     return {"train": tuple(by_word["train"]), "val": tuple(held_out)}
+
+
+def _give(item: tuple[bytes, str]) -> tuple[bytes, str]:
+    return item
 
 
 def _split_words(path: Path) -> Iterator[str]:
