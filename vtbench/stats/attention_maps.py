@@ -30,8 +30,8 @@ LEFT_OUT = -1
 class TokenMaps:
     """Where the tokens of one module look in one image.
 
-    ``attention`` (L, H, W) sums to 1 over each map. ``mixing`` (L, M) holds the weights with which each token takes from all
-    tokens; its rows sum to 1. If there are none, ``mixing`` is None and ``no_mixing`` the reason.
+    ``attention`` (L, H, W) sums to 1 over each map. ``mixing`` (L, M) holds the weights with which each token takes
+    from all tokens; its rows sum to 1. If there are none, ``mixing`` is None and ``no_mixing`` the reason.
     """
 
     module: int
