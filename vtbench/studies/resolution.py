@@ -17,7 +17,11 @@ from vtbench.variants import MODELS, split_variant
 
 
 class Overrides(Configuration):
-    """What the command line changes about a study; ``None`` leaves it as the file has it."""
+    """What the command line changes about a study; ``None`` leaves it as the file has it.
+
+    Numbers in the file belong to what they stand beside: other data come without the file's limits and image size, and
+    another recipe with its own number of epochs.
+    """
 
     base: str | None = None
     arms: tuple[str, ...] | None = None
@@ -41,7 +45,7 @@ def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStud
     base = given.get("base", study.base)
     templates = _choose_arms(study, overrides.arms)
     data: dict[str, Any] = study.data.model_dump()
-    if "data" in given:  # Another data set is not described by the numbers that belong to the file's own.
+    if "data" in given:
         data = {"spec": given["data"]}
     data |= {key: given[key] for key in ("image_size", "limit_train", "limit_val") if key in given}
     reference = study.reference if study.reference in templates else next(iter(templates))
@@ -55,7 +59,7 @@ def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStud
         data=type(study.data)(**data),
         recipe=load_recipe(
             given.get("recipe", study.recipe),
-            epochs=given.get("epochs", study.epochs),
+            epochs=given.get("epochs", None if "recipe" in given else study.epochs),
             teacher=given.get("teacher", study.teacher),
         ),
         seeds=given.get("seeds", study.seeds),

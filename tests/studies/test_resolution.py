@@ -1,0 +1,94 @@
+import pytest
+
+from vtbench.configuration import DataConfig, Recipe
+from vtbench.errors import UserError
+from vtbench.studies import resolution
+from vtbench.studies.cells import ResolvedStudy
+from vtbench.studies.resolution import Overrides, inspect_study, resolve_study
+from vtbench.studies.study import Study
+from vtbench.variants import MODELS
+
+STUDY = Study(
+    question="q",
+    base="vt_resnet20:width=4",
+    reference="twin",
+    arms={"twin": "{twin}", "static": "{base}:tokenizer=static"},
+    data=DataConfig(spec="scenes", image_size=24, limit_train=40, limit_val=20),
+    recipe="small",
+    epochs=7,
+    seeds=2,
+)
+
+
+def resolve(**overrides: object) -> ResolvedStudy:
+    return resolve_study("mine", STUDY, Overrides.model_validate({"device": "cpu", **overrides}))
+
+
+def test_without_flags_a_study_is_what_its_file_says() -> None:
+    study = resolve()
+    assert study.arms == {"twin": "resnet20:width=4", "static": "vt_resnet20:width=4,tokenizer=static"}
+    assert (study.recipe.name, study.recipe.epochs, study.seeds, study.reference) == ("small", 7, 2, "twin")
+    assert study.data == STUDY.data
+    assert study.execution.threads is None
+
+
+def test_another_base_changes_every_arm() -> None:
+    assert resolve(base="vt_resnet32").arms == {"twin": "resnet32", "static": "vt_resnet32:tokenizer=static"}
+
+
+def test_other_data_come_without_the_limits_of_the_files_own() -> None:
+    assert resolve(data="cifar10").data == DataConfig(spec="cifar10")
+    assert resolve(data="cifar10", limit_val=30).data == DataConfig(spec="cifar10", limit_val=30)
+
+
+def test_another_recipe_comes_with_its_own_number_of_epochs() -> None:
+    assert resolve(recipe="default").recipe.epochs == 90
+    assert resolve(recipe="default", epochs=3).recipe.epochs == 3
+    assert resolve(epochs=3).recipe.epochs == 3
+
+
+def test_a_recipe_that_distils_needs_its_teacher() -> None:
+    with pytest.raises(UserError, match="--teacher"):
+        resolve(recipe="advanced")
+    assert resolve(recipe="advanced", teacher="none").recipe.epochs == 400
+
+
+def test_a_choice_of_arms_keeps_the_order_of_the_file_and_takes_a_reference_that_is_there() -> None:
+    assert list(resolve(arms=("static", "twin")).arms) == ["twin", "static"]
+    assert resolve(arms=("static",)).reference == "static"
+
+
+def test_an_unknown_arm_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no arm 'statik'\. Did you mean 'static'"):
+        resolve(arms=("statik",))
+
+
+def test_data_and_arms_are_tried_before_anything_runs() -> None:
+    facts = inspect_study(resolve())
+    assert (facts.num_train, facts.num_val, facts.num_classes, facts.image_size) == (40, 20, 10, (24, 24))
+
+
+def test_an_arm_that_cannot_be_built_for_the_data_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = resolution.DataFacts(40, 20, 10, (0, 0))
+    monkeypatch.setattr(resolution, "inspect_data", lambda data: facts)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise UserError("the map is too small")
+
+    spec = MODELS["vt_resnet20"]
+    monkeypatch.setitem(MODELS._entries, "vt_resnet20", type(spec)(**{**vars(spec), "build": refuse}))
+    with pytest.raises(UserError, match=r"The arm 'static' \(vt_resnet20:width=4,tokenizer=static\): the map is too"):
+        inspect_study(resolve())
+
+
+def test_an_arm_that_does_not_classify_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = MODELS["resnet20"]
+    changed = type(spec)(**{**vars(spec), "task": "segmentation"})
+    monkeypatch.setitem(MODELS._entries, "resnet20", changed)
+    with pytest.raises(UserError, match="The arm 'twin': 'resnet20' is a model for segmentation"):
+        inspect_study(resolve())
+
+
+def test_the_recipe_stands_whole_in_the_study() -> None:
+    assert isinstance(resolve().recipe, Recipe)
+    assert '"nesterov":true' in resolve().model_dump_json()
