@@ -78,3 +78,19 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
     assert start_study(killed).wait() == 0
     assert read_digests(killed) == expected
     assert json.loads((killed / "study.json").read_text()) == json.loads((whole / "study.json").read_text())
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_study_within_five_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace("epochs = 12", "epochs = 500"))
+    folder = tmp_path / "stopped"
+    study = start_study(folder)
+    assert wait_for_training(study, folder)
+    time.sleep(2)
+    began = time.monotonic()
+    os.killpg(study.pid, signal.SIGINT)  # A terminal sends it to the whole group.
+    assert study.wait() == 130
+    assert time.monotonic() - began < 5
+    assert list(folder.rglob("checkpoint/*.safetensors"))
+    assert not list(folder.rglob("record.json"))
+    assert "The same command goes on from there" in folder.with_suffix(".log").read_text()
