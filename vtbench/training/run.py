@@ -12,6 +12,7 @@ from vtbench.environment import resolve_device
 from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
 from vtbench.records import RunRecord, save_record
+from vtbench.training.allocation import keep_freed_memory
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.faults import describe_fault
 from vtbench.training.folder import CHECKPOINTS, WEIGHTS, accept_config, find_record, hold_folder, record_path
@@ -49,6 +50,8 @@ def train_run(
         config = accept_config(folder, config)
         record = find_record(folder)
         if record is None or record.status == "failed":
+            if device.type == "cpu":
+                keep_freed_memory()
             with repeatable(device, threads=config.execution.threads):
                 prepared = prepare_run(config, folder, device, listener)
                 record = _Run(prepared, folder, listener, stop or StopRequest(), arm, study).carry_out()
