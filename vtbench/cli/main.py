@@ -42,7 +42,10 @@ _ORDER = ("list", "profile", "train", "ablate", "report", "audit", "tokens")
 
 
 def _collect_verbs() -> None:
-    """Register every module ``verb_NAME`` of this package: each has a function ``NAME`` that is the verb."""
+    """Register every module ``verb_NAME`` of this package: each has a function ``run_NAME`` that is the verb.
+
+    A module may also name the class of its ``COMMAND``.
+    """
     found = {
         module.name.removeprefix("verb_")
         for module in pkgutil.iter_modules(vtbench.cli.__path__)
@@ -50,7 +53,7 @@ def _collect_verbs() -> None:
     }
     for verb in sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
         module = importlib.import_module(f"vtbench.cli.verb_{verb}")
-        app.command(verb)(getattr(module, f"run_{verb}"))
+        app.command(verb, cls=getattr(module, "COMMAND", None))(getattr(module, f"run_{verb}"))
 
 
 _collect_verbs()

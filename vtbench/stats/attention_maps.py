@@ -21,6 +21,8 @@ from vtbench.stats.token_records import ForegroundRecord, ModuleMapsRecord, Toke
 # pixels.
 
 Maps = NDArray[np.float64]
+Mask = NDArray[np.int8]
+"""(Y, X): 1 foreground, 0 background, -1 left out."""
 
 LEFT_OUT = -1
 """The value of a mask where a pixel counts neither as foreground, 1, nor as background, 0."""
@@ -49,7 +51,7 @@ class TokenMaps:
         return np.asarray(np.einsum("lm,mhw->lhw", self.mixing, self.attention))
 
 
-def describe_maps(maps: TokenMaps, mask_YX: NDArray[np.int8] | None) -> ModuleMapsRecord:
+def describe_maps(maps: TokenMaps, mask_YX: Mask | None) -> ModuleMapsRecord:
     """All numbers of one module in one image. ``mask_YX``: 1 foreground, 0 background, -1 left out; None if unknown."""
     reach_LHW = maps.reach
     missing = NotMeasured(reason=maps.no_mixing)
@@ -113,7 +115,7 @@ def compare_maps(maps_LHW: Maps) -> tuple[float | NotMeasured, float | NotMeasur
     return float(np.maximum(divergence, 0).mean()), float(cosine.mean())
 
 
-def compare_foreground(map_HW: Maps, mask_YX: NDArray[np.int8]) -> ForegroundRecord | NotMeasured:
+def compare_foreground(map_HW: Maps, mask_YX: Mask) -> ForegroundRecord | NotMeasured:
     """Attention on foreground against background. Each cell spreads its attention evenly over its pixels.
 
     ``ratio`` is the mean attention of a foreground pixel over that of a background pixel: 1 for a uniform map; the
@@ -139,7 +141,7 @@ def compare_foreground(map_HW: Maps, mask_YX: NDArray[np.int8]) -> ForegroundRec
 
 def split_classes(
     classes_YX: NDArray[np.integer], foreground: Sequence[int] = (), left_out: Sequence[int] = ()
-) -> NDArray[np.int8]:
+) -> Mask:
     """Class ids to a mask: 1 for those in ``foreground`` (without any, all but 0), -1 for ``left_out``, else 0."""
     is_front = np.isin(classes_YX, foreground) if foreground else classes_YX != 0
     mask_YX = is_front.astype(np.int8)
@@ -147,7 +149,7 @@ def split_classes(
     return mask_YX
 
 
-def _describe_foreground(map_HW: Maps, mask_YX: NDArray[np.int8] | None) -> ForegroundRecord | NotMeasured:
+def _describe_foreground(map_HW: Maps, mask_YX: Mask | None) -> ForegroundRecord | NotMeasured:
     if mask_YX is None:
         return NotMeasured(reason="The image has no mask.")
     return compare_foreground(map_HW, mask_YX)

@@ -1,0 +1,100 @@
+"""``vtbench tokens``: where the visual tokens of a network look, as figures and numbers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vtbench.cli.many_values import ManyValuesCommand
+
+if TYPE_CHECKING:
+    from vtbench.cli.token_subject import Subject
+    from vtbench.datasets.shown_images import ShownImage
+
+COMMAND = ManyValuesCommand
+
+
+def run_tokens(
+    run: Annotated[Path | None, typer.Argument(help="Folder of a finished run.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Instead of RUN: NAME[:option=value,...], untrained.", show_default=False)
+    ] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="Image files, one or more.", show_default=False)] = None,
+    mask: Annotated[
+        list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.", show_default=False)
+    ] = None,
+    index: Annotated[
+        list[int] | None, typer.Option(help="Numbers of images in --data.", min=0, show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set of --index; else the run's own.", show_default=False)
+    ] = None,
+    split: Annotated[Literal["train", "val"], typer.Option(help="Split of --data.")] = "val",
+    module: Annotated[
+        list[int] | None, typer.Option(help="Modules to look at, from 0; else all.", show_default=False)
+    ] = None,
+    foreground: Annotated[
+        list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.", show_default=False)
+    ] = None,
+    leave_out: Annotated[
+        list[int] | None, typer.Option(help="Class ids that count as neither.", show_default=False)
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Weights of --model.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Draw the spatial attention of each visual token over images, and the reach after the tokens are mixed.
+
+    Options that take several values take all that follow: --image a.png b.png. Entropies are in nats. Masks (scenes has
+    them, and parquet files with a column annotation) give the attention on foreground against background.
+    """
+    from vtbench.cli.quick_import import quick_import
+    from vtbench.errors import UserError
+    from vtbench.files import check_writable
+
+    if (run is None) == (model is None):
+        raise UserError("Whose tokens? Give either the folder of a finished run, or --model NAME for an untrained one.")
+    if bool(image) == bool(index):
+        raise UserError("Which images? Give either --image FILE..., or --index N... of the data set that --data names.")
+    if mask and not image:
+        raise UserError("--mask belongs to --image; images of a data set bring their own masks.")
+    with quick_import():
+        from vtbench.cli.token_subject import open_model, open_run, write_survey
+        from vtbench.datasets.shown_images import read_files
+        from vtbench.models.token_survey import survey_tokens
+
+    subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
+    shown = (
+        read_files(image, mask or [], subject.image_size) if image else _read_rows(subject, data, split, index or [])
+    )
+    survey = survey_tokens(
+        subject.model,
+        shown,
+        mean=subject.preparation.mean,
+        std=subject.preparation.std,
+        only=module or [],
+        foreground=foreground or [],
+        left_out=leave_out or [],
+    )
+    folder = out or subject.default_folder
+    check_writable(folder)
+    write_survey(subject, shown, survey, folder, as_json=json)
+
+
+def _read_rows(
+    subject: "Subject", data: str | None, split: Literal["train", "val"], index: list[int]
+) -> "list[ShownImage]":
+    from vtbench.datasets.shown_images import read_rows
+    from vtbench.errors import UserError
+
+    spec = data or subject.own_data
+    if spec is None:
+        raise UserError(
+            "--index needs --data here: an untrained model has no data set of its own. Write --data scenes."
+        )
+    return read_rows(spec, split, index, subject.image_size)

@@ -1,0 +1,170 @@
+"""The files of ``vtbench tokens``: numbers as JSON and CSV, the maps themselves, and figures."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtbench.files import publish_bytes, publish_text
+from vtbench.records import NotMeasured, save_record
+from vtbench.reporting.formats import to_csv
+from vtbench.reporting.style import PNG_DPI, house_style
+from vtbench.reporting.token_figure import Panel, draw_overview, draw_tokens
+from vtbench.stats.attention_maps import TokenMaps, measure_entropy
+from vtbench.stats.token_records import ForegroundRecord, ModuleMapsRecord, TokensRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# L tokens; H height, W width of a map in cells.
+
+_MOST_IN_OVERVIEW = 6
+_KINDS = {"attention": "Spatial attention", "reach": "Reach after token mixing"}
+
+
+@dataclass(frozen=True)
+class DrawnImage:
+    """One image of a `TokensRecord`: the picture (Y, X, C), its maps module by module, and the mask, if any."""
+
+    picture: NDArray[np.uint8]
+    maps: tuple[TokenMaps, ...]
+    mask: NDArray[np.int8] | None
+
+
+def write_tokens(record: TokensRecord, images: Sequence[DrawnImage], folder: Path) -> list[Path]:
+    """Write ``tokens.json``, ``tokens.csv``, ``maps.safetensors`` and figures (PNG, SVG); returns what was written."""
+    from safetensors.numpy import save
+
+    written = [folder / name for name in ("tokens.json", "tokens.csv", "maps.safetensors")]
+    save_record(written[0], record)
+    publish_text(written[1], to_csv(list_rows(record)))
+    publish_bytes(written[2], save(_collect_arrays(images)))
+    with house_style():
+        for name, draw in _list_figures(record, images):
+            figure = draw()
+            for suffix, dated in (("png", "Software"), ("svg", "Date")):
+                stream = io.BytesIO()
+                figure.savefig(stream, format=suffix, dpi=PNG_DPI, metadata={dated: None})
+                written.append(folder / f"{name}.{suffix}")
+                publish_bytes(written[-1], stream.getvalue())
+    return written
+
+
+def list_rows(record: TokensRecord) -> Iterator[dict[str, Any]]:
+    """One row for each token of each module in each image; what was not measured is empty."""
+    for image in record.images:
+        for module in image.modules:
+            for token in module.tokens:
+                front = token.foreground
+                yield {
+                    "image": image.name,
+                    "module": module.module,
+                    "tokenizer": module.tokenizer,
+                    "relation": module.relation,
+                    "token": token.token,
+                    "entropy_nats": token.entropy_nats,
+                    "reach_entropy_nats": _give(token.reach_entropy_nats),
+                    "uniform_entropy_nats": module.uniform_entropy_nats,
+                    "peak_row": token.peak_cell[0],
+                    "peak_column": token.peak_cell[1],
+                    "peak_over_uniform": token.peak_over_uniform,
+                    "foreground_attention_percent": _give_front(front, "attention_percent"),
+                    "foreground_area_percent": _give_front(front, "area_percent"),
+                    "foreground_ratio": _give_front(front, "ratio"),
+                }
+
+
+def _list_figures(record: TokensRecord, images: Sequence[DrawnImage]) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Every figure's file name and how to draw it: of each image, module and kind, and one of all images a module."""
+    for number, (noted, image) in enumerate(zip(record.images, images, strict=True)):
+        for module, maps in zip(noted.modules, image.maps, strict=True):
+            start = f"{number}-{_shorten(noted.name)}-module{module.module}"
+            caption = f"{_name_subject(record)} · {_shorten(noted.name)}"
+            yield f"{start}-attention", partial(_draw_kind, "attention", maps.attention, module, image, caption)
+            if maps.reach is not None:
+                yield f"{start}-reach", partial(_draw_kind, "reach", maps.reach, module, image, caption)
+    if len(images) > 1:
+        for place, module in enumerate(record.images[0].modules):
+            yield f"overview-module{module.module}", partial(_draw_all, record, images, place)
+
+
+def _draw_kind(
+    kind: str, maps_LHW: NDArray[np.float64], module: ModuleMapsRecord, image: DrawnImage, caption: str
+) -> Figure:
+    height, width = module.map_size
+    return draw_tokens(
+        image.picture,
+        [Panel(_title(token, map_HW), image.picture, map_HW) for token, map_HW in enumerate(maps_LHW)],
+        title=f"{_KINDS[kind]} of {module.num_tokens} tokens, {_name_module(module)}",
+        caption=f"{caption} · above each map: token · entropy "
+        f"(uniform over {height}×{width}: {module.uniform_entropy_nats:.2f} nats)",
+        mask=image.mask,
+    )
+
+
+def _draw_all(record: TokensRecord, images: Sequence[DrawnImage], place: int) -> Figure:
+    modules = [noted.modules[place] for noted in record.images]
+    chosen = choose_tokens(modules)
+    rows = []
+    for image in images:
+        maps_LHW = image.maps[place].attention
+        panels = [Panel(_title(token, maps_LHW[token]), image.picture, maps_LHW[token]) for token in chosen]
+        rows.append((image.picture, panels))
+    return draw_overview(
+        rows,
+        title=f"Spatial attention of {len(chosen)} of {modules[0].num_tokens} tokens, {_name_module(modules[0])}",
+        caption=f"{_name_subject(record)} · the tokens of least entropy over these images · above each map: token · "
+        f"entropy (uniform: {modules[0].uniform_entropy_nats:.2f} nats)",
+    )
+
+
+def choose_tokens(modules: Sequence[ModuleMapsRecord]) -> list[int]:
+    """The tokens whose attention has the least mean entropy over the images, in the order of their numbers."""
+    entropies_L = np.mean([[token.entropy_nats for token in module.tokens] for module in modules], axis=0)
+    return sorted(np.argsort(entropies_L, kind="stable")[:_MOST_IN_OVERVIEW].tolist())
+
+
+def _collect_arrays(images: Sequence[DrawnImage]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, image in enumerate(images):
+        for maps in image.maps:
+            key = f"image{number}.module{maps.module}"
+            arrays[f"{key}.attention_LHW"] = np.ascontiguousarray(maps.attention)
+            if maps.mixing is not None:
+                arrays[f"{key}.mixing_LM"] = np.ascontiguousarray(maps.mixing)
+    return arrays
+
+
+def _title(token: int, map_HW: NDArray[np.float64]) -> str:
+    return f"{token} · {measure_entropy(map_HW[None])[0]:.2f} nats"
+
+
+def _name_module(module: ModuleMapsRecord) -> str:
+    return f"module {module.module} ({module.tokenizer} tokenizer)"
+
+
+def _name_subject(record: TokensRecord) -> str:
+    return record.variant if record.weights_sha256 else f"{record.variant}, untrained"
+
+
+def _shorten(name: str) -> str:
+    """A name for a file: of ``photos/my cat.png`` my-cat."""
+    stem = name.rpartition("/")[2]
+    stem = re.sub(r"\.(png|jpe?g|webp|bmp|gif|tiff?|ppm)$", "", stem, flags=re.IGNORECASE)
+    return re.sub(r"[^\w.]+", "-", stem).strip("-.") or "image"
+
+
+def _give(value: float | NotMeasured) -> float | None:
+    return None if isinstance(value, NotMeasured) else value
+
+
+def _give_front(front: ForegroundRecord | NotMeasured, field: str) -> float | None:
+    return None if isinstance(front, NotMeasured) else getattr(front, field)
