@@ -145,7 +145,7 @@ def _ask(tool: _Tool, source: Source, counted: Profile, groups: Counter[str]) ->
             with torch.no_grad():
                 macs = int(tool.ask(model, image))
     except Exception as error:  # Tools fail on what they do not know in ways of their own.
-        return ToolOpinion(tool=tool.name, macs=NotMeasured(reason=describe_failure(error)))
+        return ToolOpinion(tool=tool.name, macs=NotMeasured(reason=describe_failure(error.__cause__ or error)))
     explanation = explain_difference(counted.macs, macs, groups)
     if explanation is None:
         return ToolOpinion(tool=tool.name, macs=macs)

@@ -1,0 +1,101 @@
+"""What other counters print, and why it differs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vtbench.profiling import compare_tools
+from vtbench.profiling.compare_tools import TOOLS, ToolOpinion, explain_difference, group_operators
+from vtbench.profiling.profile import ProfileSettings, profile_subject
+from vtbench.profiling.sources import Source, make_subject
+from vtbench.records import NotMeasured
+
+SHAPE = (1, 8, 6, 6)
+ATTENTION = 2 * 36 * 36 * 8
+LINEAR = 36 * 64
+CONVOLUTION = 36 * 64
+
+
+class Attending(nn.Module):
+    """A convolution, a linear layer and fused attention over 36 cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(8, 8, 1), nn.Linear(8, 8)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        tokens = self.linear(self.conv(map_BCHW).flatten(2).mT)[:, None]
+        return functional.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+@pytest.fixture(scope="module")
+def opinions() -> dict[str, ToolOpinion]:
+    source = Source("attending", Attending, (6, 6), channels=8)
+    counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))
+    assert counted.macs == ATTENTION + LINEAR + CONVOLUTION
+    return {opinion.tool: opinion for opinion in compare_tools.compare_tools(source, counted)}
+
+
+def test_every_tool_is_asked(opinions: dict[str, ToolOpinion]) -> None:
+    assert list(opinions) == [tool.name for tool in TOOLS]
+    assert all(isinstance(opinion.macs, int) for opinion in opinions.values())
+
+
+@pytest.mark.parametrize("tool", ["fvcore", "torch FlopCounterMode (CPU)", "thop", "calflops"])
+def test_the_tools_miss_fused_attention_on_the_cpu(opinions: dict[str, ToolOpinion], tool: str) -> None:
+    assert opinions[tool].missed == (("scaled_dot_product_attention in Attending", ATTENTION),)
+
+
+def test_the_model_and_its_functions_are_not_changed_by_the_tools(opinions: dict[str, ToolOpinion]) -> None:
+    assert functional.scaled_dot_product_attention is torch._C._nn.scaled_dot_product_attention
+    assert functional.linear is torch._C._nn.linear
+
+
+def test_fused_attention_is_booked_under_its_own_name() -> None:
+    groups = group_operators(Source("attending", Attending, (6, 6), channels=8), SHAPE)
+    assert groups == Counter(
+        {
+            "scaled_dot_product_attention in Attending": ATTENTION,
+            "mm in Linear": LINEAR,
+            "convolution in Conv2d": CONVOLUTION,
+        }
+    )
+
+
+def test_a_difference_is_explained_by_the_fewest_operators_left_out() -> None:
+    groups = Counter({"a": 1000, "b": 500, "c": 500, "d": 30})
+    assert explain_difference(2030, 2030, groups) == ((), 0)
+    assert explain_difference(2030, 1030, groups) == ((("a", 1000),), 0)
+    assert explain_difference(2030, 1040, groups) == ((("a", 1000),), 10)
+    assert explain_difference(2030, 1500, groups) == ((("b", 500), ("d", 30)), 0)
+    assert explain_difference(2030, 5000, groups) is None
+    assert explain_difference(2030, 300, groups) is None
+
+
+def test_a_tool_that_fails_says_why() -> None:
+    class Peculiar(Attending):
+        def forward(self, map_BCHW: Tensor) -> Tensor:
+            if map_BCHW.device.type != "meta":
+                raise RuntimeError("no values, please")
+            return super().forward(map_BCHW)
+
+    source = Source("peculiar", Peculiar, (6, 6), channels=8)
+    counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))
+    for opinion in compare_tools.compare_tools(source, counted):
+        assert isinstance(opinion.macs, NotMeasured)
+        assert "no values, please" in opinion.macs.reason or opinion.tool == "ptflops"  # It swallows the cause.
+
+
+def test_a_tool_that_is_not_installed_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = compare_tools._Tool("absent", "no_such_package", lambda model, image: 0)
+    monkeypatch.setattr(compare_tools, "TOOLS", (absent,))
+    source = Source("attending", Attending, (6, 6), channels=8)
+    counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))
+    (opinion,) = compare_tools.compare_tools(source, counted)
+    assert isinstance(opinion.macs, NotMeasured)
+    assert "not installed" in opinion.macs.reason

@@ -1,0 +1,124 @@
+"""Measuring: the protocol is tested with clocks and samples of its own, the machine only once and roughly."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vtbench.errors import UserError
+from vtbench.profiling.measure import (
+    Measurement,
+    MeasureSettings,
+    find_disagreements,
+    find_quartiles,
+    has_settled,
+    measure_models,
+    take_turns,
+)
+from vtbench.profiling.memory import measure_peak_memory
+from vtbench.profiling.sources import Source, resolve_source
+from vtbench.records import NotMeasured
+
+CPU = torch.device("cpu")
+
+
+def test_models_take_turns_until_all_have_settled() -> None:
+    order: list[str] = []
+
+    def make(name: str) -> object:
+        def timer() -> float:
+            order.append(name)
+            return 1.0
+
+        return timer
+
+    samples: list[list[float]] = [[], []]
+    assert take_turns([make("a"), make("b")], samples, 1e9) == [True, True]  # type: ignore[list-item]
+    assert order == ["a", "b"] * 20
+    assert [len(collected) for collected in samples] == [20, 20]
+
+
+def test_measuring_stops_when_time_is_up_and_says_that_nothing_settled() -> None:
+    ticks = count()
+    drifting = count(1)
+    samples: list[list[float]] = [[]]
+    settled = take_turns([lambda: float(2 ** next(drifting))], samples, 5.0, clock=lambda: float(next(ticks)))
+    assert settled == [False]
+    assert len(samples[0]) == 5
+
+
+def test_quartiles_settle_when_the_second_half_changes_them_no_more() -> None:
+    assert has_settled([1.0, 1.01] * 20)
+    assert not has_settled([1.0] * 19)
+    assert not has_settled([1.0] * 20 + [1.5] * 20)
+    assert find_quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (2.0, 3.0, 4.0)
+    assert find_quartiles([7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_a_measurement_says_all_that_is_needed_to_repeat_it() -> None:
+    sources = [resolve_source(f"torchvision:{name}") for name in ("squeezenet1_1", "shufflenet_v2_x0_5")]
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    first, second = measure_models(sources, [(2, 3, 64, 64)] * 2, MeasureSettings(threads=1, time_limit=0.2))
+    assert isinstance(first, Measurement)
+    assert isinstance(second, Measurement)
+    assert first.latency_ms_quartiles[0] <= first.latency_ms <= first.latency_ms_quartiles[1]
+    assert first.latency_per_image_ms == pytest.approx(first.latency_ms / 2)
+    assert first.images_per_second == pytest.approx(2000 / first.latency_ms)
+    assert first.num_samples == second.num_samples
+    assert first.measured_together == ("torchvision:squeezenet1_1", "torchvision:shufflenet_v2_x0_5")
+    assert (first.batch_size, first.dtype, first.threads, first.environment.device) == (2, "float32", 1, "cpu")
+    assert isinstance(first.peak_memory_bytes, int)
+    assert first.peak_memory_bytes > 4 * 1_235_496  # Its weights alone.
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_model_that_fails_is_not_measured_and_the_others_are() -> None:
+    class Failing(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("not on this device")
+
+    sources = [Source("bad", Failing, (8, 8)), Source("good", lambda: nn.Conv2d(3, 4, 1), (8, 8))]
+    bad, good = measure_models(sources, [(1, 3, 8, 8)] * 2, MeasureSettings(time_limit=0.1))
+    assert isinstance(bad, NotMeasured)
+    assert "not on this device" in bad.reason
+    assert isinstance(good, Measurement)
+
+
+def test_a_device_or_type_that_is_not_there_is_refused() -> None:
+    for settings in (MeasureSettings(device="warp"), MeasureSettings(dtype="float8")):
+        with pytest.raises(UserError, match="Allowed"):
+            measure_models([], [], settings)
+
+
+def test_peak_memory_is_what_lives_at_one_time() -> None:
+    """Weights, the input, and of the chain of activations only the two that one layer reads and writes."""
+    model = nn.Sequential(nn.Linear(100, 100, bias=False), nn.Sigmoid(), nn.Sigmoid(), nn.Sigmoid()).eval()
+    assert measure_peak_memory(model, (torch.zeros(10, 100),), CPU) == 4 * (100 * 100 + 3 * 10 * 100)
+
+
+def test_models_that_macs_and_time_rank_differently_are_named() -> None:
+    (timing,) = measure_models(
+        [Source("any", lambda: nn.Conv2d(3, 4, 1), (8, 8))], [(1, 3, 8, 8)], MeasureSettings(time_limit=0.1)
+    )
+    assert isinstance(timing, Measurement)
+
+    def lasting(ms: float, spread: float = 0.1) -> Measurement:
+        return timing.model_copy(update={"latency_ms": ms, "latency_ms_quartiles": (ms - spread, ms + spread)})
+
+    (sentence,) = find_disagreements(["lean", "fat"], [100, 200], [lasting(3.0), lasting(2.0)])
+    assert sentence == "lean has 2.00x fewer MACs than fat, yet takes 1.50x its time"
+    assert find_disagreements(["lean", "fat"], [100, 200], [lasting(1.0), lasting(2.0)]) == []
+    assert find_disagreements(["lean", "fat"], [100, 200], [lasting(2.1), lasting(2.0)]) == []  # Within the quartiles.
+    assert find_disagreements(["lean", "fat"], [100, 200], [None, NotMeasured(reason="broken")]) == []
+
+
+def test_the_measured_file_of_a_user_is_built_for_real(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 4, 1)\n", encoding="utf-8")
+    (found,) = measure_models([resolve_source(f"{file}:build")], [(1, 3, 8, 8)], MeasureSettings(time_limit=0.1))
+    assert isinstance(found, Measurement)
