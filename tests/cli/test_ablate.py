@@ -134,6 +134,7 @@ def test_failed_cells_are_named_and_give_exit_code_1(vtbench: Call, monkeypatch:
 
 def test_a_stopped_study_says_how_to_go_on(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend(monkeypatch, finished=1, stopped=True)
+    monkeypatch.setattr("vtbench.cli.verb_ablate._leave", sys.exit)
     code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
     assert code == 130
     assert "1 of 2 cells are finished" in errors
