@@ -1,13 +1,14 @@
 """Encoded images end to end in one file, with an index: random access for data that is stored for reading in order.
 
-A row group of a parquet file must be read whole to get one image of it. Data too large to be held decoded is therefore
-copied once, still encoded, into the cache folder. It takes as much room there as the images take in their own files.
+A row group of a parquet file must be read whole to get one image of it, and a stream gives its images in order only.
+Such data, when too large to be held decoded, is therefore copied once, still encoded, into the cache folder. It takes
+as much room there as the images take in their own files.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -31,17 +32,21 @@ _CHECK_BYTES = 8
 
 @dataclass(frozen=True)
 class PackedImages:
-    """A pack: ``path`` holds the images, the file beside it where each starts, and 8 bytes of its SHA-256."""
+    """A pack: ``path`` holds the images, the file beside it where each starts, and 8 bytes of its SHA-256.
+
+    Messages call an image by its number in ``origin``, which is the pack itself when not given.
+    """
 
     path: Path
     image_size: tuple[int, int]
+    origin: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "image_size": self.image_size}
+        return {"path": self.path, "image_size": self.image_size, "origin": self.origin}
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the images ``indices`` of the pack, (B, H, W, C). Raises `DataError` when it has been changed."""
-        return decode_images([partial(self._load, int(index)) for index in indices], self.image_size)
+        return decode_images([partial(self.load, int(index)) for index in indices], self.image_size)
 
     def is_sound(self, num_images: int) -> bool:
         """Whether both files are there and fit each other and the number of images."""
@@ -50,14 +55,15 @@ class PackedImages:
         except (OSError, ValueError):
             return False
 
-    def _load(self, index: int) -> tuple[bytes, str]:
+    def load(self, index: int) -> tuple[bytes, str]:
+        """The image file of number ``index``, and what to call it. Raises `DataError` when it has been changed."""
         start = int(self._index["end"][index - 1]) if index else 0
         with self.path.open("rb") as stream:
             stream.seek(start)
             data = stream.read(int(self._index["end"][index]) - start)
         if _checksum(data) != self._index["check"][index].tobytes():
             raise DataError(f"The file {self.path} in the cache has been changed. Delete it and run again.")
-        return data, f"number {index} of {self.path}"
+        return data, f"number {index} of {self.origin or self.path}"
 
     @cached_property
     def _index(self) -> NDArray[Any]:
@@ -69,30 +75,36 @@ def pack_images(fetch: Fetch, rows: NDArray[np.int64], fingerprint: str, image_s
     key = f"packed 1, {fingerprint}, {hashlib.sha256(rows.tobytes()).hexdigest()}"
     path = find_cache_folder() / "packed" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pack"
     if not (found := PackedImages(path, image_size)).is_sound(len(rows)):
-        try:
-            _build(path, fetch, rows)
-        except OSError as error:
-            raise DataError(
-                f"The images are too many to hold decoded and are to be copied to {path.parent}, but: "
-                f"{error.strerror or error}. Set VTBENCH_CACHE to a folder with room for them."
-            ) from error
+        write_pack(path, _fetch_in_turn(fetch, rows))
         found = PackedImages(path, image_size)
     return found
+
+
+def write_pack(path: Path, images: Iterable[bytes]) -> None:
+    """Make the pack ``path`` of image files in the order in which they come. Raises `DataError` without room."""
+    index = bytearray()
+    end = 0
+    try:
+        with publish(path) as stream:
+            for data in images:
+                stream.write(data)
+                end += len(data)
+                index += np.array((end, np.frombuffer(_checksum(data), np.uint8)), _ENTRY).tobytes()
+        publish_bytes(_index_path(path), bytes(index))
+    except OSError as error:
+        raise DataError(
+            f"The images are to be copied, still encoded, to {path.parent}, but: "
+            f"{error.strerror or error}. Set VTBENCH_CACHE to a folder with room for them."
+        ) from error
 
 
 _ENTRY = np.dtype([("end", "<i8"), ("check", "u1", _CHECK_BYTES)])
 
 
-def _build(path: Path, fetch: Fetch, rows: NDArray[np.int64]) -> None:
-    index = np.empty(len(rows), _ENTRY)
-    end = 0
-    with publish(path) as stream:
-        for start in range(0, len(rows), _IMAGES_AT_A_TIME):
-            for at, (data, _) in enumerate(fetch(rows[start : start + _IMAGES_AT_A_TIME]), start):
-                stream.write(data)
-                end += len(data)
-                index[at] = end, np.frombuffer(_checksum(data), np.uint8)
-    publish_bytes(_index_path(path), index.tobytes())
+def _fetch_in_turn(fetch: Fetch, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    for start in range(0, len(rows), _IMAGES_AT_A_TIME):
+        for data, _ in fetch(rows[start : start + _IMAGES_AT_A_TIME]):
+            yield data
 
 
 def _checksum(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Which columns of parquet files hold images and labels, and what they hold, as Hugging Face and others write them."""
+"""Which columns of a table hold images and labels, and what they hold, as Hugging Face and others write them."""
 
 from __future__ import annotations
 
@@ -29,16 +29,19 @@ def read_schema(file: DataFile) -> pa.Schema:
         ) from error
 
 
-def find_image_column(file: DataFile, schema: pa.Schema, wanted: str | None) -> str:
-    """The column of images: ``wanted``, or the one that can be, or the one of those with a usual name."""
+def find_image_column(place: str, schema: pa.Schema, wanted: str | None, spelling: str = "parquet:PATH") -> str:
+    """The column of images: ``wanted``, or the one that can be, or the one of those with a usual name.
+
+    Messages call the table ``place``, and its data set, as ``--data`` takes it, ``spelling``.
+    """
     able = [field.name for field in schema if _holds_images(field.type)]
-    return _choose(file, schema, wanted, able, _USUAL_IMAGE_NAMES, "image", "bytes, or {bytes, path}")
+    return _choose(place, schema, wanted, able, _USUAL_IMAGE_NAMES, spelling, "image", "bytes, or {bytes, path}")
 
 
-def find_label_column(file: DataFile, schema: pa.Schema, wanted: str | None) -> str:
+def find_label_column(place: str, schema: pa.Schema, wanted: str | None, spelling: str = "parquet:PATH") -> str:
     """The column of labels: ``wanted``, or the one of integers, or the one of those with a usual name."""
     able = [field.name for field in schema if pa.types.is_integer(field.type)]
-    return _choose(file, schema, wanted, able, _USUAL_LABEL_NAMES, "label", "integers")
+    return _choose(place, schema, wanted, able, _USUAL_LABEL_NAMES, spelling, "label", "integers")
 
 
 def find_class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
@@ -64,7 +67,7 @@ def read_labels(files: Sequence[DataFile], column: str) -> NDArray[np.int64]:
                 f"Row {row} of {file.path} has no label in column {column!r}. Take the row out, or label it."
             )
         labels = values.to_numpy()
-        _check(labels < 0, labels, file, column, "Labels start at 0.")
+        _check(labels < 0, labels, str(file.path), column, "Labels start at 0.")
         parts.append(labels.astype(np.int64))
     return np.concatenate(parts)
 
@@ -74,8 +77,37 @@ def check_below(labels: NDArray[np.int64], num_classes: int, files: Sequence[Dat
     start = 0
     for file in files:
         part = labels[start : start + pq.read_metadata(file.path).num_rows]
-        _check(part >= num_classes, part, file, column, f"There are {num_classes} classes, 0 to {num_classes - 1}.")
+        check_range(part, num_classes, str(file.path), column)
         start += len(part)
+
+
+def check_range(labels: NDArray[np.int64], num_classes: int, place: str, column: str) -> None:
+    """Raise `DataError` for the first of ``labels``, the rows of ``place``, that is not in ``range(num_classes)``."""
+    _check(labels < 0, labels, place, column, "Labels start at 0.")
+    _check(labels >= num_classes, labels, place, column, f"There are {num_classes} classes, 0 to {num_classes - 1}.")
+
+
+def number_classes(labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """Names for classes that have none: their numbers. A number beyond any sense is left to be reported."""
+    return tuple(str(label) for label in range(min(int(labels.max(initial=0)), len(labels)) + 1))
+
+
+def check_classes(
+    names: tuple[str, ...], labels: NDArray[np.int64], place: str, column: str, spelling: str = "parquet:PATH"
+) -> None:
+    """Raise ``UserError`` unless there are two classes or more and every one has an image in the train split."""
+    where = f"The train split in {place} (column {column!r})"
+    if len(labels) == 0:
+        raise UserError(f"{where} has no rows.")
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
+    if len(missing):
+        named = ", ".join(f"{label} ({names[label]})" for label in missing[:5])
+        raise UserError(
+            f"{where} has no image of {len(missing)} of the {len(names)} classes: {named}. Number the classes from 0 "
+            f"without gaps, or name another column with {spelling},label=NAME."
+        )
+    if len(names) < 2:
+        raise UserError(f"{where} has one class only. To classify takes two or more.")
 
 
 def extract_bytes(value: dict[str, Any] | bytes | None, name: str) -> bytes:
@@ -90,10 +122,10 @@ def extract_bytes(value: dict[str, Any] | bytes | None, name: str) -> bytes:
     return bytes(data)
 
 
-def _check(wrong: NDArray[np.bool_], labels: NDArray[Any], file: DataFile, column: str, allowed: str) -> None:
+def _check(wrong: NDArray[np.bool_], labels: NDArray[Any], place: str, column: str, allowed: str) -> None:
     if wrong.any():
         row = int(wrong.argmax())
-        raise DataError(f"Row {row} of {file.path} has the label {labels[row]} in column {column!r}. {allowed}")
+        raise DataError(f"Row {row} of {place} has the label {labels[row]} in column {column!r}. {allowed}")
 
 
 def _holds_images(kind: pa.DataType) -> bool:
@@ -104,16 +136,23 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 def _choose(
-    file: DataFile, schema: pa.Schema, wanted: str | None, able: list[str], usual: tuple[str, ...], role: str, kind: str
+    place: str,
+    schema: pa.Schema,
+    wanted: str | None,
+    able: list[str],
+    usual: tuple[str, ...],
+    spelling: str,
+    role: str,
+    kind: str,
 ) -> str:
     listing = ", ".join(f"{field.name} ({_shorten(str(field.type))})" for field in schema)
     if wanted is not None:
         if wanted not in schema.names:
-            raise UserError(f"{file.path} has no column {wanted!r}. {did_you_mean(wanted, schema.names)}")
+            raise UserError(f"{place} has no column {wanted!r}. {did_you_mean(wanted, schema.names)}")
         if wanted not in able:
             found = _shorten(str(schema.field(wanted).type))
             raise UserError(
-                f"The column {wanted!r} of {file.path} holds {found}, but {role}s are {kind}. Its columns: {listing}."
+                f"The column {wanted!r} of {place} holds {found}, but {role}s are {kind}. Its columns: {listing}."
             )
         return wanted
     if len(able) == 1:
@@ -122,8 +161,8 @@ def _choose(
         if name in able:
             return name
     cause = f"has several columns of {kind}" if able else f"has no column of {kind}"
-    mend = f"Name the one of {role}s with parquet:PATH,{role}=NAME" if able else f"An {role} column is needed"
-    raise UserError(f"{file.path} {cause}. {mend.replace('An label', 'A label')}. Its columns: {listing}.")
+    mend = f"Name the one of {role}s with {spelling},{role}=NAME" if able else f"An {role} column is needed"
+    raise UserError(f"{place} {cause}. {mend.replace('An label', 'A label')}. Its columns: {listing}.")
 
 
 def _shorten(text: str) -> str:

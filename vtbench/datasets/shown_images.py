@@ -109,7 +109,7 @@ def _find_annotated(path: str, split: Split) -> tuple[RowGroups, RowGroups, int]
         return None
     others = schema.remove(schema.get_field_index(_MASK_COLUMN))
     masks = RowGroups(files, _MASK_COLUMN)
-    return RowGroups(files, find_image_column(files[0], others, None)), masks, masks.num_rows
+    return RowGroups(files, find_image_column(str(files[0].path), others, None)), masks, masks.num_rows
 
 
 def _read_annotated(

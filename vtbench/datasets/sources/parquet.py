@@ -22,10 +22,12 @@ from vtbench.datasets.decoding import choose_image_size, decode_images, measure_
 from vtbench.datasets.packing import pack_images
 from vtbench.datasets.parquet_table import (
     check_below,
+    check_classes,
     extract_bytes,
     find_class_names,
     find_image_column,
     find_label_column,
+    number_classes,
     read_labels,
     read_schema,
 )
@@ -133,13 +135,13 @@ def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, Ima
     """Find the files, columns, classes and labels of both splits. Raises ``UserError`` for what is wrong with any."""
     files = find_files(resolve_folder(knobs.path, "parquet"))
     schemas = {split: read_schema(files[split][0]) for split in files}
-    images = {split: find_image_column(files[split][0], schemas[split], knobs.image) for split in files}
-    columns = {split: find_label_column(files[split][0], schemas[split], knobs.label) for split in files}
+    images = {split: find_image_column(str(files[split][0].path), schemas[split], knobs.image) for split in files}
+    columns = {split: find_label_column(str(files[split][0].path), schemas[split], knobs.label) for split in files}
     labels = {split: read_labels(files[split], columns[split]) for split in files}
-    names = find_class_names(schemas["train"], columns["train"]) or _number_classes(labels["train"])
+    names = find_class_names(schemas["train"], columns["train"]) or number_classes(labels["train"])
     for split in files:
         check_below(labels[split], len(names), files[split], columns[split])
-    _check_classes(names, labels["train"], files["train"], columns["train"])
+    check_classes(names, labels["train"], str(files["train"][0].path.parent), columns["train"])
     groups = {split: RowGroups(files[split], images[split]) for split in files}
     probed = groups["train"].fetch(spread_evenly(len(labels["train"]), _NUM_PROBED)) if image_size is None else []
     size = choose_image_size([measure_image(data, name) for data, name in probed], image_size)
@@ -187,26 +189,6 @@ def _split_words(path: Path) -> Iterator[str]:
         if match := _SPLIT_WORDS.match(name):
             word = match[1].lower()
             yield _MEANS.get(word, word)
-
-
-def _number_classes(labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """Names for classes that have none: their numbers. A number beyond any sense is left to be reported."""
-    return tuple(str(label) for label in range(min(int(labels.max(initial=0)), len(labels)) + 1))
-
-
-def _check_classes(names: tuple[str, ...], labels: NDArray[np.int64], files: tuple[DataFile, ...], column: str) -> None:
-    where = f"The train split in {files[0].path.parent} (column {column!r})"
-    if len(labels) == 0:
-        raise UserError(f"{where} has no rows.")
-    missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
-    if len(missing):
-        named = ", ".join(f"{label} ({names[label]})" for label in missing[:5])
-        raise UserError(
-            f"{where} has no image of {len(missing)} of the {len(names)} classes: {named}. Number the classes from 0 "
-            "without gaps, or name another column with parquet:PATH,label=NAME."
-        )
-    if len(names) < 2:
-        raise UserError(f"{where} has one class only. To classify takes two or more.")
 
 
 DATASETS.add("parquet", DatasetSource(open_parquet, ParquetKnobs, "parquet files with image bytes and integer labels"))
