@@ -15,11 +15,13 @@ class ManyValuesCommand(TyperCommand):
         lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         spelt: list[str] = []
         values_of: str | None = None
-        for place, argument in enumerate(args):
-            if argument == "--":
-                spelt += args[place:]
-                break
-            if argument.startswith("-"):
+        for place, argument in enumerate([*args, "--"]):
+            if argument.startswith("-") and not argument[1:2].isdigit():
+                if values_of is not None and spelt[-1] == values_of:
+                    ctx.fail(f"Option '{values_of}' needs one value or more.")
+                if argument == "--":
+                    spelt += args[place:]
+                    break
                 values_of = argument if argument in lists else None
                 spelt.append(argument)
             elif values_of is not None and spelt[-1] != values_of:

@@ -48,8 +48,10 @@ def observe_tokens(model: nn.Module, images_BCHW: Tensor, *, only: Sequence[int]
     if len(skipped) == len(modules):
         raise UserError(f"There is no spatial attention to look at. {' '.join(dict.fromkeys(skipped.values()))}")
     watched = {index: _Watched(module) for index, module in modules.items() if index not in skipped}
-    with torch.inference_mode(), _watch(watched.values()):
+    was_training = model.training
+    with torch.no_grad(), _watch(watched.values()):
         model.eval()(images_BCHW)
+    model.train(was_training)
     images = tuple(
         tuple(watched[index].describe(index, image) for index in watched) for image in range(len(images_BCHW))
     )

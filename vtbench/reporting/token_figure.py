@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 # L tokens; H height, W width of a map in cells; Y, X height and width of the picture; C channels (3, RGB).
 
-_SLIDE = (13.333, 7.5)
+_SLIDE = (40 / 3, 7.5)
 _LARGEST_FACTOR = 5
-_INK_OF_MAP = 0.68
+_INK_OF_MAP = 0.7
 _PICTURE_SHORTEST = 240
 
 
@@ -42,19 +42,19 @@ def draw_tokens(
     """
     figure = _open_slide(title, caption)
     height, width = picture_YXC.shape[:2]
-    columns = _choose_columns(len(panels), height / width)
-    rows = math.ceil(len(panels) / columns)
-    grid = figure.add_gridspec(rows, columns, left=0.335, right=0.985, top=0.845, bottom=0.045, hspace=0.2, wspace=0.06)
+    columns, grid_width = _lay_out(len(panels), height / width)
+    rows, start = math.ceil(len(panels) / columns), 0.985 - grid_width
+    grid = figure.add_gridspec(rows, columns, left=start, right=0.985, top=0.84, bottom=0.03, hspace=0.2, wspace=0.06)
     doublings = choose_doublings([panel.map for panel in panels])
-    size = 13 if rows <= 4 else 9.5 if rows <= 6 else 7.5
+    size = 13 if rows <= 4 else 10 if rows <= 6 else 8
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(grid[place // columns, place % columns])
         draw_panel(axes, panel, doublings, size=size)
-    left = figure.add_axes((0.02, 0.3, 0.285, 0.545), anchor="N")
+    left = figure.add_axes((0.02, 0.2, start - 0.05, 0.64), anchor="N")
     _show(left, picture_YXC)
     if mask is not None:
         _outline(left, mask, (height, width))
-    _draw_key(figure, doublings)
+    _draw_key(figure, doublings, (0.05, 0.115, start - 0.11, 0.025))
     return figure
 
 
@@ -115,14 +115,22 @@ def _open_slide(title: str, caption: str) -> Figure:
     return figure
 
 
-def _choose_columns(num_panels: int, proportion: float) -> int:
-    """As many columns as make the panels largest in the room that they have."""
-    room = 0.65 * _SLIDE[0] / (0.8 * _SLIDE[1])
+def _lay_out(num_panels: int, proportion: float) -> tuple[int, float]:
+    """Columns of the grid of panels that are ``proportion`` as high as wide, and its width as a part of the slide's.
+
+    Panels are as large as can be beside a picture of a third of the slide; rows that are full are worth some size.
+    """
+    width, height = 0.64 * _SLIDE[0], 0.81 * _SLIDE[1]
 
     def side(columns: int) -> float:
-        return min(room / columns, 0.85 / (math.ceil(num_panels / columns) * proportion))
+        rows = math.ceil(num_panels / columns)
+        return min(width / columns - 0.09, (height / rows - 0.26) / proportion)
 
-    return max(range(1, num_panels + 1), key=side)
+    def score(columns: int) -> float:
+        return side(columns) * (1 if num_panels % columns == 0 else 0.85)
+
+    columns = max(range(1, num_panels + 1), key=score)
+    return columns, min(0.64, max(0.3, columns * (side(columns) + 0.09) / _SLIDE[0]))
 
 
 def _enlarge(picture_YXC: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -156,9 +164,7 @@ def _outline(axes: Axes, mask_YX: NDArray[Any], size: tuple[int, int]) -> None:
         axes.contour(columns, rows, front_YX, levels=[0.5], colors=[INK], linewidths=1.4)
 
 
-def _draw_key(
-    figure: Figure, doublings: int, place: tuple[float, float, float, float] = (0.03, 0.17, 0.265, 0.022)
-) -> None:
+def _draw_key(figure: Figure, doublings: int, place: tuple[float, float, float, float]) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

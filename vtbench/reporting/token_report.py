@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vtbench.files import publish_bytes, publish_text
 from vtbench.records import NotMeasured, save_record
 from vtbench.reporting.formats import to_csv
-from vtbench.reporting.style import PNG_DPI, house_style
+from vtbench.reporting.style import house_style
 from vtbench.reporting.token_figure import Panel, draw_overview, draw_tokens
 from vtbench.stats.attention_maps import TokenMaps, measure_entropy
 from vtbench.stats.token_records import ForegroundRecord, ModuleMapsRecord, TokensRecord
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # L tokens; H height, W width of a map in cells.
 
 _MOST_IN_OVERVIEW = 6
+_DPI = 150  # A slide of 2000 x 1125 pixels.
 _KINDS = {"attention": "Spatial attention", "reach": "Reach after token mixing"}
 
 
@@ -52,7 +53,7 @@ def write_tokens(record: TokensRecord, images: Sequence[DrawnImage], folder: Pat
             figure = draw()
             for suffix, dated in (("png", "Software"), ("svg", "Date")):
                 stream = io.BytesIO()
-                figure.savefig(stream, format=suffix, dpi=PNG_DPI, metadata={dated: None})
+                figure.savefig(stream, format=suffix, dpi=_DPI, metadata={dated: None})
                 written.append(folder / f"{name}.{suffix}")
                 publish_bytes(written[-1], stream.getvalue())
     return written
