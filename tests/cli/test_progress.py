@@ -41,7 +41,7 @@ def test_a_pipe_gets_one_plain_line_an_epoch() -> None:
 def test_a_run_that_goes_on_says_where() -> None:
     display, stream = display_on(terminal=False)
     RunDisplay(display).on_start(RunStart(**{**vars(START), "first_epoch": 4, "first_batch": 7}))
-    assert "Going on in epoch 5 after 7 of its batches" in stream.getvalue()
+    assert "Going on in epoch 5 after 7 batches" in stream.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 120])

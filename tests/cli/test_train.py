@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +39,7 @@ def test_a_run_prints_its_course_and_its_summary_and_the_same_command_shows_it_a
     assert (code, errors) == (0, "")
     assert "\x1b" not in output
     lines = output.splitlines()
-    assert lines[0] == "resnet20, seed 0: 1 epochs of 40 images in 10 classes, 20 to validate, on cpu"
+    assert lines[0] == "resnet20, seed 0: 1 epoch of 40 images in 10 classes, 20 to validate, on cpu"
     assert lines[1].startswith("epoch 1/1  loss ")
     summary = lines[2:]
     assert summary[0] == "resnet20, seed 0"
@@ -105,3 +108,25 @@ def test_a_folder_of_another_run_is_refused_with_the_difference(vtbench) -> None
     code, _, errors = vtbench("train", "resnet20", *SMALL, "--epochs", "2")
     assert code == 2
     assert "recipe.epochs is 1 there and 2 here" in errors
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_within_5_seconds_and_the_same_command_goes_on(vtbench, tmp_path: Path) -> None:
+    arguments = ["train", "resnet20", *SMALL, "--epochs", "40", "--out", "run"]
+    command = [sys.executable, "-m", "vtbench.cli.main", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("epoch 1/40"):
+            assert process.poll() is None
+        asked = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+        assert time.monotonic() - asked < 5
+    assert process.returncode == 130
+    assert "the state is saved in run. The same command again goes on from there." in errors
+    code, output, _ = vtbench(*arguments)
+    assert code == 0
+    assert "Going on in epoch" in output
+    assert vtbench(*arguments, "--out", "straight")[0] == 0
+    for name in ("weights.safetensors", "metrics.jsonl"):
+        assert Path("run", name).read_bytes() == Path("straight", name).read_bytes()

@@ -26,7 +26,7 @@ from vtbench.records import (
     load_lines,
     load_record,
 )
-from vtbench.training import BatchProgress, RunStart, train_run
+from vtbench.training import BatchProgress, RunStart, load_recipe, train_run
 from vtbench.training.progress import SilentListener
 
 
@@ -254,3 +254,12 @@ def test_the_recipe_of_a_run_is_kept_whole_in_its_record(tiny: pytest.MonkeyPatc
     recipe = train_run(config, tmp_path).config.recipe
     assert isinstance(recipe, Recipe)
     assert recipe == config.recipe
+
+
+def test_the_advanced_recipe_trains_a_student_from_a_teacher(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    train_run(tiny_config(), tmp_path / "teacher")
+    recipe = load_recipe("advanced", epochs=2, teacher=str(tmp_path / "teacher"))
+    config = tiny_config().model_copy(update={"recipe": recipe.model_copy(update={"batch_size": 8})})
+    record = train_run(config, tmp_path / "student")
+    assert record.error is None
+    assert record.val_top1_percent == record.epochs[-1].ema_val_top1_percent

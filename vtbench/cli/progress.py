@@ -135,11 +135,12 @@ class RunDisplay:
     def on_start(self, start: RunStart) -> None:
         """Say what is trained, and where it goes on."""
         self._display.say(
-            f"{start.variant}, seed {start.seed}: {start.epochs} epochs of {start.num_train:,} images in "
+            f"{start.variant}, seed {start.seed}: {_count(start.epochs, 'epoch')} of {start.num_train:,} images in "
             f"{start.num_classes} classes, {start.num_val:,} to validate, on {start.device}"
         )
         if start.first_epoch or start.first_batch:
-            self._display.say(f"Going on in epoch {start.first_epoch + 1} after {start.first_batch} of its batches")
+            done = f" after {_count(start.first_batch, 'batch', 'batches')}" if start.first_batch else ""
+            self._display.say(f"Going on in epoch {start.first_epoch + 1}{done}")
         self._view = self._display.show(start.variant)
         self._view.begin(epochs=start.epochs, first_epoch=start.first_epoch, num_train=start.num_train)
 
@@ -179,6 +180,10 @@ class RunDisplay:
     def on_finish(self, record: RunRecord) -> None:
         """The line goes; the verb prints the summary."""
         self._display.drop(record.variant)
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _line_of(view: RunView) -> RenderableType:
