@@ -157,12 +157,12 @@ def _list_cells(module: ModuleMapsRecord) -> list[str]:
         _format(module.mean_entropy_nats),
         _format(module.mean_reach_entropy_nats),
         _format(module.uniform_entropy_nats),
-        _format(module.mean_jensen_shannon_bits),
+        _format(module.mean_jensen_shannon_bits, digits=3),
         _format(module.mean_cosine),
         f"{module.num_distinct_peaks}/{module.num_tokens}",
         _format(front.ratio) if isinstance(front, ForegroundRecord) else "–",
     ]
 
 
-def _format(value: float | NotMeasured) -> str:
-    return "–" if isinstance(value, NotMeasured) else f"{value:.2f}"
+def _format(value: float | NotMeasured, *, digits: int = 2) -> str:
+    return "–" if isinstance(value, NotMeasured) else f"{value:.{digits}f}"

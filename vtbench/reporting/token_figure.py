@@ -46,7 +46,7 @@ def draw_tokens(
     rows, start = math.ceil(len(panels) / columns), 0.985 - grid_width
     grid = figure.add_gridspec(rows, columns, left=start, right=0.985, top=0.84, bottom=0.03, hspace=0.2, wspace=0.06)
     doublings = choose_doublings([panel.map for panel in panels])
-    size = 13 if rows <= 4 else 10 if rows <= 6 else 8
+    size = 12 if rows <= 4 else 10 if rows <= 6 else 8
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(grid[place // columns, place % columns])
         draw_panel(axes, panel, doublings, size=size)

@@ -18,7 +18,7 @@ from vtbench.records import NotMeasured, save_record
 from vtbench.reporting.formats import to_csv
 from vtbench.reporting.style import house_style
 from vtbench.reporting.token_figure import Panel, draw_overview, draw_tokens
-from vtbench.stats.attention_maps import TokenMaps, measure_entropy
+from vtbench.stats.attention_maps import TokenMaps, compare_maps, measure_entropy
 from vtbench.stats.token_records import ForegroundRecord, ModuleMapsRecord, TokensRecord
 
 if TYPE_CHECKING:
@@ -106,14 +106,14 @@ def _draw_kind(
         [Panel(_title(token, map_HW), image.picture, map_HW) for token, map_HW in enumerate(maps_LHW)],
         title=f"{_KINDS[kind]} of {module.num_tokens} tokens, {_name_module(module)}",
         caption=f"{caption} · above each map: token · entropy "
-        f"(uniform over {height}×{width}: {module.uniform_entropy_nats:.2f} nats)",
+        f"(uniform over {height}×{width}: {module.uniform_entropy_nats:.2f} nats){_describe_difference(maps_LHW)}",
         mask=image.mask,
     )
 
 
 def _draw_all(record: TokensRecord, images: Sequence[DrawnImage], place: int) -> Figure:
-    modules = [noted.modules[place] for noted in record.images]
-    chosen = choose_tokens(modules)
+    module = record.images[0].modules[place]
+    chosen = choose_tokens([image.maps[place].attention for image in images])
     rows = []
     for image in images:
         maps_LHW = image.maps[place].attention
@@ -121,16 +121,25 @@ def _draw_all(record: TokensRecord, images: Sequence[DrawnImage], place: int) ->
         rows.append((image.picture, panels))
     return draw_overview(
         rows,
-        title=f"Spatial attention of {len(chosen)} of {modules[0].num_tokens} tokens, {_name_module(modules[0])}",
-        caption=f"{_name_subject(record)} · the tokens of least entropy over these images · above each map: token · "
-        f"entropy (uniform: {modules[0].uniform_entropy_nats:.2f} nats)",
+        title=f"Spatial attention of {len(chosen)} of {module.num_tokens} tokens, {_name_module(module)}",
+        caption=f"{_name_subject(record)} · the sharpest token and those most unlike it and each other · "
+        f"token · entropy (uniform: {module.uniform_entropy_nats:.2f} nats)",
     )
 
 
-def choose_tokens(modules: Sequence[ModuleMapsRecord]) -> list[int]:
-    """The tokens whose attention has the least mean entropy over the images, in the order of their numbers."""
-    entropies_L = np.mean([[token.entropy_nats for token in module.tokens] for module in modules], axis=0)
-    return sorted(np.argsort(entropies_L, kind="stable")[:_MOST_IN_OVERVIEW].tolist())
+def choose_tokens(maps: Sequence[NDArray[np.float64]]) -> list[int]:
+    """Up to six tokens, the same for all images: the one of least entropy, then always the one most unlike those.
+
+    ``maps`` holds (L, H, W) of each image; maps are compared by the Hellinger distance.
+    """
+    roots_LN = np.concatenate([np.sqrt(one).reshape(len(one), -1) for one in maps], axis=1)
+    chosen = [int(np.sum([measure_entropy(one) for one in maps], axis=0).argmin())]
+    while len(chosen) < min(_MOST_IN_OVERVIEW, len(roots_LN)):
+        distance_LK = np.linalg.norm(roots_LN[:, None] - roots_LN[chosen], axis=2)
+        nearest_L = distance_LK.min(axis=1)
+        nearest_L[chosen] = -1
+        chosen.append(int(nearest_L.argmax()))
+    return sorted(chosen)
 
 
 def _collect_arrays(images: Sequence[DrawnImage]) -> dict[str, NDArray[Any]]:
@@ -142,6 +151,11 @@ def _collect_arrays(images: Sequence[DrawnImage]) -> dict[str, NDArray[Any]]:
             if maps.mixing is not None:
                 arrays[f"{key}.mixing_LM"] = np.ascontiguousarray(maps.mixing)
     return arrays
+
+
+def _describe_difference(maps_LHW: NDArray[np.float64]) -> str:
+    divergence, _ = compare_maps(maps_LHW)
+    return "" if isinstance(divergence, NotMeasured) else f" · maps differ by {divergence:.3f} of 1 bit"
 
 
 def _title(token: int, map_HW: NDArray[np.float64]) -> str:
