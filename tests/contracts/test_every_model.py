@@ -24,6 +24,7 @@ NARROW = "vt_resnet18:stem=small,width=8"
 SMALL = [name for name in MODELS if max(MODELS[name].image_size) <= 32] + [
     "resnet18:stem=small,width=8",
     "resnet20:shortcut=projection",
+    "san_small:attention=pairwise",
     NARROW,
     f"{NARROW},tokenizer=static",
     f"{NARROW},tokenizer=pooling",
