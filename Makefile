@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEMO_EPOCHS ?= 10
+DEMO_EPOCHS ?= 12
 
 .PHONY: help setup demo test lint types architecture pytest slow golden reports clean
 
