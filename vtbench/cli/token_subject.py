@@ -20,7 +20,7 @@ from vtbench.models import MODELS, create_model
 from vtbench.models.token_survey import Survey
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.records import NotMeasured, to_json
-from vtbench.reporting.token_report import DrawnImage, write_tokens
+from vtbench.reporting.token_report import DrawnImage, shorten_name, write_tokens
 from vtbench.stats.token_records import ForegroundRecord, ModuleMapsRecord, PreparationRecord, TokensRecord
 from vtbench.training.trained import load_run
 from vtbench.variants import canonical_spelling, split_variant
@@ -125,17 +125,17 @@ def _print_numbers(record: TokensRecord) -> None:
     console.print(f"Images: {height}x{width}, {prepared.resizing}; {prepared.normalization}.", markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("image", overflow="fold")
-    for name in ("module", "entropy", "reach", "uniform", "JSD", "cosine", "peaks", "on front"):
+    for name in ("module", "entropy", "reach", "uniform", "JSD", "peaks", "front"):
         table.add_column(name, justify="right")
     for image in record.images:
         for module in image.modules:
-            table.add_row(image.name, *_list_cells(module))
+            table.add_row(shorten_name(image.name), *_list_cells(module))
     console.print(table)
     notes = [
         "entropy, reach: mean of the tokens' maps, before and after mixing, in nats; uniform: the most there can be.",
-        "JSD: mean Jensen-Shannon divergence of two tokens' maps, 0 (equal) to 1 bit (disjoint); cosine: their mean "
-        "cosine; peaks: different cells among the tokens' peaks.",
-        "on front: attention of a foreground pixel over that of a background pixel; – without a mask.",
+        "JSD: mean Jensen-Shannon divergence of two tokens' maps, 0 (equal) to 1 bit (disjoint); peaks: different "
+        "cells among the tokens' peaks.",
+        "front: attention of a foreground pixel over that of a background pixel; – without a mask.",
     ]
     for note in notes:
         console.print(note, markup=False)
@@ -158,7 +158,6 @@ def _list_cells(module: ModuleMapsRecord) -> list[str]:
         _format(module.mean_reach_entropy_nats),
         _format(module.uniform_entropy_nats),
         _format(module.mean_jensen_shannon_bits, digits=3),
-        _format(module.mean_cosine),
         f"{module.num_distinct_peaks}/{module.num_tokens}",
         _format(front.ratio) if isinstance(front, ForegroundRecord) else "–",
     ]

@@ -83,12 +83,34 @@ def list_rows(record: TokensRecord) -> Iterator[dict[str, Any]]:
                 }
 
 
+def choose_tokens(maps: Sequence[NDArray[np.float64]]) -> list[int]:
+    """Up to six tokens, the same for all images: the one of least entropy, then always the one most unlike those.
+
+    ``maps`` holds (L, H, W) of each image; maps are compared by the Hellinger distance.
+    """
+    roots_LN = np.concatenate([np.sqrt(one).reshape(len(one), -1) for one in maps], axis=1)
+    chosen = [int(np.sum([measure_entropy(one) for one in maps], axis=0).argmin())]
+    while len(chosen) < min(_MOST_IN_OVERVIEW, len(roots_LN)):
+        distance_LK = np.linalg.norm(roots_LN[:, None] - roots_LN[chosen], axis=2)
+        nearest_L = distance_LK.min(axis=1)
+        nearest_L[chosen] = -1
+        chosen.append(int(nearest_L.argmax()))
+    return sorted(chosen)
+
+
+def shorten_name(name: str) -> str:
+    """A name for a file: of ``photos/my cat.png`` my-cat."""
+    stem = name.rpartition("/")[2]
+    stem = re.sub(r"\.(png|jpe?g|webp|bmp|gif|tiff?|ppm)$", "", stem, flags=re.IGNORECASE)
+    return re.sub(r"[^\w.]+", "-", stem).strip("-.") or "image"
+
+
 def _list_figures(record: TokensRecord, images: Sequence[DrawnImage]) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Every figure's file name and how to draw it: of each image, module and kind, and one of all images a module."""
     for number, (noted, image) in enumerate(zip(record.images, images, strict=True)):
         for module, maps in zip(noted.modules, image.maps, strict=True):
-            start = f"{number}-{_shorten(noted.name)}-module{module.module}"
-            caption = f"{_name_subject(record)} · {_shorten(noted.name)}"
+            start = f"{number}-{shorten_name(noted.name)}-module{module.module}"
+            caption = f"{_name_subject(record)} · {shorten_name(noted.name)}"
             yield f"{start}-attention", partial(_draw_kind, "attention", maps.attention, module, image, caption)
             if maps.reach is not None:
                 yield f"{start}-reach", partial(_draw_kind, "reach", maps.reach, module, image, caption)
@@ -127,21 +149,6 @@ def _draw_all(record: TokensRecord, images: Sequence[DrawnImage], place: int) ->
     )
 
 
-def choose_tokens(maps: Sequence[NDArray[np.float64]]) -> list[int]:
-    """Up to six tokens, the same for all images: the one of least entropy, then always the one most unlike those.
-
-    ``maps`` holds (L, H, W) of each image; maps are compared by the Hellinger distance.
-    """
-    roots_LN = np.concatenate([np.sqrt(one).reshape(len(one), -1) for one in maps], axis=1)
-    chosen = [int(np.sum([measure_entropy(one) for one in maps], axis=0).argmin())]
-    while len(chosen) < min(_MOST_IN_OVERVIEW, len(roots_LN)):
-        distance_LK = np.linalg.norm(roots_LN[:, None] - roots_LN[chosen], axis=2)
-        nearest_L = distance_LK.min(axis=1)
-        nearest_L[chosen] = -1
-        chosen.append(int(nearest_L.argmax()))
-    return sorted(chosen)
-
-
 def _collect_arrays(images: Sequence[DrawnImage]) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     for number, image in enumerate(images):
@@ -168,13 +175,6 @@ def _name_module(module: ModuleMapsRecord) -> str:
 
 def _name_subject(record: TokensRecord) -> str:
     return record.variant if record.weights_sha256 else f"{record.variant}, untrained"
-
-
-def _shorten(name: str) -> str:
-    """A name for a file: of ``photos/my cat.png`` my-cat."""
-    stem = name.rpartition("/")[2]
-    stem = re.sub(r"\.(png|jpe?g|webp|bmp|gif|tiff?|ppm)$", "", stem, flags=re.IGNORECASE)
-    return re.sub(r"[^\w.]+", "-", stem).strip("-.") or "image"
 
 
 def _give(value: float | NotMeasured) -> float | None:
