@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -111,17 +110,16 @@ def test_a_folder_of_another_run_is_refused_with_the_difference(vtbench) -> None
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_within_5_seconds_and_the_same_command_goes_on(vtbench, tmp_path: Path) -> None:
-    arguments = ["train", "resnet20", *SMALL, "--epochs", "40", "--out", "run"]
+def test_ctrl_c_saves_in_time_and_the_same_command_goes_on(vtbench, tmp_path: Path) -> None:
+    arguments = ["train", "resnet20", *SMALL, "--epochs", "12", "--out", "run"]
     command = [sys.executable, "-m", "vtbench.cli.main", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while not process.stdout.readline().startswith("epoch 1/40"):
-            assert process.poll() is None
-        asked = time.monotonic()
+        while not process.stdout.readline().startswith("epoch 1/12"):
+            assert process.poll() is None, process.communicate()[1]
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
-        assert time.monotonic() - asked < 5
+    # A run that has not saved 4 seconds after the signal ends with another message: see test_stop.py.
     assert process.returncode == 130
     assert "the state is saved in run. The same command again goes on from there." in errors
     code, output, _ = vtbench(*arguments)
