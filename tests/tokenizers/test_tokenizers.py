@@ -34,11 +34,26 @@ def test_filter_tokens_follow_equation_1():
     torch.testing.assert_close(pooled, weights.transpose(1, 2) @ find_values(tokenizer, map_BCHW))
 
 
+def standardize(tokens_BLD: torch.Tensor) -> torch.Tensor:
+    """Every token with mean 0 and variance 1 over its dimensions."""
+    apart = tokens_BLD - tokens_BLD.mean(dim=2, keepdim=True)
+    return apart / (apart.square().mean(dim=2, keepdim=True) + 1e-5).sqrt()
+
+
+def test_what_all_tokens_share_does_not_change_where_the_next_module_looks():
+    tokenizer, map_BCHW = RecurrentTokenizer(LATER).eval(), make_map()
+    earlier = torch.randn(2, 6, 16)
+    _, before = tokenizer(map_BCHW, earlier)
+    _, after = tokenizer(map_BCHW, earlier + 100 * torch.randn(2, 1, 16))
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+
+
 def test_recurrent_tokens_follow_equation_2():
     tokenizer, map_BCHW = RecurrentTokenizer(LATER).eval(), make_map()
     earlier = torch.randn(2, 6, 16)
     pooled, _ = tokenizer(map_BCHW, earlier)
-    filters = earlier @ tokenizer.to_filters.weight.T
+    apart = earlier - earlier.mean(dim=1, keepdim=True)
+    filters = standardize(apart) @ tokenizer.to_filters.weight.T
     keys = tokenizer.key_norm(tokenizer.key(map_BCHW)).permute(0, 2, 3, 1).reshape(2, 35, 8)
     weights = (keys @ filters.transpose(1, 2) / math.sqrt(8)).softmax(dim=1)
     torch.testing.assert_close(pooled, weights.transpose(1, 2) @ find_values(tokenizer, map_BCHW))
@@ -96,17 +111,23 @@ def test_each_tokenizer_states_the_macs_that_are_counted(name, site):
 def test_position_is_written_from_where_the_token_looked():
     position = AttentionPosition(16, 4, (2, 2))
     tokens, attention = torch.randn(2, 3, 16), torch.rand(2, 3, 8, 6)
-    grid = F.adaptive_avg_pool2d(attention, 2).flatten(2) * 48
+    grid = F.adaptive_avg_pool2d(attention, 2).flatten(2) * 48 - 1
     joined = torch.cat((tokens, grid @ position.to_position.weight.T), dim=2)
-    torch.testing.assert_close(position(tokens, attention), joined @ position.merge.weight.T)
+    torch.testing.assert_close(position(tokens, attention), standardize(joined @ position.merge.weight.T))
 
 
 def test_position_starts_as_a_small_addition():
     torch.manual_seed(0)
     position = AttentionPosition(64, 16, (7, 7))
+    tokens, attention = torch.randn(1, 16, 64), torch.randn(1, 16, 196).mul(0.1).softmax(dim=2).reshape(1, 16, 14, 14)
+    change = position(tokens, attention) - standardize(tokens)
+    assert 0 < change.abs().max() < 0.1
+
+
+def test_a_token_that_looks_everywhere_is_told_nothing():
+    position = AttentionPosition(64, 16, (7, 7))
     tokens, uniform = torch.randn(1, 16, 64), torch.full((1, 16, 14, 14), 1 / 196)
-    change = position(tokens, uniform) - tokens
-    assert 0 < change.abs().max() < 0.5
+    torch.testing.assert_close(position(tokens, uniform), standardize(tokens), rtol=1e-4, atol=1e-4)
 
 
 def test_an_unknown_tokenizer_is_answered_with_the_nearest():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from vtbench.layers.branch_norm import BranchLayerNorm
 from vtbench.layers.pointwise import TokenLinear
 from vtbench.layers.token_mlp import TokenMlp
 from vtbench.projectors.attention_projector import AttentionProjector
@@ -61,7 +62,7 @@ class TokenModule(nn.Module):
     def __init__(self, token_dim: int, relation: nn.Module) -> None:
         super().__init__()
         self.dense = TokenLinear(token_dim, token_dim)
-        self.norm = nn.LayerNorm(token_dim)
+        self.norm = BranchLayerNorm(token_dim)
         self.relation = relation
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor) -> tuple[Tensor, Tensor]:
