@@ -46,7 +46,7 @@ def execute(subject: Subject, given: Any, *, training: bool) -> Run:
         except ProfileError:
             raise
         except Exception as error:
-            if not is_limit_of_meta(error):
+            if not (is_limit_of_meta(error) or _has_scripts(subject.original)):
                 raise _model_failed(given, error) from error
             reason = describe_failure(error)
     if isinstance(given, tuple) and prod(given) > _LARGEST_REAL_INPUT:
@@ -76,6 +76,11 @@ def _trace_on_meta(subject: Subject, given: Any, training: bool, *, everything: 
     with _META if everything else nullcontext():
         trace = trace_forward(model, make_inputs(given, model, _META))
     return Run(trace, model, _META)
+
+
+def _has_scripts(model: nn.Module) -> bool:
+    """TorchScript hides why an operator failed, so that any failure there may be for want of values."""
+    return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
 
 
 def _model_failed(given: Any, error: Exception) -> ProfileError:

@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,7 +148,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def enter(self, path: str, module: nn.Module, input_shapes: tuple[Shape, ...]) -> None:
         """A module begins its forward pass."""
         call = Call(path, module, self.open[-1] if self.open else None, input_shapes)
-        self.calls.append(call)
+        if not self.backward:  # A module that runs again to recompute its activations.
+            self.calls.append(call)
         self.open.append(call)
 
     def leave(self, output_shapes: tuple[Shape, ...]) -> None:
@@ -172,7 +173,7 @@ def trace_forward(model: nn.Module, inputs: Sequence[Any], *, backward: bool = F
     exceptions pass through.
     """
     tracer = Tracer()
-    with _hooked(model, tracer), torch.set_grad_enabled(backward), tracer:
+    with _hooked(model, tracer), _plain_execution(), torch.set_grad_enabled(backward), tracer:
         tracer.enter("", model, tuple(_shapes_within(inputs)))
         outputs = model(*inputs)
         tracer.leave(tuple(_shapes_within(outputs)))
@@ -180,6 +181,19 @@ def trace_forward(model: nn.Module, inputs: Sequence[Any], *, backward: bool = F
             tracer.backward = True
             _sum_outputs(outputs).backward()  # type: ignore[no-untyped-call]
     return Trace(tracer.calls, tracer.macs, tracer.runs, tracer.backward_macs, tracer.backward_runs)
+
+
+@contextmanager
+def _plain_execution() -> Iterator[None]:
+    """Run compiled parts as they were written, and transformer layers as in training: all padding computed."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    try:
+        with eager:
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager
@@ -197,8 +211,9 @@ def _hooked(model: nn.Module, tracer: Tracer) -> Iterator[None]:
             def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
                 tracer.leave(tuple(_shapes_within(output)))
 
-            handles.append(module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
-            handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+            # The module's own hooks run outside of its call: what they do is no part of what its class states.
+            handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+            handles.append(module.register_forward_hook(leave, prepend=True, with_kwargs=True, always_call=True))
         yield
     finally:
         for handle in handles:
@@ -273,7 +288,8 @@ def _input_shapes(
 
 def _shapes_within(value: Any) -> Iterator[Shape]:
     if isinstance(value, Tensor):
-        yield tuple(value.shape)
+        if not value.is_nested:
+            yield tuple(value.shape)
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from _shapes_within(part)

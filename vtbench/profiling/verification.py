@@ -9,6 +9,7 @@ from typing import Any
 from vtbench.profiling.closed_forms import find_form
 from vtbench.profiling.closed_forms_foreign import find_foreign_form
 from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError
+from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.trace import STATED, Call, Obstacle, Trace
 
 _SHOWN = 8
@@ -58,7 +59,14 @@ def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -
 def _judge(call: Call) -> _Judgement:
     module: Any = call.module
     if hasattr(module, "expected_macs"):
-        return _Judgement(int(module.expected_macs(*call.input_shapes)), whole=True)
+        try:
+            return _Judgement(int(module.expected_macs(*call.input_shapes)), whole=True)
+        except Exception as error:
+            shapes = ", ".join(map(str, call.input_shapes)) or "no tensors"
+            raise CostMismatchError(
+                f"{_where(call)} cannot state its cost for inputs of {shapes}: {describe_failure(error)}. "
+                "expected_macs takes the shape of each tensor that forward was given."
+            ) from error
     form = find_form(module) or find_foreign_form(module)
     if form is None:
         return _Judgement(None, whole=False)

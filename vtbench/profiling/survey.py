@@ -1,0 +1,140 @@
+"""Our counts beside fvcore's, over the classification models of torchvision and every family of timm.
+
+``python -m vtbench.profiling.survey`` writes ``survey.jsonl`` and ``survey.md`` to ``reports/profiler``. It goes on
+where it was stopped; models that are in the file already are not counted again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from vtbench.errors import UserError
+from vtbench.profiling.compare_tools import group_operators
+from vtbench.profiling.failures import describe_failure
+from vtbench.profiling.free_operators import find_reason_free
+from vtbench.profiling.inputs import make_inputs
+from vtbench.profiling.meta_copy import kept_randomness
+from vtbench.profiling.profile import Profile, ProfileSettings, profile_subject
+from vtbench.profiling.sources import Source, make_subject, resolve_source
+from vtbench.profiling.survey_page import Comparison, SurveyEntry, render_page
+from vtbench.records import load_lines, save_lines
+
+DEFAULT_FOLDER = Path("reports/profiler")
+_PER_FAMILY = 2
+_SMALL = re.compile(r"nano|pico|femto|atto|tiny|small|xxs|_xs|_s\d?$|_s_|_t\d?$|_t_|b0|18|_050|mini|26|_n\d|_m0|_m1")
+_OURS = {"convolution": "convolution", "scaled_dot_product_attention": "fused attention"}
+_THEIRS = {"conv": "convolution"}
+_PRODUCTS = {"addmm", "linear", "matmul", "bmm", "einsum", "baddbmm", "mv", "mm"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Count what is missing in the folder, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, help="the folder to write to")
+    parser.add_argument("--only", help="only models whose name contains this text")
+    parser.add_argument("--render-only", action="store_true", help="write the page from the records that are there")
+    options = parser.parse_args(arguments)
+    records = options.out / "survey.jsonl"
+    entries = {entry.model: entry for entry in load_lines(records, SurveyEntry)} if records.exists() else {}
+    if not options.render_only:
+        for name in list_models():
+            if name in entries or (options.only and options.only not in name):
+                continue
+            entries[name] = survey_model(name)
+            save_lines(records, (entries[known] for known in sorted(entries)))
+    page = render_page([entries[name] for name in sorted(entries)])
+    (options.out / "survey.md").write_text(page, encoding="utf-8")
+
+
+def list_models() -> list[str]:
+    """Every classification model of torchvision, and of each family of timm those that sound smallest."""
+    import timm
+    from torchvision import models
+
+    names = [f"torchvision:{name}" for name in models.list_models(module=models)]
+    for family in timm.list_modules():
+        members = timm.list_models(module=family)
+        members.sort(key=lambda name: (_SMALL.search(name) is None, len(name), name))
+        names += [f"timm:{name}" for name in members[:_PER_FAMILY]]
+    return names
+
+
+def survey_model(name: str) -> SurveyEntry:
+    """Count one model, ask fvcore about it, and take the difference apart."""
+    try:
+        source = resolve_source(name)
+        shape = (1, source.channels, *source.image_size)
+        counted = profile_subject(make_subject(source), shape, ProfileSettings(activations=False))
+    except UserError as error:
+        return SurveyEntry(model=name, refused=" ".join(str(error).removeprefix(f"{name}: ").split()))
+    groups = group_operators(source, shape)
+    return SurveyEntry(
+        model=name,
+        input_size=shape,
+        macs=counted.macs,
+        params=counted.params,
+        covered_macs=counted.covered_macs,
+        notes=counted.notes,
+        fvcore=_ask_fvcore(source, counted, groups),
+    )
+
+
+def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Comparison | str:
+    from fvcore.nn import FlopCountAnalysis
+
+    silence = io.StringIO()
+    try:
+        with (
+            kept_randomness(),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(silence),
+            contextlib.redirect_stderr(silence),
+        ):
+            warnings.simplefilter("ignore")
+            model = source.build().eval()
+            (image,) = make_inputs(counted.input_size, model, torch.device("cpu"))
+            analysis = FlopCountAnalysis(model, image)
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+            by_operator, ignored = analysis.by_operator(), analysis.unsupported_ops()
+    except Exception as error:  # It fails in ways of its own.
+        return describe_failure(error)
+    return take_apart(groups, {name: int(macs) for name, macs in by_operator.items()}, ignored)
+
+
+def take_apart(groups: Counter[str], theirs: dict[str, int], ignored: Iterable[str]) -> Comparison:
+    """The difference of both counts by kind of operator; the parts sum to it.
+
+    ``groups`` are our MACs by "operator in kind of module", ``theirs`` fvcore's by its own names, ``ignored`` the
+    operators that it saw and did not count.
+    """
+    parts: Counter[str] = Counter()
+    for group, macs in groups.items():
+        operator = group.partition(" in ")[0]
+        parts[_OURS.get(operator, "matrix products" if operator in _PRODUCTS else operator)] += macs
+    for operator, macs in theirs.items():
+        parts[_THEIRS.get(operator, "matrix products" if operator in _PRODUCTS else operator)] -= macs
+    return Comparison(
+        macs=sum(theirs.values()),
+        differences={name: macs for name, macs in sorted(parts.items()) if macs},
+        ignored=tuple(sorted(name for name in ignored if find_reason_free(_modern(name)) is None)),
+    )
+
+
+def _modern(operator: str) -> str:
+    """The name under which a traced operator runs: ``aten::reshape_as`` is a reshape, and so on."""
+    for suffix in ("_as", "_like"):
+        operator = operator.removesuffix(suffix)
+    return operator
+
+
+if __name__ == "__main__":
+    main()
