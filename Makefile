@@ -23,6 +23,8 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 demo: setup
+	@echo "== Which models are there?"
+	$(BIN)/vtbench list
 	@echo "== What do the last stage's convolutions cost, and what do tokens cost in their place?"
 	$(BIN)/vtbench profile vt_resnet34 --against resnet34
 	@echo "== Five networks, one recipe: the accuracy that those MACs buy on the embedded images"
