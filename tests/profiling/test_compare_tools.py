@@ -91,6 +91,22 @@ def test_a_tool_that_fails_says_why() -> None:
         assert "no values, please" in opinion.macs.reason or opinion.tool == "ptflops"  # It swallows the cause.
 
 
+def test_a_tool_that_fails_leaves_no_function_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave_a_mess(model: nn.Module, image: Tensor) -> int:
+        functional.relu = torch.matmul = Tensor.matmul = Tensor.abs_ = nn.Module.__call__ = None
+        raise RuntimeError("gave up")
+
+    before = functional.relu, torch.matmul, Tensor.matmul, Tensor.abs_, nn.Module.__call__
+    messy = compare_tools._Tool("messy", "torch", leave_a_mess)
+    monkeypatch.setattr(compare_tools, "TOOLS", (messy,))
+    source = Source("attending", Attending, (6, 6), channels=8)
+    counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))
+    (opinion,) = compare_tools.compare_tools(source, counted)
+    assert isinstance(opinion.macs, NotMeasured)
+    assert (functional.relu, torch.matmul, Tensor.matmul, Tensor.abs_, nn.Module.__call__) == before
+    assert "matmul" not in vars(Tensor)
+
+
 def test_a_tool_that_is_not_installed_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = compare_tools._Tool("absent", "no_such_package", lambda model, image: 0)
     monkeypatch.setattr(compare_tools, "TOOLS", (absent,))

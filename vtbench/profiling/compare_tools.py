@@ -110,6 +110,23 @@ def named_fused_attention() -> Iterator[None]:
         functional.scaled_dot_product_attention = original
 
 
+@contextlib.contextmanager
+def kept_functions() -> Iterator[None]:
+    """Put torch's functions and methods back, which some tools replace and, when they fail, leave replaced."""
+    owners: tuple[Any, ...] = (torch, torch.nn.functional, Tensor, nn.Module)
+    before = [dict(vars(owner)) for owner in owners]
+    try:
+        yield
+    finally:
+        for owner, known in zip(owners, before, strict=True):
+            for name, value in list(vars(owner).items()):
+                if name not in known:
+                    if isinstance(owner, type):  # It hides what the class inherits.
+                        delattr(owner, name)
+                elif known[name] is not value:
+                    setattr(owner, name, known[name])
+
+
 def explain_difference(ours: int, theirs: int, groups: Counter[str]) -> tuple[tuple[tuple[str, int], ...], int] | None:
     """The fewest groups whose absence leaves a small surplus that norms, biases and the like can be, and the surplus.
 
@@ -135,6 +152,7 @@ def _ask(tool: _Tool, source: Source, counted: Profile, groups: Counter[str]) ->
     try:
         with (
             kept_randomness(),
+            kept_functions(),
             warnings.catch_warnings(),
             contextlib.redirect_stdout(silence),
             contextlib.redirect_stderr(silence),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import io
 import re
 import warnings
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if name in entries or (options.only and options.only not in name):
                 continue
             entries[name] = survey_model(name)
+            gc.collect()  # The tools leave whole models behind in reference cycles.
             save_lines(records, (entries[known] for known in sorted(entries)))
     page = render_page([entries[name] for name in sorted(entries)])
     (options.out / "survey.md").write_text(page, encoding="utf-8")
