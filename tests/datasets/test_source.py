@@ -10,7 +10,7 @@ def spell(text):
 
 
 def test_every_data_set_is_registered_with_a_summary():
-    assert set(DATASETS) == {"scenes", "cifar10", "cifar100", "folder", "parquet"}
+    assert set(DATASETS) == {"scenes", "cifar10", "cifar100", "folder", "parquet", "huggingface"}
     assert all(DATASETS[name].summary for name in DATASETS)
 
 
@@ -22,6 +22,8 @@ def test_every_data_set_is_registered_with_a_summary():
         ("scenes:clutter=6,object_size=0.280", "scenes"),
         ("folder:a/b", "folder:a/b"),
         ("parquet:a/b,label=y,image=x", "parquet:a/b,image=x,label=y"),
+        ("huggingface:a/b,streaming=on,config=c", "huggingface:a/b,config=c,streaming=on"),
+        ("huggingface:a/b,streaming=off", "huggingface:a/b"),
         ("parquet:C:/odd, name=1/b,label=y", "parquet:C:/odd, name=1/b,label=y"),
         ("cifar10:root=/data", "cifar10:root=/data"),
     ],

@@ -25,7 +25,10 @@ def run_ablate(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="scenes, cifar10, cifar100, folder:PATH or parquet:PATH, with knobs.", show_default=False),
+        typer.Option(
+            help="scenes, cifar10, cifar100, folder:PATH, parquet:PATH or huggingface:NAME, with knobs.",
+            show_default=False,
+        ),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="default, advanced, small, or the path of a TOML file.", show_default=False)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def run_train(
     model: Annotated[str, typer.Argument(help="NAME or NAME:option=value,...; vtbench list shows them.")],
-    data: Annotated[str, typer.Option(help="scenes, cifar10, cifar100, folder:PATH or parquet:PATH.")] = "scenes",
+    data: Annotated[
+        str, typer.Option(help="scenes, cifar10, cifar100, folder:PATH, parquet:PATH or huggingface:NAME.")
+    ] = "scenes",
     recipe: Annotated[str, typer.Option(help="default, small, advanced or a TOML file.")] = "default",
     epochs: Annotated[int | None, typer.Option(help="Epochs; rescales the recipe's schedule.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes weights, order, augmentation and subsets.")] = 0,
