@@ -23,7 +23,7 @@ VARIANTS = [
 ]
 NUM_SEEDS = 5
 DATA = DataConfig(spec="scenes", limit_train=640, limit_val=100)
-EPOCHS = {"default": 8, "small": 4}
+EPOCHS = {"default": 12, "small": 4}
 """The default recipe takes larger batches, so it takes more epochs to as many steps."""
 
 
