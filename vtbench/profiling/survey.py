@@ -91,8 +91,6 @@ def survey_model(name: str) -> SurveyEntry:
 
 
 def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Comparison | str:
-    from fvcore.nn import FlopCountAnalysis
-
     silence = io.StringIO()
     try:
         with (
@@ -102,6 +100,8 @@ def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Compa
             contextlib.redirect_stderr(silence),
         ):
             warnings.simplefilter("ignore")
+            from fvcore.nn import FlopCountAnalysis
+
             model = source.build().eval()
             (image,) = make_inputs(counted.input_size, model, torch.device("cpu"))
             analysis = FlopCountAnalysis(model, image)
