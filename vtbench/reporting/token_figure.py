@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # L tokens; H height, W width of a map in cells; Y, X height and width of the picture; C channels (3, RGB).
 
 _SLIDE = (40 / 3, 7.5)
+_CAPTION_WIDTH = 115
+"""Characters of the caption that fit on one line of a slide."""
 _LARGEST_FACTOR = 5
 _INK_OF_MAP = 0.7
 _PICTURE_SHORTEST = 240
@@ -111,7 +114,8 @@ def _open_slide(title: str, caption: str) -> Figure:
     figure = Figure(figsize=_SLIDE)
     FigureCanvasAgg(figure)
     figure.text(0.02, 0.95, title, fontsize=20, fontweight="bold", va="center")
-    figure.text(0.02, 0.9, caption, fontsize=12.5, color=MUTED, va="center")
+    lines = textwrap.fill(caption, _CAPTION_WIDTH, break_on_hyphens=False)
+    figure.text(0.02, 0.92, lines, fontsize=12.5, color=MUTED, va="top")
     return figure
 
 
