@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vtbench.profiling import compare_tools
-from vtbench.profiling.compare_tools import TOOLS, ToolOpinion, explain_difference, group_operators
+from vtbench.profiling.compare_tools import ToolOpinion, find_missed, group_operators, trace_operators
 from vtbench.profiling.profile import ProfileSettings, profile_subject
 from vtbench.profiling.sources import Source, make_subject
+from vtbench.profiling.tools import TOOLS, Answer, Tool, drop_inner, take_own
 from vtbench.records import NotMeasured
 
 SHAPE = (1, 8, 6, 6)
@@ -57,7 +58,7 @@ def test_the_model_and_its_functions_are_not_changed_by_the_tools(opinions: dict
 
 
 def test_fused_attention_is_booked_under_its_own_name() -> None:
-    groups = group_operators(Source("attending", Attending, (6, 6), channels=8), SHAPE)
+    groups = group_operators(trace_operators(Source("attending", Attending, (6, 6), channels=8), SHAPE))
     assert groups == Counter(
         {
             "scaled_dot_product_attention in Attending": ATTENTION,
@@ -67,14 +68,36 @@ def test_fused_attention_is_booked_under_its_own_name() -> None:
     )
 
 
-def test_a_difference_is_explained_by_the_fewest_operators_left_out() -> None:
-    groups = Counter({"a": 1000, "b": 500, "c": 500, "d": 30})
-    assert explain_difference(2030, 2030, groups) == ((), 0)
-    assert explain_difference(2030, 1030, groups) == ((("a", 1000),), 0)
-    assert explain_difference(2030, 1040, groups) == ((("a", 1000),), 10)
-    assert explain_difference(2030, 1500, groups) == ((("b", 500), ("d", 30)), 0)
-    assert explain_difference(2030, 5000, groups) is None
-    assert explain_difference(2030, 300, groups) is None
+def test_every_count_is_ours_less_the_missed_and_with_the_extra(opinions: dict[str, ToolOpinion]) -> None:
+    for opinion in opinions.values():
+        missed = sum(macs for _, macs in opinion.missed)
+        assert opinion.macs == ATTENTION + LINEAR + CONVOLUTION - missed + opinion.extra_macs
+
+
+def test_torchinfo_counts_a_linear_layer_once_and_not_for_every_token(opinions: dict[str, ToolOpinion]) -> None:
+    missed = dict(opinions["torchinfo"].missed)
+    assert missed["scaled_dot_product_attention in Attending"] == ATTENTION
+    assert LINEAR * 0.9 < missed["mm in Linear"] < LINEAR
+
+
+def test_what_is_missed_is_told_module_by_module() -> None:
+    ours = {
+        "a": Counter({"addmm in A": 600, "bmm in A": 400}),
+        "b": Counter({"addmm in A": 50}),
+        "c": Counter({"x": 9}),
+    }
+    assert find_missed(ours, {"a": 1000, "b": 50, "c": 10}) == Counter()
+    assert find_missed(ours, {"a": 600, "b": 50, "c": 9}) == Counter({"bmm in A": 400})
+    assert find_missed(ours, {"c": 9}) == Counter({"addmm in A": 650, "bmm in A": 400})
+    assert find_missed(ours, {"a": 970, "b": 50, "c": 9}) == Counter({"addmm in A": 30})
+
+
+def test_counts_of_modules_are_freed_of_the_modules_inside() -> None:
+    assert take_own({"": 10, "a": 7, "a.b": 3, "a.c.d": 2}) == {"": 3, "a": 2, "a.b": 3, "a.c.d": 2}
+
+
+def test_counts_inside_a_counted_module_are_dropped_for_ptflops() -> None:
+    assert drop_inner({"a": 0, "a.b": 3, "a.b.c": 2, "a.bc": 4}) == {"a": 0, "a.b": 3, "a.bc": 4}
 
 
 def test_a_tool_that_fails_says_why() -> None:
@@ -92,12 +115,12 @@ def test_a_tool_that_fails_says_why() -> None:
 
 
 def test_a_tool_that_fails_leaves_no_function_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    def leave_a_mess(model: nn.Module, image: Tensor) -> int:
+    def leave_a_mess(model: nn.Module, image: Tensor) -> Answer:
         functional.relu = torch.matmul = Tensor.matmul = Tensor.abs_ = nn.Module.__call__ = None
         raise RuntimeError("gave up")
 
     before = functional.relu, torch.matmul, Tensor.matmul, Tensor.abs_, nn.Module.__call__
-    messy = compare_tools._Tool("messy", "torch", leave_a_mess)
+    messy = Tool("messy", "torch", leave_a_mess)
     monkeypatch.setattr(compare_tools, "TOOLS", (messy,))
     source = Source("attending", Attending, (6, 6), channels=8)
     counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))
@@ -108,7 +131,7 @@ def test_a_tool_that_fails_leaves_no_function_replaced(monkeypatch: pytest.Monke
 
 
 def test_a_tool_that_is_not_installed_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = compare_tools._Tool("absent", "no_such_package", lambda model, image: 0)
+    absent = Tool("absent", "no_such_package", lambda model, image: (0, {}))
     monkeypatch.setattr(compare_tools, "TOOLS", (absent,))
     source = Source("attending", Attending, (6, 6), channels=8)
     counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))

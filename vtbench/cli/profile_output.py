@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vtbench.profiling.measure import Measurement
     from vtbench.profiling.profile import Profile
 
+_MOST_MISSED = 4
+"""Operators left out that a table names; JSON has all."""
+
 
 @dataclass
 class Findings:
@@ -202,11 +205,12 @@ def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Sheet:
 
 
 def _explain(opinion: ToolOpinion) -> str:
-    if opinion.missed is None:
-        return "no set of operators left out explains it"
-    parts = [f"misses {name} ({format_millions(macs)} M)" for name, macs in opinion.missed]
+    parts = [f"misses {name} ({format_count(macs)})" for name, macs in opinion.missed[:_MOST_MISSED]]
+    rest = opinion.missed[_MOST_MISSED:]
+    if rest:
+        parts.append(f"and {len(rest)} kinds more ({format_count(sum(macs for _, macs in rest))})")
     if opinion.extra_macs:
-        parts.append(f"counts {format_millions(opinion.extra_macs)} M else (norms, biases, pooling)")
+        parts.append(f"counts {format_count(opinion.extra_macs)} else (norms, biases and the like, or in no module)")
     return "; ".join(parts) or "the same"
 
 

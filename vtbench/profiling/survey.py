@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from vtbench.errors import UserError
-from vtbench.profiling.compare_tools import group_operators
+from vtbench.profiling.compare_tools import group_operators, trace_operators
 from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.inputs import make_inputs
@@ -27,10 +27,12 @@ from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.profile import Profile, ProfileSettings, profile_subject
 from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.survey_page import Comparison, SurveyEntry, render_page
-from vtbench.records import load_lines, save_lines
+from vtbench.records import NotMeasured, load_lines, save_lines
+from vtbench.units import format_bytes
 
 DEFAULT_FOLDER = Path("reports/profiler")
 _PER_FAMILY = 2
+_MOST_KEPT_BYTES = 4 * 2**30
 _SMALL = re.compile(r"nano|pico|femto|atto|tiny|small|xxs|_xs|_s\d?$|_s_|_t\d?$|_t_|b0|18|_050|mini|26|_n\d|_m0|_m1")
 _OURS = {"convolution": "convolution", "scaled_dot_product_attention": "fused attention"}
 _THEIRS = {"conv": "convolution"}
@@ -75,10 +77,10 @@ def survey_model(name: str) -> SurveyEntry:
     try:
         source = resolve_source(name)
         shape = (1, source.channels, *source.image_size)
-        counted = profile_subject(make_subject(source), shape, ProfileSettings(activations=False))
+        counted = profile_subject(make_subject(source), shape, ProfileSettings())
     except UserError as error:
         return SurveyEntry(model=name, refused=" ".join(str(error).removeprefix(f"{name}: ").split()))
-    groups = group_operators(source, shape)
+    groups = group_operators(trace_operators(source, shape))
     return SurveyEntry(
         model=name,
         input_size=shape,
@@ -91,6 +93,9 @@ def survey_model(name: str) -> SurveyEntry:
 
 
 def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Comparison | str:
+    kept = counted.activations
+    if not isinstance(kept, NotMeasured) and kept.bytes > _MOST_KEPT_BYTES:
+        return f"not asked: it runs with values and would keep {format_bytes(kept.bytes)}"
     silence = io.StringIO()
     try:
         with (
@@ -108,7 +113,7 @@ def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Compa
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             by_operator, ignored = analysis.by_operator(), analysis.unsupported_ops()
     except Exception as error:  # It fails in ways of its own.
-        return describe_failure(error)
+        return f"fails: {describe_failure(error)}"
     return take_apart(groups, {name: int(macs) for name, macs in by_operator.items()}, ignored)
 
 
@@ -132,10 +137,10 @@ def take_apart(groups: Counter[str], theirs: dict[str, int], ignored: Iterable[s
 
 
 def _modern(operator: str) -> str:
-    """The name under which a traced operator runs: ``aten::reshape_as`` is a reshape, and so on."""
-    for suffix in ("_as", "_like"):
-        operator = operator.removesuffix(suffix)
-    return operator
+    """The name under which a traced operator runs: ``aten::expand_as`` is an expansion, and so on."""
+    return {"aten::pad": "aten::constant_pad_nd", "aten::tile": "aten::repeat"}.get(operator, operator).removesuffix(
+        "_as"
+    )
 
 
 if __name__ == "__main__":
