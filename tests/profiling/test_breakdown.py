@@ -172,7 +172,10 @@ def test_what_cannot_be_counted_in_training_says_why() -> None:
     counted = profile(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48)), 4, backward=True)
     assert isinstance(counted.activations, NotMeasured)
     assert isinstance(counted.training, NotMeasured)
-    assert "more than 1 value per channel" in counted.activations.reason
+    assert counted.activations.reason.endswith("a batch of 2 or more can be trained")
+    assert not isinstance(
+        profile(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48)), 4, batch_size=2).activations, NotMeasured
+    )
 
 
 def test_the_cost_of_a_batch_is_that_of_its_images() -> None:

@@ -169,7 +169,7 @@ def _measure_activations(run: Run, given: Any) -> ActivationCount | NotMeasured:
         run.model.train()
         return measure_activations(run.model, make_inputs(given, run.model, run.device))
     except Exception as error:  # The model's own failure in training mode, such as batch norm of a single value.
-        return NotMeasured(reason=describe_failure(error))
+        return NotMeasured(reason=_describe_training_failure(error))
 
 
 def _count_training(run: Run, given: Any, settings: ProfileSettings) -> TrainingCost | NotMeasured:
@@ -180,8 +180,13 @@ def _count_training(run: Run, given: Any, settings: ProfileSettings) -> Training
     except ProfileError:
         raise
     except Exception as error:
-        return NotMeasured(reason=describe_failure(error))
+        return NotMeasured(reason=_describe_training_failure(error))
     return TrainingCost(forward_macs=trace.total_macs, backward_macs=trace.backward_macs)
+
+
+def _describe_training_failure(error: Exception) -> str:
+    mend = "; a batch of 2 or more can be trained" if "more than 1 value per channel" in str(error) else ""
+    return f"{describe_failure(error)}{mend}"
 
 
 def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:
