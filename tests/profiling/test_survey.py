@@ -9,19 +9,20 @@ import pytest
 
 from vtbench.profiling.survey import list_models, survey_model, take_apart
 from vtbench.profiling.survey_page import Comparison, SurveyEntry, render_page
-from vtbench.records import load_lines
+from vtbench.records import EnvironmentRecord, load_lines, load_record
 
 FOLDER = Path(__file__).parents[2] / "reports" / "profiler"
 ENTRIES = load_lines(FOLDER / "survey.jsonl", SurveyEntry)
+ENVIRONMENT = load_record(FOLDER / "environment.json", EnvironmentRecord)
 
 
 def test_the_page_is_what_its_records_say() -> None:
-    assert (FOLDER / "survey.md").read_text("utf-8") == render_page(ENTRIES)
+    assert (FOLDER / "survey.md").read_text("utf-8") == render_page(ENTRIES, ENVIRONMENT)
 
 
 def test_a_page_follows_a_change_of_its_records() -> None:
     changed = [ENTRIES[0].model_copy(update={"macs": 1}), *ENTRIES[1:]]
-    assert render_page(changed) != render_page(ENTRIES)
+    assert render_page(changed, ENVIRONMENT) != render_page(ENTRIES, ENVIRONMENT)
 
 
 def test_the_survey_covers_torchvision_and_the_families_of_timm() -> None:

@@ -1,6 +1,6 @@
 """Our counts beside fvcore's, over the classification models of torchvision and every family of timm.
 
-``python -m vtbench.profiling.survey`` writes ``survey.jsonl`` and ``survey.md`` to ``reports/profiler``. It goes on
+``python -m vtbench.profiling.survey`` writes ``survey.jsonl``, ``environment.json`` and ``survey.md`` to ``reports/profiler``. It goes on
 where it was stopped; models that are in the file already are not counted again.
 """
 
@@ -18,7 +18,9 @@ from pathlib import Path
 
 import torch
 
+from vtbench.environment import describe_environment
 from vtbench.errors import UserError
+from vtbench.files import publish_text
 from vtbench.profiling.compare_tools import group_operators, trace_operators
 from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.free_operators import find_reason_free
@@ -27,7 +29,7 @@ from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.profile import Profile, ProfileSettings, profile_subject
 from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.survey_page import Comparison, SurveyEntry, render_page
-from vtbench.records import NotMeasured, load_lines, save_lines
+from vtbench.records import EnvironmentRecord, NotMeasured, load_lines, load_record, save_lines, save_record
 from vtbench.units import format_bytes
 
 DEFAULT_FOLDER = Path("reports/profiler")
@@ -55,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             entries[name] = survey_model(name)
             gc.collect()  # The tools leave whole models behind in reference cycles.
             save_lines(records, (entries[known] for known in sorted(entries)))
-    page = render_page([entries[name] for name in sorted(entries)])
-    (options.out / "survey.md").write_text(page, encoding="utf-8")
+        save_record(options.out / "environment.json", describe_environment(torch.device("cpu")))
+    environment = load_record(options.out / "environment.json", EnvironmentRecord)
+    page = render_page([entries[name] for name in sorted(entries)], environment)
+    publish_text(options.out / "survey.md", page)
 
 
 def list_models() -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from vtbench.records import Record
+from vtbench.records import EnvironmentRecord, Record
 from vtbench.units import format_count, format_millions
 
 
@@ -34,8 +34,8 @@ class SurveyEntry(Record):
     refused: str | None = None
 
 
-def render_page(entries: Sequence[SurveyEntry]) -> str:
-    """The whole page as Markdown."""
+def render_page(entries: Sequence[SurveyEntry], environment: EnvironmentRecord) -> str:
+    """The whole page as Markdown; ``environment`` says which versions of the libraries were counted."""
     counted = [entry for entry in entries if entry.macs is not None]
     refused = [entry for entry in entries if entry.refused is not None]
     lines = [
@@ -48,6 +48,7 @@ def render_page(entries: Sequence[SurveyEntry]) -> str:
         "fvcore's einsum, which reads its number from a printed text of few digits.",
         "",
         *_summarize(entries, counted, refused),
+        "- " + ", ".join(f"{name} {version}" for name, version in sorted(environment.packages.items())),
         "",
         "| model | input | params (M) | ours (M) | closed forms | fvcore (M) | / ours | difference by operator |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -58,12 +59,8 @@ def render_page(entries: Sequence[SurveyEntry]) -> str:
         "Counted only if the modules state their cost, or with `--count-contractions`.",
         "",
         *([f"- `{entry.model}`: {entry.refused}" for entry in refused] or ["None."]),
-        "",
-        "## Notes",
-        "",
-        *[f"- `{entry.model}`: {note}" for entry in counted for note in entry.notes if note.startswith("traced")],
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _summarize(
@@ -96,7 +93,8 @@ def _write_row(entry: SurveyEntry) -> str:
     macs = entry.macs or 0
     covered = f"{100 * (entry.covered_macs or 0) / macs:.1f} %" if macs else "–"
     size = "x".join(map(str, entry.input_size[1:]))
-    cells = [f"`{entry.model}`", size, format_millions(entry.params or 0), format_millions(macs), covered]
+    mark = " (traced with real tensors)" if any(note.startswith("traced with real") for note in entry.notes) else ""
+    cells = [f"`{entry.model}`{mark}", size, format_millions(entry.params or 0), format_millions(macs), covered]
     if isinstance(entry.fvcore, Comparison):
         ratio = f"{entry.fvcore.macs / macs:.3f}" if macs else "–"
         cells += [format_millions(entry.fvcore.macs), ratio, _explain(entry.fvcore)]
