@@ -1,7 +1,7 @@
 """Our counts beside fvcore's, over the classification models of torchvision and every family of timm.
 
-``python -m vtbench.profiling.survey`` writes ``survey.jsonl``, ``environment.json`` and ``survey.md`` to ``reports/profiler``. It goes on
-where it was stopped; models that are in the file already are not counted again.
+``python -m vtbench.profiling.survey`` writes ``survey.jsonl``, ``environment.json`` and ``survey.md`` to
+``reports/profiler``. It goes on where it was stopped; models that are in the file already are not counted again.
 """
 
 from __future__ import annotations
