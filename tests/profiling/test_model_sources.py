@@ -142,6 +142,12 @@ def test_a_size_that_a_model_cannot_take_names_model_and_cause() -> None:
         profile_subject(subject, (1, 3, 50, 50), QUICK)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "torchvision:resnet18"])
+def test_channels_that_a_model_cannot_take_name_model_and_cause(name: str) -> None:
+    with pytest.raises(ProfileError, match=rf"{name}: the model fails on an input of 1x4x224x224: RuntimeError"):
+        count(name, channels=4)
+
+
 def test_a_huge_size_is_counted_without_memory_or_refused_with_the_cause() -> None:
     assert count("resnet18", image_size=(16384, 16384)).macs > 9_000_000_000_000
     with pytest.raises(ProfileError, match="fails on an input"):

@@ -53,7 +53,7 @@ def resolve_source(
     if kind == "timm" and colon:
         return _find_timm(rest, image_size, channels, num_classes)
     if kind == "torchvision" and colon:
-        return _find_torchvision(rest, image_size, num_classes)
+        return _find_torchvision(rest, image_size, channels, num_classes)
     path, colon, name = text.strip().rpartition(":")
     if colon and path.endswith(".py"):
         return Source(
@@ -61,7 +61,7 @@ def resolve_source(
         )
     if text.strip().endswith(".py"):
         raise UserError(f"{text!r} names a file but no model in it. Write {text.strip()}:CALLABLE.")
-    return _find_registered(text, image_size, num_classes)
+    return _find_registered(text, image_size, channels, num_classes)
 
 
 def make_subject(source: Source) -> Subject:
@@ -121,7 +121,9 @@ def _check_module(source: Source, model: Any) -> nn.Module:
     return model
 
 
-def _find_registered(text: str, image_size: tuple[int, int] | None, num_classes: int | None) -> Source:
+def _find_registered(
+    text: str, image_size: tuple[int, int] | None, channels: int | None, num_classes: int | None
+) -> Source:
     name, given = split_variant(text)
     spec = MODELS[name]
     options = spec.resolve_options(given)
@@ -131,6 +133,7 @@ def _find_registered(text: str, image_size: tuple[int, int] | None, num_classes:
         spec.spell(options),
         lambda: spec.build(options, num_classes=classes, image_size=size),
         size,
+        channels or 3,
         registered=True,
     )
 
@@ -159,7 +162,9 @@ def _find_timm(name: str, image_size: tuple[int, int] | None, channels: int | No
     )
 
 
-def _find_torchvision(name: str, image_size: tuple[int, int] | None, num_classes: int | None) -> Source:
+def _find_torchvision(
+    name: str, image_size: tuple[int, int] | None, channels: int | None, num_classes: int | None
+) -> Source:
     from torchvision import models
 
     names = models.list_models()
@@ -175,7 +180,9 @@ def _find_torchvision(name: str, image_size: tuple[int, int] | None, num_classes
     if image_size is not None and name.startswith("maxvit_"):
         options["input_size"] = image_size
     side = _find_quoted_side(models, name)
-    return Source(f"torchvision:{name}", lambda: models.get_model(name, **options), image_size or (side, side))
+    return Source(
+        f"torchvision:{name}", lambda: models.get_model(name, **options), image_size or (side, side), channels or 3
+    )
 
 
 def _find_quoted_side(models: Any, name: str) -> int:
