@@ -11,12 +11,13 @@ from torch import nn
 
 from vtbench.attention.augmented import AugmentedConv
 from vtbench.attention.bottleneck_attention import BottleneckAttention
-from vtbench.attention.cbam import SpatialGate
+from vtbench.attention.cbam import ChannelGate, SpatialGate
 from vtbench.attention.double_attention import DoubleAttention
 from vtbench.attention.glore import GlobalReasoning
 from vtbench.attention.local_relation import LocalRelation
 from vtbench.attention.non_local import NonLocal
 from vtbench.attention.relative_attention import RelativeAttention
+from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.attention.stand_alone import AttentionStem, StandAloneAttention
 from vtbench.errors import UserError
 from vtbench.layers.initialization import initialize_by_name
@@ -27,6 +28,16 @@ def test_a_unit_between_blocks_starts_as_the_identity(unit: nn.Module) -> None:
     initialize_by_name(unit, 0)
     x = torch.randn(2, 8, 5, 6)
     assert torch.equal(unit.train()(x), x)
+
+
+def test_gates_keep_one_hidden_channel_where_the_reduction_leaves_none() -> None:
+    for gate in (SqueezeExcitation(8, 16), ChannelGate(8, 16)):
+        assert gate.num_hidden == 1
+        assert gate(torch.randn(2, 8, 3, 3)).shape == (2, 8, 3, 3)
+
+
+def test_the_last_normalisation_of_global_reasoning_has_the_epsilon_of_the_authors() -> None:
+    assert GlobalReasoning(8, 4).norm.eps == 1e-4
 
 
 def test_the_spatial_gate_of_cbam_starts_half_open_everywhere() -> None:
