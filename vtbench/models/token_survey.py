@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
 
-from vtbench.datasets.shown_images import ShownImage
 from vtbench.models.token_maps import normalize_pixels, observe_tokens
 from vtbench.stats.attention_maps import Mask, TokenMaps, describe_maps, split_classes
 from vtbench.stats.token_records import ImageTokensRecord
+
+if TYPE_CHECKING:  # Its readers load pyarrow and PIL, 33 MiB that counting and training do without.
+    from vtbench.datasets.shown_images import ShownImage
 
 
 @dataclass(frozen=True)
