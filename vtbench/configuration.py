@@ -77,7 +77,7 @@ class Recipe(Configuration):
     dropout: float = Field(0.0, ge=0, lt=1)
     stochastic_depth: float = Field(0.0, ge=0, lt=1, description="probability that the last residual branch is dropped")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="also keep, and evaluate, averaged weights")
-    sync_batch_norm: bool = False
+    sync_batch_norm: bool = Field(False, description="batch statistics over all processes of a run (SyncBN)")
     distillation: DistillationConfig | None = None
 
 

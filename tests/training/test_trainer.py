@@ -53,6 +53,15 @@ def test_micro_batches_give_the_weights_of_the_whole_batch(accumulate: int) -> N
     assert parts.sums().top1_percent == whole.sums().top1_percent
 
 
+def test_synchronised_batch_normalisation_is_the_plain_one_bit_for_bit_in_one_process() -> None:
+    plain, synchronised = train(TinyNet(4, 4)), train(TinyNet(4, 4), sync_batch_norm=True)
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in synchronised.model.modules())
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in plain.model.modules())
+    expected = weights_of(plain)
+    assert weights_of(synchronised).keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(synchronised).items())
+
+
 def test_a_step_is_that_of_plain_torch() -> None:
     trainer = train(steps=2, gradient_clip_norm=0.5, label_smoothing=0.2, schedule={"name": "cosine"})
     torch.manual_seed(0)

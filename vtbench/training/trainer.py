@@ -63,6 +63,8 @@ class Trainer:
         self.recipe, self.execution, self.device, self.seed = recipe, execution, device, seed
         self.batches_per_epoch = batches_per_epoch
         self.num_steps = batches_per_epoch * recipe.epochs
+        if recipe.sync_batch_norm:  # Statistics over the batches of all processes; with one, the same bits as without.
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self._forward: Any = torch.compile(self.model) if execution.compile else self.model
