@@ -87,6 +87,9 @@ def test_the_studies_are_listed_with_their_questions(vtbench: Call) -> None:
         (["mine.toml", "--data", "folder:nowhere"], "nowhere"),
         (["mine.toml", "--limit-train", "1000000"], "1000000"),
         (["mine.toml", "--device", "tpu"], "'tpu'"),
+        (["mine.toml", "--precision", "int8"], "'execution.precision' was given 'int8'"),
+        (["mine.toml", "--workers", "-1"], "'execution.workers' was given -1"),
+        (["mine.toml", "--accumulate", "0"], "'execution.accumulate' was given 0"),
         (["based.toml"], "names no base. Give one with --base"),
         (["based.toml", "--base", "resnet21"], "no model named 'resnet21'. Did you mean"),
         (["based.toml", "--base", "resnet20:widht=2"], "no option 'widht'. Did you mean 'width'"),
@@ -151,6 +154,20 @@ def test_the_flags_change_the_study(vtbench: Call, monkeypatch: pytest.MonkeyPat
     assert study.reference == "wide"
     assert folder == Path("there")
     assert (wishes["jobs"], wishes["threads"], wishes["retry_failed"], wishes["fresh"]) == (3, None, True, False)
+
+
+def test_every_cell_is_carried_out_as_the_flags_say(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = _pretend(monkeypatch, finished=2)
+    flags = ["--precision", "bfloat16", "--accumulate", "2", "--workers", "3", "--no-channels-last", "--compile"]
+    vtbench("ablate", "mine.toml", "--device", "cpu", *flags)
+    execution = seen[0][0].execution
+    assert (execution.precision, execution.accumulate, execution.workers) == ("bfloat16", 2, 3)
+    assert (execution.channels_last, execution.compile, execution.device) == (False, True, "cpu")
+    code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu", *flags[2:])
+    assert code == 2
+    assert "execution.precision is bfloat16 there and float32 now" in errors
+    more_workers = ["--workers", "1", *flags[:4], *flags[6:]]
+    assert vtbench("ablate", "mine.toml", "--device", "cpu", *more_workers)[0] == 0
 
 
 def test_other_data_do_not_inherit_the_limits_of_the_files_own(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ FAMILIES_AT_RESNET50_SIZE = (
 
 @pytest.mark.parametrize("name", list_studies())
 def test_every_study_is_complete_and_all_its_arms_can_be_built(name: str) -> None:
-    study = resolve_study(name, find_study(name)[1], Overrides(device="cpu"))
+    study = resolve_study(name, find_study(name)[1], Overrides())
     assert study.reference in study.arms
     assert study.question.endswith("?")
     assert inspect_study(study).num_classes == 10

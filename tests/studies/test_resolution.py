@@ -21,7 +21,7 @@ STUDY = Study(
 
 
 def resolve(**overrides: object) -> ResolvedStudy:
-    return resolve_study("mine", STUDY, Overrides.model_validate({"device": "cpu", **overrides}))
+    return resolve_study("mine", STUDY, Overrides.model_validate({"execution": {"device": "cpu"}, **overrides}))
 
 
 def test_without_flags_a_study_is_what_its_file_says() -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from vtbench.cli.execution_options import Accumulate, ChannelsLast, Compile, Precision, Workers
+
 if TYPE_CHECKING:
     from vtbench.studies.cells import ResolvedStudy
     from vtbench.studies.plan import StudyPlan
@@ -50,6 +52,11 @@ def run_ablate(
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of all cells together.  [default: all cores]", show_default=False)
     ] = None,
+    workers: Workers = 0,
+    precision: Precision = "float32",
+    channels_last: ChannelsLast = True,
+    compile_model: Compile = False,
+    accumulate: Accumulate = 1,
     out: Annotated[
         Path | None, typer.Option(help="The study's folder.  [default: runs/STUDY]", show_default=False)
     ] = None,
@@ -87,7 +94,14 @@ def run_ablate(
         "limit_train": limit_train,
         "limit_val": limit_val,
         "image_size": image_size,
-        "device": device,
+        "execution": {
+            "device": device,
+            "workers": workers,
+            "precision": precision,
+            "channels_last": channels_last,
+            "compile": compile_model,
+            "accumulate": accumulate,
+        },
     }
     wishes = {"jobs": _parse_jobs(jobs), "threads": _check_threads(threads)}
     overrides = validate_configuration(Overrides, given, source="The command line")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vtbench.cli.execution_options import Accumulate, ChannelsLast, Compile, Precision, Workers
+
 if TYPE_CHECKING:
     from vtbench.records import RunRecord
 
@@ -31,11 +33,11 @@ def run_train(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; else torch's own choice.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images ahead.")] = 0,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    channels_last: Annotated[bool, typer.Option(help="Memory layout of images and weights.")] = True,
-    compile_model: Annotated[bool, typer.Option("--compile", help="Compile with torch.compile.")] = False,
-    accumulate: Annotated[int, typer.Option(help="Micro-batches a step.")] = 1,
+    workers: Workers = 0,
+    precision: Precision = "float32",
+    channels_last: ChannelsLast = True,
+    compile_model: Compile = False,
+    accumulate: Accumulate = 1,
     checkpoint_seconds: Annotated[float, typer.Option(help="Save at least so often.")] = 60.0,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; else runs/<model>-<data>-<recipe>-seed<N>.")

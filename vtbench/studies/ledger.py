@@ -1,8 +1,9 @@
 """The ledger of a study folder: which cells there are, which are done, which failed and why.
 
 A folder belongs to one study. Calling it again with more seeds or more arms extends it; with another recipe, data set,
-base or device it is another study and refused with the difference shown. Fewer seeds or arms run those only and take
-nothing away. Wording (the question) and the reference may change, because no cell depends on them. The files are
+base, device or precision it is another study and refused with the difference shown. Fewer seeds or arms run those only
+and take nothing away. Wording (the question), the reference and the workers that read images may change, because no
+cell depends on them. The files are
 
 .. code-block:: text
 
@@ -117,8 +118,8 @@ def _list_differences(existing: ResolvedStudy, study: ResolvedStudy) -> list[str
     return differences
 
 
-_FREE = {"question", "reference", "seeds", "arms"}
-"""What may differ between two calls on one folder: arms are compared one by one."""
+_FREE: dict[str, Any] = {"question": True, "reference": True, "seeds": True, "arms": True, "execution": {"workers"}}
+"""What may differ between two calls on one folder: no cell depends on it; arms are compared one by one."""
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

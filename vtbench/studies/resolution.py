@@ -33,7 +33,7 @@ class Overrides(Configuration):
     limit_train: int | None = Field(None, ge=1)
     limit_val: int | None = Field(None, ge=1)
     image_size: int | None = Field(None, ge=8)
-    device: str = "auto"
+    execution: ExecutionConfig = ExecutionConfig()
 
 
 def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStudy:
@@ -49,7 +49,8 @@ def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStud
         data = {"spec": given["data"]}
     data |= {key: given[key] for key in ("image_size", "limit_train", "limit_val") if key in given}
     reference = study.reference if study.reference in templates else next(iter(templates))
-    device = resolve_device(overrides.device)
+    device = resolve_device(overrides.execution.device)
+    device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
         name=name,
         question=study.question,
@@ -63,7 +64,7 @@ def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStud
             teacher=given.get("teacher", study.teacher),
         ),
         seeds=given.get("seeds", study.seeds),
-        execution=ExecutionConfig(device=device.type if device.index is None else str(device)),
+        execution=overrides.execution.model_copy(update={"device": device_name}),
     )
 
 
