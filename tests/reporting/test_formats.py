@@ -8,6 +8,7 @@ import json
 
 from synthetic_runs import list_runs, make_run
 
+from vtbench.configuration import DataConfig, DistillationConfig, ExecutionConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
 from vtbench.reporting.formats import to_csv, to_latex, to_markdown
@@ -142,6 +143,25 @@ def test_a_single_run_is_repeated_by_vtbench_train() -> None:
 
 def test_runs_of_several_settings_have_no_single_command() -> None:
     assert rebuild_command([make_run("a", 0), make_run("b", 0, epochs=90)], ReportPlan(title="t")) is None
+
+
+def test_the_command_repeats_whatever_shaped_the_runs_and_leaves_defaults_out() -> None:
+    run = make_run("convolution", 0)
+    config = run.config.model_copy(
+        update={
+            "data": DataConfig(spec="scenes", image_size=64, limit_train=500),
+            "execution": ExecutionConfig(precision="bfloat16", accumulate=2, channels_last=False, compile=True),
+            "recipe": run.config.recipe.model_copy(
+                update={"distillation": DistillationConfig(teacher="timm:resnet50")}
+            ),
+        }
+    )
+    assert rebuild_command([run.model_copy(update={"config": config})], ReportPlan(title="t")) == (
+        "vtbench ablate components --data scenes --recipe small --epochs 10 --teacher timm:resnet50 --limit-train 500 "
+        "--image-size 64 --precision bfloat16 --accumulate 2 --no-channels-last --compile --seeds 1"
+    )
+    other = make_run("static", 0)
+    assert rebuild_command([run.model_copy(update={"config": config}), other], ReportPlan(title="t")) is None
 
 
 def test_a_study_is_repeated_with_the_base_that_it_was_given() -> None:

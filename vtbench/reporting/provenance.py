@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+from vtbench.configuration import ExecutionConfig, RunConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.plan import ReportPlan
 
@@ -41,7 +42,7 @@ def rebuild_command(records: Sequence[RunRecord], plan: ReportPlan) -> str | Non
     """The command that repeats the runs, from their own configuration; None where no single command made them all."""
     settings = {record.config.model_copy(update={"variant": "", "seed": 0}) for record in records}
     studies = {record.study for record in records}
-    if len({(config.data, config.recipe, config.execution.precision) for config in settings}) != 1 or len(studies) != 1:
+    if len(studies) != 1 or len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) != 1:
         return None
     study, config = studies.pop(), records[0].config
     seeds = {record.seed for record in records}
@@ -50,10 +51,25 @@ def rebuild_command(records: Sequence[RunRecord], plan: ReportPlan) -> str | Non
     words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
     words += ["--base", plan.study_base] if study and plan.study_base else []
     words += ["--data", config.data.spec, "--recipe", config.recipe.name, "--epochs", str(config.recipe.epochs)]
-    for option, limit in (("--limit-train", config.data.limit_train), ("--limit-val", config.data.limit_val)):
-        words += [option, str(limit)] if limit else []
+    words += _list_flags(config)
     words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
     return shlex.join(words)
+
+
+def _list_flags(config: RunConfig) -> list[str]:
+    """The options that shape a run beyond data, recipe and epochs, where they are not at their default."""
+    execution, usual = config.execution, ExecutionConfig()
+    values: dict[str, object] = {
+        "--teacher": config.recipe.distillation and config.recipe.distillation.teacher,
+        "--limit-train": config.data.limit_train,
+        "--limit-val": config.data.limit_val,
+        "--image-size": config.data.image_size,
+        "--precision": execution.precision if execution.precision != usual.precision else None,
+        "--accumulate": execution.accumulate if execution.accumulate != usual.accumulate else None,
+    }
+    switches = {"--no-channels-last": not execution.channels_last, "--compile": execution.compile}
+    valued = [word for option, value in values.items() if value is not None for word in (option, str(value))]
+    return valued + [option for option, given in switches.items() if given]
 
 
 def _describe_data(record: RunRecord) -> str:
