@@ -99,11 +99,12 @@ def test_gradients_reach_every_parameter(variant):
             assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("size", [(32, 48), (35, 29)], ids=["wide", "odd"])
 @pytest.mark.parametrize("variant", SMALL)
-def test_an_image_need_not_be_square(variant):
-    model = build(variant, (32, 48))
+def test_an_image_need_not_be_square_nor_have_even_sides(variant, size):
+    model = build(variant, size)
     with torch.no_grad():
-        check_shape(variant, model(make_images(2, 32, 48)), 2, (32, 48))
+        check_shape(variant, model(make_images(2, *size)), 2, size)
 
 
 @pytest.mark.parametrize("variant", SMALL)

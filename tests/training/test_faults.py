@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,37 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_saved(tiny: pytest.Monke
         train_run(tiny_config(), tmp_path / "run", listener=DiskThatFills(patch))
     assert not list((tmp_path / "run").rglob("*.partial"))
     assert not (tmp_path / "run" / "record.json").exists()
+    train_run(tiny_config(), tmp_path / "run")
+    train_run(tiny_config(), tmp_path / "straight")
+    assert digest_run(tmp_path / "run") == digest_run(tmp_path / "straight")
+
+
+class LimitedFiles(SilentListener):
+    """From the end of the first epoch on the system stops every write at this many bytes, as a full disk would."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def on_epoch(self, *arguments: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.before[1]))
+
+    def lift(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 500, 1000])
+def test_a_write_that_the_system_stops_half_way_costs_no_finished_epoch(
+    tiny: pytest.MonkeyPatch, tmp_path: Path, num_bytes: int
+) -> None:
+    limit = LimitedFiles(num_bytes)
+    try:
+        with pytest.raises(UserError, match=r"broke off\. A file could not be read or written: File too large"):
+            train_run(tiny_config(), tmp_path / "run", listener=limit)
+    finally:
+        limit.lift()
+    assert not list((tmp_path / "run").rglob("*.partial"))
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     train_run(tiny_config(), tmp_path / "run")
     train_run(tiny_config(), tmp_path / "straight")
     assert digest_run(tmp_path / "run") == digest_run(tmp_path / "straight")
