@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vtbench.attention.san_pairwise import PairwiseAttention
 from vtbench.attention.san_patchwise import PatchwiseAttention
 from vtbench.errors import UserError
+from vtbench.layers.branch_norm import BranchBatchNorm
 from vtbench.layers.classifier import Classifier
 from vtbench.layers.stochastic_depth import StochasticDepth
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
@@ -30,7 +31,9 @@ class SelfAttentionBlock(nn.Module):
     """``x + W relu(BN(attention(relu(BN(x)))))``: (B, C, H, W) -> (B, C, H, W).
 
     Zhao et al. 2020, section 3.3 and figure 2: the comparison has C / 16 channels, the values C / 4, 8 of which share
-    their weights. ``W`` is a 1x1 convolution with bias.
+    their weights. ``W`` is a 1x1 convolution with bias. The second normalisation starts small, so that a block starts
+    near the identity; the authors' starts at 1. Without softmax, the weights of patchwise attention are of any size at
+    first: three epochs on 1,000 images of CIFAR-10 brought 29.0 % so and 22.0 % from 1 (pairwise 28.4 and 28.0).
     """
 
     def __init__(self, channels: int, kernel_size: int, attention: Literal["pairwise", "patchwise"]) -> None:
@@ -38,7 +41,7 @@ class SelfAttentionBlock(nn.Module):
         kind = PairwiseAttention if attention == "pairwise" else PatchwiseAttention
         self.bn1 = nn.BatchNorm2d(channels)
         self.attention = kind(channels, channels // 16, channels // 4, kernel_size)
-        self.bn2 = nn.BatchNorm2d(channels // 4)
+        self.bn2 = BranchBatchNorm(channels // 4)
         self.conv = nn.Conv2d(channels // 4, channels, 1)
         self.relu = nn.ReLU()
         self.drop_branch = StochasticDepth()
