@@ -36,6 +36,13 @@ def test_gates_keep_one_hidden_channel_where_the_reduction_leaves_none() -> None
         assert gate(torch.randn(2, 8, 3, 3)).shape == (2, 8, 3, 3)
 
 
+def test_the_channel_gate_of_cbam_starts_without_biases() -> None:
+    gate = ChannelGate(8, 4)
+    initialize_by_name(gate, 0)
+    assert not gate.squeeze.bias.any() and not gate.excite.bias.any()
+    assert gate.squeeze.weight.any() and gate.excite.weight.any()
+
+
 def test_the_last_normalisation_of_global_reasoning_has_the_epsilon_of_the_authors() -> None:
     assert GlobalReasoning(8, 4).norm.eps == 1e-4
 

@@ -178,6 +178,11 @@ def write_relative_attention(block: RelativeAttention, query: Tensor, key: Tenso
     return out
 
 
+def write_means_of_three(x: Tensor) -> Tensor:
+    rows = torch.stack([x[:, :, max(r - 1, 0) : r + 2].mean(2) for r in range(0, x.shape[2], 2)], dim=2)
+    return torch.stack([rows[..., max(c - 1, 0) : c + 2].mean(3) for c in range(0, x.shape[3], 2)], dim=3)
+
+
 def write_augmented(block: AugmentedConv, x: Tensor) -> Tensor:
     stride = int(block.conv.stride[0])
     convolved = torch.zeros(len(x), block.conv.out_channels, HEIGHT, WIDTH, dtype=x.dtype)
@@ -187,7 +192,7 @@ def write_augmented(block: AugmentedConv, x: Tensor) -> Tensor:
                 convolved[:, :, row, column] += x[:, :, r, c] @ block.conv.weight.flatten(2)[:, :, index].T
     convolved = convolved[:, :, ::stride, ::stride]
     if block.is_pooled:
-        x = nn.functional.avg_pool2d(x, 3, stride=2, padding=1)
+        x = write_means_of_three(x)
     projected = torch.einsum("oc,bchw->bohw", block.project.weight[:, :, 0, 0], x[:, :, ::stride, ::stride])
     sizes = [block.num_key, block.num_key, block.num_value]
     heads = [part.unflatten(1, (block.num_heads, -1)) for part in projected.split(sizes, dim=1)]

@@ -157,11 +157,14 @@ def test_no_spatial_convolution_is_left_but_that_of_a_convolutional_stem(name: s
 
 
 def test_units_follow_every_second_block_of_the_stages_that_the_papers_name() -> None:
-    for name, places in (("glore_resnet50", ["layer3"]), ("a2_resnet50", ["layer2", "layer3"])):
+    places = {
+        "glore_resnet50": {"layer3": (0, 2, 4)},
+        "a2_resnet50": {"layer2": (0, 2), "layer3": (0, 2, 4)},
+        "nonlocal_resnet50": {"layer2": (1, 3), "layer3": (1, 3, 5)},
+    }
+    for name, blocks_of in places.items():
         found = [path for path, _ in build(name).named_modules() if path.split(".")[-1].startswith("unit")]
-        assert found == [
-            f"{layer}.unit{block}" for layer in places for block in (0, 2, 4) if (layer, block) != ("layer2", 4)
-        ]
+        assert found == [f"{layer}.unit{block}" for layer, blocks in blocks_of.items() for block in blocks]
 
 
 def test_every_attention_block_is_a_model_for_small_images_that_is_compared_with_resnet20() -> None:
@@ -179,7 +182,7 @@ def test_options_of_a_block_reach_it() -> None:
     assert build("aa_resnet50:num_heads=4,largest_map=28").layer2[0].conv2.is_pooled is False
     assert build("glore_resnet50:normalize=cells,reduction=8").layer3.unit0.normalize is True
     assert build("botnet_s1_59:reduction=8,num_heads=8").layer4[0].conv2.num_heads == 8
-    assert build("nonlocal_resnet50:reduction=4").layer3.unit0.theta.out_channels == 256
+    assert build("nonlocal_resnet50:reduction=4").layer3.unit1.theta.out_channels == 256
     assert build("a2_resnet50:reduction=8").layer3.unit0.feature.out_channels == 128
 
 

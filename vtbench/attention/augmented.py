@@ -30,7 +30,7 @@ class AugmentedConv(nn.Module):
     one V -> V.
 
     Where the output exceeds ``largest_map`` cells a side, attention is at half that resolution: 3x3 means with stride 2
-    before, bilinear interpolation after (in the paper, the 28x28 maps of ImageNet).
+    (of the cells inside the map) before, bilinear interpolation after (in the paper, the 28x28 maps of ImageNet).
 
     Cost per image for M output cells and N = h w attended ones: 9 C (C_out - V) M + (C (2 K + V) + V^2) N MACs and
     those of `RelativeAttention`; 9 C (C_out - V) + C (2 K + V) + V^2 + 2 (h + w - 1) K / G parameters.
@@ -63,7 +63,7 @@ class AugmentedConv(nn.Module):
         self.project = Conv2d(in_channels, 2 * self.num_key + self.num_value, 1, stride=stride, bias=False)
         out_size = (_halve(map_size[0], stride), _halve(map_size[1], stride))
         self.is_pooled = max(out_size) > largest_map
-        self.pool = nn.AvgPool2d(3, stride=2, padding=1) if self.is_pooled else nn.Identity()
+        self.pool = nn.AvgPool2d(3, 2, padding=1, count_include_pad=False) if self.is_pooled else nn.Identity()
         attended_size = (_halve(out_size[0]), _halve(out_size[1])) if self.is_pooled else out_size
         self.attention = RelativeAttention(attended_size, self.num_key // num_heads)
         self.output = Conv2d(self.num_value, self.num_value, 1, bias=False)

@@ -16,8 +16,9 @@ class NonLocal(nn.Module):
     """``y = x + BN(W_z (g(x) softmax(theta(x)^T phi(x))^T))``: (B, C, H, W) -> (B, C, H, W).
 
     theta, phi, g: 1x1 convolutions C -> D with bias, ``W_z``: D -> C, D = C / ``reduction``. Wang et al. 2018 (arXiv
-    1711.07971), section 3.2 (embedded Gaussian) and 3.3; the logits are not scaled, and the normalisation starts at
-    zero (section 4.1), so the block starts as the identity.
+    1711.07971), section 3.2 (embedded Gaussian) and 3.3; the normalisation starts at zero (section 4.1), so the block
+    starts as the identity. These are the equations; the authors' code for video also scales the logits by D^(-1/2),
+    halves the map that phi and g see by max-pooling, and gives ``W_z`` a bias.
 
     Cost per image: L (4 C D + 2 L D) MACs; 4 C D + 3 D + 2 C parameters.
     """

@@ -9,8 +9,8 @@ from vtbench.models.attention_resnet import StrideOptions, plug_in
 from vtbench.models.resnet import DEPTHS
 from vtbench.variants import MODELS, ModelSpec
 
-_WHERE = {3: (0, 2), 4: (0, 2, 4)}
-"""Stage (res3 is 3) -> blocks that are followed: two in res3 and three in res4, every second block."""
+_WHERE = {3: (1, 3), 4: (1, 3, 5)}
+"""Stage (res3 is 3) -> blocks that are followed: two in res3 and three in res4, as in the authors' code."""
 
 
 class NonLocalResNetOptions(NonLocalOptions, StrideOptions):
