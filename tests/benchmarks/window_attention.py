@@ -19,10 +19,12 @@ import time
 import torch
 from torch import Tensor, nn
 
+from vtbench.attention import san_pairwise, san_patchwise
 from vtbench.attention.local_relation import LocalRelation
 from vtbench.attention.stand_alone import StandAloneAttention
 from vtbench.attention.window import pad_window
 
+LAYERS = ("stand-alone", "local relation", "san pairwise", "san patchwise")
 SETTINGS = {
     "small images, 32x32": (64, 16, 32, 2),
     "small images, 8x8": (64, 64, 8, 2),
@@ -63,8 +65,15 @@ class PlainLocalRelation(LocalRelation):
         return self.transformation(torch.einsum("bgkhw,bgdkhw->bgdhw", weights, values).flatten(1, 2))
 
 
-def _unfold(map_BCHW: Tensor, kernel_size: int, num_groups: int) -> Tensor:
-    windows = nn.functional.unfold(pad_window(map_BCHW, kernel_size), kernel_size)
+def aggregate_copies(weights_BGKN: Tensor, value_BVHW: Tensor, kernel_size: int) -> Tensor:
+    """The weighted sum of both layers of SAN, with copies of all values for each offset."""
+    windows = _unfold(value_BVHW, kernel_size, value_BVHW.shape[1], "reflect")[:, :, 0]
+    weights = weights_BGKN.unflatten(3, value_BVHW.shape[2:])
+    return torch.einsum("bgkhw,bdgkhw->bdghw", weights, windows.unflatten(1, (-1, weights.shape[1]))).flatten(1, 2)
+
+
+def _unfold(map_BCHW: Tensor, kernel_size: int, num_groups: int, mode: str = "constant") -> Tensor:
+    windows = nn.functional.unfold(pad_window(map_BCHW, kernel_size, mode), kernel_size)
     return windows.view(len(map_BCHW), num_groups, -1, kernel_size**2, *map_BCHW.shape[2:])
 
 
@@ -79,7 +88,12 @@ def build(layer: str, way: str, channels: int, num_heads: int) -> nn.Module:
     if layer == "stand-alone":
         kind = StandAloneAttention if way == "shifted views" else PlainStandAlone
         return kind(channels, channels, num_heads=num_heads)
-    return (LocalRelation if way == "shifted views" else PlainLocalRelation)(channels, channels)
+    if layer == "local relation":
+        return (LocalRelation if way == "shifted views" else PlainLocalRelation)(channels, channels)
+    if way == "plain unfold":  # In a process of its own.
+        san_pairwise.aggregate = san_patchwise.aggregate = aggregate_copies
+    kind = san_pairwise.PairwiseAttention if layer == "san pairwise" else san_patchwise.PatchwiseAttention
+    return kind(channels, max(1, channels // 16), max(8, channels // 4), kernel_size=7)
 
 
 def measure(layer: str, way: str, setting: str, device: str, repeats: int) -> dict[str, float]:
@@ -126,7 +140,7 @@ def main() -> None:
         print(json.dumps(measure(*options.only, options.device, options.repeats)))
         return
     print(f"{'layer':16}{'map':22}{'shifted views':>22}{'plain unfold':>22}")
-    for layer in ("stand-alone", "local relation"):
+    for layer in LAYERS:
         for setting in SETTINGS:
             found = {}
             for way in ("shifted views", "plain unfold"):
