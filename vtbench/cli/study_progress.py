@@ -50,9 +50,10 @@ class StudyDisplay:
             self._display.say(f"The study was left by {state.took_over_from}, which is dead; going on with it.")
         done = len(state.cells) - len(state.open_cells)
         self._display.say(
-            f"{study.name}: {len(state.cells)} cells ({len(study.arms)} arms x {study.seeds} seeds) on "
-            f"{study.data.spec}, recipe {study.recipe.name}, {study.recipe.epochs} epochs; {done} done before"
+            f"{study.name}: {len(state.cells)} cells (arms x seeds: {len(study.arms)} x {study.seeds}), "
+            f"{done} done before"
         )
+        self._display.say(f"on {study.data.spec}, recipe {study.recipe.name}, epochs: {study.recipe.epochs}")
         measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in split.measured)
         self._display.say(
             f"{split.jobs} at once, {split.threads} threads each ({split.reason}{f'; {measured}' if measured else ''})"

@@ -57,7 +57,7 @@ def print_published(rows: Sequence[PublishedRow], console: Console) -> None:
 
 def print_table(table: Table, console: Console) -> None:
     """A table without frames; the words of the first column may wrap, numbers never do."""
-    rich_table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    rich_table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for title, numeric in zip(table.header, table.numeric, strict=True):
         rich_table.add_column(
             title, justify="right" if numeric else "left", no_wrap=False, overflow="fold", header_style="bold"
