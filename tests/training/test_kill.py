@@ -19,6 +19,5 @@ def test_runs_killed_by_the_system_at_20_random_moments_end_in_the_same_bits(tmp
     kills = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(kills) == NUM_KILLS
     assert all(kill["same"] for kill in kills)
-    assert sum(kill["died"] for kill in kills) >= NUM_KILLS / 2
     inside_a_save = [kill for kill in kills if kill["half_written"]]
     assert len(inside_a_save) >= 3
