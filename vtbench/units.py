@@ -16,6 +16,11 @@ def format_count(count: int, *, digits: int = 2) -> str:
     return str(count)
 
 
+def format_items(number: int, one: str, many: str | None = None) -> str:
+    """Print how many of something: ``(1, 'thread') -> '1 thread'``, ``(2, 'batch', 'batches') -> '2 batches'``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def format_millions(count: int, *, digits: int = 2) -> str:
     """Print a count in millions, thousands separated: ``1578954752 -> '1,578.95'``."""
     return f"{count / 1e6:,.{digits}f}"

@@ -113,7 +113,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     shown.on_record(second, make_record(second, None))
     lines = stream.getvalue().splitlines()
     assert "The study was left by process 7 on here, since 2026-01-01, which is dead; going on with it." in lines
-    assert "2 at once, 1 threads each (the fastest measured; 2 x 1: 1234 images/s)" in lines
+    assert "2 at once, 1 thread each (the fastest measured; 2 x 1: 1234 images/s)" in lines
     assert "[0/6] convolution, seed 0: begins" in lines
     assert "[0/6] convolution, seed 0: The cache was built." in lines
     assert "[1/6] convolution, seed 0: finished with 71.50 %" in lines
@@ -218,7 +218,7 @@ def test_a_plan_shows_cells_macs_and_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert lines[4].split() == ["convolution", "2/3", "12.35", "0.099", "3", "min", "03", "s"]
     assert lines[7] == "convolution = resnet20"
     assert lines[-1] == (
-        "4 of 6 cells to run, 2 at once with 1 threads each (as asked for): about 6 min 06 s, 13.78 TMACs"
+        "4 of 6 cells to run, 2 at once with 1 thread each (as asked for): about 6 min 06 s, 13.78 TMACs"
     )
 
 

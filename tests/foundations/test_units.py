@@ -1,6 +1,6 @@
 import pytest
 
-from vtbench.units import format_bytes, format_count, format_duration, format_millions, format_percent
+from vtbench.units import format_bytes, format_count, format_duration, format_items, format_millions, format_percent
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,12 @@ from vtbench.units import format_bytes, format_count, format_duration, format_mi
 )
 def test_counts_print_with_the_largest_prefix(count: int, text: str) -> None:
     assert format_count(count) == text
+
+
+def test_numbers_of_things_agree_with_their_noun() -> None:
+    assert format_items(1, "thread") == "1 thread"
+    assert format_items(2, "thread") == "2 threads"
+    assert format_items(0, "batch", "batches") == "0 batches"
 
 
 def test_millions_are_separated_by_thousands() -> None:

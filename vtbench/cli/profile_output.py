@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vtbench.records import NotMeasured
-from vtbench.units import format_bytes, format_count, format_millions
+from vtbench.units import format_bytes, format_count, format_items, format_millions
 
 if TYPE_CHECKING:
     from vtbench.profiling.against import Difference
@@ -264,8 +264,8 @@ def _describe_measuring(found: Sequence[Findings]) -> Iterator[str]:
         where = first.environment
         yield (
             f"measured in evaluation on {where.device_name} ({where.device}), {first.dtype}, batch {first.batch_size}, "
-            f"{first.threads} threads, torch {where.packages['torch']}; {first.warm_up_passes} passes of warm-up, "
-            "models take turns; median and quartiles over n samples"
+            f"{format_items(first.threads, 'thread')}, torch {where.packages['torch']}; "
+            f"{first.warm_up_passes} passes of warm-up, models take turns; median and quartiles over n samples"
         )
     for findings in found:
         if isinstance(findings.measured, Measurement) and not findings.measured.settled:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from vtbench.records import EpochRecord, RunRecord, TimingRecord
 from vtbench.training import BatchProgress, RunStart
-from vtbench.units import format_duration, format_percent
+from vtbench.units import format_duration, format_items, format_percent
 
 _REFRESHES_PER_SECOND = 4
 _MEMORY_EPOCHS = 5
@@ -135,11 +135,11 @@ class RunDisplay:
     def on_start(self, start: RunStart) -> None:
         """Say what is trained, and where it goes on."""
         self._display.say(
-            f"{start.variant}, seed {start.seed}: {_count(start.epochs, 'epoch')} of {start.num_train:,} images in "
-            f"{start.num_classes} classes, {start.num_val:,} to validate, on {start.device}"
+            f"{start.variant}, seed {start.seed}: {format_items(start.epochs, 'epoch')} of {start.num_train:,} images "
+            f"in {start.num_classes} classes, {start.num_val:,} to validate, on {start.device}"
         )
         if start.first_epoch or start.first_batch:
-            done = f" after {_count(start.first_batch, 'batch', 'batches')}" if start.first_batch else ""
+            done = f" after {format_items(start.first_batch, 'batch', 'batches')}" if start.first_batch else ""
             self._display.say(f"Going on in epoch {start.first_epoch + 1}{done}")
         self._view = self._display.show(start.variant)
         self._view.begin(epochs=start.epochs, first_epoch=start.first_epoch, num_train=start.num_train)
@@ -180,10 +180,6 @@ class RunDisplay:
     def on_finish(self, record: RunRecord) -> None:
         """The line goes; the verb prints the summary."""
         self._display.drop(record.variant)
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _line_of(view: RunView) -> RenderableType:

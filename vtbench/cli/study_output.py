@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vtbench.cli.console import open_console
 from vtbench.records import CostRecord, NotMeasured
-from vtbench.units import format_count, format_duration, format_millions
+from vtbench.units import format_count, format_duration, format_items, format_millions
 
 if TYPE_CHECKING:
     from vtbench.studies.plan import PlannedArm, StudyPlan
@@ -48,8 +48,9 @@ def print_plan(plan: StudyPlan) -> None:
     console.print(Text("\n" + "\n".join(f"{arm.arm} = {arm.variant}" for arm in plan.arms)), soft_wrap=True)
     console.print(
         Text(
-            f"\n{num_open} of {num_cells} cells to run, {plan.split.jobs} at once with {plan.split.threads} threads "
-            f"each ({plan.split.reason}): {_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
+            f"\n{num_open} of {num_cells} cells to run, {plan.split.jobs} at once with "
+            f"{format_items(plan.split.threads, 'thread')} each ({plan.split.reason}): "
+            f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
     )
 

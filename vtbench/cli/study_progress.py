@@ -16,7 +16,7 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult
 from vtbench.studies.running import StudyState
-from vtbench.units import format_duration, format_percent
+from vtbench.units import format_duration, format_items, format_percent
 
 _SECONDS_BETWEEN_LINES = 20.0
 _WIDEST_GRID = 6
@@ -56,7 +56,8 @@ class StudyDisplay:
         self._display.say(f"on {study.data.spec}, recipe {study.recipe.name}, epochs: {study.recipe.epochs}")
         measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in split.measured)
         self._display.say(
-            f"{split.jobs} at once, {split.threads} threads each ({split.reason}{f'; {measured}' if measured else ''})"
+            f"{split.jobs} at once, {format_items(split.threads, 'thread')} each "
+            f"({split.reason}{f'; {measured}' if measured else ''})"
         )
         self.on_turn()
 

@@ -181,13 +181,14 @@ def _verify(study: ResolvedStudy, folder: Path, threads: int | None) -> None:
     from vtbench.studies.resolution import inspect_study
     from vtbench.studies.split import count_cores, read_split
     from vtbench.studies.verification import verify_resume
+    from vtbench.units import format_items
 
     before = read_split(folder)
     used = threads or (before.threads if before else count_cores())
     slot = make_slots(1, threads=used, gpus=list_gpus(study.execution.device))[0]
     facts = inspect_study(study)
     checks = verify_resume(study, facts, environment=slot.environment, threads=used, say=typer.echo)
-    print_verdict(checks, f"{used} threads, {study.execution.device}")
+    print_verdict(checks, f"{format_items(used, 'thread')}, {study.execution.device}")
     if any(check.different for check in checks):
         raise typer.Exit(1)
 

@@ -14,6 +14,7 @@ from vtbench.reporting.provenance import describe_provenance
 from vtbench.reporting.rendering import Report, render_csv, render_latex, render_markdown
 from vtbench.reporting.runs import is_archive, load_runs
 from vtbench.stats.estimates import Estimate
+from vtbench.units import format_items
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _save_figure(report: Report, index: int, out: Path) -> Path | None:
 
 def _write_caption(comparison: Comparison, points: Sequence[Point]) -> str:
     record = comparison.records[0]
-    seeds = f"{len(comparison.seeds)} seed{'s' if len(comparison.seeds) > 1 else ''}"
+    seeds = format_items(len(comparison.seeds), "seed")
     bars = "; bars: 95 % t interval, small dots: single seeds" if any(point.half_width for point in points) else ""
     front = "; dashed: Pareto front" if len(points) > 1 else ""
     return f"{shorten(record.config.data.spec)}, {record.config.recipe.epochs} epochs, {seeds}{bars}{front}"
