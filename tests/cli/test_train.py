@@ -110,6 +110,7 @@ def test_a_folder_of_another_run_is_refused_with_the_difference(vtbench) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.not_in_ci
 def test_ctrl_c_saves_in_time_and_the_same_command_goes_on(vtbench, tmp_path: Path) -> None:
     arguments = ["train", "resnet20", *SMALL, "--epochs", "12", "--out", "run"]
     command = [sys.executable, "-m", "vtbench.cli.main", *arguments]

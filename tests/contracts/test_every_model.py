@@ -190,6 +190,7 @@ def test_large_networks_compute_at_64_pixels(name):
 
 
 @pytest.mark.slow
+@pytest.mark.not_in_ci
 @pytest.mark.parametrize("variant", SMALL)
 def test_64_images_can_be_learned_by_heart(variant):
     model = build(variant).train()

@@ -28,6 +28,7 @@ EPOCHS = {"default": 12, "small": 4}
 
 
 @pytest.mark.slow
+@pytest.mark.not_in_ci
 @pytest.mark.parametrize("recipe", EPOCHS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_seed_diverges_and_every_seed_learns(tmp_path, variant, recipe):

@@ -55,6 +55,7 @@ def wait_for_training(study: subprocess.Popen[bytes], folder: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.not_in_ci
 def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
     draw = random.Random(20)
@@ -81,6 +82,7 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.not_in_ci
 def test_ctrl_c_ends_a_study_within_five_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY.replace("epochs = 12", "epochs = 500"))
     folder = tmp_path / "stopped"

@@ -108,6 +108,7 @@ def test_a_compiled_network_saves_weights_under_plain_names_and_keeps_its_layout
 
 
 @pytest.mark.slow
+@pytest.mark.not_in_ci
 def test_a_compiled_network_trains_as_the_plain_one() -> None:
     plain, compiled = train(TinyNet(4, 4)), train(TinyNet(4, 4), execution={"compile": True})
     assert compiled.sums().loss == pytest.approx(plain.sums().loss, rel=0.1)
