@@ -135,6 +135,18 @@ def test_uncommitted_changes_and_a_second_machine_are_named() -> None:
     assert facts["machine"].count(";") == 1
 
 
+def test_unlike_conditions_of_one_seed_are_named_and_those_of_two_seeds_are_not() -> None:
+    elsewhere = make_run("dynamic", 0).environment.model_copy(update={"device_name": "Other CPU", "threads": 1})
+    runs = list_runs()
+    assert not any("unlike conditions" in note for note in list_notes(report_on(runs).comparisons))
+    one_arm = [run.model_copy(update={"environment": elsewhere}) if run.arm == "dynamic" else run for run in runs]
+    [note] = [note for note in list_notes(report_on(one_arm).comparisons) if "unlike conditions" in note]
+    assert "Other CPU, 1 thread, torch 2.9.0" in note
+    assert "Example CPU" in note
+    one_seed = [run.model_copy(update={"environment": elsewhere}) if run.seed == 1 else run for run in runs]
+    assert not any("unlike conditions" in note for note in list_notes(report_on(one_seed).comparisons))
+
+
 def test_a_single_run_is_repeated_by_vtbench_train() -> None:
     assert rebuild_command([make_run(None, 2, study=None)], ReportPlan(title="t")) == (
         "vtbench train resnet20 --data scenes --recipe small --epochs 10 --seed 2"

@@ -9,7 +9,7 @@ from typing import Any
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.reporting.comparisons import Arm, Cell, Comparison
 from vtbench.stats.estimates import Estimate, PairedDifference
-from vtbench.units import format_millions, format_percent
+from vtbench.units import format_items, format_millions, format_percent
 
 NOTHING = "–"
 PLUS_MINUS = "±"
@@ -82,6 +82,7 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
         )
     notes.extend(_judge_differences(arms))
     notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(arms)))
+    notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
     for arm in arms:
         if isinstance(arm.costs, NotMeasured) and arm.variant:
             notes.append(f"{arm.name}: no costs, {arm.costs.reason}.")
@@ -140,6 +141,22 @@ def format_cell(cell: Cell) -> str:
     if isinstance(cell.top1_percent, NotMeasured):
         return "failed" if cell.state == "failed" else NOTHING
     return format_percent(cell.top1_percent)
+
+
+def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:
+    """Say so where the arms of one seed did not all run on the same processor, threads and torch."""
+    conditions: dict[int, dict[str, None]] = {}
+    for record in comparison.records:
+        where = record.environment
+        threads = format_items(where.threads, "thread")
+        name = f"{where.device_name}, {threads}, torch {where.packages.get('torch', 'unknown')}"
+        conditions.setdefault(record.seed, {})[name] = None
+    mixed = dict.fromkeys(name for names in conditions.values() if len(names) > 1 for name in names)
+    if mixed:
+        yield (
+            f"Runs of one seed were made under unlike conditions ({'; '.join(mixed)}): these round differently, and "
+            "training amplifies it, so that the differences hold luck that the arms do not share."
+        )
 
 
 def _judge_differences(arms: Sequence[Arm]) -> Iterator[str]:

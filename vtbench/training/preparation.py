@@ -135,7 +135,8 @@ def _compare_environment(folder: Path, environment: EnvironmentRecord, listener:
     changed = [f"{name} ({old[name]} before, {new[name]} now)" for name in new if new[name] != old[name]]
     listener.on_message(
         "This run goes on under other conditions than it was begun: "
-        f"{'; '.join(changed)}. It may differ in the last bits from an uninterrupted one."
+        f"{'; '.join(changed)}. These may round differently, which training amplifies: the weights, and maybe the "
+        "accuracy, become others than those of an uninterrupted run."
     )
 
 
