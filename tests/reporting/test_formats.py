@@ -143,6 +143,9 @@ def test_unlike_conditions_of_one_seed_are_named_and_those_of_two_seeds_are_not(
     [note] = [note for note in list_notes(report_on(one_arm).comparisons) if "unlike conditions" in note]
     assert "Other CPU, 1 thread, torch 2.9.0" in note
     assert "Example CPU" in note
+    failed = make_run("dynamic", 0, error="out of memory").model_copy(update={"environment": elsewhere})
+    one_failed = [failed if (run.arm, run.seed) == ("dynamic", 0) else run for run in runs]
+    assert not any("unlike conditions" in note for note in list_notes(report_on(one_failed).comparisons))
     one_seed = [run.model_copy(update={"environment": elsewhere}) if run.seed == 1 else run for run in runs]
     assert not any("unlike conditions" in note for note in list_notes(report_on(one_seed).comparisons))
 

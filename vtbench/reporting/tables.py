@@ -144,9 +144,11 @@ def format_cell(cell: Cell) -> str:
 
 
 def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:
-    """Say so where the arms of one seed did not all run on the same processor, threads and torch."""
+    """Say so where the finished arms of one seed did not all run on the same processor, threads and torch."""
     conditions: dict[int, dict[str, None]] = {}
     for record in comparison.records:
+        if record.status != "finished":
+            continue
         where = record.environment
         threads = format_items(where.threads, "thread")
         name = f"{where.device_name}, {threads}, torch {where.packages.get('torch', 'unknown')}"
@@ -154,8 +156,8 @@ def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:
     mixed = dict.fromkeys(name for names in conditions.values() if len(names) > 1 for name in names)
     if mixed:
         yield (
-            f"Runs of one seed were made under unlike conditions ({'; '.join(mixed)}): these round differently, and "
-            "training amplifies it, so that the differences hold luck that the arms do not share."
+            f"Runs of one seed were made under unlike conditions ({'; '.join(mixed)}): these may round differently, "
+            "which training amplifies, so that the differences hold luck that the arms do not share."
         )
 
 
