@@ -139,6 +139,27 @@ def test_a_killed_worker_is_reported_as_that(tmp_path):
     batches.close()
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError(), FileNotFoundError(2, "no socket")])
+def test_a_worker_killed_while_its_batch_is_fetched_is_reported_as_that(tmp_path, monkeypatch, error):
+    def fail():
+        raise error
+
+    batches = make_batches(load_folder(make_folder(tmp_path / "data")), workers=1)
+    monkeypatch.setattr(batches._loader, "_start", fail)
+    with pytest.raises(DataError, match="A process that reads images ahead died"):
+        list(batches.epoch(0))
+
+
+def test_an_error_of_the_maker_in_a_living_worker_is_not_taken_for_its_death(tmp_path, monkeypatch):
+    def fail():
+        raise FileNotFoundError("Caught FileNotFoundError in DataLoader worker process 0.")
+
+    batches = make_batches(load_folder(make_folder(tmp_path / "data")), workers=1)
+    monkeypatch.setattr(batches._loader, "_start", fail)
+    with pytest.raises(FileNotFoundError):
+        list(batches.epoch(0))
+
+
 @pytest.mark.slow
 def test_an_interrupt_of_all_processes_leaves_the_workers_at_work(tmp_path):
     batches = make_batches(load_folder(make_folder(tmp_path / "data", num_train=20)), workers=1)

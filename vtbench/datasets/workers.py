@@ -48,8 +48,10 @@ class BatchLoader:
                 if isinstance(made, UserError):
                     raise made
                 yield made
-        except RuntimeError as error:
-            if "worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
+            # Torch sees a dead worker as RuntimeError, or while it fetches a batch, as a broken connection to it. What
+            # the maker itself raised in a living worker begins with "Caught".
+            if str(error).startswith("Caught ") or (isinstance(error, RuntimeError) and "worker" not in str(error)):
                 raise
             self._loader = None
             raise DataError(
