@@ -12,11 +12,11 @@ from vtbench.records import (
     EnvironmentRecord,
     EpochRecord,
     NotMeasured,
-    R,
     RunRecord,
     load_lines,
     load_record,
 )
+from vtbench.records.record import R
 from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
 

@@ -1,0 +1,41 @@
+"""A frozen type for every result, and its file format: JSON with sorted keys, one object a file or a line.
+
+Accuracies are in percent, times in seconds or milliseconds as the name says, costs are raw integers. What could not be
+measured is a `NotMeasured` with its reason, never 0 or NaN.
+"""
+
+from __future__ import annotations
+
+from vtbench.records.cost import CostRecord
+from vtbench.records.record import (
+    NotMeasured,
+    Record,
+    load_lines,
+    load_record,
+    save_lines,
+    save_record,
+    to_json,
+)
+from vtbench.records.run import (
+    Certificate,
+    EnvironmentRecord,
+    EpochRecord,
+    RunRecord,
+    TimingRecord,
+)
+
+__all__ = [
+    "Certificate",
+    "CostRecord",
+    "EnvironmentRecord",
+    "EpochRecord",
+    "NotMeasured",
+    "Record",
+    "RunRecord",
+    "TimingRecord",
+    "load_lines",
+    "load_record",
+    "save_lines",
+    "save_record",
+    "to_json",
+]

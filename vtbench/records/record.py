@@ -1,0 +1,65 @@
+"""Base of all records, and their file format: JSON with sorted keys, one object a file or a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vtbench.errors import UserError
+from vtbench.files import publish_text
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, and a file with unknown keys does not load."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
+
+
+class NotMeasured(Record):
+    """The place of a number that could not be had."""
+
+    reason: str
+
+
+def to_json(record: Record | Iterable[Record]) -> str:
+    """The record, or a list of records, as JSON text with sorted keys and a newline at the end."""
+    plain: Any = (
+        record.model_dump(mode="json") if isinstance(record, Record) else [r.model_dump(mode="json") for r in record]
+    )
+    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def save_record(path: Path, record: Record) -> None:
+    """Write one record to ``path``, whole or not at all."""
+    publish_text(path, to_json(record))
+
+
+def load_record(path: Path, kind: type[R]) -> R:
+    """Read what `save_record` wrote. Raises ``UserError`` naming the file if it is missing, torn or of another kind."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{path} is not a {kind.__name__}: {where}: {first['msg']}.") from error
+
+
+def save_lines(path: Path, records: Iterable[Record]) -> None:
+    """Write records as JSON Lines, one object a line, whole or not at all."""
+    publish_text(
+        path, "".join(json.dumps(r.model_dump(mode="json"), sort_keys=True, allow_nan=False) + "\n" for r in records)
+    )
+
+
+def load_lines(path: Path, kind: type[R]) -> list[R]:
+    """Read what `save_lines` wrote."""
+    return [kind.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
