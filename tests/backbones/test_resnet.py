@@ -142,3 +142,44 @@ def test_strides_and_inner_widths_can_be_given():
     first, second, third = model.forward_stages(torch.randn(1, 3, 32, 32))
     assert (first.shape[1:], second.shape[1:], third.shape[1:]) == ((16, 32, 32), (32, 16, 16), (64, 16, 16))
     assert model.get_submodule("layer3.0").conv2.out_channels == 20
+
+
+def test_a_trunk_returns_the_maps_of_all_stages_and_has_no_classifier():
+    trunk, classifier = small(num_classes=None), small()
+    assert set(describe(classifier)) - set(describe(trunk)) == {"fc.weight", "fc.bias"}
+    assert [tuple(one.shape) for one in trunk(torch.randn(2, 3, 33, 40))] == [
+        (2, 16, 33, 40),
+        (2, 32, 17, 20),
+        (2, 64, 9, 10),
+    ]
+    assert "head" not in trunk.stage_names.values()
+
+
+def test_a_head_is_told_the_channels_of_all_stages_and_takes_their_outputs():
+    class Mean(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.mix = nn.Linear(sum(channels), 3)
+
+        def forward(self, *maps):
+            return self.mix(torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1))
+
+    model = small(num_classes=None, head=Mean)
+    assert model(torch.randn(2, 3, 33, 40)).shape == (2, 3)
+    assert set(describe(model)) - set(describe(small())) == {"head.mix.weight", "head.mix.bias"}
+    assert model.stage_names["head"] == "head"
+
+
+def test_a_head_knows_the_width_of_a_stage_that_was_replaced():
+    told = []
+
+    def last_stage(in_channels: int, map_size: tuple[int, int]) -> LastStage:
+        return LastStage(nn.Conv2d(in_channels, 3, 1), nn.Identity(), 3)
+
+    small(num_classes=None, last_stage=last_stage, head=lambda channels: told.append(channels) or nn.Identity())
+    assert told == [(16, 32, 3)]
+
+
+def test_two_heads_are_refused():
+    with pytest.raises(ValueError, match="one head: it was given head= and a classifier of 5 classes"):
+        small(head=lambda channels: nn.Identity())

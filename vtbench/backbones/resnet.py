@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -18,7 +18,15 @@ from vtbench.backbones.residual_block import (
     StrideIn,
     shrink,
 )
-from vtbench.backbones.sites import BlockSite, GateFactory, LastStageFactory, SpatialFactory, Stem, UnitFactory
+from vtbench.backbones.sites import (
+    BlockSite,
+    GateFactory,
+    HeadFactory,
+    LastStageFactory,
+    SpatialFactory,
+    Stem,
+    UnitFactory,
+)
 from vtbench.layers.classifier import Classifier
 from vtbench.layers.convolution import Conv2d
 
@@ -28,7 +36,10 @@ StemKind = Literal["imagenet", "small"]
 
 
 class ResNet(nn.Module):
-    """Stem, residual stages, mean over the map, linear classifier: images (B, 3, H, W) -> scores (B, num_classes).
+    """Stem, residual stages, head. Images (B, 3, H, W) -> scores (B, num_classes), or what another head gives.
+
+    The head is the mean over the map, dropout and a linear classifier to ``num_classes``; or what ``head`` makes; with
+    neither, the network is a trunk that returns the outputs of all stages, see `forward_stages`.
 
     Names of parameters are torchvision's (conv1, bn1, layer1.., fc), so its state dicts load unchanged. Stage s of the
     paper is ``layer{s-1}``; ``stage_names`` says so. Images of any size run; ``image_size`` (height, width) is what the
@@ -48,6 +59,8 @@ class ResNet(nn.Module):
     - ``last_stage(in_channels, map_size)``: a `LastStage` instead of the last stage and of the mean over the map. The
       last entry of ``depths`` is then not used. Parameters stay under the name of the last layer.
     - ``activation()``: instead of ReLU, everywhere.
+    - ``head(channels)``: told the channels of every stage's output, first to last; its module, the child ``head``, is
+      called with those outputs, one argument each.
 
     Convolutions start from He's normal distribution by fan-out, normalisation at weight 1 and bias 0, as torchvision's.
     """
@@ -58,7 +71,7 @@ class ResNet(nn.Module):
         depths: Sequence[int],
         *,
         image_size: tuple[int, int],
-        num_classes: int,
+        num_classes: int | None = None,
         width: int = 64,
         inner_widths: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
@@ -70,8 +83,11 @@ class ResNet(nn.Module):
         gate: GateFactory | None = None,
         unit: UnitFactory | None = None,
         last_stage: LastStageFactory | None = None,
+        head: HeadFactory | None = None,
     ) -> None:
         super().__init__()
+        if head is not None and num_classes is not None:
+            raise ValueError(f"a network has one head: it was given head= and a classifier of {num_classes} classes")
         widths = [width * 2**number for number in range(len(depths))]
         inner_widths = inner_widths if inner_widths is not None else widths
         strides = strides if strides is not None else (1,) + (2,) * (len(depths) - 1)
@@ -87,28 +103,32 @@ class ResNet(nn.Module):
         parts = stem if isinstance(stem, Stem) else make_stem(stem, width)
         self.conv1, self.bn1, self.relu, self.maxpool = parts.conv, parts.norm, activation(), parts.pool
         self.layer_names = tuple(f"layer{number}" for number in range(1, len(depths) + 1))
-        channels, map_size = parts.out_channels, shrink(image_size, parts.stride)
+        in_channels, map_size = parts.out_channels, shrink(image_size, parts.stride)
+        channels = [width_ * EXPANSION[block] for width_ in widths]
         for number, name in enumerate(self.layer_names[: len(depths) - (last_stage is not None)]):
-            sizes = (channels, inner_widths[number], widths[number] * EXPANSION[block])
+            sizes = (in_channels, inner_widths[number], channels[number])
             stage = _make_stage(build, unit, number + 2, depths[number], sizes, strides[number], map_size)
             self.add_module(name, stage)
-            channels, map_size = sizes[2], shrink(map_size, strides[number])
-        self.avgpool: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            in_channels, map_size = channels[number], shrink(map_size, strides[number])
+        pool: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         if last_stage is not None:
-            replaced = last_stage(channels, map_size)
+            replaced = last_stage(in_channels, map_size)
             self.add_module(self.layer_names[-1], replaced.module)
-            self.avgpool, channels = replaced.pool, replaced.out_channels
-        self.dropout = nn.Dropout(0.0)
-        self.fc = Classifier(channels, num_classes)
-        self.stage_names = {
-            **dict.fromkeys(("conv1", "bn1", "relu", "maxpool"), "stem"),
-            **{name: f"stage{number}" for number, name in enumerate(self.layer_names, start=2)},
-            **dict.fromkeys(("avgpool", "dropout", "fc"), "head"),
-        }
+            pool, channels[-1] = replaced.pool, replaced.out_channels
+        self.has_classifier = num_classes is not None
+        if num_classes is not None:
+            self.avgpool, self.dropout, self.fc = pool, nn.Dropout(0.0), Classifier(channels[-1], num_classes)
+        self.head = head(tuple(channels)) if head is not None else None
+        stages = {name: f"stage{number}" for number, name in enumerate(self.layer_names, start=2)}
+        stages |= dict.fromkeys(("conv1", "bn1", "relu", "maxpool"), "stem")
+        self.stage_names = {name: stages.get(name, "head") for name, _ in self.named_children()}
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images to class scores."""
-        return self.fc(self.dropout(self.avgpool(self.forward_stages(images_BCHW)[-1])))  # type: ignore[no-any-return]
+    def forward(self, images_BCHW: Tensor) -> Any:
+        """Images to class scores, to what ``head`` gives, or to the outputs of all stages."""
+        outputs = self.forward_stages(images_BCHW)
+        if self.has_classifier:
+            return self.fc(self.dropout(self.avgpool(outputs[-1])))
+        return outputs if self.head is None else self.head(*outputs)
 
     def forward_stages(self, images_BCHW: Tensor) -> list[Tensor]:
         """The outputs of all stages, first to last: maps (B, C, H, W), save where the last stage was replaced."""

@@ -79,3 +79,6 @@ UnitFactory = Callable[[BlockSite], nn.Module | None]
 
 LastStageFactory = Callable[[int, MapSize], LastStage]
 """Given the channels and the size of the map that enters the last stage, gives what replaces that stage."""
+
+HeadFactory = Callable[[tuple[int, ...]], nn.Module]
+"""Given the channels of the stages' outputs, gives what takes these outputs, first to last, one argument each."""

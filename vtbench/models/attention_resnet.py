@@ -9,9 +9,8 @@ families for ImageNet plug their blocks in with `plug_in`, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
 from torch import nn
 
 from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
@@ -19,14 +18,6 @@ from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import BlockSite, ConvSite
 from vtbench.models.resnet_small import BLOCKS_A_STAGE
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
-
-
-class StrideOptions(ModelOptions):
-    """What every ResNet of bottlenecks lets its user choose."""
-
-    stride_in: Literal["3x3", "1x1"] = Field(
-        "3x3", description="convolution that has the stride: 3x3 is version 1.5 (torchvision), 1x1 the paper's"
-    )
 
 
 def plug_in(

@@ -12,7 +12,8 @@ from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.bottleneck_attention import BottleneckAttentionOptions
 from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.attention_resnet import StrideOptions, plug_in
+from vtbench.models.attention_resnet import plug_in
+from vtbench.models.resnet import StrideOptions
 from vtbench.variants import MODELS, ModelSpec
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.cbam import CbamOptions
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.attention_resnet import StrideOptions, plug_in
-from vtbench.models.resnet import DEPTHS
+from vtbench.models.attention_resnet import plug_in
+from vtbench.models.resnet import DEPTHS, StrideOptions
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
 

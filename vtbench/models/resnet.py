@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vtbench.backbones.residual_block import BlockKind
+from vtbench.backbones.residual_block import BlockKind, StrideIn
 from vtbench.backbones.resnet import ResNet
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
@@ -28,12 +28,16 @@ class ResNetOptions(ModelOptions):
     width: int = Field(64, ge=1, description="channels of the first stage; each later stage doubles them")
 
 
-class BottleneckResNetOptions(ResNetOptions):
-    """A ResNet of bottlenecks can also choose where their stride is."""
+class StrideOptions(ModelOptions):
+    """What every ResNet of bottlenecks lets its user choose."""
 
-    stride_in: Literal["3x3", "1x1"] = Field(
+    stride_in: StrideIn = Field(
         "3x3", description="convolution that has the stride: 3x3 is version 1.5 (torchvision), 1x1 the paper's"
     )
+
+
+class BottleneckResNetOptions(StrideOptions, ResNetOptions):
+    """A ResNet of bottlenecks can also choose where their stride is."""
 
 
 def build_resnet(depth: int, options: ResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:

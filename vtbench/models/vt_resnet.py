@@ -32,7 +32,7 @@ from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import LastStage, LastStageFactory, MapSize
 from vtbench.layers.token_mean import TokenMean
 from vtbench.layers.token_mlp import TokenMlp
-from vtbench.models.resnet import DEPTHS, ResNetOptions
+from vtbench.models.resnet import DEPTHS, ResNetOptions, StrideOptions
 from vtbench.models.token_options import TokenOptions
 from vtbench.models.visual_transformer import TokenModule, VisualTransformer, VisualTransformerModule
 from vtbench.projectors.attention_projector import AttentionProjector
@@ -50,13 +50,10 @@ class VtResNetOptions(TokenOptions, ResNetOptions):
     """What VT-ResNet-18 and 34 let one choose."""
 
 
-class BottleneckVtResNetOptions(VtResNetOptions):
+class BottleneckVtResNetOptions(StrideOptions, VtResNetOptions):
     """What VT-ResNet-50 and 101 let one choose."""
 
     num_tokens: int = Field(8, ge=1, description="visual tokens of a module")
-    stride_in: Literal["3x3", "1x1"] = Field(
-        "3x3", description="convolution that has the stride: 3x3 is version 1.5 (torchvision), 1x1 the paper's"
-    )
     reading: Literal["pooled", "full"] = Field(
         "pooled",
         description="of the paper: pooled = tokens of the map max-pooled to half its side, 8 in the paper's costs; "
