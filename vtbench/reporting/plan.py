@@ -9,12 +9,10 @@ from pydantic import BaseModel
 
 from vtbench.errors import UserError
 from vtbench.records import Record, RunRecord, load_record
+from vtbench.run_folder import STUDY
 
 PLAN_FILE = "report.json"
 """The plan's file name in an archived report, beside ``records/``."""
-
-STUDY_FILE = "study.json"
-"""What a study's folder says about itself; only its outline concerns a report."""
 
 
 class ReportPlan(Record):
@@ -48,12 +46,12 @@ def load_plan(folder: Path) -> ReportPlan | None:
     """The plan that lies in ``folder``: of an archived report, or of a study. None where there is neither."""
     if (folder / PLAN_FILE).is_file():
         return load_record(folder / PLAN_FILE, ReportPlan)
-    if not (folder / STUDY_FILE).is_file():
+    if not (folder / STUDY).is_file():
         return None
     try:
-        study = _StudyOutline.model_validate_json((folder / STUDY_FILE).read_bytes())
+        study = _StudyOutline.model_validate_json((folder / STUDY).read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / STUDY_FILE} is damaged: it does not say name, question, arms and seeds.") from error
+        raise UserError(f"{folder / STUDY} is damaged: it does not say name, question, arms and seeds.") from error
     return ReportPlan(
         title=study.name,
         question=study.question,

@@ -10,8 +10,8 @@ from pathlib import Path
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
 from vtbench.reporting.plan import PLAN_FILE, ReportPlan, complete_plan, load_plan, name_arm
+from vtbench.run_folder import CONFIG, RECORD
 
-RECORD_FILE = "record.json"
 ARCHIVE_FOLDER = "records"
 
 
@@ -62,7 +62,7 @@ def is_archive(folder: Path) -> bool:
 
 
 def _find_records(folder: Path) -> Iterator[Path]:
-    found = set(folder.rglob(RECORD_FILE)) | {path for path in folder.rglob("*.json") if path.parent.name == "records"}
+    found = set(folder.rglob(RECORD)) | {path for path in folder.rglob("*.json") if path.parent.name == ARCHIVE_FOLDER}
     return iter(sorted(found, key=_natural_order))
 
 
@@ -80,8 +80,8 @@ def _read(path: Path, folder: Path, records: list[RunRecord], left_out: list[Lef
 
 
 def _find_unfinished(folder: Path) -> Iterator[LeftOut]:
-    for path in sorted(folder.rglob("config.json"), key=_natural_order):
-        if not (path.parent / RECORD_FILE).exists():
+    for path in sorted(folder.rglob(CONFIG), key=_natural_order):
+        if not (path.parent / RECORD).exists():
             name = path.parent.relative_to(folder).as_posix()
             yield LeftOut(name, "begun but not finished: it has no record yet")
 

@@ -17,6 +17,7 @@ from vtbench.records import (
     load_record,
 )
 from vtbench.records.record import R
+from vtbench.run_folder import CERTIFICATE, COSTS, ENVIRONMENT, METRICS
 from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
 
@@ -24,7 +25,7 @@ from vtbench.studies.resolution import DataFacts
 def describe_failure(result: CellResult, facts: DataFacts) -> RunRecord:
     """The record of a cell whose process could not write one, from what it left behind."""
     cell, config = result.cell, result.cell.config
-    environment = _read_part(cell.folder / "environment.json", EnvironmentRecord)
+    environment = _read_part(cell.folder / ENVIRONMENT, EnvironmentRecord)
     if environment is None:
         environment = describe_environment(resolve_device(config.execution.device)).model_copy(
             update={"threads": config.execution.threads or 1}
@@ -36,12 +37,12 @@ def describe_failure(result: CellResult, facts: DataFacts) -> RunRecord:
         status="failed",
         config=config,
         environment=environment,
-        costs=_read_part(cell.folder / "costs.json", CostRecord) or NotMeasured(reason=reason),
-        certificate=_read_part(cell.folder / "certificate.json", Certificate),
+        costs=_read_part(cell.folder / COSTS, CostRecord) or NotMeasured(reason=reason),
+        certificate=_read_part(cell.folder / CERTIFICATE, Certificate),
         num_train=facts.num_train,
         num_val=facts.num_val,
         num_classes=facts.num_classes,
-        epochs=_read_epochs(cell.folder / "metrics.jsonl"),
+        epochs=_read_epochs(cell.folder / METRICS),
         val_top1_percent=NotMeasured(reason="the cell failed"),
         weights_sha256=None,
         error=result.error,

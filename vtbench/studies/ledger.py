@@ -24,6 +24,7 @@ from typing import Any
 from vtbench.errors import UserError
 from vtbench.files import publish_text
 from vtbench.records import RunRecord, load_record, save_record
+from vtbench.run_folder import CHECKPOINTS, RECORD, STUDY
 from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy
 
 
@@ -32,7 +33,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / "study.json"
+        self.path = folder / STUDY
 
     def read_study(self) -> ResolvedStudy | None:
         """The study that the folder belongs to, None for a new folder. Raises ``UserError`` if the file is damaged."""
@@ -68,13 +69,13 @@ class Ledger:
 
     def status(self, cell: Cell) -> CellStatus:
         """How far the cell is: ``begun`` means that it was interrupted and will be continued."""
-        if (cell.folder / "record.json").exists():
+        if (cell.folder / RECORD).exists():
             return self.read_record(cell).status
-        return "begun" if (cell.folder / "checkpoint").exists() else "missing"
+        return "begun" if (cell.folder / CHECKPOINTS).exists() else "missing"
 
     def read_record(self, cell: Cell) -> RunRecord:
         """The record of a finished or failed cell."""
-        return load_record(cell.folder / "record.json", RunRecord)
+        return load_record(cell.folder / RECORD, RunRecord)
 
     def list_open(self, cells: Iterable[Cell], *, retry_failed: bool) -> list[Cell]:
         """The cells that are still to be run; failed ones only when they are to be retried."""
@@ -83,7 +84,7 @@ class Ledger:
 
     def set_failure_aside(self, cell: Cell) -> None:
         """Keep the record of a failed attempt under another name, so that the cell counts as open again."""
-        record = cell.folder / "record.json"
+        record = cell.folder / RECORD
         if not record.exists():
             return
         attempt = 1 + len(list(cell.folder.glob("failed-*.json")))
@@ -91,8 +92,8 @@ class Ledger:
 
     def record_failure(self, cell: Cell, record: RunRecord) -> None:
         """Write the failure of a cell that could not write it itself."""
-        if not (cell.folder / "record.json").exists():
-            save_record(cell.folder / "record.json", record)
+        if not (cell.folder / RECORD).exists():
+            save_record(cell.folder / RECORD, record)
 
 
 def move_aside(folder: Path) -> Path:

@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEnded, CellStarted, decode_event
 from vtbench.studies.executor import CellResult, CellWatcher
-from vtbench.studies.worker_process import LOG_FILE, WORKER, ask_to_leave, start_worker
+from vtbench.studies.worker_process import WORKER, ask_to_leave, start_worker
 from vtbench.training import StopRequest
 
 GRACE_SECONDS = 3.5
@@ -155,7 +156,7 @@ def _conclude(process: _Process, *, stopping: bool) -> CellResult:
         return CellResult(process.cell, word.status, seconds, word.error)
     if process.killed or (stopping and code in _ASKED_TO_STOP):
         return CellResult(process.cell, "stopped", seconds)
-    return CellResult(process.cell, "failed", seconds, _explain_crash(code, process.cell.folder / LOG_FILE))
+    return CellResult(process.cell, "failed", seconds, _explain_crash(code, process.cell.folder / LOG))
 
 
 _ASKED_TO_STOP = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vtbench.errors import UserError
+from vtbench.run_folder import STUDY_LOCK
 
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 120.0
@@ -57,7 +58,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "lock"
+        self.path = folder / STUDY_LOCK
         self.took_over_from: Owner | None = None
         self._handle: int | None = None
         self._last_beat = 0.0

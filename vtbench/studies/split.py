@@ -17,12 +17,12 @@ from vtbench.configuration import Configuration
 from vtbench.errors import UserError
 from vtbench.files import publish_text
 from vtbench.records import NotMeasured
+from vtbench.run_folder import SPLIT
 from vtbench.studies.cells import Cell
 from vtbench.studies.executor import Executor
 from vtbench.studies.probe import measure_speeds
 from vtbench.training import StopRequest
 
-_FILE = "split.json"
 _MOST_CANDIDATES = 4
 
 
@@ -57,16 +57,16 @@ def count_cores() -> int:
 def read_split(folder: Path) -> Split | None:
     """The split that the study in ``folder`` began with, if it has begun."""
     try:
-        return Split.model_validate_json((folder / _FILE).read_bytes())
+        return Split.model_validate_json((folder / SPLIT).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / _FILE} is damaged. Remove it, and the machine is measured again.") from error
+        raise UserError(f"{folder / SPLIT} is damaged. Remove it, and the machine is measured again.") from error
 
 
 def write_split(folder: Path, split: Split) -> None:
     """Keep the split with the study."""
-    publish_text(folder / _FILE, json.dumps(split.model_dump(mode="json"), indent=2) + "\n")
+    publish_text(folder / SPLIT, json.dumps(split.model_dump(mode="json"), indent=2) + "\n")
 
 
 def choose_split(

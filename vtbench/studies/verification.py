@@ -18,12 +18,13 @@ from pathlib import Path
 
 from vtbench.errors import UserError
 from vtbench.files import hash_file
+from vtbench.run_folder import LOG, METRICS, RECORD, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEnded, CellStarted, decode_event
 from vtbench.studies.resolution import DataFacts
-from vtbench.studies.worker_process import LOG_FILE, WORKER, start_worker
+from vtbench.studies.worker_process import WORKER, start_worker
 
-FILES = ("weights.safetensors", "metrics.jsonl", "record.json")
+FILES = (WEIGHTS, METRICS, RECORD)
 _EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 2, 640, 100, 32
 _CHECKPOINT_SECONDS = 0.15
 _LOOK_EVERY_SECONDS = 0.0005
@@ -175,4 +176,4 @@ class _Attempt:
         self._popen.stdout.close()
 
     def _read_log(self) -> str:
-        return (self._cell.folder / LOG_FILE).read_text("utf-8", errors="replace").strip()[-500:] or "no reason given"
+        return (self._cell.folder / LOG).read_text("utf-8", errors="replace").strip()[-500:] or "no reason given"

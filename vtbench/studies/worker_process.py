@@ -7,11 +7,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
 
 WORKER = (sys.executable, "-m", "vtbench.studies.worker")
-LOG_FILE = "log.txt"
-"""What a cell's process, and whatever it loads, printed: in the cell's folder, growing with every attempt."""
 
 
 def start_worker(
@@ -22,7 +21,7 @@ def start_worker(
     ``environment`` is added to this process's own. ``inherited`` are open files that the process shall hold.
     """
     cell.folder.mkdir(parents=True, exist_ok=True)
-    with (cell.folder / LOG_FILE).open("ab") as log:
+    with (cell.folder / LOG).open("ab") as log:
         popen = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -13,17 +13,12 @@ from vtbench.configuration import RunConfig
 from vtbench.errors import UserError
 from vtbench.files import check_writable, publish_text
 from vtbench.records import RunRecord, load_record
+from vtbench.run_folder import CHECKPOINTS, CONFIG, RECORD, RUN_LOCK
 
 try:
     import fcntl
 except ImportError:  # Windows: two processes in one folder are then the user's to avoid.
     fcntl = None  # type: ignore[assignment]
-
-CHECKPOINTS = "checkpoint"
-WEIGHTS = "weights.safetensors"
-_LOCK = ".lock"
-_CONFIG = "config.json"
-_RECORD = "record.json"
 
 
 @contextmanager
@@ -35,7 +30,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """
     made = next((parent for parent in [*reversed(folder.parents), folder] if not parent.exists()), None)
     check_writable(folder)
-    lock = (folder / _LOCK).open("a+")
+    lock = (folder / RUN_LOCK).open("a+")
     try:
         _take_lock(lock.fileno(), folder)
         for leftover in [*folder.glob(".*.partial"), *(folder / CHECKPOINTS).glob(".*.partial")]:
@@ -53,7 +48,7 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     A run that was begun goes on with its own number of threads, on which rounding depends. How many workers read and
     how often to save change nothing and are taken from ``config``. Any other difference raises ``UserError``.
     """
-    path = folder / _CONFIG
+    path = folder / CONFIG
     if not path.exists():
         return config
     try:
@@ -78,18 +73,13 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
 
 def write_config(folder: Path, config: RunConfig) -> None:
     """Note the configuration that the folder belongs to."""
-    publish_text(folder / _CONFIG, config.model_dump_json(indent=2) + "\n")
+    publish_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
 
 
 def find_record(folder: Path) -> RunRecord | None:
     """The record of the run in ``folder``, if it has finished or failed."""
-    path = folder / _RECORD
+    path = folder / RECORD
     return load_record(path, RunRecord) if path.exists() else None
-
-
-def record_path(folder: Path) -> Path:
-    """Where the record of a finished or failed run lies."""
-    return folder / _RECORD
 
 
 def _take_lock(handle: int, folder: Path) -> None:
@@ -108,7 +98,7 @@ def _take_lock(handle: int, folder: Path) -> None:
 
 
 def _is_empty(folder: Path) -> bool:
-    return not any(path.is_file() and path.name != _LOCK for path in folder.rglob("*"))
+    return not any(path.is_file() and path.name != RUN_LOCK for path in folder.rglob("*"))
 
 
 def _compare(there: Any, here: Any, key: str = "") -> Iterator[str]:

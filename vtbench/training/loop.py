@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vtbench.datasets.batches import Batch
 from vtbench.records import EpochRecord, TimingRecord, save_lines
+from vtbench.run_folder import CHECKPOINTS, METRICS, TIMING
 from vtbench.training.checkpoint import Checkpoint, save_checkpoint
 from vtbench.training.evaluation import Evaluation, evaluate
-from vtbench.training.folder import CHECKPOINTS
 from vtbench.training.preparation import Prepared
 from vtbench.training.progress import BatchProgress, ProgressListener
 from vtbench.training.schedule import learning_rate_at
@@ -75,8 +75,8 @@ class EpochLoop:
         self.listener.on_epoch(self.epochs[-1], self.timings[-1])
 
     def _publish_epochs(self) -> None:
-        save_lines(self.folder / "metrics.jsonl", self.epochs)
-        save_lines(self.folder / "timing.jsonl", self.timings)
+        save_lines(self.folder / METRICS, self.epochs)
+        save_lines(self.folder / TIMING, self.timings)
 
     def _train_epoch(self) -> TrainingSums:
         trainer = self.trainer

@@ -28,9 +28,10 @@ from vtbench.records import (
     save_lines,
     save_record,
 )
+from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, EARLIER_ENVIRONMENTS, ENVIRONMENT
 from vtbench.training.certificate import certify
 from vtbench.training.checkpoint import find_checkpoint
-from vtbench.training.folder import CHECKPOINTS, write_config
+from vtbench.training.folder import write_config
 from vtbench.training.network import build_initialized_network
 from vtbench.training.progress import ProgressListener
 from vtbench.training.teacher import load_teacher
@@ -92,9 +93,9 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
     environment = describe_environment(device)
     _compare_environment(folder, environment, listener)
     write_config(folder, config)
-    save_record(folder / "certificate.json", certificate)
-    save_record(folder / "costs.json", costs)
-    save_record(folder / "environment.json", environment)
+    save_record(folder / CERTIFICATE, certificate)
+    save_record(folder / COSTS, costs)
+    save_record(folder / ENVIRONMENT, environment)
     saved = _go_on(folder, trainer, listener)
     return Prepared(config, train, val, train_batches, val_batches, trainer, costs, certificate, environment, **saved)
 
@@ -107,7 +108,7 @@ def _count(model: nn.Module, train: ImageDataset) -> CostRecord | NotMeasured:
 
 
 def _check_treatment(folder: Path, certificate: Certificate) -> None:
-    path = folder / "certificate.json"
+    path = folder / CERTIFICATE
     if not path.exists():
         return
     before = load_record(path, Certificate).model_dump()
@@ -122,13 +123,13 @@ def _check_treatment(folder: Path, certificate: Certificate) -> None:
 
 def _compare_environment(folder: Path, environment: EnvironmentRecord, listener: ProgressListener) -> None:
     """Tell the user when a run goes on under other conditions, and keep the earlier ones on file."""
-    path = folder / "environment.json"
+    path = folder / ENVIRONMENT
     if not path.exists():
         return
     before = load_record(path, EnvironmentRecord)
     if before == environment:
         return
-    earlier = folder / "earlier_environments.jsonl"
+    earlier = folder / EARLIER_ENVIRONMENTS
     known = load_lines(earlier, EnvironmentRecord) if earlier.exists() else []
     save_lines(earlier, [*known, before])
     old, new = before.model_dump(), environment.model_dump()

@@ -12,10 +12,11 @@ from vtbench.environment import resolve_device
 from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
 from vtbench.records import RunRecord, save_record
+from vtbench.run_folder import CHECKPOINTS, ERROR, RECORD, WEIGHTS
 from vtbench.training.allocation import keep_freed_memory
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.faults import describe_fault
-from vtbench.training.folder import CHECKPOINTS, WEIGHTS, accept_config, find_record, hold_folder, record_path
+from vtbench.training.folder import accept_config, find_record, hold_folder
 from vtbench.training.loop import EpochLoop
 from vtbench.training.network import canonical_config
 from vtbench.training.preparation import Prepared, prepare_run
@@ -79,7 +80,7 @@ class _Run:
 
     def carry_out(self) -> RunRecord:
         """Train to the end and write the record; a fault is recorded as what it is."""
-        record_path(self.folder).unlink(missing_ok=True)
+        (self.folder / RECORD).unlink(missing_ok=True)
         try:
             self._announce()
             self.loop.run()
@@ -129,8 +130,8 @@ class _Run:
         described = describe_fault(error)
         try:
             if described is None:
-                described = f"Unexpected {type(error).__name__}: {error}. The traceback stands in error.txt."
-                publish_text(self.folder / "error.txt", traceback.format_exc())
+                described = f"Unexpected {type(error).__name__}: {error}. The traceback stands in {ERROR}."
+                publish_text(self.folder / ERROR, traceback.format_exc())
             return self._write_record(error=described)
         except OSError:
             raise UserError(f"The run in {self.folder} broke off. {described}") from error
@@ -158,5 +159,5 @@ class _Run:
             error=error,
             **self.names,
         )
-        save_record(record_path(self.folder), record)
+        save_record(self.folder / RECORD, record)
         return record

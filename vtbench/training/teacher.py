@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
+from vtbench.run_folder import RECORD, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
-from vtbench.training.folder import WEIGHTS, record_path
 from vtbench.training.trained import load_variant
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -46,8 +46,8 @@ def load_teacher(name: str, data: ImageDataset, device: torch.device) -> Teacher
     elif "@" in name:
         variant, _, file = name.rpartition("@")
         model = load_variant(variant, Path(file), data, owner=_OWNER)
-    elif record_path(Path(name)).exists():
-        variant = load_record(record_path(Path(name)), RunRecord).variant
+    elif (Path(name) / RECORD).exists():
+        variant = load_record(Path(name) / RECORD, RunRecord).variant
         model = load_variant(variant, Path(name) / WEIGHTS, data, owner=_OWNER)
     else:
         raise UserError(f"The teacher {name!r} is no trained network that vtbench can find. Give {_FORMS}.")

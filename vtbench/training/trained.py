@@ -15,7 +15,7 @@ from vtbench.datasets import LoadedDataset, load_dataset
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
-from vtbench.training.folder import WEIGHTS, record_path
+from vtbench.run_folder import RECORD, WEIGHTS
 from vtbench.training.network import build_network
 
 
@@ -33,9 +33,9 @@ class TrainedRun:
 
 def load_run(folder: Path) -> TrainedRun:
     """Open the run in ``folder``. Raises ``UserError`` if none has finished there, or if its data cannot be had."""
-    if not record_path(folder).exists():
+    if not (folder / RECORD).exists():
         raise UserError(f"There is no finished run in {folder}. Give the folder that vtbench train --out wrote.")
-    record = load_record(record_path(folder), RunRecord)
+    record = load_record(folder / RECORD, RunRecord)
     if record.status != "finished":
         raise UserError(f"The run in {folder} failed: {record.error} Give one that has finished.")
     data = load_dataset(record.config.data, "val", seed=record.seed)
