@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -110,6 +111,24 @@ def validate_configuration(kind: type[Configuration], values: dict[str, Any], *,
         return kind.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{source}: {'; '.join(_explain(kind, problem) for problem in error.errors())}.") from error
+
+
+def list_differences(before: BaseModel, now: BaseModel, *, exclude: Any = None) -> list[tuple[str, Any, Any]]:
+    """Where two settings or records differ, as declared: dotted key, value of the first, value of the second.
+
+    What only one of them has is None in the other. ``exclude`` names fields as pydantic's ``model_dump`` takes them.
+    """
+    first, second = (dict(_flatten(one.model_dump(mode="json", exclude=exclude))) for one in (before, now))
+    keys = dict.fromkeys((*first, *second))
+    return [(key, first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)]
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _explain(kind: type[Configuration], problem: Any) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from vtbench.configuration import Recipe, validate_configuration
+from vtbench.configuration import DistillationConfig, OptimizerConfig, Recipe, list_differences, validate_configuration
 from vtbench.errors import UserError
 
 
@@ -23,3 +23,20 @@ def test_a_configuration_cannot_be_changed() -> None:
     recipe = Recipe(name="mine")
     with pytest.raises(ValueError, match="frozen"):
         recipe.epochs = 3  # type: ignore[misc]
+
+
+def test_differences_are_named_by_dotted_keys_in_the_order_of_declaration() -> None:
+    mine = Recipe(name="mine", label_smoothing=0.1, optimizer=OptimizerConfig(nesterov=True))
+    yours = Recipe(name="mine", distillation=DistillationConfig(teacher="resnet20"))
+    assert list_differences(mine, yours) == [
+        ("optimizer.nesterov", True, False),
+        ("label_smoothing", 0.1, 0.0),
+        ("distillation.teacher", None, "resnet20"),
+        ("distillation.weight", None, 0.8),
+        ("distillation.temperature", None, 1.0),
+    ]
+    assert (
+        list_differences(mine, yours, exclude={"optimizer": {"nesterov"}, "distillation": True})[0][0]
+        == "label_smoothing"
+    )
+    assert list_differences(mine, mine) == []

@@ -46,7 +46,7 @@ def test_wording_and_reference_may_change(tmp_path: Path) -> None:
         ({"data": {"spec": "cifar10"}}, "data.spec is scenes there and cifar10 now"),
         ({"base": "vt_resnet20"}, "base is None there and vt_resnet20 now"),
         ({"execution": {"device": "cuda"}}, "execution.device is cpu there and cuda now"),
-        ({"arms": {"good": "resnet32"}}, "the arm good is resnet20:width=4 there and resnet32 now"),
+        ({"arms": {"good": "resnet32"}}, "arms.good is resnet20:width=4 there and resnet32 now"),
     ],
 )
 def test_another_study_in_the_folder_is_refused_with_the_difference(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
+from vtbench.configuration import ExecutionConfig, list_differences
 from vtbench.records import Certificate, RunRecord
 
 SEED_FREE = ("schedule", "recipe", "precision")
@@ -44,20 +42,8 @@ def _compare_without_certificate(first: RunRecord, second: RunRecord) -> tuple[s
 
 def find_changed_settings(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     """The settings in which the two configurations differ, such as ``recipe.epochs: 90 and 10``."""
-    ours, theirs = (dict(_flatten(_plain_settings(record))) for record in (first, second))
-    keys = [key for key in dict.fromkeys((*ours, *theirs)) if ours.get(key) != theirs.get(key)]
-    return tuple(f"{key}: {ours.get(key)} and {theirs.get(key)}" for key in keys)
-
-
-def _plain_settings(record: RunRecord) -> dict[str, Any]:
-    settings = record.config.model_dump(mode="json", exclude={"variant", "seed"})
-    settings["execution"] = {"precision": settings["execution"]["precision"]}
-    return settings
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    elsewhere = set(ExecutionConfig.model_fields) - {"precision"}  # Where a run was carried out is no treatment.
+    differences = list_differences(
+        first.config, second.config, exclude={"variant": True, "seed": True, "execution": elsewhere}
+    )
+    return tuple(f"{key}: {ours} and {theirs}" for key, ours, theirs in differences)

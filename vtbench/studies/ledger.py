@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from vtbench.configuration import list_differences
 from vtbench.errors import UserError
 from vtbench.files import publish_text
 from vtbench.records import RunRecord, load_record, save_record
@@ -51,10 +52,13 @@ class Ledger:
         existing = self.read_study()
         if existing is None:
             return
-        differences = _list_differences(existing, study)
+        common = {"arms": {arm: variant for arm, variant in existing.arms.items() if arm in study.arms}}
+        asked = study.model_copy(update={"arms": {arm: study.arms[arm] for arm in common["arms"]}})
+        differences = list_differences(existing.model_copy(update=common), asked, exclude=_FREE)
         if differences:
+            named = "; ".join(f"{key} is {there} there and {here} now" for key, there, here in differences)
             raise UserError(
-                f"The folder {self.folder} holds another study: {'; '.join(differences)}. Repeat the call that made "
+                f"The folder {self.folder} holds another study: {named}. Repeat the call that made "
                 "it, give another folder with --out, or start afresh with --fresh, which moves the old one aside."
             )
 
@@ -106,25 +110,5 @@ def move_aside(folder: Path) -> Path:
     raise UserError(f"There are too many old studies beside {folder}. Remove some, or give another --out.")
 
 
-def _list_differences(existing: ResolvedStudy, study: ResolvedStudy) -> list[str]:
-    before, now = (_flatten(one.model_dump(mode="json", exclude=_FREE)) for one in (existing, study))
-    differences = [
-        f"{key} is {before.get(key, 'absent')} there and {now.get(key, 'absent')} now"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    for arm in existing.arms.keys() & study.arms.keys():
-        if existing.arms[arm] != study.arms[arm]:
-            differences.append(f"the arm {arm} is {existing.arms[arm]} there and {study.arms[arm]} now")
-    return differences
-
-
-_FREE: dict[str, Any] = {"question": True, "reference": True, "seeds": True, "arms": True, "execution": {"workers"}}
-"""What may differ between two calls on one folder: no cell depends on it; arms are compared one by one."""
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+_FREE: dict[str, Any] = {"question": True, "reference": True, "seeds": True, "execution": {"workers"}}
+"""What may differ between two calls on one folder, because no cell depends on it."""

@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from vtbench.configuration import RunConfig
+from vtbench.configuration import RunConfig, list_differences
 from vtbench.errors import UserError
 from vtbench.files import check_writable, publish_text
 from vtbench.records import RunRecord, load_record
@@ -62,10 +61,11 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     asked = config.model_copy(
         update={"execution": config.execution.model_copy(update={"threads": begun.execution.threads})}
     )
-    differences = list(_compare(resumed.model_dump(mode="json"), asked.model_dump(mode="json")))
+    differences = list_differences(resumed, asked)
     if differences:
+        named = "; ".join(f"{key} is {there!r} there and {here!r} here" for key, there, here in differences)
         raise UserError(
-            f"The folder {folder} holds a run of another configuration: {'; '.join(differences)}. "
+            f"The folder {folder} holds a run of another configuration: {named}. "
             "Give another folder with --out, or remove this one."
         )
     return resumed
@@ -99,11 +99,3 @@ def _take_lock(handle: int, folder: Path) -> None:
 
 def _is_empty(folder: Path) -> bool:
     return not any(path.is_file() and path.name != RUN_LOCK for path in folder.rglob("*"))
-
-
-def _compare(there: Any, here: Any, key: str = "") -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        for name in sorted(there.keys() | here.keys()):
-            yield from _compare(there.get(name), here.get(name), f"{key}.{name}" if key else name)
-    elif there != here:
-        yield f"{key} is {there!r} there and {here!r} here"

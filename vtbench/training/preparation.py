@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vtbench.configuration import RunConfig
+from vtbench.configuration import RunConfig, list_differences
 from vtbench.datasets import load_dataset
 from vtbench.datasets.batches import EvalBatches, TrainBatches
 from vtbench.datasets.dataset import ImageDataset
@@ -111,12 +111,11 @@ def _check_treatment(folder: Path, certificate: Certificate) -> None:
     path = folder / CERTIFICATE
     if not path.exists():
         return
-    before = load_record(path, Certificate).model_dump()
-    now = certificate.model_dump()
-    changed = [name.replace("_", " ") for name in now if now[name] != before[name]]
+    changed = list_differences(load_record(path, Certificate), certificate)
     if changed:
+        named = ", ".join(name.replace("_", " ") for name, _, _ in changed)
         raise UserError(
-            f"The run in {folder} cannot go on as it was begun: changed since then: {', '.join(changed)}. "
+            f"The run in {folder} cannot go on as it was begun: changed since then: {named}. "
             "Restore the data and the version of vtbench of that time, or give another folder with --out."
         )
 
@@ -127,16 +126,16 @@ def _compare_environment(folder: Path, environment: EnvironmentRecord, listener:
     if not path.exists():
         return
     before = load_record(path, EnvironmentRecord)
-    if before == environment:
+    changed = list_differences(before, environment)
+    if not changed:
         return
     earlier = folder / EARLIER_ENVIRONMENTS
     known = load_lines(earlier, EnvironmentRecord) if earlier.exists() else []
     save_lines(earlier, [*known, before])
-    old, new = before.model_dump(), environment.model_dump()
-    changed = [f"{name} ({old[name]} before, {new[name]} now)" for name in new if new[name] != old[name]]
+    named = "; ".join(f"{name} ({old} before, {new} now)" for name, old, new in changed)
     listener.on_message(
         "This run goes on under other conditions than it was begun: "
-        f"{'; '.join(changed)}. These may round differently, which training amplifies: the weights, and maybe the "
+        f"{named}. These may round differently, which training amplifies: the weights, and maybe the "
         "accuracy, become others than those of an uninterrupted run."
     )
 
