@@ -48,7 +48,7 @@ slow: setup
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 golden: setup
-	$(BIN)/python -m vtbench.models.catalog
+	$(BIN)/python -m vtbench.models.golden
 	$(BIN)/python -m vtbench.audit.variant_costs
 
 reports: setup

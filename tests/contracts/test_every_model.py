@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vtbench.layers.initialization import initialize_by_name
-from vtbench.layers.regularization import set_regularization
 from vtbench.layers.stochastic_depth import StochasticDepth
 from vtbench.models import MODELS, create_model
+from vtbench.training.initialization import initialize_by_name, set_regularization
 from vtbench.variants import canonical_spelling, split_variant
 
 NUM_CLASSES = 7

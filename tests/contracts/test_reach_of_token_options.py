@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from vtbench.errors import UserError
-from vtbench.layers.initialization import initialize_by_name
 from vtbench.models import MODELS, create_model
 from vtbench.models.visual_transformer import VisualTransformerModule
 from vtbench.profiling import profile
+from vtbench.training.initialization import initialize_by_name
 from vtbench.variants import canonical_spelling
 
 BASE = "vt_resnet34:stem=small,width=8"

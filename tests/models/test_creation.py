@@ -2,7 +2,7 @@ import pytest
 
 from vtbench.errors import UserError
 from vtbench.models import MODELS, create_model
-from vtbench.models.resnet import build_resnet
+from vtbench.models.families.resnet import build_resnet
 
 
 def num_params(model) -> int:

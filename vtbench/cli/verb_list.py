@@ -1,9 +1,12 @@
 """``vtbench list``: every registered model with its task, options, parameters and MACs."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from vtbench.catalog import CatalogEntry, OptionEntry
 
 Format = Literal["table", "json", "csv", "markdown"]
 
@@ -47,43 +50,40 @@ def run_list(
         {"json": _print_json, "csv": _print_csv, "markdown": _print_markdown}[format](entries)
 
 
-def _select(pattern: str | None) -> list[dict[str, Any]]:
-    import json
-
-    import vtbench
+def _select(pattern: str | None) -> "Sequence[CatalogEntry]":
+    from vtbench.catalog import load_catalog
     from vtbench.errors import UserError, did_you_mean
 
-    catalog = Path(vtbench.__file__).parent / "models" / "catalog.json"
-    entries: list[dict[str, Any]] = json.loads(catalog.read_text("utf-8"))
-    chosen = [entry for entry in entries if pattern is None or pattern in entry["name"]]
+    entries = load_catalog()
+    chosen = [entry for entry in entries if pattern is None or pattern in entry.name]
     if not chosen:
-        hint = did_you_mean(str(pattern), [entry["name"] for entry in entries])
+        hint = did_you_mean(str(pattern), [entry.name for entry in entries])
         raise UserError(f"No model has {pattern!r} in its name. {hint}")
     return chosen
 
 
-def _describe(entry: dict[str, Any]) -> tuple[str, ...]:
+def _describe(entry: "CatalogEntry") -> tuple[str, ...]:
     from vtbench.units import format_millions
 
-    height, width = entry["image_size"]
+    height, width = entry.image_size
     side = str(height) if height == width else f"{height}x{width}"
     return (
-        entry["name"],
-        entry["task"],
-        format_millions(entry["params"]),
-        format_millions(entry["macs"]),
-        f"{side} px, {entry['num_classes']}",
-        " ".join(option["name"] for option in entry["options"]),
+        entry.name,
+        entry.task,
+        format_millions(entry.params),
+        format_millions(entry.macs),
+        f"{side} px, {entry.num_classes}",
+        " ".join(option.name for option in entry.options),
     )
 
 
-def _spell_allowed(option: dict[str, Any]) -> str:
-    if option["allowed"] is not None:
-        return "|".join(str(value) for value in option["allowed"])
-    return {"integer": "N", "number": "X"}.get(option["type"], "TEXT")
+def _spell_allowed(option: "OptionEntry") -> str:
+    if option.allowed is not None:
+        return "|".join(str(value) for value in option.allowed)
+    return {"integer": "N", "number": "X"}.get(option.type, "TEXT")
 
 
-def _print_table(entries: list[dict[str, Any]]) -> None:
+def _print_table(entries: "Sequence[CatalogEntry]") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -102,7 +102,7 @@ def _print_table(entries: list[dict[str, Any]]) -> None:
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
-def _print_options(entries: list[dict[str, Any]]) -> None:
+def _print_options(entries: "Sequence[CatalogEntry]") -> None:
     import shutil
     import sys
     import textwrap
@@ -110,22 +110,23 @@ def _print_options(entries: list[dict[str, Any]]) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     models_of: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
-        for option in entry["options"]:
-            choice = f"{option['name']}={_spell_allowed(option)}  (default {option['default']})"
-            models_of.setdefault((choice, option["description"]), []).append(entry["name"])
+        for option in entry.options:
+            choice = f"{option.name}={_spell_allowed(option)}  (default {option.default})"
+            models_of.setdefault((choice, option.description), []).append(entry.name)
     for (choice, description), names in models_of.items():
         typer.echo(f"\n{choice}")
         for text in (description, f"of {', '.join(names)}"):
             typer.echo(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
 
 
-def _print_json(entries: list[dict[str, Any]]) -> None:
+def _print_json(entries: "Sequence[CatalogEntry]") -> None:
     import json
+    from dataclasses import asdict
 
-    typer.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps([asdict(entry) for entry in entries], indent=2, ensure_ascii=False))
 
 
-def _print_csv(entries: list[dict[str, Any]]) -> None:
+def _print_csv(entries: "Sequence[CatalogEntry]") -> None:
     import csv
     import io
 
@@ -133,13 +134,13 @@ def _print_csv(entries: list[dict[str, Any]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV_HEADERS)
     for entry in entries:
-        options = " ".join(f"{option['name']}={_spell_allowed(option)}" for option in entry["options"])
-        plain = [entry[key] for key in _CSV_HEADERS[:6]]
-        writer.writerow([*plain, *entry["image_size"], entry["num_classes"], options, entry["source"]])
+        options = " ".join(f"{option.name}={_spell_allowed(option)}" for option in entry.options)
+        plain = [getattr(entry, key) for key in _CSV_HEADERS[:6]]
+        writer.writerow([*plain, *entry.image_size, entry.num_classes, options, entry.source])
     typer.echo(text.getvalue(), nl=False)
 
 
-def _print_markdown(entries: list[dict[str, Any]]) -> None:
+def _print_markdown(entries: "Sequence[CatalogEntry]") -> None:
     typer.echo(f"| {' | '.join(_HEADERS)} |")
     typer.echo(f"| {' | '.join('---:' if header in _NUMERIC else '---' for header in _HEADERS)} |")
     for entry in entries:

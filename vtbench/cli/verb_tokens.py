@@ -8,8 +8,8 @@ import typer
 from vtbench.cli.many_values import ManyValuesCommand
 
 if TYPE_CHECKING:
-    from vtbench.cli.token_subject import Subject
     from vtbench.datasets.shown_images import ShownImage
+    from vtbench.tokens.subject import Subject
 
 COMMAND = ManyValuesCommand
 
@@ -64,26 +64,30 @@ def run_tokens(
     if mask and not image:
         raise UserError("--mask belongs to --image; images of a data set bring their own masks.")
     with quick_import():
-        from vtbench.cli.token_subject import open_model, open_run, write_survey
+        from vtbench.cli.token_output import print_tokens
         from vtbench.datasets.shown_images import read_files
-        from vtbench.models.token_survey import survey_tokens
+        from vtbench.records import to_json
+        from vtbench.reporting.token_report import write_tokens
+        from vtbench.tokens.subject import open_model, open_run
+        from vtbench.tokens.survey import survey_tokens
 
     subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
     shown = (
         read_files(image, mask or [], subject.image_size) if image else _read_rows(subject, data, split, index or [])
     )
-    survey = survey_tokens(
-        subject.model,
-        shown,
-        mean=subject.preparation.mean,
-        std=subject.preparation.std,
-        only=module or [],
-        foreground=foreground or [],
-        left_out=leave_out or [],
-    )
+    survey = survey_tokens(subject, shown, only=module or [], foreground=foreground or [], left_out=leave_out or [])
     folder = out or subject.default_folder
     check_writable(folder)
-    write_survey(subject, shown, survey, folder, as_json=json)
+    written = write_tokens(survey.record, survey.images, folder)
+    if json:
+        typer.echo(to_json(survey.record), nl=False)
+    else:
+        print_tokens(survey.record)
+    num_figures = sum(path.suffix == ".png" for path in written)
+    typer.echo(
+        f"Tokens: {folder} (tokens.json, tokens.csv, maps.safetensors and {num_figures} figures as PNG and SVG)",
+        err=json,
+    )
 
 
 def _read_rows(

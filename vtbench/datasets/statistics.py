@@ -31,6 +31,10 @@ class ChannelStatistics:
     std: Triple
 
 
+IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Of the training images of ImageNet, as torchvision's and most of timm's networks expect them."""
+
+
 def measure_statistics(split: ImageSplit) -> ChannelStatistics:
     """Means and deviations over up to 4,096 images spread evenly over ``split``, whatever the limit on it.
 

@@ -1,7 +1,8 @@
 """The cost that a part states about itself: the closed form that a count of executed operators is held against.
 
-A part that multiplies in its own ``forward`` (or wants to be checked as a whole) has a method ``expected_macs``. It is
-arithmetic on shapes, written from the equation and not from the code, and it includes the part's children.
+A part that multiplies in its own ``forward`` (or wants to be checked as a whole) has a method
+``expected_macs(*input_shapes)``: from the shapes of the positional tensor inputs, the MACs of one forward pass of the
+whole batch. It is arithmetic, written from the equation and not from the code, and includes the part's children.
 A part may also have a class attribute ``role``, one of `ROLES`: what its MACs are spent on. Children inherit it.
 A model has an attribute ``stage_names``: the name of a direct child -> the stage it belongs to.
 """
@@ -9,7 +10,6 @@ A model has an attribute ``stage_names``: the name of a direct child -> the stag
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 ROLES = (
     "convolution",
@@ -23,14 +23,6 @@ ROLES = (
     "classifier",
 )
 """What MACs can be spent on, in the order in which tables show them."""
-
-
-@runtime_checkable
-class StatesCost(Protocol):
-    """A part that says what it costs."""
-
-    def expected_macs(self, *input_shapes: tuple[int, ...]) -> int:
-        """MACs of one forward pass, for the whole batch, given the shapes of the positional tensor inputs."""
 
 
 OPERATOR_MACS: dict[str, Callable[..., int]] = {}

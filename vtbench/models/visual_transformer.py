@@ -91,3 +91,11 @@ class VisualTransformer(nn.Module):
         for index in range(self.num_modules):
             map_BCHW, tokens_BLD = self.get_submodule(str(index))(map_BCHW, tokens_BLD)
         return tokens_BLD  # type: ignore[return-value]
+
+
+class TokenMean(nn.Module):
+    """The mean over the tokens, which the classifier reads: (B, L, D) -> (B, D). No parameters, no MACs."""
+
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Tokens to features."""
+        return tokens_BLD.mean(dim=1)

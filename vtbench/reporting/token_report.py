@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 
 from vtbench.files import publish_bytes, publish_text
 from vtbench.records import NotMeasured, save_record
+from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.formats import to_csv
 from vtbench.reporting.style import house_style
 from vtbench.reporting.token_figure import Panel, draw_overview, draw_tokens
-from vtbench.stats.attention_maps import TokenMaps, compare_maps, measure_entropy
-from vtbench.stats.token_records import ForegroundRecord, ModuleMapsRecord, TokensRecord
+from vtbench.stats.attention_maps import MappedImage, compare_maps, measure_entropy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,16 +30,7 @@ _DPI = 150  # A slide of 2000 x 1125 pixels.
 _KINDS = {"attention": "Spatial attention", "reach": "Reach after token mixing"}
 
 
-@dataclass(frozen=True)
-class DrawnImage:
-    """One image of a `TokensRecord`: the picture (Y, X, C), its maps module by module, and the mask, if any."""
-
-    picture: NDArray[np.uint8]
-    maps: tuple[TokenMaps, ...]
-    mask: NDArray[np.int8] | None
-
-
-def write_tokens(record: TokensRecord, images: Sequence[DrawnImage], folder: Path) -> list[Path]:
+def write_tokens(record: TokensRecord, images: Sequence[MappedImage], folder: Path) -> list[Path]:
     """Write ``tokens.json``, ``tokens.csv``, ``maps.safetensors`` and figures (PNG, SVG); returns what was written."""
     from safetensors.numpy import save
 
@@ -105,7 +95,7 @@ def shorten_name(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", stem).strip("-.") or "image"
 
 
-def _list_figures(record: TokensRecord, images: Sequence[DrawnImage]) -> Iterator[tuple[str, Callable[[], Figure]]]:
+def _list_figures(record: TokensRecord, images: Sequence[MappedImage]) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Every figure's file name and how to draw it: of each image, module and kind, and one of all images a module."""
     for number, (noted, image) in enumerate(zip(record.images, images, strict=True)):
         for module, maps in zip(noted.modules, image.maps, strict=True):
@@ -120,7 +110,7 @@ def _list_figures(record: TokensRecord, images: Sequence[DrawnImage]) -> Iterato
 
 
 def _draw_kind(
-    kind: str, maps_LHW: NDArray[np.float64], module: ModuleMapsRecord, image: DrawnImage, caption: str
+    kind: str, maps_LHW: NDArray[np.float64], module: ModuleMapsRecord, image: MappedImage, caption: str
 ) -> Figure:
     height, width = module.map_size
     return draw_tokens(
@@ -133,7 +123,7 @@ def _draw_kind(
     )
 
 
-def _draw_all(record: TokensRecord, images: Sequence[DrawnImage], place: int) -> Figure:
+def _draw_all(record: TokensRecord, images: Sequence[MappedImage], place: int) -> Figure:
     module = record.images[0].modules[place]
     chosen = choose_tokens([image.maps[place].attention for image in images])
     rows = []
@@ -149,7 +139,7 @@ def _draw_all(record: TokensRecord, images: Sequence[DrawnImage], place: int) ->
     )
 
 
-def _collect_arrays(images: Sequence[DrawnImage]) -> dict[str, NDArray[Any]]:
+def _collect_arrays(images: Sequence[MappedImage]) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     for number, image in enumerate(images):
         for maps in image.maps:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.records import NotMeasured
-from vtbench.stats.token_records import ForegroundRecord, ModuleMapsRecord, TokenMapRecord
+from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokenMapRecord
 
 # L tokens (M: the tokens that are mixed); H height, W width of a map in cells; N = H W cells; Y, X rows and columns of
 # pixels.
@@ -49,6 +49,15 @@ class TokenMaps:
         if self.mixing is None:
             return None
         return np.asarray(np.einsum("lm,mhw->lhw", self.mixing, self.attention))
+
+
+@dataclass(frozen=True, eq=False)
+class MappedImage:
+    """One image: the picture (Y, X, C) to show, the maps of each module of tokens on it, and the mask, if any."""
+
+    picture: NDArray[np.uint8]
+    maps: tuple[TokenMaps, ...]
+    mask: Mask | None
 
 
 def describe_maps(maps: TokenMaps, mask_YX: Mask | None) -> ModuleMapsRecord:

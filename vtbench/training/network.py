@@ -6,9 +6,8 @@ from torch import nn
 
 from vtbench.configuration import Recipe, RunConfig
 from vtbench.errors import UserError
-from vtbench.layers.initialization import initialize_by_name
-from vtbench.layers.regularization import set_regularization
-from vtbench.variants import MODELS, canonical_spelling, split_variant
+from vtbench.training.initialization import initialize_by_name, set_regularization
+from vtbench.variants import MODELS, canonical_spelling, create_model, split_variant
 
 
 def canonical_config(config: RunConfig) -> RunConfig:
@@ -29,14 +28,6 @@ def canonical_config(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"variant": variant})
 
 
-def build_network(variant: str, *, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
-    """Build ``variant`` for images of ``image_size`` (height, width); its weights are still to be set."""
-    name, given = split_variant(variant)
-    spec = MODELS[name]
-    model: nn.Module = spec.build(spec.resolve_options(given), num_classes=num_classes, image_size=image_size)
-    return model
-
-
 def build_initialized_network(
     variant: str, recipe: Recipe, *, seed: int, num_classes: int, image_size: tuple[int, int]
 ) -> nn.Module:
@@ -44,7 +35,7 @@ def build_initialized_network(
 
     Parts that two variants share under the same name and shape start from the same weights.
     """
-    model = build_network(variant, num_classes=num_classes, image_size=image_size)
+    model = create_model(variant, num_classes=num_classes, image_size=image_size)
     initialize_by_name(model, seed)
     set_regularization(model, dropout=recipe.dropout, stochastic_depth=recipe.stochastic_depth)
     return model

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.statistics import IMAGENET
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import RECORD, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.trained import load_variant
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _OWNER = "the teacher"
 _FORMS = "the folder of a finished run, VARIANT@FILE.safetensors, timm:NAME or torchvision:NAME"
 
@@ -42,7 +42,7 @@ def load_teacher(name: str, data: ImageDataset, device: torch.device) -> Teacher
     if kind == "timm" and rest:
         model = _renormalized(*_load_timm(rest), data)
     elif kind == "torchvision" and rest:
-        model = _renormalized(_load_torchvision(rest), _IMAGENET_MEAN, _IMAGENET_STD, data)
+        model = _renormalized(_load_torchvision(rest), IMAGENET.mean, IMAGENET.std, data)
     elif "@" in name:
         variant, _, file = name.rpartition("@")
         model = load_variant(variant, Path(file), data, owner=_OWNER)

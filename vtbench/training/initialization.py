@@ -1,4 +1,4 @@
-"""Starting weights that depend on the seed and on a part's place in the model, and on nothing else."""
+"""What is set on a model after it was built: starting weights, dropout and stochastic depth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from vtbench.layers.stochastic_depth import StochasticDepth
 
 
 def initialize_by_name(model: nn.Module, seed: int) -> None:
@@ -30,6 +32,26 @@ def initialize_by_name(model: nn.Module, seed: int) -> None:
             elif next(module.parameters(recurse=False), None) is not None:
                 kind = type(module).__name__
                 raise TypeError(f"{path or 'the model'} is a {kind} with parameters but without reset_parameters()")
+
+
+def set_regularization(model: nn.Module, *, dropout: float = 0.0, stochastic_depth: float = 0.0) -> None:
+    """Set the rates of every ``nn.Dropout`` and every `StochasticDepth` in ``model``.
+
+    ``dropout`` is the probability of dropping a feature. ``stochastic_depth`` is the probability of dropping the
+    *last* residual branch; branch l of n gets ``stochastic_depth * l / n`` (Huang et al. 2016, arXiv 1603.09382,
+    equation 4). Branches count in the order in which the model registers them, which is the order of execution; a
+    residual block, the token transformer and the projector of a visual transformer each hold their own.
+    Raises ``ValueError`` for a rate outside [0, 1).
+    """
+    for name, rate in (("dropout", dropout), ("stochastic_depth", stochastic_depth)):
+        if not 0 <= rate < 1:
+            raise ValueError(f"{name} is the probability of dropping, in [0, 1); it was given {rate}")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    branches = [module for module in model.modules() if isinstance(module, StochasticDepth)]
+    for index, branch in enumerate(branches, start=1):
+        branch.p = stochastic_depth * index / len(branches)
 
 
 def _seed_of(seed: int, path: str) -> int:

@@ -30,11 +30,10 @@ from torch import nn
 
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import LastStage, LastStageFactory, MapSize
-from vtbench.layers.token_mean import TokenMean
 from vtbench.layers.token_mlp import TokenMlp
-from vtbench.models.resnet import DEPTHS, ResNetOptions, StrideOptions
+from vtbench.models.families.resnet import DEPTHS, ResNetOptions, StrideOptions
 from vtbench.models.token_options import TokenOptions
-from vtbench.models.visual_transformer import TokenModule, VisualTransformer, VisualTransformerModule
+from vtbench.models.visual_transformer import TokenMean, TokenModule, VisualTransformer, VisualTransformerModule
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import RELATIONS
 from vtbench.tokenizers.position import AttentionPosition

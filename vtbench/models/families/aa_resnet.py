@@ -9,8 +9,8 @@ from __future__ import annotations
 from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.augmented import AugmentedOptions
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.attention_resnet import plug_in
-from vtbench.models.resnet import DEPTHS, StrideOptions
+from vtbench.models.families.resnet import DEPTHS, StrideOptions
+from vtbench.models.residual import plug_in
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
 

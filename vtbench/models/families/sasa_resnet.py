@@ -14,8 +14,8 @@ from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.stand_alone import AttentionStem, StandAloneOptions
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import Stem
-from vtbench.models.attention_resnet import plug_in
-from vtbench.models.resnet import StrideOptions
+from vtbench.models.families.resnet import StrideOptions
+from vtbench.models.residual import plug_in
 from vtbench.variants import MODELS, ModelSpec
 
 _DEPTHS = {26: (1, 2, 4, 1), 38: (2, 3, 5, 2), 50: (3, 4, 6, 3)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.non_local import NonLocalOptions
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.attention_resnet import plug_in
-from vtbench.models.resnet import DEPTHS, StrideOptions
+from vtbench.models.families.resnet import DEPTHS, StrideOptions
+from vtbench.models.residual import plug_in
 from vtbench.variants import MODELS, ModelSpec
 
 _WHERE = {3: (1, 3), 4: (1, 3, 5)}

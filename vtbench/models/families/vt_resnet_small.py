@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.resnet_small import BLOCKS_A_STAGE, SmallResNetOptions
+from vtbench.models.families.resnet_small import BLOCKS_A_STAGE, SmallResNetOptions
+from vtbench.models.families.vt_resnet import tokenize_last_stage
 from vtbench.models.token_options import TokenOptions
-from vtbench.models.vt_resnet import tokenize_last_stage
 from vtbench.variants import MODELS, ModelSpec
 
 NUM_MODULES = {20: 2, 32: 3, 56: 3}

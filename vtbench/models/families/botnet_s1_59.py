@@ -12,8 +12,8 @@ from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.bottleneck_attention import BottleneckAttentionOptions
 from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.attention_resnet import plug_in
-from vtbench.models.resnet import StrideOptions
+from vtbench.models.families.resnet import StrideOptions
+from vtbench.models.residual import plug_in
 from vtbench.variants import MODELS, ModelSpec
 
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from vtbench.errors import UserError
-from vtbench.layers.initialization import initialize_by_name
 from vtbench.models import create_model
-from vtbench.models.token_maps import normalize_pixels, observe_tokens
+from vtbench.tokens.maps import normalize_pixels, observe_tokens
+from vtbench.training.initialization import initialize_by_name
 
 BASE = "vt_resnet34:stem=small,width=8,num_tokens=4"
 IMAGES = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))

@@ -1,6 +1,6 @@
-"""The catalogue of presets: golden costs and options as JSON, so that ``vtbench list`` answers without torch.
+"""The catalogue of presets, counted: golden costs and options as JSON, so that ``vtbench list`` answers without torch.
 
-``python -m vtbench.models.catalog`` (or ``make golden``) counts everything anew and writes the file. Do so after a
+``python -m vtbench.models.golden`` (or ``make golden``) counts everything anew and writes the file. Do so after a
 deliberate change of a model and look at the difference; a test fails as long as the file is stale.
 """
 
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from vtbench.catalog import CATALOG
 from vtbench.files import publish_text
 from vtbench.models import MODELS
 from vtbench.profiling import count_costs
 from vtbench.variants import ModelOptions, ModelSpec
-
-CATALOG = Path(__file__).with_suffix(".json")
-"""Where the golden data lie."""
 
 
 def build_catalog() -> list[dict[str, Any]]:
@@ -61,12 +58,6 @@ def describe_options(options: ModelOptions) -> list[dict[str, Any]]:
         }
         for name, field in type(options).model_fields.items()
     ]
-
-
-def load_catalog() -> list[dict[str, Any]]:
-    """The golden data as they lie on disk."""
-    entries: list[dict[str, Any]] = json.loads(CATALOG.read_text("utf-8"))
-    return entries
 
 
 def format_catalog(entries: list[dict[str, Any]]) -> str:

@@ -14,8 +14,8 @@ from vtbench.attention.local_relation import LocalRelation, LocalRelationOptions
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import Stem
 from vtbench.layers.convolution import Conv2d
-from vtbench.models.attention_resnet import plug_in
-from vtbench.models.resnet import StrideOptions
+from vtbench.models.families.resnet import StrideOptions
+from vtbench.models.residual import plug_in
 from vtbench.variants import MODELS, ModelSpec
 
 _DEPTHS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
