@@ -34,6 +34,18 @@ class Attending(nn.Module):
         return functional.scaled_dot_product_attention(tokens, tokens, tokens)
 
 
+class MultiHead(nn.Module):
+    """``nn.MultiheadAttention`` of 36 cells among themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        tokens = map_BCHW.flatten(2).mT
+        return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+
 @pytest.fixture(scope="module")
 def opinions() -> dict[str, ToolOpinion]:
     source = Source("attending", Attending, (6, 6), channels=8)
@@ -47,9 +59,25 @@ def test_every_tool_is_asked(opinions: dict[str, ToolOpinion]) -> None:
     assert all(isinstance(opinion.macs, int) for opinion in opinions.values())
 
 
-@pytest.mark.parametrize("tool", ["fvcore", "torch FlopCounterMode (CPU)", "thop", "calflops"])
+@pytest.mark.parametrize("tool", ["fvcore", "thop", "calflops"])
 def test_the_tools_miss_fused_attention_on_the_cpu(opinions: dict[str, ToolOpinion], tool: str) -> None:
+    """True of fvcore 0.1.5.post20221221, thop 0.1.1.post2209072238 and calflops 0.3.2, on torch 2.14.1 and 2.15.0."""
     assert opinions[tool].missed == (("scaled_dot_product_attention in Attending", ATTENTION),)
+
+
+def test_torchs_counter_counts_fused_attention_on_the_cpu_from_torch_2_15_on(opinions: dict[str, ToolOpinion]) -> None:
+    opinion = opinions["torch FlopCounterMode (CPU)"]
+    missed = () if torch.__version__ >= (2, 15) else (("scaled_dot_product_attention in Attending", ATTENTION),)
+    assert (opinion.missed, opinion.extra_macs) == (missed, 0)
+
+
+def test_torchs_counter_misses_the_fast_path_of_multi_head_attention_on_the_cpu() -> None:
+    """True of torch 2.14.1 and 2.15.0: in evaluation without gradients the module is one operator."""
+    source = Source("multi-head", MultiHead, (6, 6), channels=8)
+    counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))
+    by_tool = {opinion.tool: opinion.macs for opinion in compare_tools.compare_tools(source, counted)}
+    assert counted.macs == 36 * 4 * 64 + ATTENTION
+    assert by_tool["torch FlopCounterMode (CPU)"] == 0
 
 
 def test_the_model_and_its_functions_are_not_changed_by_the_tools(opinions: dict[str, ToolOpinion]) -> None:
