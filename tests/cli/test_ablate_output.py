@@ -10,11 +10,11 @@ from vtbench.cli import study_output
 from vtbench.cli.progress import LiveDisplay
 from vtbench.cli.study_progress import StudyDisplay
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
+from vtbench.locking import Owner
 from vtbench.records import CostRecord, EnvironmentRecord, NotMeasured, RunRecord
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted
 from vtbench.studies.executor import CellResult
-from vtbench.studies.lock import Owner
 from vtbench.studies.plan import PlannedArm, StudyPlan
 from vtbench.studies.probe import CellSpeed
 from vtbench.studies.resolution import DataFacts

@@ -8,13 +8,13 @@ import stand_in_cells
 from stand_in_cells import FACTS, list_files, make_study
 
 from vtbench.errors import UserError
+from vtbench.locking import hold_lock
 from vtbench.records import NotMeasured, RunRecord, load_record
 from vtbench.studies import running
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.events import Event
 from vtbench.studies.executor import CellResult
 from vtbench.studies.ledger import Ledger
-from vtbench.studies.lock import FolderLock
 from vtbench.studies.running import StudyOutcome, StudyState, run_study
 from vtbench.training import StopRequest
 
@@ -179,7 +179,7 @@ def test_fresh_leaves_the_old_study_where_it_is_if_the_new_one_cannot_be_run(
 
 def test_a_second_study_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     run(make_study(seeds=1), tmp_path)
-    with FolderLock(tmp_path), pytest.raises(UserError, match="in use by process"):
+    with hold_lock(tmp_path / "lock"), pytest.raises(UserError, match="in use by process"):
         run(make_study(seeds=2), tmp_path)
     assert json.loads((tmp_path / "study.json").read_text())["seeds"] == 1
 

@@ -236,7 +236,8 @@ def test_two_processes_cannot_train_in_one_folder(tiny: pytest.MonkeyPatch, tmp_
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match=rf"Another process \(number {other.pid}\)"):
+        expected = rf"in use by process {other.pid} on .*, or give another folder with --out"
+        with pytest.raises(UserError, match=expected):
             train_run(tiny_config(), tmp_path)
         other.kill()
         other.wait()

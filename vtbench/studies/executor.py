@@ -34,7 +34,7 @@ class CellWatcher(Protocol):
         """The cell ended, however it did."""
 
     def on_turn(self) -> None:
-        """Nothing in particular: called several times a second, for clocks and heartbeats."""
+        """Nothing in particular: called several times a second, for clocks and displays."""
 
 
 class Executor(Protocol):

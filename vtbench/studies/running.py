@@ -9,13 +9,14 @@ from typing import Protocol
 
 from vtbench.errors import UserError
 from vtbench.files import check_writable
+from vtbench.locking import HeldLock, Owner, hold_lock
 from vtbench.records import RunRecord
+from vtbench.run_folder import STUDY_LOCK
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import Event
 from vtbench.studies.executor import CellResult, CellWatcher
 from vtbench.studies.failures import describe_failure
 from vtbench.studies.ledger import Ledger, move_aside
-from vtbench.studies.lock import FolderLock, Owner
 from vtbench.studies.machine import decide_split, make_executor
 from vtbench.studies.resolution import DataFacts, inspect_study
 from vtbench.studies.split import Split, write_split
@@ -88,14 +89,14 @@ def run_study(
     facts = inspect_study(study) if fresh or ledger.list_open(cells, retry_failed=retry_failed) else None
     check_writable(folder)
     if fresh and ledger.path.exists():
-        with FolderLock(folder):
+        with hold_lock(folder / STUDY_LOCK):
             watcher.on_set_aside(move_aside(folder))
-    with FolderLock(folder) as lock:
+    with hold_lock(folder / STUDY_LOCK) as lock:
         ledger.adopt(study)
         waiting = ledger.list_open(cells, retry_failed=retry_failed)
         outcome = StudyOutcome(folder, len(cells))
         if waiting and facts is not None:
-            inherited = [lock.fileno()]
+            inherited = [lock.handle]
             split = decide_split(
                 study,
                 folder,
@@ -113,7 +114,7 @@ def run_study(
             for cell in waiting:
                 ledger.set_failure_aside(cell)
             watcher.on_study(_describe(study, cells, waiting, split, ledger, lock))
-            keeper = _Keeper(watcher, lock, ledger, facts)
+            keeper = _Keeper(watcher, ledger, facts)
             executor = make_executor(study, split.jobs, split.threads, inherited=inherited, command=command)
             _drain(executor.run(waiting, watcher=keeper, stop=stop), folder)
         _conclude(outcome, cells, ledger)
@@ -133,10 +134,10 @@ def _drain(results: Iterator[CellResult], folder: Path) -> None:
 
 
 class _Keeper:
-    """Stands between executor and watcher: keeps the lock warm and books how each cell ended."""
+    """Stands between executor and watcher: books how each cell ended."""
 
-    def __init__(self, watcher: StudyWatcher, lock: FolderLock, ledger: Ledger, facts: DataFacts) -> None:
-        self._watcher, self._lock, self._ledger, self._facts = watcher, lock, ledger, facts
+    def __init__(self, watcher: StudyWatcher, ledger: Ledger, facts: DataFacts) -> None:
+        self._watcher, self._ledger, self._facts = watcher, ledger, facts
 
     def on_begin(self, cell: Cell) -> None:
         self._watcher.on_begin(cell)
@@ -145,7 +146,6 @@ class _Keeper:
         self._watcher.on_event(cell, event)
 
     def on_turn(self) -> None:
-        self._lock.beat()
         self._watcher.on_turn()
 
     def on_end(self, result: CellResult) -> None:
@@ -162,7 +162,7 @@ def _describe(
     waiting: Sequence[Cell],
     split: Split,
     ledger: Ledger,
-    lock: FolderLock,
+    lock: HeldLock,
 ) -> StudyState:
     done = [cell for cell in cells if ledger.status(cell) in ("finished", "failed")]
     records = {cell.folder: ledger.read_record(cell) for cell in done}

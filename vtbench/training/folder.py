@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +10,9 @@ from pathlib import Path
 from vtbench.configuration import RunConfig, list_differences
 from vtbench.errors import UserError
 from vtbench.files import check_writable, publish_text
+from vtbench.locking import hold_lock
 from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import CHECKPOINTS, CONFIG, RECORD, RUN_LOCK
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes in one folder are then the user's to avoid.
-    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -29,14 +24,12 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """
     made = next((parent for parent in [*reversed(folder.parents), folder] if not parent.exists()), None)
     check_writable(folder)
-    lock = (folder / RUN_LOCK).open("a+")
     try:
-        _take_lock(lock.fileno(), folder)
-        for leftover in [*folder.glob(".*.partial"), *(folder / CHECKPOINTS).glob(".*.partial")]:
-            leftover.unlink(missing_ok=True)
-        yield
+        with hold_lock(folder / RUN_LOCK):
+            for leftover in [*folder.glob(".*.partial"), *(folder / CHECKPOINTS).glob(".*.partial")]:
+                leftover.unlink(missing_ok=True)
+            yield
     finally:
-        lock.close()
         if made is not None and _is_empty(made):
             shutil.rmtree(made, ignore_errors=True)
 
@@ -80,21 +73,6 @@ def find_record(folder: Path) -> RunRecord | None:
     """The record of the run in ``folder``, if it has finished or failed."""
     path = folder / RECORD
     return load_record(path, RunRecord) if path.exists() else None
-
-
-def _take_lock(handle: int, folder: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(handle, 32, 0).decode("ascii", errors="replace").strip() or "unknown"
-        raise UserError(
-            f"Another process (number {owner}) is at work in the folder {folder}. "
-            "Wait until it ends, stop it, or give another folder with --out."
-        ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, str(os.getpid()).encode())
 
 
 def _is_empty(folder: Path) -> bool:
