@@ -57,11 +57,12 @@ def describe_environment(device: torch.device) -> EnvironmentRecord:
         threads=torch.get_num_threads(),
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _name_cpu(),
-        packages={name: found for name in _PACKAGES if (found := _find_version(name)) is not None},
+        packages={name: found for name in _PACKAGES if (found := find_version(name)) is not None},
     )
 
 
-def _find_version(package: str) -> str | None:
+def find_version(package: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

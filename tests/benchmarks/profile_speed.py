@@ -13,9 +13,11 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+PACKAGES = ("torch", "torchvision", "fvcore", "ptflops", "thop", "torchinfo", "calflops")
 IMAGE = "torch.randn(1, 3, 224, 224)"
 BUILD = "model = torchvision.models.resnet101().eval()"
 
@@ -85,6 +87,7 @@ def main() -> None:
                 inside[name].append(time_inside(meter))
     rows = summarize(whole, inside)
     print(render(rows))
+    print(", ".join(f"{name} {version(name)}" for name in PACKAGES))
     if target is not None:
         target.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

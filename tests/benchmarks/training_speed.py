@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,8 @@ def run_in_process(name: str, data: Path, epochs: int, options: argparse.Namespa
 def print_table(speeds: dict[str, list[float]], costs: dict[str, list[float]], options: argparse.Namespace) -> None:
     ours, our_cost = (statistics.median(table["vtbench train"]) for table in (speeds, costs))
     print(f"{options.model}, {options.images} images of {IMAGE_SIZE}x{IMAGE_SIZE}, batch {options.batch}, ", end="")
-    print(f"{options.threads} threads, median of {options.rounds} rounds taken in turns\n")
+    print(f"{options.threads} threads, median of {options.rounds} rounds taken in turns, ", end="")
+    print(", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm")) + "\n")
     print(f"{'':34}{'images/s':>9}{'of rounds':>11}{'vtbench is':>11}{'CPU ms/image':>14}{'of ours':>9}")
     for name, found in speeds.items():
         median, cost = statistics.median(found), statistics.median(costs[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -59,6 +60,12 @@ def test_every_tool_is_asked(opinions: dict[str, ToolOpinion]) -> None:
     assert all(isinstance(opinion.macs, int) for opinion in opinions.values())
 
 
+def test_an_opinion_names_the_version_of_its_tool(opinions: dict[str, ToolOpinion]) -> None:
+    assert {tool.name: version(tool.package) for tool in TOOLS} == {
+        name: opinion.version for name, opinion in opinions.items()
+    }
+
+
 @pytest.mark.parametrize("tool", ["fvcore", "thop", "calflops"])
 def test_the_tools_miss_fused_attention_on_the_cpu(opinions: dict[str, ToolOpinion], tool: str) -> None:
     """True of fvcore 0.1.5.post20221221, thop 0.1.1.post2209072238 and calflops 0.3.2, on torch 2.14.1 and 2.15.0."""
@@ -103,6 +110,7 @@ def test_every_count_is_ours_less_the_missed_and_with_the_extra(opinions: dict[s
 
 
 def test_torchinfo_counts_a_linear_layer_once_and_not_for_every_token(opinions: dict[str, ToolOpinion]) -> None:
+    """True of torchinfo 1.8.0."""
     missed = dict(opinions["torchinfo"].missed)
     assert missed["scaled_dot_product_attention in Attending"] == ATTENTION
     assert LINEAR * 0.9 < missed["mm in Linear"] < LINEAR
@@ -125,6 +133,7 @@ def test_counts_of_modules_are_freed_of_the_modules_inside() -> None:
 
 
 def test_counts_inside_a_counted_module_are_dropped_for_ptflops() -> None:
+    """What ptflops 0.7.5 does with modules inside modules that it counts."""
     assert drop_inner({"a": 0, "a.b": 3, "a.b.c": 2, "a.bc": 4}) == {"a": 0, "a.b": 3, "a.bc": 4}
 
 
@@ -139,7 +148,8 @@ def test_a_tool_that_fails_says_why() -> None:
     counted = profile_subject(make_subject(source), SHAPE, ProfileSettings(activations=False))
     for opinion in compare_tools.compare_tools(source, counted):
         assert isinstance(opinion.macs, NotMeasured)
-        assert "no values, please" in opinion.macs.reason or opinion.tool == "ptflops"  # It swallows the cause.
+        assert opinion.version
+        assert "no values, please" in opinion.macs.reason or opinion.tool == "ptflops"  # 0.7.5 swallows the cause.
 
 
 def test_a_tool_that_fails_leaves_no_function_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,3 +176,4 @@ def test_a_tool_that_is_not_installed_is_told_apart(monkeypatch: pytest.MonkeyPa
     (opinion,) = compare_tools.compare_tools(source, counted)
     assert isinstance(opinion.macs, NotMeasured)
     assert "not installed" in opinion.macs.reason
+    assert opinion.version is None

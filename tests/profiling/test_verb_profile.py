@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_a_training_step_and_a_measurement_are_shown_when_asked_for() -> None:
 def test_tools_are_compared_when_asked_for() -> None:
     result = run("resnet20", "--compare-tools")
     assert result.exit_code == 0
-    assert "fvcore" in result.stdout
+    assert f"fvcore {version('fvcore')}" in result.stdout
     (entry,) = run_json("resnet20", "--compare-tools")
     by_tool = {opinion["tool"]: opinion["macs"] for opinion in entry["tools"]}
     assert by_tool["torch FlopCounterMode (CPU)"] == entry["macs"]

@@ -194,11 +194,12 @@ def _show_difference(profile: Profile, difference: Difference) -> Sheet:
 def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Sheet:
     rows = [("vtbench", format_millions(profile.macs), "1.000", "")]
     for opinion in tools:
+        tool = f"{opinion.tool} {opinion.version or ''}".rstrip()
         if not isinstance(opinion.macs, int):
-            rows.append((opinion.tool, "–", "–", opinion.macs.reason))
+            rows.append((tool, "–", "–", opinion.macs.reason))
             continue
         ratio = f"{opinion.macs / profile.macs:.3f}" if profile.macs else "–"
-        rows.append((opinion.tool, format_millions(opinion.macs), ratio, _explain(opinion)))
+        rows.append((tool, format_millions(opinion.macs), ratio, _explain(opinion)))
     return Sheet(
         f"{profile.model}: what tools print", ("tool", "MACs (M)", "ratio", "why"), tuple(rows), _flags("lrrl")
     )

@@ -11,7 +11,6 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from vtbench.environment import find_version
 from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.meta_copy import kept_randomness
@@ -32,7 +32,7 @@ _MOST_GROUPS = 14
 
 
 class ToolOpinion(Record):
-    """What one tool prints, in MACs, and the operators that explain the difference.
+    """What one version of a tool prints, in MACs, and the operators that explain the difference.
 
     ``missed`` are (operator in kind of module, MACs), from the tool's own count of each module. ``extra_macs`` is what
     the tool counts and we do not, or what it counts without saying in which module. The tool's count is ours less the
@@ -40,6 +40,7 @@ class ToolOpinion(Record):
     """
 
     tool: str
+    version: str | None = None
     macs: int | NotMeasured
     missed: tuple[tuple[str, int], ...] = ()
     extra_macs: int = 0
@@ -103,7 +104,7 @@ def named_fused_attention() -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_functions() -> Iterator[None]:
-    """Put torch's functions and methods back, which some tools replace and, when they fail, leave replaced."""
+    """Put torch's functions and methods back, which ptflops 0.7.5 and calflops 0.3.2 leave replaced."""
     owners: tuple[Any, ...] = (torch, torch.nn.functional, Tensor, nn.Module)
     before = [dict(vars(owner)) for owner in owners]
     try:
@@ -147,7 +148,8 @@ def _find_subset(parts: Counter[str], total: int) -> tuple[str, ...] | None:
 
 
 def _ask(tool: Tool, source: Source, counted: Profile, trace: Trace) -> ToolOpinion:
-    if find_spec(tool.package) is None:
+    version = find_version(tool.package)
+    if version is None:
         return ToolOpinion(tool=tool.name, macs=NotMeasured(reason="not installed (pip install 'vtbench[compare]')"))
     silence = io.StringIO()
     try:
@@ -164,7 +166,9 @@ def _ask(tool: Tool, source: Source, counted: Profile, trace: Trace) -> ToolOpin
             with torch.no_grad():
                 macs, by_module = tool.ask(model, image)
     except Exception as error:  # Tools fail on what they do not know in ways of their own.
-        return ToolOpinion(tool=tool.name, macs=NotMeasured(reason=describe_failure(error.__cause__ or error)))
+        reason = describe_failure(error.__cause__ or error)
+        return ToolOpinion(tool=tool.name, version=version, macs=NotMeasured(reason=reason))
     missed = find_missed(list_operators(trace), by_module)
     extra = macs - counted.macs + sum(missed.values())
-    return ToolOpinion(tool=tool.name, macs=macs, missed=tuple(missed.most_common()), extra_macs=extra)
+    parts = tuple(missed.most_common())
+    return ToolOpinion(tool=tool.name, version=version, macs=macs, missed=parts, extra_macs=extra)

@@ -122,7 +122,7 @@ def _collected(model: nn.Module, attribute: str) -> Iterator[dict[str, int]]:
 
 
 def drop_inner(own: Mapping[str, int]) -> dict[str, int]:
-    """Without the counts inside modules that have one: ptflops leaves those out of its total."""
+    """Without the counts inside modules that have one: ptflops 0.7.5 leaves those out of its total."""
     counted = {path for path, macs in own.items() if macs}
     return {
         path: macs
@@ -146,7 +146,7 @@ def take_own(inclusive: Mapping[str, int]) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _importable_without_transformers() -> Iterator[None]:
-    """Calflops imports transformers for a tokenizer that only language models need."""
+    """Calflops 0.3.2 imports transformers for a tokenizer that only language models need."""
     if find_spec("transformers") is not None:
         yield
         return
