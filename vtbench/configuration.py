@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -82,17 +83,46 @@ class Recipe(Configuration):
     distillation: DistillationConfig | None = None
 
 
-class ExecutionConfig(Configuration):
-    """Where and how a run is carried out. It does not change what is computed, save for rounding."""
+class Effect(Enum):
+    """What a setting of the execution does to the numbers of a run."""
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
-    threads: int | None = Field(None, ge=1, description="CPU threads of this run; None leaves the default")
-    workers: int = Field(0, ge=0, description="processes that read and decode images ahead")
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    channels_last: bool = True
-    compile: bool = False
-    accumulate: int = Field(1, ge=1, description="micro-batches a step; the batch size stays that of the recipe")
-    checkpoint_seconds: float = Field(60.0, gt=0, description="save at least this often inside an epoch")
+    NOTHING = "changes no bit, so a run that goes on may have another"
+    PLACE = "where a run is carried out: rounds otherwise, and belongs to the machine, not to the experiment"
+    NUMBERS = "part of the experiment: it stands in the command that repeats a run"
+
+
+class ExecutionConfig(Configuration):
+    """Where and how a run is carried out. It does not change what is computed, save for rounding.
+
+    A field is all that an option of ``train`` and ``ablate`` needs: its flag, its help, the run's configuration and the
+    command that repeats a run follow from it.
+    """
+
+    device: Annotated[str, Effect.PLACE] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    threads: Annotated[int | None, Effect.PLACE] = Field(
+        None, ge=1, description="CPU threads; else torch's own choice."
+    )
+    workers: Annotated[int, Effect.NOTHING] = Field(
+        0, ge=0, description="Processes of each run that read images ahead: change no bit."
+    )
+    precision: Annotated[Literal["float32", "bfloat16", "float16"], Effect.NUMBERS] = Field(
+        "float32", description="float32, bfloat16 or float16: rounds otherwise, repeats itself to the bit."
+    )
+    channels_last: Annotated[bool, Effect.NUMBERS] = Field(
+        True, description="Memory layout: sums in another order, repeats itself to the bit."
+    )
+    compile: Annotated[bool, Effect.NUMBERS] = Field(
+        False, description="Use torch.compile: repeats itself with the same kernels only."
+    )
+    accumulate: Annotated[int, Effect.NUMBERS] = Field(
+        1, ge=1, description="Micro-batches a step: batch normalisation sees those, so another training."
+    )
+    checkpoint_seconds: Annotated[float, Effect.NOTHING] = Field(60.0, gt=0, description="Save at least so often.")
+
+    @classmethod
+    def list_settings(cls, effect: Effect) -> tuple[str, ...]:
+        """The fields that have this effect."""
+        return tuple(name for name, field in cls.model_fields.items() if effect in field.metadata)
 
 
 class RunConfig(Configuration):
@@ -103,6 +133,87 @@ class RunConfig(Configuration):
     recipe: Recipe
     seed: int = Field(0, ge=0)
     execution: ExecutionConfig = ExecutionConfig()
+
+
+_DATA = "{data sets}, with knobs."
+_RECIPE = "{recipes}, or the path of a TOML file."
+
+
+class RunOptions(Configuration):
+    """What a command asks of runs besides their execution; ``None`` leaves it to the recipe, data set or study file."""
+
+    data: str | None = Field(None, min_length=1, description=_DATA)
+    recipe: str | None = Field(None, min_length=1, description=_RECIPE)
+    epochs: int | None = Field(None, ge=1, description="Rescales the recipe's schedule.")
+    teacher: str | None = Field(
+        None, min_length=1, description="Distil from a run's folder, VARIANT@FILE, timm:NAME, torchvision:NAME; none."
+    )
+    limit_train: int | None = Field(None, ge=1, description="Class-balanced subset of the training images.")
+    limit_val: int | None = Field(None, ge=1, description="Class-balanced subset of the validation images.")
+    image_size: int | None = Field(None, ge=8, description="Side in pixels; else the data set's own.")
+
+    @classmethod
+    def of_run(cls, run: RunConfig) -> RunOptions:
+        """The options that ask for the data and the recipe of ``run``."""
+        data, recipe = run.data, run.recipe
+        return RunOptions(
+            data=data.spec,
+            recipe=recipe.name,
+            epochs=recipe.epochs,
+            teacher=recipe.distillation.teacher if recipe.distillation is not None else None,
+            limit_train=data.limit_train,
+            limit_val=data.limit_val,
+            image_size=data.image_size,
+        )
+
+    def choose_data(self, own: DataConfig) -> DataConfig:
+        """The data to use where ``own`` are those of the study; other data come without its limits and image size."""
+        if self.data is not None:
+            own = DataConfig(spec=self.data)
+        return DataConfig(
+            spec=own.spec,
+            image_size=self.image_size or own.image_size,
+            limit_train=self.limit_train or own.limit_train,
+            limit_val=self.limit_val or own.limit_val,
+        )
+
+
+class TrainOptions(RunOptions):
+    """What ``train`` asks besides."""
+
+    data: str = Field("scenes", description=_DATA)
+    recipe: str = Field("default", description=_RECIPE)
+    seed: int = Field(0, ge=0, description="Fixes weights, order, augmentation and subsets.")
+    batch_size: int | None = Field(None, ge=1, description="Instead of the recipe's.")
+    learning_rate: float | None = Field(None, gt=0, description="Instead of the recipe's.")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Instead of the recipe's.")
+    clip: float | None = Field(None, gt=0, description="Largest norm of the gradient, instead of the recipe's.")
+
+
+class StudyOptions(RunOptions):
+    """What ``ablate`` changes about a study file. Another recipe comes with its own number of epochs."""
+
+    base: str | None = Field(None, min_length=1, description="The variant that {base} stands for.")
+    arm: list[str] | None = Field(None, description="Only this arm; may be repeated.  [default: all]")
+    seeds: int | None = Field(None, ge=1, description="Seeds 0 to N-1 of every arm.")
+
+
+def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
+    """The words of a command that ask for ``names`` of ``options``, those at their default left out.
+
+    >>> spell_flags(ExecutionConfig(precision="bfloat16", channels_last=False), ("precision", "channels_last"))
+    ['--precision', 'bfloat16', '--no-channels-last']
+    """
+    valued, switches = [], []
+    for name in names:
+        value, flag = getattr(options, name), name.replace("_", "-")
+        if value == type(options).model_fields[name].default:
+            continue
+        if isinstance(value, bool):
+            switches.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            valued += [f"--{flag}", str(value)]
+    return valued + switches
 
 
 def validate_configuration(kind: type[Configuration], values: dict[str, Any], *, source: str) -> Any:

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from vtbench.datasets import DATASETS
+from vtbench.datasets import DATASETS, list_datasets, sources
 from vtbench.datasets.source import parse_dataset
 from vtbench.errors import UserError
 
@@ -9,9 +11,10 @@ def spell(text):
     return parse_dataset(text)[2]
 
 
-def test_every_data_set_is_registered_with_a_summary():
-    assert set(DATASETS) == {"scenes", "cifar10", "cifar100", "folder", "parquet", "huggingface"}
-    assert all(DATASETS[name].summary for name in DATASETS)
+def test_every_file_of_sources_registers_data_sets_and_what_lies_in_files_asks_for_its_path():
+    files = {path.stem for path in Path(sources.__file__).parent.glob("[a-z]*.py")}
+    assert {DATASETS[name].knobs.__module__.rpartition(".")[2] for name in DATASETS} == files
+    assert {"scenes", "folder:PATH", "huggingface:NAME"} < set(list_datasets())
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import pytest
 
 import vtbench.models  # noqa: F401  (fills the registry)
+from vtbench.configuration import ExecutionConfig, StudyOptions
 from vtbench.studies.arms import resolve_arms
 from vtbench.studies.finding import find_study, list_studies
-from vtbench.studies.resolution import Overrides, inspect_study, resolve_study
+from vtbench.studies.resolution import inspect_study, resolve_study
 
 OF_THE_PAPER = ("components", "tokenizers", "recurrent", "relations", "num_tokens", "projector")
 FAMILIES_AT_RESNET50_SIZE = (
@@ -15,7 +16,7 @@ FAMILIES_AT_RESNET50_SIZE = (
 
 @pytest.mark.parametrize("name", list_studies())
 def test_every_study_is_complete_and_all_its_arms_can_be_built(name: str) -> None:
-    study = resolve_study(name, find_study(name)[1], Overrides())
+    study = resolve_study(name, find_study(name)[1], StudyOptions(), ExecutionConfig())
     assert study.reference in study.arms
     assert study.question.endswith("?")
     assert inspect_study(study).num_classes == 10

@@ -1,10 +1,10 @@
 import pytest
 
-from vtbench.configuration import DataConfig, Recipe
+from vtbench.configuration import DataConfig, ExecutionConfig, Recipe, StudyOptions
 from vtbench.errors import UserError
 from vtbench.studies import resolution
 from vtbench.studies.cells import ResolvedStudy
-from vtbench.studies.resolution import Overrides, inspect_study, resolve_study
+from vtbench.studies.resolution import inspect_study, resolve_study
 from vtbench.studies.study import Study
 from vtbench.variants import MODELS
 
@@ -20,8 +20,8 @@ STUDY = Study(
 )
 
 
-def resolve(**overrides: object) -> ResolvedStudy:
-    return resolve_study("mine", STUDY, Overrides.model_validate({"execution": {"device": "cpu"}, **overrides}))
+def resolve(**options: object) -> ResolvedStudy:
+    return resolve_study("mine", STUDY, StudyOptions.model_validate(options), ExecutionConfig(device="cpu"))
 
 
 def test_without_flags_a_study_is_what_its_file_says() -> None:
@@ -54,13 +54,13 @@ def test_a_recipe_that_distils_needs_its_teacher() -> None:
 
 
 def test_a_choice_of_arms_keeps_the_order_of_the_file_and_takes_a_reference_that_is_there() -> None:
-    assert list(resolve(arms=("static", "twin")).arms) == ["twin", "static"]
-    assert resolve(arms=("static",)).reference == "static"
+    assert list(resolve(arm=["static", "twin"]).arms) == ["twin", "static"]
+    assert resolve(arm=["static"]).reference == "static"
 
 
 def test_an_unknown_arm_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"no arm 'statik'\. Did you mean 'static'"):
-        resolve(arms=("statik",))
+        resolve(arm=["statik"])
 
 
 def test_data_and_arms_are_tried_before_anything_runs() -> None:

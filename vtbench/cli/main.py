@@ -3,18 +3,59 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import vtbench.cli
 from vtbench import __version__
+from vtbench.cli.derived_options import DerivedCommand, derive_options
 from vtbench.errors import UserError
+
+_ORDER = ("list", "profile", "train", "ablate", "report", "audit", "tokens")
+
+
+class _Verbs(TyperGroup):
+    """The verbs, each described by its docstring; options are built for the one that is called only."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {verb: TyperCommand(verb, help=inspect.getdoc(_find_verb(verb)[0])) for verb in list_verbs()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The name and the whole command of the verb, and the arguments that are left."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, build_command(str(name)), rest
+
+
+def list_verbs() -> list[str]:
+    """Every module ``verb_NAME`` of this package has a function ``run_NAME`` that is the verb."""
+    modules = (module.name for module in pkgutil.iter_modules(vtbench.cli.__path__))
+    verbs = [name.removeprefix("verb_") for name in modules if name.startswith("verb_")]
+    return sorted(verbs, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+
+
+def build_command(verb: str) -> Any:
+    """The command of one verb with its options."""
+    function, kind = _find_verb(verb)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(verb, cls=kind)(derive_options(function) if issubclass(kind, DerivedCommand) else function)
+    return typer.main.get_command(alone)
+
+
+def _find_verb(verb: str) -> tuple[Callable[..., None], type[TyperCommand]]:
+    module = importlib.import_module(f"vtbench.cli.verb_{verb}")
+    return getattr(module, f"run_{verb}"), getattr(module, "COMMAND", TyperCommand)
+
 
 app = typer.Typer(
     name="vtbench",
+    cls=_Verbs,
     help="What does an architectural choice cost, and what does it buy?",
     no_args_is_help=True,
     add_completion=False,
@@ -36,27 +77,6 @@ def vtbench_command(
     ] = False,
 ) -> None:
     """What does an architectural choice cost, and what does it buy?"""
-
-
-_ORDER = ("list", "profile", "train", "ablate", "report", "audit", "tokens")
-
-
-def _collect_verbs() -> None:
-    """Register every module ``verb_NAME`` of this package: each has a function ``run_NAME`` that is the verb.
-
-    A module may also name the class of its ``COMMAND``.
-    """
-    found = {
-        module.name.removeprefix("verb_")
-        for module in pkgutil.iter_modules(vtbench.cli.__path__)
-        if module.name.startswith("verb_")
-    }
-    for verb in sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
-        module = importlib.import_module(f"vtbench.cli.verb_{verb}")
-        app.command(verb, cls=getattr(module, "COMMAND", None))(getattr(module, f"run_{verb}"))
-
-
-_collect_verbs()
 
 
 def run() -> None:

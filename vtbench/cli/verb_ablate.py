@@ -9,54 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vtbench.cli.execution_options import Accumulate, ChannelsLast, Compile, Precision, Workers
+from vtbench.cli.derived_options import DerivedCommand
 
 if TYPE_CHECKING:
+    from vtbench.configuration import ExecutionConfig, StudyOptions
     from vtbench.studies.cells import ResolvedStudy
     from vtbench.studies.plan import StudyPlan
     from vtbench.studies.running import StudyOutcome
 
+COMMAND = DerivedCommand
+
 
 def run_ablate(
+    *,
     study: Annotated[
         str, typer.Argument(help="A study's name (see --list), or the path of a TOML file.")
     ] = "components",
-    base: Annotated[str | None, typer.Option(help="The variant that {base} stands for.", show_default=False)] = None,
-    arm: Annotated[
-        list[str] | None, typer.Option(help="Only this arm; may be repeated.  [default: all]", show_default=False)
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="scenes, cifar10, cifar100, folder:PATH, parquet:PATH or huggingface:NAME, with knobs.",
-            show_default=False,
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="default, advanced, small, or the path of a TOML file.", show_default=False)
-    ] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Teacher of a recipe that distils, or none.", show_default=False)
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Rescales the recipe's schedule.", show_default=False)] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds 0 to N-1 of every arm.", show_default=False)] = None,
-    limit_train: Annotated[
-        int | None, typer.Option(help="Class-balanced subset of the training images.", show_default=False)
-    ] = None,
-    limit_val: Annotated[
-        int | None, typer.Option(help="Class-balanced subset of the validation images.", show_default=False)
-    ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels.", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    options: StudyOptions,
     jobs: Annotated[str, typer.Option(help="Cells at once; auto measures the fastest split.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of all cells together.  [default: all cores]", show_default=False)
     ] = None,
-    workers: Workers = 0,
-    precision: Precision = "float32",
-    channels_last: ChannelsLast = True,
-    compile_model: Compile = False,
-    accumulate: Accumulate = 1,
+    execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
     out: Annotated[
         Path | None, typer.Option(help="The study's folder.  [default: runs/STUDY]", show_default=False)
     ] = None,
@@ -78,34 +52,12 @@ def run_ablate(
         print_studies()
         return
     from vtbench.cli.study_output import print_plan
-    from vtbench.configuration import validate_configuration
     from vtbench.studies.finding import find_study
-    from vtbench.studies.resolution import Overrides, resolve_study
+    from vtbench.studies.resolution import resolve_study
 
     name, found = find_study(study)
-    given: dict[str, Any] = {
-        "base": base,
-        "arms": tuple(arm) if arm else None,
-        "data": data,
-        "recipe": recipe,
-        "teacher": teacher,
-        "epochs": epochs,
-        "seeds": seeds,
-        "limit_train": limit_train,
-        "limit_val": limit_val,
-        "image_size": image_size,
-        "execution": {
-            "device": device,
-            "workers": workers,
-            "precision": precision,
-            "channels_last": channels_last,
-            "compile": compile_model,
-            "accumulate": accumulate,
-        },
-    }
     wishes = {"jobs": _parse_jobs(jobs), "threads": _check_threads(threads)}
-    overrides = validate_configuration(Overrides, given, source="The command line")
-    resolved = resolve_study(name, found, overrides)
+    resolved = resolve_study(name, found, options, execution)
     folder = out or Path("runs") / name
     if plan:
         print_plan(_plan(resolved, folder, retry_failed=retry_failed, **wishes))

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtbench.cli.execution_options import Accumulate, ChannelsLast, Compile, Precision, Workers
+from vtbench.cli.derived_options import DerivedCommand
 
 if TYPE_CHECKING:
+    from vtbench.configuration import ExecutionConfig, RunConfig, TrainOptions
     from vtbench.records import RunRecord
+
+COMMAND = DerivedCommand
 
 
 def run_train(
     model: Annotated[str, typer.Argument(help="NAME or NAME:option=value,...; vtbench list shows them.")],
-    data: Annotated[
-        str, typer.Option(help="scenes, cifar10, cifar100, folder:PATH, parquet:PATH or huggingface:NAME.")
-    ] = "scenes",
-    recipe: Annotated[str, typer.Option(help="default, small, advanced or a TOML file.")] = "default",
-    epochs: Annotated[int | None, typer.Option(help="Epochs; rescales the recipe's schedule.")] = None,
-    seed: Annotated[int, typer.Option(help="Fixes weights, order, augmentation and subsets.")] = 0,
-    limit_train: Annotated[int | None, typer.Option(help="Class-balanced subset of so many images.")] = None,
-    limit_val: Annotated[int | None, typer.Option(help="The same for validation.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels; else the data set's own.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
-    label_smoothing: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient, instead of the recipe's.")] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Distil from a run's folder, VARIANT@FILE, timm:NAME, torchvision:NAME; none.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; else torch's own choice.")] = None,
-    workers: Workers = 0,
-    precision: Precision = "float32",
-    channels_last: ChannelsLast = True,
-    compile_model: Compile = False,
-    accumulate: Accumulate = 1,
-    checkpoint_seconds: Annotated[float, typer.Option(help="Save at least so often.")] = 60.0,
+    options: TrainOptions,
+    execution: ExecutionConfig,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; else runs/<model>-<data>-<recipe>-seed<N>.")
     ] = None,
@@ -48,45 +29,34 @@ def run_train(
 
     The same command again goes on where a run was stopped or killed, to the same bits, and shows a finished one.
     """
+    from vtbench.configuration import DataConfig, RunConfig
     from vtbench.training import load_recipe
 
-    folder_name = _name_run(model, data, Path(recipe).stem, seed)
-    values: dict[str, Any] = {
-        "variant": model,
-        "data": {"spec": data, "image_size": image_size, "limit_train": limit_train, "limit_val": limit_val},
-        "recipe": load_recipe(recipe, epochs=epochs, teacher=teacher).model_dump(),
-        "seed": seed,
-        "execution": {
-            "device": device,
-            "threads": threads,
-            "workers": workers,
-            "precision": precision,
-            "channels_last": channels_last,
-            "compile": compile_model,
-            "accumulate": accumulate,
-            "checkpoint_seconds": checkpoint_seconds,
-        },
-    }
-    _change(values["recipe"], batch_size=batch_size, label_smoothing=label_smoothing, gradient_clip_norm=clip)
-    _change(values["recipe"]["optimizer"], learning_rate=learning_rate)
-    _train(values, out or Path("runs") / folder_name, as_json=as_json)
+    config = RunConfig(
+        variant=model,
+        data=options.choose_data(DataConfig()),
+        recipe=load_recipe(
+            options.recipe,
+            epochs=options.epochs,
+            teacher=options.teacher,
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
+            label_smoothing=options.label_smoothing,
+            clip=options.clip,
+        ),
+        seed=options.seed,
+        execution=execution,
+    )
+    folder_name = _name_run(model, options.data, Path(options.recipe).stem, options.seed)
+    _train(config, out or Path("runs") / folder_name, as_json=as_json)
 
 
-def _change(table: dict[str, Any], **wanted: Any) -> None:
-    table.update({key: value for key, value in wanted.items() if value is not None})
-
-
-def _train(values: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+def _train(config: RunConfig, folder: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from vtbench.cli.progress import LiveDisplay, RunDisplay
-    from vtbench.configuration import RunConfig, validate_configuration
-    from vtbench.training import RunStopped, StopRequest
-
-    config = validate_configuration(RunConfig, values, source="The command line")
-
     import vtbench.models  # noqa: F401 - fills the registry of models.
-    from vtbench.training import train_run
+    from vtbench.cli.progress import LiveDisplay, RunDisplay
+    from vtbench.training import RunStopped, StopRequest, train_run
 
     console = Console(stderr=as_json, highlight=False)
     try:

@@ -30,11 +30,16 @@ class DatasetSource:
 
     open: Callable[[Any, int | None], dict[Split, ImageSplit]]
     knobs: type[Knobs]
-    summary: str
 
 
 DATASETS: Registry[DatasetSource] = Registry("data set")
 """Every data set that ``--data`` can name. Importing ``vtbench.datasets`` fills it."""
+
+
+def list_datasets() -> tuple[str, ...]:
+    """How ``--data`` names each data set: ``scenes``, or ``folder:PATH`` where it lies in the user's files."""
+    paths = {name: DATASETS[name].knobs.model_fields.get("path") for name in DATASETS}
+    return tuple(name if path is None else f"{name}:{path.title or 'PATH'}" for name, path in paths.items())
 
 
 def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from vtbench.configuration import ExecutionConfig, RunConfig
+from vtbench.configuration import Effect, ExecutionConfig, RunConfig, RunOptions, spell_flags
 from vtbench.records import RunRecord
 from vtbench.reporting.plan import ReportPlan
 
@@ -50,26 +50,15 @@ def rebuild_command(records: Sequence[RunRecord], plan: ReportPlan) -> str | Non
         return None
     words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
     words += ["--base", plan.study_base] if study and plan.study_base else []
-    words += ["--data", config.data.spec, "--recipe", config.recipe.name, "--epochs", str(config.recipe.epochs)]
     words += _list_flags(config)
     words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
     return shlex.join(words)
 
 
 def _list_flags(config: RunConfig) -> list[str]:
-    """The options that shape a run beyond data, recipe and epochs, where they are not at their default."""
-    execution, usual = config.execution, ExecutionConfig()
-    values: dict[str, object] = {
-        "--teacher": config.recipe.distillation and config.recipe.distillation.teacher,
-        "--limit-train": config.data.limit_train,
-        "--limit-val": config.data.limit_val,
-        "--image-size": config.data.image_size,
-        "--precision": execution.precision if execution.precision != usual.precision else None,
-        "--accumulate": execution.accumulate if execution.accumulate != usual.accumulate else None,
-    }
-    switches = {"--no-channels-last": not execution.channels_last, "--compile": execution.compile}
-    valued = [word for option, value in values.items() if value is not None for word in (option, str(value))]
-    return valued + [option for option, given in switches.items() if given]
+    """The options that shape a run: of its data, its recipe and, where they are not at their default, its execution."""
+    words = spell_flags(RunOptions.of_run(config), tuple(RunOptions.model_fields))
+    return words + spell_flags(config.execution, ExecutionConfig.list_settings(Effect.NUMBERS))
 
 
 def _describe_data(record: RunRecord) -> str:

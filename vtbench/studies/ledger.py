@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vtbench.configuration import list_differences
+from vtbench.configuration import Effect, ExecutionConfig, list_differences
 from vtbench.errors import UserError
 from vtbench.files import publish_text
 from vtbench.records import RunRecord, load_record, save_record
@@ -110,5 +110,8 @@ def move_aside(folder: Path) -> Path:
     raise UserError(f"There are too many old studies beside {folder}. Remove some, or give another --out.")
 
 
-_FREE: dict[str, Any] = {"question": True, "reference": True, "seeds": True, "execution": {"workers"}}
+_FREE: dict[str, Any] = {
+    **dict.fromkeys(("question", "reference", "seeds"), True),
+    "execution": set(ExecutionConfig.list_settings(Effect.NOTHING)),
+}
 """What may differ between two calls on one folder, because no cell depends on it."""

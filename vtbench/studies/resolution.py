@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import Field
-
-from vtbench.configuration import Configuration, DataConfig, ExecutionConfig
+from vtbench.configuration import DataConfig, ExecutionConfig, StudyOptions
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.studies.arms import resolve_arms
@@ -16,40 +13,15 @@ from vtbench.studies.study import Study
 from vtbench.variants import MODELS, split_variant
 
 
-class Overrides(Configuration):
-    """What the command line changes about a study; ``None`` leaves it as the file has it.
-
-    Numbers in the file belong to what they stand beside: other data come without the file's limits and image size, and
-    another recipe with its own number of epochs.
-    """
-
-    base: str | None = None
-    arms: tuple[str, ...] | None = None
-    data: str | None = None
-    recipe: str | None = None
-    teacher: str | None = None
-    epochs: int | None = Field(None, ge=1)
-    seeds: int | None = Field(None, ge=1)
-    limit_train: int | None = Field(None, ge=1)
-    limit_val: int | None = Field(None, ge=1)
-    image_size: int | None = Field(None, ge=8)
-    execution: ExecutionConfig = ExecutionConfig()
-
-
-def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStudy:
-    """Apply ``overrides`` and look up models and recipe. Raises ``UserError`` for whatever does not exist."""
+def resolve_study(name: str, study: Study, options: StudyOptions, execution: ExecutionConfig) -> ResolvedStudy:
+    """Apply ``options`` and look up models and recipe. Raises ``UserError`` for whatever does not exist."""
     import vtbench.models  # noqa: F401  (fills the registry)
     from vtbench.training import load_recipe
 
-    given = overrides.model_dump(exclude_none=True)
-    base = given.get("base", study.base)
-    templates = _choose_arms(study, overrides.arms)
-    data: dict[str, Any] = study.data.model_dump()
-    if "data" in given:
-        data = {"spec": given["data"]}
-    data |= {key: given[key] for key in ("image_size", "limit_train", "limit_val") if key in given}
+    base = options.base or study.base
+    templates = _choose_arms(study, options.arm)
     reference = study.reference if study.reference in templates else next(iter(templates))
-    device = resolve_device(overrides.execution.device)
+    device = resolve_device(execution.device)
     device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
         name=name,
@@ -57,20 +29,20 @@ def resolve_study(name: str, study: Study, overrides: Overrides) -> ResolvedStud
         base=base,
         reference=reference,
         arms=resolve_arms(templates, base),
-        data=type(study.data)(**data),
+        data=options.choose_data(study.data),
         recipe=load_recipe(
-            given.get("recipe", study.recipe),
-            epochs=given.get("epochs", None if "recipe" in given else study.epochs),
-            teacher=given.get("teacher", study.teacher),
+            options.recipe or study.recipe,
+            epochs=options.epochs or (None if options.recipe else study.epochs),
+            teacher=options.teacher or study.teacher,
         ),
-        seeds=given.get("seeds", study.seeds),
-        execution=overrides.execution.model_copy(update={"device": device_name}),
+        seeds=options.seeds or study.seeds,
+        execution=execution.model_copy(update={"device": device_name}),
     )
 
 
-def _choose_arms(study: Study, wanted: tuple[str, ...] | None) -> dict[str, str]:
+def _choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:
     arms = study.list_arms()
-    if wanted is None:
+    if not wanted:
         return arms
     for name in wanted:
         if name not in arms:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vtbench.configuration import RunConfig, list_differences
+from vtbench.configuration import Effect, ExecutionConfig, RunConfig, list_differences
 from vtbench.errors import UserError
 from vtbench.files import check_writable, publish_text
 from vtbench.locking import hold_lock
@@ -37,8 +37,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
 def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     """The configuration to run in ``folder``: ``config`` where the folder is new, the one it was begun with otherwise.
 
-    A run that was begun goes on with its own number of threads, on which rounding depends. How many workers read and
-    how often to save change nothing and are taken from ``config``. Any other difference raises ``UserError``.
+    A run that was begun goes on with its own number of threads, on which rounding depends. Settings that change nothing
+    are taken from ``config``. Any other difference raises ``UserError``.
     """
     path = folder / CONFIG
     if not path.exists():
@@ -49,7 +49,7 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
         raise UserError(
             f"{path} is not the configuration of a run: {error}. Give another folder with --out."
         ) from error
-    free = {"workers": config.execution.workers, "checkpoint_seconds": config.execution.checkpoint_seconds}
+    free = config.execution.model_dump(include=set(ExecutionConfig.list_settings(Effect.NOTHING)))
     resumed = begun.model_copy(update={"execution": begun.execution.model_copy(update=free)})
     asked = config.model_copy(
         update={"execution": config.execution.model_copy(update={"threads": begun.execution.threads})}

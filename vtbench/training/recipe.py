@@ -17,8 +17,17 @@ def list_recipes() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
-def load_recipe(name_or_path: str | Path, *, epochs: int | None = None, teacher: str | None = None) -> Recipe:
-    """Read a recipe by its name, or from a TOML file of the user, and fit it to ``epochs``.
+def load_recipe(
+    name_or_path: str | Path,
+    *,
+    epochs: int | None = None,
+    teacher: str | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    label_smoothing: float | None = None,
+    clip: float | None = None,
+) -> Recipe:
+    """Read a recipe by its name, or from a TOML file of the user; what else is given stands instead of the recipe's.
 
     Schedules are written in parts of a run, so another number of epochs rescales them. A recipe that distils names its
     teacher, or leaves that to ``teacher``: a finished run's folder, ``timm:NAME``, ``torchvision:NAME``,
@@ -35,8 +44,15 @@ def load_recipe(name_or_path: str | Path, *, epochs: int | None = None, teacher:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"The recipe {path} is not TOML: {error}.") from error
     values.setdefault("name", path.stem)
-    if epochs is not None:
-        values["epochs"] = epochs
+    wanted = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "label_smoothing": label_smoothing,
+        "gradient_clip_norm": clip,
+    }
+    values |= {key: value for key, value in wanted.items() if value is not None}
+    if learning_rate is not None:
+        values["optimizer"] = {**values.get("optimizer", {}), "learning_rate": learning_rate}
     _set_teacher(values, teacher)
     recipe: Recipe = validate_configuration(Recipe, values, source=f"The recipe {str(name_or_path)!r}")
     return recipe

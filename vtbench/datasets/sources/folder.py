@@ -137,5 +137,5 @@ def _is_ignored(name: str) -> bool:
 
 DATASETS.add(
     "folder",
-    DatasetSource(open_folder, FolderKnobs, "your own images: PATH/train/CLASS/*.jpg and PATH/val/CLASS/*.jpg"),
+    DatasetSource(open_folder, FolderKnobs),
 )

@@ -64,7 +64,7 @@ _OF_THE_NETWORK = frozenset(
 class HuggingFaceKnobs(Knobs):
     """Which data set, subset, columns and splits, and how they are fetched."""
 
-    path: str = Field(description="name on the hub, such as uoft-cs/cifar10, or a local folder")
+    path: str = Field(title="NAME", description="name on the hub, such as uoft-cs/cifar10, or a local folder")
     config: str | None = Field(None, description="subset, for data sets that have several")
     image: str | None = Field(None, description="column of images; found when not given")
     label: str | None = Field(None, description="column of integer labels; found when not given")
@@ -367,5 +367,5 @@ def _is_of_the_network(error: BaseException | None) -> bool:
 
 DATASETS.add(
     "huggingface",
-    DatasetSource(open_huggingface, HuggingFaceKnobs, "images of the Hugging Face hub, or a folder laid out like them"),
+    DatasetSource(open_huggingface, HuggingFaceKnobs),
 )

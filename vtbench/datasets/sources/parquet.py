@@ -191,4 +191,4 @@ def _split_words(path: Path) -> Iterator[str]:
             yield _MEANS.get(word, word)
 
 
-DATASETS.add("parquet", DatasetSource(open_parquet, ParquetKnobs, "parquet files with image bytes and integer labels"))
+DATASETS.add("parquet", DatasetSource(open_parquet, ParquetKnobs))

@@ -113,6 +113,4 @@ def open_scenes(knobs: SceneKnobs, image_size: int | None) -> dict[Split, ImageS
     return {split: SceneSplit(knobs, split, (side, side)) for split in ("train", "val")}
 
 
-DATASETS.add(
-    "scenes", DatasetSource(open_scenes, SceneKnobs, "pairs of shapes hidden among distractors, drawn by code")
-)
+DATASETS.add("scenes", DatasetSource(open_scenes, SceneKnobs))

@@ -1,0 +1,76 @@
+"""A verb takes a `Configuration`, and users see one flag for each of its fields."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+if TYPE_CHECKING:
+    from vtbench.configuration import Configuration
+
+
+def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """``verb`` as typer reads it: each parameter that is a configuration is spread out into a flag a field.
+
+    ``Annotated[ExecutionConfig, ("threads",)]`` leaves the field ``threads`` out. Names that only type checkers import
+    are looked up in `vtbench.configuration`.
+    """
+    from vtbench import configuration
+
+    hints: dict[str, Any] = inspect.get_annotations(
+        verb, globals={**vars(configuration), **verb.__globals__}, eval_str=True
+    )
+    parameters: list[inspect.Parameter] = []
+    spread: dict[str, tuple[type[Configuration], list[str]]] = {}
+    for name, parameter in inspect.signature(verb).parameters.items():
+        kind, left_out = get_args(hints[name])[:2] if get_origin(hints[name]) is Annotated else (hints[name], ())
+        if isinstance(kind, type) and issubclass(kind, configuration.Configuration):
+            flags = list(_make_flags(kind, left_out))
+            spread[name] = (kind, [flag.name for flag in flags])
+            parameters += flags
+        else:
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def call(**given: Any) -> None:
+        for name, (kind, flags) in spread.items():
+            values = {flag: given.pop(flag) for flag in flags}
+            given[name] = configuration.validate_configuration(kind, values, source="The command line")
+        verb(**given)
+
+    call.__doc__ = verb.__doc__
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call
+
+
+def _make_flags(kind: type[Configuration], left_out: Iterable[str]) -> Iterable[inspect.Parameter]:
+    """A flag a field; one of a few words is read as any text, so that the configuration answers a mistake."""
+    for name, field in kind.model_fields.items():
+        if name not in left_out:
+            names = (f"--{name}",) if field.default is False else ()
+            option = typer.Option(field.default, *names, help=field.description)
+            annotation = str if get_origin(field.annotation) is Literal else field.annotation
+            yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
+
+
+class DerivedCommand(TyperCommand):
+    """A command whose help names what is registered: ``{data sets}`` and ``{recipes}``."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Fill the names in first; they are looked up here, because only help needs them."""
+        names = _list_names()
+        for parameter in self.params:
+            for placeholder, text in names.items():
+                if isinstance(parameter, TyperOption) and parameter.help:
+                    parameter.help = parameter.help.replace(placeholder, text)
+        super().format_help(ctx, formatter)
+
+
+def _list_names() -> dict[str, str]:
+    from vtbench.datasets import list_datasets
+    from vtbench.training import list_recipes
+
+    return {"{data sets}": ", ".join(list_datasets()), "{recipes}": ", ".join(list_recipes())}
