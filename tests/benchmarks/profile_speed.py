@@ -51,8 +51,8 @@ PEERS = {
 OURS = ("vt_resnet101", "torchvision:resnet101")
 OUR_IMPORTS = """
 import vtbench.models
-from vtbench.profiling.profile import ProfileSettings, profile_subject
-from vtbench.profiling.sources import make_subject, resolve_source
+from vtbench.profiling.profile import profile_source
+from vtbench.profiling.sources import resolve_source
 """
 
 METER = """
@@ -97,11 +97,7 @@ def list_scripts() -> dict[str, tuple[list[str], str]]:
     quiet = "import warnings; warnings.simplefilter('ignore')"
     scripts = {"import torch": ([sys.executable, "-c", "import torch"], "")}
     for name in OURS:
-        work = (
-            f"source = resolve_source('{name}')\n"
-            "settings = ProfileSettings(require_coverage=source.registered)\n"
-            "profile_subject(make_subject(source), (1, 3, 224, 224), settings)"
-        )
+        work = f"profile_source(resolve_source('{name}'))"
         imports = OUR_IMPORTS + ("\nimport torchvision" if name.startswith("torchvision") else "")
         command = [sys.executable, "-m", "vtbench.cli.main", "profile", name]
         scripts[f"vtbench profile {name}"] = (command, METER.format(imports=imports, work=work, warnings=quiet))

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
-from vtbench.profiling import count_costs, profile
+from vtbench.profiling import profile
 
 # 1 MAC = 1 multiply-accumulate. N tokens or pixels, C channels; all at 224 x 224 with 1000 classes.
 
@@ -51,7 +51,7 @@ def derive_resnet(block: str, depths: tuple[int, ...]) -> int:
 def test_residual_networks_cost_what_their_layers_add_up_to(name: str) -> None:
     depths = {"resnet18": (2, 2, 2, 2), "resnet101": (3, 4, 23, 3)}.get(name, (3, 4, 6, 3))
     block = "basic" if name in ("resnet18", "resnet34") else "bottleneck"
-    costs = count_costs(build(name), (3, 224, 224), 1000)
+    costs = profile(build(name), 224, activations=False)
     assert (costs.macs, costs.params) == RESNETS[name]
     assert costs.macs == derive_resnet(block, depths)
 
@@ -158,8 +158,7 @@ def test_botnet_costs_what_its_stages_add_up_to() -> None:
     the 14 rows and 14 columns that a query sees, values: N C (N + 14 + 14 + N).
     """
     import vtbench.models  # noqa: F401  # Registers the models.
-    from vtbench.profiling.profile import ProfileSettings, profile_subject
-    from vtbench.profiling.sources import make_subject, resolve_source
+    from vtbench.profiling import count_costs
 
     total, channels, side = 112**2 * 64 * 147, 64, 56
     for stage, depth in enumerate((3, 4, 6)):
@@ -178,5 +177,4 @@ def test_botnet_costs_what_its_stages_add_up_to() -> None:
         total += cells * channels * 2048 if not place else 0
         channels = 2048
     total += 2048 * 1000
-    subject = make_subject(resolve_source("botnet_s1_59"))
-    assert profile_subject(subject, (1, 3, 224, 224), ProfileSettings(require_coverage=True)).macs == total
+    assert count_costs("botnet_s1_59", (224, 224), 1000).macs == total

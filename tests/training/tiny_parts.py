@@ -18,7 +18,6 @@ from torchvision.ops import StochasticDepth
 
 from vtbench.configuration import AugmentationConfig, DataConfig, ExecutionConfig, Recipe, RunConfig, ScheduleConfig
 from vtbench.environment import describe_environment
-from vtbench.records import CostRecord
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
 NUM_CLASSES = 4
@@ -124,13 +123,7 @@ def tiny_world() -> Iterator[pytest.MonkeyPatch]:
         patch.setitem(MODELS._entries, "tiny", spec)
         patch.setattr("vtbench.training.preparation.load_dataset", load_tiny)
         patch.setattr("vtbench.training.preparation.describe_environment", lambda device: environment)
-        patch.setattr("vtbench.training.preparation.count_costs", count_tiny)
         yield patch
-
-
-def count_tiny(model: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> CostRecord:
-    params = sum(parameter.numel() for parameter in model.parameters())
-    return CostRecord(macs=1000, params=params, input_shape=input_shape, num_classes=num_classes)
 
 
 def digest_run(folder: Path) -> dict[str, str]:

@@ -37,12 +37,14 @@ def _count_variant(variant: str, image_size: tuple[int, int]) -> Counts | NotMea
     import torch
 
     from vtbench.models import create_model
-    from vtbench.profiling import profile
+    from vtbench.profiling.profile import ProfileSettings, profile_source
+    from vtbench.profiling.sources import resolve_source
 
     try:
         with torch.device("meta"):
             model = create_model(variant, image_size=image_size)
-        counted = profile(model, image_size, activations=False)
+        source = resolve_source(variant, image_size=image_size)
+        counted = profile_source(source, ProfileSettings(activations=False))
     except UserError as error:
         return NotMeasured(reason=str(error))
     norms = (torch.nn.modules.batchnorm._NormBase, torch.nn.LayerNorm, torch.nn.GroupNorm)

@@ -8,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from vtbench.cli.profile_output import Findings
-    from vtbench.profiling.profile import Profile, ProfileSettings
     from vtbench.profiling.sources import Source
 
 Format = Literal["table", "json", "csv", "markdown", "latex"]
@@ -56,23 +55,27 @@ def run_profile(
         from vtbench.errors import UserError
         from vtbench.profiling.against import compare_profiles
         from vtbench.profiling.inputs import parse_image_size
-        from vtbench.profiling.profile import ProfileSettings
+        from vtbench.profiling.profile import ProfileSettings, profile_source
 
     size = parse_image_size(input_size) if input_size is not None else None
     settings = ProfileSettings(
         training=train_mode, backward=backward, count_contractions=count_contractions, activations=True
     )
     found: list[Findings] = []
+    sources: list[Source] = []
     failed = False
-    base = _profile_one(against, size, channels, batch, num_classes, settings) if against is not None else None
+    base = None
+    if against is not None:
+        base = profile_source(_resolve(against, size, channels, num_classes), settings, batch_size=batch)
     for name in models:
         try:
-            counted = _profile_one(name, size, channels, batch, num_classes, settings)
+            source = _resolve(name, size, channels, num_classes)
+            counted = profile_source(source, settings, batch_size=batch)
             found.append(Findings(counted, compare_profiles(counted, base) if base is not None else None))
+            sources.append(source)
             if compare_tools:
                 from vtbench.profiling.compare_tools import compare_tools as ask_tools
 
-                source = _resolve(name, size, channels, num_classes)
                 found[-1].tools = ask_tools(source, counted)
         except UserError as error:
             failed = True
@@ -81,7 +84,6 @@ def run_profile(
         from vtbench.profiling.measure import MeasureSettings, measure_models
 
         wanted = MeasureSettings(device=device, dtype=dtype, threads=threads, time_limit=time_limit)
-        sources = [_resolve(findings.profile.model, size, channels, num_classes) for findings in found]
         shapes = [findings.profile.input_size for findings in found]
         for findings, measured in zip(found, measure_models(sources, shapes, wanted), strict=True):
             findings.measured = measured
@@ -108,21 +110,3 @@ def _resolve(name: str, size: tuple[int, int] | None, channels: int | None, num_
         with quick_import():
             import vtbench.models  # noqa: F401  # Registers the models.
     return resolve_source(name, image_size=size, channels=channels, num_classes=num_classes)
-
-
-def _profile_one(
-    name: str,
-    size: tuple[int, int] | None,
-    channels: int | None,
-    batch: int,
-    num_classes: int | None,
-    settings: ProfileSettings,
-) -> Profile:
-    from dataclasses import replace
-
-    from vtbench.profiling.profile import profile_subject
-    from vtbench.profiling.sources import make_subject
-
-    source = _resolve(name, size, channels, num_classes)
-    shape = (batch, source.channels, *source.image_size)
-    return profile_subject(make_subject(source), shape, replace(settings, require_coverage=source.registered))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -25,6 +25,7 @@ from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.inputs import InputSize, make_inputs, resolve_input_shape
 from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.parameters import ParameterCount, count_parameters
+from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.subject import Subject, take_subject
 from vtbench.profiling.trace import trace_forward
 from vtbench.profiling.verification import Verification, verify
@@ -79,7 +80,7 @@ class Profile(Record):
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """How to count. ``require_coverage``: every MAC must be explained by a closed form, as in registered models."""
+    """How to count. ``require_coverage``: every MAC must have a closed form. It is always on for registered models."""
 
     training: bool = False
     backward: bool = False
@@ -118,11 +119,22 @@ def profile(
     return profile_subject(take_subject(model, name or type(model).__name__), given, settings)
 
 
-def count_costs(model: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> CostRecord:
-    """MACs and parameters of ``model`` for one image of ``input_shape`` (channels, height, width), verified."""
-    settings = ProfileSettings(activations=False)
-    counted = profile_subject(take_subject(model, type(model).__name__), (1, *input_shape), settings)
+def count_costs(variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord:
+    """MACs and parameters of a registered ``variant`` for one image of (height, width), confirmed to the last MAC."""
+    source = resolve_source(variant, image_size=image_size, num_classes=num_classes)
+    counted = profile_source(source, ProfileSettings(activations=False))
+    input_shape = (source.channels, *source.image_size)
     return CostRecord(macs=counted.macs, params=counted.params, input_shape=input_shape, num_classes=num_classes)
+
+
+def profile_source(source: Source, settings: ProfileSettings = ProfileSettings(), *, batch_size: int = 1) -> Profile:
+    """Profile the model of ``source`` at its image size, without allocating its weights.
+
+    The one door for registered models: raises `ProfileError` if a MAC of theirs has no closed form.
+    """
+    shape = (batch_size, source.channels, *source.image_size)
+    settings = replace(settings, require_coverage=settings.require_coverage or source.registered)
+    return profile_subject(make_subject(source), shape, settings)
 
 
 def profile_subject(subject: Subject, given: Any, settings: ProfileSettings) -> Profile:

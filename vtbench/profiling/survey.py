@@ -26,8 +26,8 @@ from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.meta_copy import kept_randomness
-from vtbench.profiling.profile import Profile, ProfileSettings, profile_subject
-from vtbench.profiling.sources import Source, make_subject, resolve_source
+from vtbench.profiling.profile import Profile, profile_source
+from vtbench.profiling.sources import Source, resolve_source
 from vtbench.profiling.survey_page import Comparison, SurveyEntry, render_page
 from vtbench.records import EnvironmentRecord, NotMeasured, load_lines, load_record, save_lines, save_record
 from vtbench.units import format_bytes
@@ -81,7 +81,7 @@ def survey_model(name: str) -> SurveyEntry:
     try:
         source = resolve_source(name)
         shape = (1, source.channels, *source.image_size)
-        counted = profile_subject(make_subject(source), shape, ProfileSettings())
+        counted = profile_source(source)
     except UserError as error:
         return SurveyEntry(model=name, refused=" ".join(str(error).removeprefix(f"{name}: ").split()))
     groups = group_operators(trace_operators(source, shape))

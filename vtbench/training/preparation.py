@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from vtbench.configuration import RunConfig, list_differences
 from vtbench.datasets import load_dataset
@@ -77,7 +76,7 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
     model = build_initialized_network(
         config.variant, recipe, seed=config.seed, num_classes=num_classes, image_size=train.image_size
     )
-    costs = _count(model, train)
+    costs = _count(config.variant, train)
     teacher = load_teacher(recipe.distillation.teacher, train, device) if recipe.distillation is not None else None
     trainer = Trainer(
         model,
@@ -100,9 +99,9 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
     return Prepared(config, train, val, train_batches, val_batches, trainer, costs, certificate, environment, **saved)
 
 
-def _count(model: nn.Module, train: ImageDataset) -> CostRecord | NotMeasured:
+def _count(variant: str, train: ImageDataset) -> CostRecord | NotMeasured:
     try:
-        return count_costs(model, (3, *train.image_size), len(train.class_names))
+        return count_costs(variant, train.image_size, len(train.class_names))
     except UserError as error:
         return NotMeasured(reason=str(error))
 
