@@ -17,6 +17,15 @@ CATALOG = Path(__file__).with_suffix(".json")
 
 
 @dataclass(frozen=True)
+class Look:
+    """How the members of one family are drawn; ``title`` is the family's name in a legend."""
+
+    title: str
+    color: str
+    marker: str
+
+
+@dataclass(frozen=True)
 class OptionEntry:
     """One option: its default, and its allowed values, None where they are not a list."""
 
@@ -29,7 +38,10 @@ class OptionEntry:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One preset, and what it costs per image at its own setting. ``image_size`` is (height, width) in pixels."""
+    """One preset, and what it costs per image at its own setting. ``image_size`` is (height, width) in pixels.
+
+    ``look`` is that of its family, None if it states none.
+    """
 
     name: str
     family: str
@@ -40,15 +52,18 @@ class CatalogEntry:
     params: int
     macs: int
     source: str
+    look: Look | None
     options: tuple[OptionEntry, ...]
 
 
 def load_catalog() -> tuple[CatalogEntry, ...]:
     """Every preset, in the order of family and name. Raises ``UserError`` if the file cannot be read."""
-    return tuple(
-        CatalogEntry(**{**entry, "options": tuple(OptionEntry(**option) for option in entry["options"])})
-        for entry in read_golden(CATALOG)
-    )
+    entries = []
+    for entry in read_golden(CATALOG):
+        options = tuple(OptionEntry(**option) for option in entry.pop("options"))
+        look = entry.pop("look")
+        entries.append(CatalogEntry(**entry, look=look and Look(**look), options=options))
+    return tuple(entries)
 
 
 def read_golden(path: Path) -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vtbench.catalog import Look
 from vtbench.errors import UserError, did_you_mean
 from vtbench.registry import Registry
 
@@ -30,13 +31,24 @@ class ModelOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+class Setting(NamedTuple):
+    """What a cost is quoted for: images of ``image_size`` (height, width) in pixels, and so many classes."""
+
+    image_size: tuple[int, int]
+    num_classes: int
+
+
+IMAGENET = Setting((224, 224), 1000)
+SMALL_IMAGES = Setting((32, 32), 10)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One registered model: how it is built and what it is.
 
     ``build(options, num_classes=..., image_size=(height, width))`` returns a ``torch.nn.Module``. ``image_size`` and
     ``num_classes`` are the setting in which its cost is quoted. ``twin`` names the convolutional model that it is
-    compared with. ``source`` is the paper and section.
+    compared with. ``source`` is the paper and section. ``look`` is the family's in figures; None: none of its own.
     """
 
     name: str
@@ -48,6 +60,7 @@ class ModelSpec:
     family: str
     twin: str | None = None
     task: Task = "classification"
+    look: Look | None = None
 
     def resolve_options(self, given: Mapping[str, Any]) -> ModelOptions:
         """Validate ``given`` over the defaults of this preset. Raises ``UserError`` for an unknown option or value."""
@@ -70,6 +83,22 @@ class ModelSpec:
 
 MODELS: Registry[ModelSpec] = Registry("model")
 """Every registered model. ``vtbench.models`` fills it when imported."""
+
+
+def register_model(
+    name: str,
+    build: Callable[..., Any],
+    options: ModelOptions,
+    *,
+    family: str,
+    source: str,
+    twin: str | None = None,
+    look: Look | None = None,
+    setting: Setting = IMAGENET,
+    task: Task = "classification",
+) -> None:
+    """Enter one model in `MODELS`; see `ModelSpec`. Raises ``ValueError`` if the name is taken."""
+    MODELS.add(name, ModelSpec(name, build, options, *setting, source, family, twin, task, look))
 
 
 def create_model(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vtbench.catalog import CATALOG
+from vtbench.catalog import CATALOG, load_catalog
 from vtbench.models import MODELS
 from vtbench.models.golden import describe_preset, format_catalog
 
@@ -36,3 +36,9 @@ def test_twins_are_registered_and_options_are_explained(name):
     for option in ENTRIES[name]["options"]:
         assert option["description"], option["name"]
         assert option["allowed"] is None or option["default"] in option["allowed"]
+
+
+def test_families_that_differ_in_look_differ_in_title_and_in_colour_or_marker():
+    looks = {entry.look for entry in load_catalog() if entry.look is not None}
+    assert len({look.title for look in looks}) == len(looks)
+    assert len({(look.color, look.marker) for look in looks}) == len(looks)

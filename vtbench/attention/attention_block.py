@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
+from vtbench.catalog import Look
 from vtbench.registry import Registry
 from vtbench.variants import ModelOptions
 
 Place = Literal["gate", "spatial", "unit"]
+Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,34 @@ class AttentionBlock:
     ``options`` holds the defaults of the model for small images, and ``where`` says where that model has the block: for
     each of its stages 2, 3 and 4, the indices from 0 of the 3x3 convolutions in a residual block that it replaces
     ("spatial") or of the residual blocks in the stage that it follows ("unit"). A gate stands in every block.
-    ``source`` is the paper and section.
+    ``source`` is the paper and section. ``look`` is how figures draw it; None: as all that have none.
     """
 
     place: Place
     build: Callable[..., nn.Module]
     options: ModelOptions
     source: str
-    where: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: {2: (0, 1), 3: (0, 1), 4: (0, 1)})
+    where: Mapping[int, tuple[int, ...]]
+    look: Look | None
 
 
 ATTENTION_BLOCKS: Registry[AttentionBlock] = Registry("attention block")
 """Every attention block. Importing ``vtbench.attention`` fills it."""
+
+
+def register_attention(
+    name: str,
+    *,
+    place: Place,
+    options: ModelOptions,
+    source: str,
+    look: Look | None = None,
+    where: Mapping[int, tuple[int, ...]] = MappingProxyType({2: (0, 1), 3: (0, 1), 4: (0, 1)}),
+) -> Callable[[Builder], Builder]:
+    """Decorate the builder of a block to enter it in `ATTENTION_BLOCKS`; see `AttentionBlock`."""
+
+    def enter(build: Builder) -> Builder:
+        ATTENTION_BLOCKS.add(name, AttentionBlock(place, build, options, source, where, look))
+        return build
+
+    return enter

@@ -6,8 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
 from vtbench.attention.relative_attention import RelativeAttention
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -109,6 +110,14 @@ class AugmentedOptions(ModelOptions):
     largest_map: int = Field(14, ge=1, description="side of the largest map attended over at its own resolution")
 
 
+@register_attention(
+    "aa",
+    place="spatial",
+    options=AugmentedOptions(kappa=0.25, upsilon=0.25, num_heads=2, min_key_dim=8, largest_map=16),
+    source="Bello et al. 2019, Attention Augmented Convolutional Networks, section 3",
+    look=Look("attention-augmented", "#b8860b", "X"),
+    where={2: (0,), 3: (0,), 4: (0,)},
+)
 def build_augmented(
     options: AugmentedOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
 ) -> nn.Module:
@@ -124,15 +133,3 @@ def build_augmented(
         min_key_dim=options.min_key_dim,
         largest_map=options.largest_map,
     )
-
-
-ATTENTION_BLOCKS.add(
-    "aa",
-    AttentionBlock(
-        place="spatial",
-        build=build_augmented,
-        options=AugmentedOptions(kappa=0.25, upsilon=0.25, num_heads=2, min_key_dim=8, largest_map=16),
-        source="Bello et al. 2019, Attention Augmented Convolutional Networks, section 3",
-        where={2: (0,), 3: (0,), 4: (0,)},
-    ),
-)

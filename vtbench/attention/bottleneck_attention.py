@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
 from vtbench.attention.relative_attention import RelativeAttention
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -63,20 +64,16 @@ class BottleneckAttentionOptions(ModelOptions):
     num_heads: int = Field(4, ge=1, description="attention heads; each has the channels of the layer over this number")
 
 
+@register_attention(
+    "botnet",
+    place="spatial",
+    options=BottleneckAttentionOptions(),
+    source="Srinivas et al. 2021, Bottleneck Transformers for Visual Recognition, section 3",
+    look=Look("BoTNet", "#00868b", "*"),
+    where={4: (1,)},
+)
 def build_bottleneck_attention(
     options: BottleneckAttentionOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
 ) -> nn.Module:
     """The layer instead of a 3x3 convolution."""
     return BottleneckAttention(in_channels, out_channels, map_size=map_size, stride=stride, num_heads=options.num_heads)
-
-
-ATTENTION_BLOCKS.add(
-    "botnet",
-    AttentionBlock(
-        place="spatial",
-        build=build_bottleneck_attention,
-        options=BottleneckAttentionOptions(),
-        source="Srinivas et al. 2021, Bottleneck Transformers for Visual Recognition, section 3",
-        where={4: (1,)},
-    ),
-)

@@ -6,7 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -106,17 +107,13 @@ class CbamOptions(ModelOptions):
     reduction: int = Field(16, ge=1, description="channels over hidden channels of the channel gate")
 
 
+@register_attention(
+    "cbam",
+    place="gate",
+    options=CbamOptions(reduction=4),
+    source="Woo et al. 2018, CBAM, section 3",
+    look=Look("CBAM", "#3f9bd8", "v"),
+)
 def build_cbam(options: CbamOptions, *, channels: int) -> nn.Module:
     """Both gates for a branch of ``channels`` channels."""
     return ConvolutionalBlockAttention(channels, options.reduction)
-
-
-ATTENTION_BLOCKS.add(
-    "cbam",
-    AttentionBlock(
-        place="gate",
-        build=build_cbam,
-        options=CbamOptions(reduction=4),
-        source="Woo et al. 2018, CBAM, section 3",
-    ),
-)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -59,18 +60,14 @@ class DoubleAttentionOptions(ModelOptions):
     reduction: int = Field(4, ge=1, description="channels of the map over its features, and over its descriptors")
 
 
+@register_attention(
+    "a2",
+    place="unit",
+    options=DoubleAttentionOptions(),
+    source="Chen et al. 2018, A2-Nets: Double Attention Networks, section 3",
+    look=Look("A²-Net", "#7a5c3e", "p"),
+    where={3: (1,), 4: (1,)},
+)
 def build_double_attention(options: DoubleAttentionOptions, *, channels: int, map_size: tuple[int, int]) -> nn.Module:
     """The unit between two residual blocks."""
     return DoubleAttention(channels, channels // options.reduction, channels // options.reduction)
-
-
-ATTENTION_BLOCKS.add(
-    "a2",
-    AttentionBlock(
-        place="unit",
-        build=build_double_attention,
-        options=DoubleAttentionOptions(),
-        source="Chen et al. 2018, A2-Nets: Double Attention Networks, section 3",
-        where={3: (1,), 4: (1,)},
-    ),
-)

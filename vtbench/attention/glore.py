@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -70,18 +71,14 @@ class GlobalReasoningOptions(ModelOptions):
     normalize: Literal["none", "cells"] = Field("none", description="divide the nodes by the number of cells")
 
 
+@register_attention(
+    "glore",
+    place="unit",
+    options=GlobalReasoningOptions(),
+    source="Chen et al. 2019, Graph-Based Global Reasoning Networks, section 3",
+    look=Look("GloRe", "#c2569b", ">"),
+    where={3: (1,), 4: (1,)},
+)
 def build_glore(options: GlobalReasoningOptions, *, channels: int, map_size: tuple[int, int]) -> nn.Module:
     """The unit between two residual blocks."""
     return GlobalReasoning(channels, channels // options.reduction, normalize=options.normalize == "cells")
-
-
-ATTENTION_BLOCKS.add(
-    "glore",
-    AttentionBlock(
-        place="unit",
-        build=build_glore,
-        options=GlobalReasoningOptions(),
-        source="Chen et al. 2019, Graph-Based Global Reasoning Networks, section 3",
-        where={3: (1,), 4: (1,)},
-    ),
-)

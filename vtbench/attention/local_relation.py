@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
 from vtbench.attention.window import (
     join_channels,
     pad_window,
@@ -16,6 +16,7 @@ from vtbench.attention.window import (
     window_dot,
     window_sum,
 )
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -127,6 +128,13 @@ class LocalRelationOptions(ModelOptions):
     channels_per_map: int = Field(8, ge=1, description="channels that share one map of weights")
 
 
+@register_attention(
+    "lr",
+    place="spatial",
+    options=LocalRelationOptions(),
+    source="Hu et al. 2019, Local Relation Networks for Image Recognition",
+    look=Look("LR-Net", "#009e73", "D"),
+)
 def build_local_relation(
     options: LocalRelationOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
 ) -> nn.Module:
@@ -138,14 +146,3 @@ def build_local_relation(
         stride=stride,
         channels_per_map=options.channels_per_map,
     )
-
-
-ATTENTION_BLOCKS.add(
-    "lr",
-    AttentionBlock(
-        place="spatial",
-        build=build_local_relation,
-        options=LocalRelationOptions(),
-        source="Hu et al. 2019, Local Relation Networks for Image Recognition",
-    ),
-)

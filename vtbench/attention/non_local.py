@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -58,18 +59,14 @@ class NonLocalOptions(ModelOptions):
     reduction: int = Field(2, ge=1, description="channels of the map over inner channels")
 
 
+@register_attention(
+    "nonlocal",
+    place="unit",
+    options=NonLocalOptions(),
+    source="Wang et al. 2018, Non-local Neural Networks, section 3",
+    look=Look("non-local", "#4c6b8a", "h"),
+    where={3: (1,), 4: (1,)},
+)
 def build_non_local(options: NonLocalOptions, *, channels: int, map_size: tuple[int, int]) -> nn.Module:
     """The block between two residual blocks."""
     return NonLocal(channels, channels // options.reduction)
-
-
-ATTENTION_BLOCKS.add(
-    "nonlocal",
-    AttentionBlock(
-        place="unit",
-        build=build_non_local,
-        options=NonLocalOptions(),
-        source="Wang et al. 2018, Non-local Neural Networks, section 3",
-        where={3: (1,), 4: (1,)},
-    ),
-)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
+from vtbench.catalog import Look
 from vtbench.variants import ModelOptions
 
 # B images, C channels, H height, W width of a map.
@@ -47,17 +48,13 @@ class SqueezeExcitationOptions(ModelOptions):
     reduction: int = Field(16, ge=1, description="channels over hidden channels of the gate")
 
 
+@register_attention(
+    "se",
+    place="gate",
+    options=SqueezeExcitationOptions(reduction=4),
+    source="Hu et al. 2018, Squeeze-and-Excitation Networks, section 3",
+    look=Look("SE", "#0072b2", "^"),
+)
 def build_squeeze_excitation(options: SqueezeExcitationOptions, *, channels: int) -> nn.Module:
     """The gate for a branch of ``channels`` channels."""
     return SqueezeExcitation(channels, options.reduction)
-
-
-ATTENTION_BLOCKS.add(
-    "se",
-    AttentionBlock(
-        place="gate",
-        build=build_squeeze_excitation,
-        options=SqueezeExcitationOptions(reduction=4),
-        source="Hu et al. 2018, Squeeze-and-Excitation Networks, section 3",
-    ),
-)

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.attention.attention_block import register_attention
 from vtbench.attention.window import (
     join_channels,
     pad_window,
@@ -17,6 +17,7 @@ from vtbench.attention.window import (
     window_dot,
     window_sum,
 )
+from vtbench.catalog import Look
 from vtbench.layers.convolution import Conv2d
 from vtbench.variants import ModelOptions
 
@@ -157,6 +158,13 @@ class StandAloneOptions(ModelOptions):
     num_heads: int = Field(8, ge=1, description="attention heads; each has the channels of the layer over this number")
 
 
+@register_attention(
+    "sasa",
+    place="spatial",
+    options=StandAloneOptions(num_heads=2),
+    source="Ramachandran et al. 2019, Stand-Alone Self-Attention in Vision Models, section 3",
+    look=Look("stand-alone attention", "#5a8f29", "P"),
+)
 def build_stand_alone(
     options: StandAloneOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
 ) -> nn.Module:
@@ -164,14 +172,3 @@ def build_stand_alone(
     return StandAloneAttention(
         in_channels, out_channels, kernel_size=options.kernel_size, stride=stride, num_heads=options.num_heads
     )
-
-
-ATTENTION_BLOCKS.add(
-    "sasa",
-    AttentionBlock(
-        place="spatial",
-        build=build_stand_alone,
-        options=StandAloneOptions(num_heads=2),
-        source="Ramachandran et al. 2019, Stand-Alone Self-Attention in Vision Models, section 3",
-    ),
-)

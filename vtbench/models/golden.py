@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from vtbench.catalog import CATALOG
@@ -36,6 +37,7 @@ def describe_preset(spec: ModelSpec) -> dict[str, Any]:
         "params": costs.params,
         "macs": costs.macs,
         "source": spec.source,
+        "look": spec.look and asdict(spec.look),
         "options": describe_options(spec.options),
     }
 

@@ -1,21 +1,68 @@
-"""What families of residual networks share: an attention block plugged into the backbone."""
+"""What families of residual networks share: depths, where the stride is, attention blocks plugged in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import pydantic
+from pydantic import Field
 from torch import nn
 
-from vtbench.attention.attention_block import AttentionBlock
+from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
+from vtbench.backbones.residual_block import BlockKind, StrideIn
+from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import BlockSite, ConvSite
-from vtbench.variants import ModelOptions
+from vtbench.variants import ModelOptions, register_model
+
+DEPTHS: dict[int, tuple[BlockKind, tuple[int, int, int, int]]] = {
+    18: ("basic", (2, 2, 2, 2)),
+    34: ("basic", (3, 4, 6, 3)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+    101: ("bottleneck", (3, 4, 23, 3)),
+}
+"""Kind of block and number of blocks of each stage (He et al. 2016, arXiv 1512.03385, table 1)."""
+
+Where = Mapping[int, tuple[int, ...]]
+"""Stage -> positions in it, see `AttentionBlock`."""
 
 
-def plug_in(
-    block: AttentionBlock, options: ModelOptions, where: Mapping[int, tuple[int, ...]] | None = None
-) -> dict[str, Any]:
-    """The keyword argument of `ResNet` that puts ``block`` at ``where`` (stage -> positions, see `AttentionBlock`)."""
+class StrideOptions(ModelOptions):
+    """What every ResNet of bottlenecks lets its user choose."""
+
+    stride_in: StrideIn = Field(
+        "3x3", description="convolution that has the stride: 3x3 is version 1.5 (torchvision), 1x1 the paper's"
+    )
+
+
+def find_stride(options: ModelOptions) -> StrideIn:
+    """Where ``options`` put the stride of bottlenecks; basic blocks have no choice."""
+    return options.stride_in if isinstance(options, StrideOptions) else "3x3"
+
+
+def register_attention_resnets(
+    name: str, depths: Iterable[int], options: ModelOptions, *, source: str, where: Where | None = None
+) -> None:
+    """Enter for each of `depths` the ResNet with the attention block ``name`` at ``where``, for ImageNet.
+
+    ``options`` are the block's; those of bottlenecks also have `StrideOptions`.
+    """
+    block = ATTENTION_BLOCKS[name]
+    for depth in depths:
+        register_model(
+            f"{name}_resnet{depth}",
+            partial(_build, block, depth, where),
+            options if DEPTHS[depth][0] == "basic" else _add_stride(options),
+            family=f"{name}_resnet",
+            source=source,
+            twin=f"resnet{depth}",
+            look=block.look,
+        )
+
+
+def plug_in(block: AttentionBlock, options: ModelOptions, where: Where | None = None) -> dict[str, Any]:
+    """The keyword argument of `ResNet` that puts ``block`` at ``where``; without it, where the block itself says."""
     places = block.where if where is None else where
 
     def make_gate(channels: int) -> nn.Module:
@@ -39,3 +86,22 @@ def plug_in(
 
     factories = {"gate": make_gate, "spatial": make_spatial, "unit": make_unit}
     return {block.place: factories[block.place]}
+
+
+def _build(
+    block: AttentionBlock,
+    depth: int,
+    where: Where | None,
+    options: ModelOptions,
+    *,
+    num_classes: int,
+    image_size: tuple[int, int],
+) -> ResNet:
+    kind, depths = DEPTHS[depth]
+    places, stride_in = plug_in(block, options, where), find_stride(options)
+    return ResNet(kind, depths, num_classes=num_classes, image_size=image_size, stride_in=stride_in, **places)
+
+
+def _add_stride(options: ModelOptions) -> ModelOptions:
+    bases = (type(options), StrideOptions)
+    return pydantic.create_model(type(options).__name__, __base__=bases)(**options.model_dump())

@@ -1,11 +1,13 @@
-"""The one look of every figure: fonts, lines, and a fixed colour and marker for each family of models."""
+"""The one look of every figure: fonts, lines, and the colour and marker of each family of models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+from vtbench.catalog import Look, load_catalog
 
 INK = "#222222"
 MUTED = "#8a8a8a"
@@ -40,38 +42,17 @@ RC: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """How the members of one family are drawn; ``title`` is the family's name in a legend."""
-
-    title: str
-    color: str
-    marker: str
-
-
-_LOOKS = {
-    "vt_": Look("Visual Transformer", "#d1420e", "o"),
-    "se_": Look("SE", "#0072b2", "^"),
-    "cbam_": Look("CBAM", "#3f9bd8", "v"),
-    "lr_": Look("LR-Net", "#009e73", "D"),
-    "sasa_": Look("stand-alone attention", "#5a8f29", "P"),
-    "aa_": Look("attention-augmented", "#b8860b", "X"),
-    "san": Look("SAN", "#9c5fb5", "<"),
-    "glore_": Look("GloRe", "#c2569b", ">"),
-    "a2_": Look("A²-Net", "#7a5c3e", "p"),
-    "nonlocal_": Look("non-local", "#4c6b8a", "h"),
-    "botnet": Look("BoTNet", "#00868b", "*"),
-    "vit_": Look("ViT", "#6b6bd6", "d"),
-    "deit_": Look("DeiT", "#9a9aec", "d"),
-    "t2t_": Look("T2T-ViT", "#40407a", "d"),
-    "resnet": Look("ResNet", "#333333", "s"),
-}
 _OTHER = Look("other", MUTED, "o")
 
 
 def find_look(variant: str) -> Look:
-    """The look of a variant's family, by the name of the model."""
-    return next((look for prefix, look in _LOOKS.items() if variant.startswith(prefix)), _OTHER)
+    """The look of a variant's family, as the catalogue has it; one for all where it has none."""
+    return _load_looks().get(variant.partition(":")[0]) or _OTHER
+
+
+@cache
+def _load_looks() -> dict[str, Look | None]:
+    return {entry.name: entry.look for entry in load_catalog()}
 
 
 @contextmanager

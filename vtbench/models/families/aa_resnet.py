@@ -6,43 +6,11 @@ those that reproduce the paper's numbers of parameters: kappa 0.2 and upsilon 0.
 
 from __future__ import annotations
 
-from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.augmented import AugmentedOptions
-from vtbench.backbones.resnet import ResNet
-from vtbench.models.families.resnet import DEPTHS, StrideOptions
-from vtbench.models.residual import plug_in
-from vtbench.variants import MODELS, ModelOptions, ModelSpec
+from vtbench.models.residual import register_attention_resnets
 
+_SOURCE = "Bello et al. 2019, arXiv 1904.09925, section 4.2"
+_WHERE = {3: (0,), 4: (0,), 5: (0,)}
 
-class BottleneckOptions(AugmentedOptions, StrideOptions):
-    """Options of AA-ResNet-50 and 101."""
-
-
-def _register(depth: int) -> None:
-    block, depths = DEPTHS[depth]
-
-    def build(options: ModelOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
-        return ResNet(
-            block,
-            depths,
-            num_classes=num_classes,
-            image_size=image_size,
-            stride_in=options.stride_in if isinstance(options, StrideOptions) else "3x3",
-            **plug_in(ATTENTION_BLOCKS["aa"], options, dict.fromkeys((3, 4, 5), (0,))),
-        )
-
-    spec = ModelSpec(
-        name=f"aa_resnet{depth}",
-        build=build,
-        options=AugmentedOptions(kappa=0.25, upsilon=0.25) if block == "basic" else BottleneckOptions(),
-        image_size=(224, 224),
-        num_classes=1000,
-        source="Bello et al. 2019, arXiv 1904.09925, section 4.2",
-        family="aa_resnet",
-        twin=f"resnet{depth}",
-    )
-    MODELS.add(spec.name, spec)
-
-
-for _depth in (34, 50, 101):
-    _register(_depth)
+register_attention_resnets("aa", (34,), AugmentedOptions(kappa=0.25, upsilon=0.25), source=_SOURCE, where=_WHERE)
+register_attention_resnets("aa", (50, 101), AugmentedOptions(), source=_SOURCE, where=_WHERE)

@@ -7,38 +7,32 @@ this one; the blocks are theirs, with fewer heads and smaller reductions where 1
 
 from __future__ import annotations
 
+from functools import partial
+
 from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.families.resnet_small import BLOCKS_A_STAGE
+from vtbench.models.families.resnet_small import SmallResNetOptions, build_small_resnet
 from vtbench.models.residual import plug_in
-from vtbench.variants import MODELS, ModelOptions, ModelSpec
+from vtbench.variants import SMALL_IMAGES, ModelOptions, register_model
 
 
-def _register(name: str, block: AttentionBlock) -> None:
-    def build(options: ModelOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
-        return ResNet(
-            "basic",
-            (BLOCKS_A_STAGE[20],) * 3,
-            width=16,
-            stem="small",
-            shortcut="identity",
-            num_classes=num_classes,
-            image_size=image_size,
-            **plug_in(block, options),
-        )
-
-    spec = ModelSpec(
-        name=f"{name}_resnet20",
-        build=build,
-        options=block.options,
-        image_size=(32, 32),
-        num_classes=10,
-        source=f"{block.source}; on ResNet-20",
-        family=f"{name}_resnet",
-        twin="resnet20",
-    )
-    MODELS.add(spec.name, spec)
+def build_attention_resnet20(
+    block: AttentionBlock, options: ModelOptions, *, num_classes: int, image_size: tuple[int, int]
+) -> ResNet:
+    """ResNet-20 with ``block``, whose options are ``options``."""
+    places = plug_in(block, options)
+    return build_small_resnet(20, SmallResNetOptions(), num_classes=num_classes, image_size=image_size, **places)
 
 
 for _name in ATTENTION_BLOCKS:
-    _register(_name, ATTENTION_BLOCKS[_name])
+    _block = ATTENTION_BLOCKS[_name]
+    register_model(
+        f"{_name}_resnet20",
+        partial(build_attention_resnet20, _block),
+        _block.options,
+        family=f"{_name}_resnet",
+        source=f"{_block.source}; on ResNet-20",
+        twin="resnet20",
+        look=_block.look,
+        setting=SMALL_IMAGES,
+    )

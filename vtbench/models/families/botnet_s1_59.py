@@ -12,9 +12,8 @@ from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.bottleneck_attention import BottleneckAttentionOptions
 from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.families.resnet import StrideOptions
-from vtbench.models.residual import plug_in
-from vtbench.variants import MODELS, ModelSpec
+from vtbench.models.residual import StrideOptions, plug_in
+from vtbench.variants import register_model
 
 
 class BoTNetOptions(BottleneckAttentionOptions, StrideOptions):
@@ -38,16 +37,12 @@ def build_botnet_s1_59(options: BoTNetOptions, *, num_classes: int, image_size: 
     )
 
 
-MODELS.add(
+register_model(
     "botnet_s1_59",
-    ModelSpec(
-        name="botnet_s1_59",
-        build=build_botnet_s1_59,
-        options=BoTNetOptions(),
-        image_size=(224, 224),
-        num_classes=1000,
-        source="Srinivas et al. 2021, arXiv 2101.11605, section 4.8",
-        family="botnet_resnet",
-        twin="resnet50",
-    ),
+    build_botnet_s1_59,
+    BoTNetOptions(),
+    family="botnet_resnet",
+    source="Srinivas et al. 2021, arXiv 2101.11605, section 4.8",
+    twin="resnet50",
+    look=ATTENTION_BLOCKS["botnet"].look,
 )

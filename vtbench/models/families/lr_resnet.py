@@ -7,6 +7,8 @@ out, so there is none here.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from vtbench.attention.attention_block import ATTENTION_BLOCKS
@@ -14,11 +16,10 @@ from vtbench.attention.local_relation import LocalRelation, LocalRelationOptions
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import Stem
 from vtbench.layers.convolution import Conv2d
-from vtbench.models.families.resnet import StrideOptions
-from vtbench.models.residual import plug_in
-from vtbench.variants import MODELS, ModelSpec
+from vtbench.models.residual import DEPTHS, StrideOptions, plug_in
+from vtbench.variants import register_model
 
-_DEPTHS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+_DEPTHS = {26: (2, 2, 2, 2), 50: DEPTHS[50][1], 101: DEPTHS[101][1]}
 _INNER_WIDTHS = (100, 200, 400, 800)
 
 
@@ -33,31 +34,27 @@ def make_local_relation_stem(options: LRResNetOptions) -> Stem:
     return Stem(conv, nn.BatchNorm2d(64), nn.MaxPool2d(3, stride=2, padding=1), out_channels=64, stride=4)
 
 
-def _register(depth: int) -> None:
-    def build(options: LRResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
-        return ResNet(
-            "bottleneck",
-            _DEPTHS[depth],
-            inner_widths=_INNER_WIDTHS,
-            stem=make_local_relation_stem(options),
-            num_classes=num_classes,
-            image_size=image_size,
-            stride_in=options.stride_in,
-            **plug_in(ATTENTION_BLOCKS["lr"], options, dict.fromkeys((2, 3, 4, 5), (0,))),
-        )
-
-    spec = ModelSpec(
-        name=f"lr_resnet{depth}",
-        build=build,
-        options=LRResNetOptions(),
-        image_size=(224, 224),
-        num_classes=1000,
-        source="Hu et al. 2019, arXiv 1904.11491, table 1",
-        family="lr_resnet",
-        twin="resnet50" if depth == 50 else "resnet101" if depth == 101 else None,
+def build_lr_resnet(depth: int, options: LRResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+    """The network of ``depth`` layers, all of whose 3x3 convolutions are local relation layers."""
+    return ResNet(
+        "bottleneck",
+        _DEPTHS[depth],
+        inner_widths=_INNER_WIDTHS,
+        stem=make_local_relation_stem(options),
+        num_classes=num_classes,
+        image_size=image_size,
+        stride_in=options.stride_in,
+        **plug_in(ATTENTION_BLOCKS["lr"], options, dict.fromkeys((2, 3, 4, 5), (0,))),
     )
-    MODELS.add(spec.name, spec)
 
 
 for _depth in _DEPTHS:
-    _register(_depth)
+    register_model(
+        f"lr_resnet{_depth}",
+        partial(build_lr_resnet, _depth),
+        LRResNetOptions(),
+        family="lr_resnet",
+        source="Hu et al. 2019, arXiv 1904.11491, table 1",
+        twin=f"resnet{_depth}" if _depth in DEPTHS else None,
+        look=ATTENTION_BLOCKS["lr"].look,
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from pydantic import Field
 
 from vtbench.backbones.resnet import ResNet
-from vtbench.variants import MODELS, ModelOptions, ModelSpec
+from vtbench.models.families.resnet import LOOK
+from vtbench.variants import SMALL_IMAGES, ModelOptions, register_model
 
 BLOCKS_A_STAGE = {20: 3, 32: 5, 56: 9}
 """The paper's n: three stages of n basic blocks make 6n + 2 layers."""
@@ -23,28 +25,29 @@ class SmallResNetOptions(ModelOptions):
     )
 
 
-def _register(depth: int) -> None:
-    def build(options: SmallResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
-        return ResNet(
-            "basic",
-            (BLOCKS_A_STAGE[depth],) * 3,
-            stem="small",
-            num_classes=num_classes,
-            image_size=image_size,
-            **options.model_dump(),
-        )
-
-    spec = ModelSpec(
-        name=f"resnet{depth}",
-        build=build,
-        options=SmallResNetOptions(),
-        image_size=(32, 32),
-        num_classes=10,
-        source="He et al. 2016, arXiv 1512.03385, section 4.2",
-        family="resnet_small",
+def build_small_resnet(
+    depth: int, options: SmallResNetOptions, *, num_classes: int, image_size: tuple[int, int], **parts: Any
+) -> ResNet:
+    """The ResNet of ``depth`` layers with ``options``, and ``parts`` plugged in (see `ResNet`)."""
+    return ResNet(
+        "basic",
+        (BLOCKS_A_STAGE[depth],) * 3,
+        stem="small",
+        num_classes=num_classes,
+        image_size=image_size,
+        width=options.width,
+        shortcut=options.shortcut,
+        **parts,
     )
-    MODELS.add(spec.name, spec)
 
 
 for _depth in BLOCKS_A_STAGE:
-    _register(_depth)
+    register_model(
+        f"resnet{_depth}",
+        partial(build_small_resnet, _depth),
+        SmallResNetOptions(),
+        family="resnet_small",
+        source="He et al. 2016, arXiv 1512.03385, section 4.2",
+        look=LOOK,
+        setting=SMALL_IMAGES,
+    )

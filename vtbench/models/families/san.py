@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 
 from vtbench.attention.san_pairwise import PairwiseAttention
 from vtbench.attention.san_patchwise import PatchwiseAttention
+from vtbench.catalog import Look
 from vtbench.errors import UserError
 from vtbench.layers.branch_norm import BranchBatchNorm
 from vtbench.layers.classifier import Classifier
 from vtbench.layers.stochastic_depth import StochasticDepth
-from vtbench.variants import MODELS, ModelOptions, ModelSpec
+from vtbench.variants import SMALL_IMAGES, ModelOptions, register_model
 
 # B images, C channels, H height, W width of a map.
 
@@ -111,32 +113,23 @@ class SelfAttentionNetwork(nn.Module):
         return self.fc(self.dropout(self.avgpool(hidden)))  # type: ignore[no-any-return]
 
 
+_LOOK = Look("SAN", "#9c5fb5", "<")
 _DEPTHS = {10: (2, 1, 2, 4, 1), 15: (3, 2, 3, 5, 2), 19: (3, 3, 4, 6, 3)}
 
 
-def _register(depth: int) -> None:
-    def build(options: SANOptions, *, num_classes: int, image_size: tuple[int, int]) -> SelfAttentionNetwork:
-        return SelfAttentionNetwork(
-            options.attention,
-            _DEPTHS[depth],
-            widths=(64, 256, 512, 1024, 2048),
-            kernel_sizes=(3, 7, 7, 7, 7),
-            pools=(True,) * 5,
-            image_size=image_size,
-            num_classes=num_classes,
-        )
-
-    spec = ModelSpec(
-        name=f"san{depth}",
-        build=build,
-        options=SANOptions(),
-        image_size=(224, 224),
-        num_classes=1000,
-        source="Zhao et al. 2020, arXiv 2004.13621, table 1",
-        family="san",
-        twin="resnet50" if depth == 19 else None,
+def build_san(
+    depth: int, options: SANOptions, *, num_classes: int, image_size: tuple[int, int]
+) -> SelfAttentionNetwork:
+    """The network of table 1 that the paper calls SAN and ``depth``."""
+    return SelfAttentionNetwork(
+        options.attention,
+        _DEPTHS[depth],
+        widths=(64, 256, 512, 1024, 2048),
+        kernel_sizes=(3, 7, 7, 7, 7),
+        pools=(True,) * 5,
+        image_size=image_size,
+        num_classes=num_classes,
     )
-    MODELS.add(spec.name, spec)
 
 
 def build_san_small(options: SANOptions, *, num_classes: int, image_size: tuple[int, int]) -> SelfAttentionNetwork:
@@ -153,17 +146,22 @@ def build_san_small(options: SANOptions, *, num_classes: int, image_size: tuple[
 
 
 for _depth in _DEPTHS:
-    _register(_depth)
-MODELS.add(
-    "san_small",
-    ModelSpec(
-        name="san_small",
-        build=build_san_small,
-        options=SANOptions(),
-        image_size=(32, 32),
-        num_classes=10,
-        source="Zhao et al. 2020, arXiv 2004.13621, section 3; laid out for small images",
+    register_model(
+        f"san{_depth}",
+        partial(build_san, _depth),
+        SANOptions(),
         family="san",
-        twin="resnet20",
-    ),
+        source="Zhao et al. 2020, arXiv 2004.13621, table 1",
+        twin="resnet50" if _depth == 19 else None,
+        look=_LOOK,
+    )
+register_model(
+    "san_small",
+    build_san_small,
+    SANOptions(),
+    family="san",
+    source="Zhao et al. 2020, arXiv 2004.13621, section 3; laid out for small images",
+    twin="resnet20",
+    look=_LOOK,
+    setting=SMALL_IMAGES,
 )

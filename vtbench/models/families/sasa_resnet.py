@@ -5,6 +5,7 @@ Ramachandran et al. 2019, Stand-Alone Self-Attention in Vision Models (arXiv 190
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -14,9 +15,8 @@ from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.stand_alone import AttentionStem, StandAloneOptions
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import Stem
-from vtbench.models.families.resnet import StrideOptions
-from vtbench.models.residual import plug_in
-from vtbench.variants import MODELS, ModelSpec
+from vtbench.models.residual import StrideOptions, plug_in
+from vtbench.variants import register_model
 
 _DEPTHS = {26: (1, 2, 4, 1), 38: (2, 3, 5, 2), 50: (3, 4, 6, 3)}
 
@@ -35,30 +35,28 @@ def make_attention_stem(num_heads: int) -> Stem:
     return Stem(AttentionStem(3, 64, num_heads=num_heads), nn.BatchNorm2d(64), pool, out_channels=64, stride=4)
 
 
-def _register(depth: int) -> None:
-    def build(options: SASAResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
-        return ResNet(
-            "bottleneck",
-            _DEPTHS[depth],
-            stem="imagenet" if options.stem == "conv" else make_attention_stem(options.num_heads),
-            num_classes=num_classes,
-            image_size=image_size,
-            stride_in=options.stride_in,
-            **plug_in(ATTENTION_BLOCKS["sasa"], options, dict.fromkeys((2, 3, 4, 5), (0,))),
-        )
-
-    spec = ModelSpec(
-        name=f"sasa_resnet{depth}",
-        build=build,
-        options=SASAResNetOptions(),
-        image_size=(224, 224),
-        num_classes=1000,
-        source="Ramachandran et al. 2019, arXiv 1906.05909, table 1",
-        family="sasa_resnet",
-        twin="resnet50" if depth == 50 else None,
+def build_sasa_resnet(
+    depth: int, options: SASAResNetOptions, *, num_classes: int, image_size: tuple[int, int]
+) -> ResNet:
+    """The network of ``depth`` layers, all of whose 3x3 convolutions are stand-alone attention."""
+    return ResNet(
+        "bottleneck",
+        _DEPTHS[depth],
+        stem="imagenet" if options.stem == "conv" else make_attention_stem(options.num_heads),
+        num_classes=num_classes,
+        image_size=image_size,
+        stride_in=options.stride_in,
+        **plug_in(ATTENTION_BLOCKS["sasa"], options, dict.fromkeys((2, 3, 4, 5), (0,))),
     )
-    MODELS.add(spec.name, spec)
 
 
 for _depth in _DEPTHS:
-    _register(_depth)
+    register_model(
+        f"sasa_resnet{_depth}",
+        partial(build_sasa_resnet, _depth),
+        SASAResNetOptions(),
+        family="sasa_resnet",
+        source="Ramachandran et al. 2019, arXiv 1906.05909, table 1",
+        twin="resnet50" if _depth == 50 else None,
+        look=ATTENTION_BLOCKS["sasa"].look,
+    )

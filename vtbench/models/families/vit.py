@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from vtbench.catalog import Look
 from vtbench.errors import UserError
-from vtbench.variants import MODELS, ModelOptions, ModelSpec
+from vtbench.variants import ModelOptions, register_model
 
 _PATCH = 16
 
@@ -95,20 +96,19 @@ def _reset_ends(network: Any) -> None:
     nn.init.zeros_(network.heads.head.bias)
 
 
-_SOURCES = {
-    "vit_b_16": (build_vit_b_16, "Dosovitskiy et al. 2021, arXiv 2010.11929, table 1; torchvision", "vit"),
-    "deit_b_16": (build_deit_b_16, "Touvron et al. 2021, arXiv 2012.12877, table 1; timm", "deit"),
-}
-for _name, (_build, _source, _family) in _SOURCES.items():
-    MODELS.add(
-        _name,
-        ModelSpec(
-            name=_name,
-            build=_build,
-            options=VisionTransformerOptions(),
-            image_size=(224, 224),
-            num_classes=1000,
-            source=_source,
-            family=_family,
-        ),
-    )
+register_model(
+    "vit_b_16",
+    build_vit_b_16,
+    VisionTransformerOptions(),
+    family="vit",
+    source="Dosovitskiy et al. 2021, arXiv 2010.11929, table 1; torchvision",
+    look=Look("ViT", "#6b6bd6", "d"),
+)
+register_model(
+    "deit_b_16",
+    build_deit_b_16,
+    VisionTransformerOptions(),
+    family="deit",
+    source="Touvron et al. 2021, arXiv 2012.12877, table 1; timm",
+    look=Look("DeiT", "#9a9aec", "d"),
+)

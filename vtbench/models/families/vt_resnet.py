@@ -23,6 +23,7 @@ take ``num_tokens=8`` there (31.8 M MACs against the twin's 35.0 M).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -30,16 +31,19 @@ from torch import nn
 
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import LastStage, LastStageFactory, MapSize
+from vtbench.catalog import Look
 from vtbench.layers.token_mlp import TokenMlp
-from vtbench.models.families.resnet import DEPTHS, ResNetOptions, StrideOptions
+from vtbench.models.families.resnet import ResNetOptions
+from vtbench.models.residual import DEPTHS, StrideOptions, find_stride
 from vtbench.models.token_options import TokenOptions
 from vtbench.models.visual_transformer import TokenMean, TokenModule, VisualTransformer, VisualTransformerModule
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import RELATIONS
 from vtbench.tokenizers.position import AttentionPosition
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
-from vtbench.variants import MODELS, ModelSpec
+from vtbench.variants import register_model
 
+LOOK = Look("Visual Transformer", "#d1420e", "o")
 NUM_MODULES = {18: 2, 34: 3, 50: 3, 101: 3}
 POSITION_GRID = (7, 7)
 """Cells to which attention is averaged for the position encoding: half the side of the paper's 14x14 map."""
@@ -91,43 +95,36 @@ def tokenize_last_stage(
     return make_last_stage
 
 
-def _register(depth: int) -> None:
+def build_vt_resnet(depth: int, options: VtResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+    """The VT-ResNet of ``depth`` layers with ``options``."""
     block, depths = DEPTHS[depth]
-
-    def build(options: VtResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
-        out_channels, pool = 8 * options.width, None
-        stride_in: Literal["3x3", "1x1"] = "3x3"
-        if isinstance(options, BottleneckVtResNetOptions):
-            stride_in = options.stride_in
-            if options.reading == "full":
-                out_channels = 16 * options.width
-            else:
-                pool = nn.MaxPool2d(2, ceil_mode=True)
-        return ResNet(
-            block,
-            depths,
-            num_classes=num_classes,
-            image_size=image_size,
-            stem=options.stem,
-            width=options.width,
-            stride_in=stride_in,
-            last_stage=tokenize_last_stage(
-                options, num_modules=NUM_MODULES[depth], width=options.width, out_channels=out_channels, pool=pool
-            ),
-        )
-
-    spec = ModelSpec(
-        name=f"vt_resnet{depth}",
-        build=build,
-        options=VtResNetOptions() if block == "basic" else BottleneckVtResNetOptions(),
-        image_size=(224, 224),
-        num_classes=1000,
-        source="Wu et al. 2020, arXiv 2006.03677, section 4; ICCV 2021",
-        family="vt_resnet",
-        twin=f"resnet{depth}",
+    out_channels, pool = 8 * options.width, None
+    if isinstance(options, BottleneckVtResNetOptions):
+        if options.reading == "full":
+            out_channels = 16 * options.width
+        else:
+            pool = nn.MaxPool2d(2, ceil_mode=True)
+    return ResNet(
+        block,
+        depths,
+        num_classes=num_classes,
+        image_size=image_size,
+        stem=options.stem,
+        width=options.width,
+        stride_in=find_stride(options),
+        last_stage=tokenize_last_stage(
+            options, num_modules=NUM_MODULES[depth], width=options.width, out_channels=out_channels, pool=pool
+        ),
     )
-    MODELS.add(spec.name, spec)
 
 
 for _depth in NUM_MODULES:
-    _register(_depth)
+    register_model(
+        f"vt_resnet{_depth}",
+        partial(build_vt_resnet, _depth),
+        VtResNetOptions() if DEPTHS[_depth][0] == "basic" else BottleneckVtResNetOptions(),
+        family="vt_resnet",
+        source="Wu et al. 2020, arXiv 2006.03677, section 4; ICCV 2021",
+        twin=f"resnet{_depth}",
+        look=LOOK,
+    )

@@ -9,13 +9,14 @@ VT-ResNet-20 and its twin had 54.0 % and 54.1 % validation accuracy.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from vtbench.backbones.resnet import ResNet
-from vtbench.models.families.resnet_small import BLOCKS_A_STAGE, SmallResNetOptions
-from vtbench.models.families.vt_resnet import tokenize_last_stage
+from vtbench.models.families.resnet_small import SmallResNetOptions, build_small_resnet
+from vtbench.models.families.vt_resnet import LOOK, tokenize_last_stage
 from vtbench.models.token_options import TokenOptions
-from vtbench.variants import MODELS, ModelSpec
+from vtbench.variants import SMALL_IMAGES, register_model
 
 NUM_MODULES = {20: 2, 32: 3, 56: 3}
 
@@ -26,33 +27,24 @@ class SmallVtResNetOptions(TokenOptions, SmallResNetOptions):
     token_dim_per_width: ClassVar[int] = 8
 
 
-def _register(depth: int) -> None:
-    def build(options: SmallVtResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
-        return ResNet(
-            "basic",
-            (BLOCKS_A_STAGE[depth],) * 3,
-            stem="small",
-            num_classes=num_classes,
-            image_size=image_size,
-            width=options.width,
-            shortcut=options.shortcut,
-            last_stage=tokenize_last_stage(
-                options, num_modules=NUM_MODULES[depth], width=options.width, out_channels=4 * options.width
-            ),
-        )
-
-    spec = ModelSpec(
-        name=f"vt_resnet{depth}",
-        build=build,
-        options=SmallVtResNetOptions(),
-        image_size=(32, 32),
-        num_classes=10,
-        source="Wu et al. 2020, arXiv 2006.03677, carried over to small images",
-        family="vt_resnet_small",
-        twin=f"resnet{depth}",
+def build_small_vt_resnet(
+    depth: int, options: SmallVtResNetOptions, *, num_classes: int, image_size: tuple[int, int]
+) -> ResNet:
+    """The VT-ResNet of ``depth`` layers with ``options``."""
+    tokens = tokenize_last_stage(
+        options, num_modules=NUM_MODULES[depth], width=options.width, out_channels=4 * options.width
     )
-    MODELS.add(spec.name, spec)
+    return build_small_resnet(depth, options, num_classes=num_classes, image_size=image_size, last_stage=tokens)
 
 
-for _depth in BLOCKS_A_STAGE:
-    _register(_depth)
+for _depth in NUM_MODULES:
+    register_model(
+        f"vt_resnet{_depth}",
+        partial(build_small_vt_resnet, _depth),
+        SmallVtResNetOptions(),
+        family="vt_resnet_small",
+        source="Wu et al. 2020, arXiv 2006.03677, carried over to small images",
+        twin=f"resnet{_depth}",
+        look=LOOK,
+        setting=SMALL_IMAGES,
+    )
