@@ -164,6 +164,11 @@ def canonical_spelling(text: str) -> str:
     return spec.spell(spec.resolve_options(given))
 
 
+def find_task(text: str) -> str:
+    """The task of the variant that ``text`` names. Needs the models to be registered."""
+    return MODELS[split_variant(text)[0]].task
+
+
 _EXAMPLE = "vt_resnet34:tokenizer=static,num_tokens=8"
 
 

@@ -21,7 +21,7 @@ def make_run(top1: float, seed: int = 0, *, num_train: int = 1_281_167, recipe: 
         variant="vt_resnet18", seed=seed, status="finished",
         config=RunConfig(variant="vt_resnet18", data=DataConfig(spec="folder:IMAGENET"), recipe=Recipe(name=recipe)),
         environment=environment, costs=NotMeasured(reason="-"), certificate=None, num_train=num_train, num_val=50_000,
-        num_classes=1000, epochs=(), val_top1_percent=top1, weights_sha256=None,
+        num_classes=1000, epochs=(), outcome={"top1_percent": top1}, task="classification", weights_sha256=None,
     )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def make_study(seeds: int = 3) -> ResolvedStudy:
 
 def make_record(cell: Cell, top1_percent: float | None) -> RunRecord:
     return RunRecord(
+        task="classification",
         variant=cell.config.variant,
         seed=cell.config.seed,
         status="finished" if top1_percent else "failed",
@@ -70,7 +71,7 @@ def make_record(cell: Cell, top1_percent: float | None) -> RunRecord:
         num_val=100,
         num_classes=10,
         epochs=(),
-        val_top1_percent=top1_percent if top1_percent else NotMeasured(reason="NaN"),
+        outcome={"top1_percent": top1_percent} if top1_percent else NotMeasured(reason="NaN"),
         weights_sha256=None,
     )
 
@@ -98,7 +99,7 @@ def run_two_cells(shown: StudyDisplay) -> StudyState:
         shown.on_begin(cell)
         shown.on_event(cell, STARTED)
         shown.on_event(cell, CellProgress(epoch=0, batch=5, num_batches=10, loss=2.0, images_per_second=500.0))
-        shown.on_event(cell, CellEpoch(epoch=0, train_loss=2.0, val_top1_percent=12.5, seconds=2.0))
+        shown.on_event(cell, CellEpoch(epoch=0, train_loss=2.0, outcome={"top1_percent": 12.5}, seconds=2.0))
     return state
 
 

@@ -6,13 +6,21 @@ import pytest
 from rich.console import Console
 
 from vtbench.cli.progress import LiveDisplay, RunDisplay, RunView
+from vtbench.metrics import TOP1
 from vtbench.records import EpochRecord, NotMeasured, TimingRecord
 from vtbench.training import BatchProgress, RunStart
 
-START = RunStart("resnet20", "runs/x", 3, "cpu", 90, 10, 2000, 500, 10, 0, 0, NotMeasured(reason="test"))
-BATCH = BatchProgress(epoch=0, batch=5, num_batches=10, loss=2.25, top1_percent=12.5, images_per_second=400.0)
+START = RunStart(
+    "classification", "resnet20", "runs/x", 3, "cpu", 90, 10, 2000, 500, 10, 0, 0, NotMeasured(reason="test")
+)
+BATCH = BatchProgress(
+    epoch=0, batch=5, num_batches=10, train={"loss": 2.25, "top1_percent": 12.5}, images_per_second=400.0
+)
 EPOCH = EpochRecord(
-    epoch=0, learning_rate=0.1, train_loss=2.125, train_top1_percent=20.0, val_loss=2.0, val_top1_percent=25.5
+    epoch=0,
+    learning_rate=0.1,
+    train={"loss": 2.125, "top1_percent": 20.0},
+    val={"loss": 2.0, "top1_percent": 25.5},
 )
 TIMING = TimingRecord(epoch=0, train_seconds=5.0, val_seconds=1.0, train_images_per_second=400.0)
 
@@ -59,10 +67,10 @@ def test_a_terminal_gets_a_line_that_fits_it(width: int) -> None:
 
 def test_the_longest_line_of_one_run_fits_80_columns() -> None:
     display, _ = display_on(terminal=True)
-    view = display.show("x")
+    view = display.show("x", "classification")
     view.begin(epochs=400, first_epoch=300, num_train=1_281_167)
     view.move(epoch=399, batch=4, num_batches=5005, loss=12.3456, images_per_second=12345.6)
-    view.val_top1_percent = 100.0
+    view.val = 100.0
     with display.console.capture() as capture:
         display.console.print(display._render())
     text = capture.get()
@@ -74,7 +82,7 @@ def test_several_runs_stand_in_a_table_below_what_is_above() -> None:
     display, _ = display_on(terminal=True)
     display.above = "the grid"
     for label in ("static, seed 0", "dynamic, seed 0"):
-        display.show(label).begin(epochs=9, first_epoch=0, num_train=100)
+        display.show(label, "classification").begin(epochs=9, first_epoch=0, num_train=100)
     with display.console.capture() as capture:
         display.console.print(display._render())
     lines = capture.get().splitlines()
@@ -86,21 +94,30 @@ def test_several_runs_stand_in_a_table_below_what_is_above() -> None:
 
 
 def test_the_time_left_comes_from_whole_epochs_as_soon_as_there_are_some() -> None:
-    view = RunView("x")
+    view = RunView("x", TOP1)
     assert view.seconds_left() is None
     view.begin(epochs=10, first_epoch=0, num_train=1000)
     view.move(epoch=0, batch=1, num_batches=2, loss=1.0, images_per_second=100.0)
     assert view.seconds_left() == pytest.approx(95)
     assert view.done == pytest.approx(0.05)
-    view.end_epoch(epoch=0, val_top1_percent=50.0, seconds=12.0, loss=1.0)
+    view.end_epoch(epoch=0, outcome={"top1_percent": 50.0}, seconds=12.0, loss=1.0)
     assert view.seconds_left() == pytest.approx(9 * 12)
 
 
 def test_a_loss_that_is_no_number_is_shown_as_a_dash() -> None:
     display, _ = display_on(terminal=True)
-    view = display.show("x")
+    view = display.show("x", "classification")
     view.begin(epochs=2, first_epoch=0, num_train=10)
     view.move(epoch=0, batch=1, num_batches=2, loss=None, images_per_second=1.0)
     with display.console.capture() as capture:
         display.console.print(display._render())
     assert "loss –" in capture.get()
+
+
+def test_the_accuracy_that_is_shown_is_that_of_the_averaged_weights() -> None:
+    averaged = EPOCH.model_copy(update={"averaged_val": {"loss": 1.0, "top1_percent": 75.0}})
+    display, stream = display_on(terminal=False)
+    listener = RunDisplay(display)
+    listener.on_start(START)
+    listener.on_epoch(averaged, TIMING)
+    assert "val 75.00 %" in stream.getvalue()

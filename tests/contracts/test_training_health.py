@@ -42,6 +42,6 @@ def test_no_seed_diverges_and_every_seed_learns(tmp_path, variant, recipe):
         )
         record = train_run(config, tmp_path / f"seed-{seed}")
         assert record.status == "finished", record.error
-        losses = [epoch.train_loss for epoch in record.epochs]
+        losses = [epoch.train["loss"] for epoch in record.epochs]
         assert all(math.isfinite(loss) for loss in losses)
         assert losses[-1] < losses[0], f"seed {seed}: {losses}"

@@ -67,6 +67,7 @@ def make_run(
     hashes |= {field: _hash(field, seed) for field in ("sample_order", "augmentation")}
     hashes |= {field: _hash(field, value) for field, value in certificate.items()}
     return RunRecord(
+        task="classification",
         variant=variant or known[0],
         seed=seed,
         status="failed" if error else "finished",
@@ -83,7 +84,7 @@ def make_run(
         num_val=2000,
         num_classes=10,
         epochs=(),
-        val_top1_percent=NotMeasured(reason=error) if error else top1_percent,
+        outcome=NotMeasured(reason=error) if error else {"top1_percent": top1_percent},
         weights_sha256=None if error else _hash(arm, seed),
         error=error,
         arm=arm,

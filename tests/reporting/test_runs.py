@@ -65,7 +65,7 @@ def test_a_second_record_of_one_cell_with_another_outcome_is_named_and_not_avera
     save_record(tmp_path / "first" / "record.json", make_run("dynamic", 0, 70.0))
     save_record(tmp_path / "second" / "record.json", make_run("dynamic", 0, 75.0))
     loaded = load_runs(tmp_path)
-    assert [record.val_top1_percent for record in loaded.records] == [70.0]
+    assert [record.headline for record in loaded.records] == [70.0]
     assert "second record" in loaded.left_out[0].reason
 
 

@@ -46,12 +46,13 @@ def make_study(arms: Mapping[str, str] | None = None, **changes: Any) -> Resolve
 
 def make_record(cell: Cell, *, error: str | None = None, top1_percent: float = 50.0) -> RunRecord:
     """The record of a cell that finished, or failed with ``error``."""
-    accuracy: object = {"reason": error} if error else top1_percent
+    outcome: object = {"reason": error} if error else {"top1_percent": top1_percent}
     return RunRecord.model_validate(
         {
-            "variant": cell.config.variant, "seed": cell.config.seed, "status": "failed" if error else "finished",
+            "task": cell.task, "variant": cell.config.variant, "seed": cell.config.seed,
+            "status": "failed" if error else "finished",
             "config": cell.config, "environment": ENVIRONMENT, "costs": COSTS, "certificate": None, "num_train": 1000,
-            "num_val": 100, "num_classes": 10, "epochs": (), "val_top1_percent": accuracy, "weights_sha256": None,
+            "num_val": 100, "num_classes": 10, "epochs": (), "outcome": outcome, "weights_sha256": None,
             "error": error, "arm": cell.arm, "study": cell.study,
         }
     )  # fmt: skip
@@ -62,7 +63,19 @@ def run_cell(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRe
     print("a library prints this")
     epochs = cell.config.recipe.epochs
     start = RunStart(
-        cell.config.variant, str(cell.folder), cell.config.seed, "cpu", epochs, 10, 1000, 100, 10, 0, 0, COSTS
+        cell.task,
+        cell.config.variant,
+        str(cell.folder),
+        cell.config.seed,
+        "cpu",
+        epochs,
+        10,
+        1000,
+        100,
+        10,
+        0,
+        0,
+        COSTS,
     )
     if cell.arm.startswith("raises"):
         raise ValueError("a mistake in the code")
@@ -84,13 +97,12 @@ def run_cell(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRe
     for epoch in range(epochs):
         for batch in range(10):
             time.sleep(0.05 if cell.arm.startswith("slow") else 0.015 if cell.arm.startswith("brisk") else 0)
-            listener.on_batch(BatchProgress(epoch, batch, 10, 1.0, 50.0, _speed()))
+            listener.on_batch(BatchProgress(epoch, batch, 10, {"loss": 1.0, "top1_percent": 50.0}, _speed()))
             if stop.requested:
                 (cell.folder / "checkpoint").mkdir(exist_ok=True)
                 raise RunStopped(cell.folder, epoch=epoch, batch=batch)
-        values = EpochRecord(
-            epoch=epoch, learning_rate=0.1, train_loss=1.0, train_top1_percent=50.0, val_loss=1.0, val_top1_percent=50.0
-        )
+        numbers = {"loss": 1.0, "top1_percent": 50.0}
+        values = EpochRecord(epoch=epoch, learning_rate=0.1, train=numbers, val=numbers)
         timing = TimingRecord(
             epoch=epoch, train_seconds=500 / _speed(), val_seconds=500 / _speed(), train_images_per_second=_speed()
         )

@@ -114,7 +114,7 @@ def test_the_record_of_a_crashed_cell_says_what_is_known_and_no_more(tmp_path: P
     assert (record.status, record.arm, record.study, record.seed) == ("failed", "dies", "mini", 0)
     assert (record.num_train, record.num_val, record.num_classes) == (1000, 100, 10)
     assert isinstance(record.costs, NotMeasured)
-    assert isinstance(record.val_top1_percent, NotMeasured)
+    assert isinstance(record.headline, NotMeasured)
     assert record.environment.threads == 2
 
 

@@ -29,7 +29,9 @@ class SpeedyExecutor:
         for cell in cells:
             watcher.on_event(cell, started)
         for cell in cells:
-            watcher.on_event(cell, CellEpoch(epoch=0, train_loss=1.0, val_top1_percent=10.0, seconds=self.seconds))
+            watcher.on_event(
+                cell, CellEpoch(epoch=0, train_loss=1.0, outcome={"top1_percent": 10.0}, seconds=self.seconds)
+            )
             yield CellResult(cell, "stopped", self.seconds)
 
 

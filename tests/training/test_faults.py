@@ -56,7 +56,7 @@ def test_a_nan_ends_the_run_as_failed_and_names_epoch_and_step(
     assert record.error is not None
     assert f"became NaN in epoch {step // 3 + 1}, batch {step % 3 + 1} (step {step + 1} of 6)" in record.error
     assert len(record.epochs) == step // 3
-    assert isinstance(record.val_top1_percent, NotMeasured)
+    assert isinstance(record.headline, NotMeasured)
     assert record.weights_sha256 is None
     assert load_record(tmp_path / "record.json", RunRecord) == record
     assert not (tmp_path / "error.txt").exists()

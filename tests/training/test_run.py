@@ -84,22 +84,22 @@ def test_another_seed_gives_other_weights(tiny: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_a_run_learns_and_its_accuracy_is_that_of_the_weights_on_disk(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     record = train_run(tiny_config(epochs=25, dropout=0, stochastic_depth=0), tmp_path)
-    assert isinstance(record.val_top1_percent, float)
-    assert record.val_top1_percent > 70
-    assert record.epochs[-1].train_loss < record.epochs[0].train_loss
-    assert record.val_top1_percent == record.epochs[-1].ema_val_top1_percent
+    assert isinstance(record.headline, float)
+    assert record.headline > 70
+    assert record.epochs[-1].train["loss"] < record.epochs[0].train["loss"]
+    assert record.outcome == record.epochs[-1].averaged_val
     model = TinyNet(4, 4).eval()
     model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     images, labels = next(iter(EvalBatches(load_tiny(record.config.data, "val", seed=0), 12)))
     with torch.no_grad():
         right = (model(images).argmax(1) == labels).float().mean()
-    assert record.val_top1_percent == pytest.approx(100 * float(right))
+    assert record.headline == pytest.approx(100 * float(right))
 
 
 def test_without_averaging_the_accuracy_is_that_of_the_last_epoch(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     record = train_run(tiny_config(ema_decay=None), tmp_path)
-    assert record.val_top1_percent == record.epochs[-1].val_top1_percent
-    assert record.epochs[-1].ema_val_loss is None
+    assert record.outcome == record.epochs[-1].val
+    assert record.epochs[-1].averaged_val is None
 
 
 def test_epoch_records_hold_the_rate_of_the_last_step_and_means_over_all_images(
@@ -109,7 +109,7 @@ def test_epoch_records_hold_the_rate_of_the_last_step_and_means_over_all_images(
     plain = {"dropout": 0, "stochastic_depth": 0, "augmentation": {"crop_padding": 0, "flip": False}}
     record = train_run(tiny_config(**frozen, **plain, epochs=3, ema_decay=None), tmp_path)
     assert [epoch.learning_rate for epoch in record.epochs] == pytest.approx([1e-30, 1e-31, 1e-32])
-    accuracies = [epoch.train_top1_percent * 20 / 100 for epoch in record.epochs]
+    accuracies = [epoch.train["top1_percent"] * 20 / 100 for epoch in record.epochs]
     assert accuracies == pytest.approx(np.round(accuracies))  # 20 images, the last batch of 4 included
 
 
@@ -148,7 +148,7 @@ def test_the_listener_hears_the_whole_course(tiny: pytest.MonkeyPatch, tmp_path:
     assert [event[0] for event in course if isinstance(event, tuple)] == list(record.epochs)
     last = [event for event in course if isinstance(event, BatchProgress)][-1]
     assert (last.epoch, last.batch, last.num_batches) == (1, 3, 3)
-    assert last.loss == record.epochs[-1].train_loss
+    assert last.train == record.epochs[-1].train
     assert end == record
 
 
@@ -263,4 +263,4 @@ def test_the_advanced_recipe_trains_a_student_from_a_teacher(tiny: pytest.Monkey
     config = tiny_config().model_copy(update={"recipe": recipe.model_copy(update={"batch_size": 8})})
     record = train_run(config, tmp_path / "student")
     assert record.error is None
-    assert record.val_top1_percent == record.epochs[-1].ema_val_top1_percent
+    assert record.outcome == record.epochs[-1].averaged_val

@@ -22,7 +22,7 @@ def test_a_finished_run_opens_with_the_weights_that_its_accuracy_belongs_to(
     images, labels = next(iter(EvalBatches(opened.data, 12)))
     with torch.no_grad():
         right = (opened.model(images).argmax(1) == labels).float().mean()
-    assert record.val_top1_percent == pytest.approx(100 * float(right))
+    assert record.headline == pytest.approx(100 * float(right))
 
 
 def test_a_folder_without_a_finished_run_is_refused(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:

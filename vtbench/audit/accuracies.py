@@ -22,11 +22,11 @@ def audit_top1(claim: Claim, runs: Sequence[RunRecord], explanations: Mapping[st
     command = repeat_training(claim)
     if not claim.variant:
         return leave_untested(claim, explanations.get(claim.known, "no such model is registered here"), None)
-    own = [run for run in runs if run.variant == claim.variant and isinstance(run.val_top1_percent, float)]
+    own = [run for run in runs if run.variant == claim.variant and isinstance(run.headline, float)]
     fitting = [run for run in own if _is_imagenet(run) and run.config.recipe.name == claim.recipe]
     if not fitting:
         return leave_untested(claim, _explain_absence(claim, own), command)
-    estimate = estimate_mean([float(run.val_top1_percent) for run in fitting])  # type: ignore[arg-type]
+    estimate = estimate_mean([float(run.headline) for run in fitting])  # type: ignore[arg-type]
     if estimate.interval is None:
         return leave_untested(claim, f"{estimate.mean:.2f} % here, but over n = {estimate.n}: no interval", command)
     assert claim.value is not None and claim.rounding is not None

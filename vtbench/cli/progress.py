@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vtbench.metrics import METRICS, Metric
 from vtbench.records import EpochRecord, RunRecord, TimingRecord
 from vtbench.training import BatchProgress, RunStart
-from vtbench.units import format_duration, format_items, format_percent
+from vtbench.units import format_duration, format_items
 
 _REFRESHES_PER_SECOND = 4
 _MEMORY_EPOCHS = 5
@@ -27,12 +29,13 @@ class RunView:
     """What is shown of one run. Epochs and batches count from 0."""
 
     label: str
+    metric: Metric
     epochs: int = 0
     epoch: int = 0
     part: float = 0.0
     loss: float | None = None
-    train_top1_percent: float | None = None
-    val_top1_percent: float | None = None
+    train: float | None = None
+    val: float | None = None
     images_per_second: float | None = None
     num_train: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -50,15 +53,15 @@ class RunView:
         num_batches: int,
         loss: float | None,
         images_per_second: float,
-        top1_percent: float | None = None,
+        train: float | None = None,
     ) -> None:
         """Some batches are done."""
         self.epoch, self.part, self.loss = epoch, batch / num_batches, loss
-        self.images_per_second, self.train_top1_percent = images_per_second, top1_percent
+        self.images_per_second, self.train = images_per_second, train
 
-    def end_epoch(self, *, epoch: int, val_top1_percent: float, seconds: float, loss: float | None) -> None:
+    def end_epoch(self, *, epoch: int, outcome: Mapping[str, float], seconds: float, loss: float | None) -> None:
         """An epoch is trained and evaluated."""
-        self.epoch, self.part, self.loss, self.val_top1_percent = epoch + 1, 0.0, loss, val_top1_percent
+        self.epoch, self.part, self.loss, self.val = epoch + 1, 0.0, loss, outcome[self.metric.key]
         self.seconds_of_epochs = [*self.seconds_of_epochs, seconds][-_MEMORY_EPOCHS:]
 
     @property
@@ -106,9 +109,9 @@ class LiveDisplay:
         """Whether there is a terminal to redraw."""
         return self.console.is_terminal
 
-    def show(self, label: str) -> RunView:
+    def show(self, label: str, task: str) -> RunView:
         """Start to show a run; change the view that is returned and the display follows."""
-        self._views[label] = RunView(label)
+        self._views[label] = RunView(label, METRICS[task][0])
         return self._views[label]
 
     def drop(self, label: str) -> None:
@@ -130,7 +133,7 @@ class RunDisplay:
 
     def __init__(self, display: LiveDisplay) -> None:
         self._display = display
-        self._view = RunView("")
+        self._view: RunView
 
     def on_start(self, start: RunStart) -> None:
         """Say what is trained, and where it goes on."""
@@ -141,7 +144,7 @@ class RunDisplay:
         if start.first_epoch or start.first_batch:
             done = f" after {format_items(start.first_batch, 'batch', 'batches')}" if start.first_batch else ""
             self._display.say(f"Going on in epoch {start.first_epoch + 1}{done}")
-        self._view = self._display.show(start.variant)
+        self._view = self._display.show(start.variant, start.task)
         self._view.begin(epochs=start.epochs, first_epoch=start.first_epoch, num_train=start.num_train)
 
     def on_batch(self, progress: BatchProgress) -> None:
@@ -150,26 +153,26 @@ class RunDisplay:
             epoch=progress.epoch,
             batch=progress.batch,
             num_batches=progress.num_batches,
-            loss=progress.loss,
+            loss=progress.train["loss"],
             images_per_second=progress.images_per_second,
-            top1_percent=progress.top1_percent,
+            train=progress.train[self._view.metric.key],
         )
 
     def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
         """Move the line, or print one where none moves."""
-        averaged = epoch.ema_val_top1_percent
-        val = epoch.val_top1_percent if averaged is None else averaged
+        metric = self._view.metric
         self._view.end_epoch(
             epoch=epoch.epoch,
-            val_top1_percent=val,
+            outcome=epoch.outcome,
             seconds=timing.train_seconds + timing.val_seconds,
-            loss=epoch.train_loss,
+            loss=epoch.train["loss"],
         )
         if not self._display.live:
             left = self._view.seconds_left()
             self._display.say(
-                f"epoch {epoch.epoch + 1}/{self._view.epochs}  loss {epoch.train_loss:.4f}  "
-                f"train {format_percent(epoch.train_top1_percent)} %  val {format_percent(val)} %  "
+                f"epoch {epoch.epoch + 1}/{self._view.epochs}  loss {epoch.train['loss']:.4f}  "
+                f"train {metric.show(epoch.train[metric.key])}  "
+                f"val {metric.show(epoch.outcome[metric.key])}  "
                 f"{timing.train_images_per_second:.0f} images/s" + (f"  {format_duration(left)} left" if left else "")
             )
 
@@ -187,10 +190,10 @@ def _line_of(view: RunView) -> RenderableType:
     cells: list[Any] = [f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}"]
     cells.append(ProgressBar(total=1.0, completed=view.done, width=_BAR_WIDTH))
     cells += [f"loss {_number(view.loss)}"]
-    if view.val_top1_percent is not None:
-        cells.append(f"val {format_percent(view.val_top1_percent, digits=1)} %")
-    elif view.train_top1_percent is not None:
-        cells.append(f"train {format_percent(view.train_top1_percent, digits=1)} %")
+    if view.val is not None:
+        cells.append(f"val {view.metric.show(view.val, digits=view.metric.digits - 1)}")
+    elif view.train is not None:
+        cells.append(f"train {view.metric.show(view.train, digits=view.metric.digits - 1)}")
     cells += [_speed(view), _left(view)]
     for _ in cells:
         table.add_column(no_wrap=True)
@@ -203,10 +206,10 @@ def _table_of(views: list[RunView]) -> RenderableType:
         return Text("")
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("run", overflow="ellipsis", no_wrap=True)
-    for heading in ("epoch", "loss", "val %", "images/s", "left"):
+    for heading in ("epoch", "loss", f"val {views[0].metric.unit}", "images/s", "left"):
         table.add_column(heading, justify="right", no_wrap=True)
     for view in views:
-        val = "–" if view.val_top1_percent is None else format_percent(view.val_top1_percent, digits=1)
+        val = "–" if view.val is None else view.metric.format(view.val, digits=view.metric.digits - 1)
         epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}" if view.epochs else "starts"
         speed = "–" if view.images_per_second is None else f"{view.images_per_second:.0f}"
         left = view.seconds_left()

@@ -11,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vtbench.cli.progress import LiveDisplay, RunView
+from vtbench.metrics import METRICS
 from vtbench.records import RunRecord
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult
 from vtbench.studies.running import StudyState
-from vtbench.units import format_duration, format_items, format_percent
+from vtbench.units import format_duration, format_items
 
 _SECONDS_BETWEEN_LINES = 20.0
 _WIDEST_GRID = 6
@@ -63,7 +64,7 @@ class StudyDisplay:
 
     def on_begin(self, cell: Cell) -> None:
         """Show a line for the cell."""
-        self._views[cell.folder] = self._display.show(cell.label)
+        self._views[cell.folder] = self._display.show(cell.label, cell.task)
         self._last_line[cell.folder] = time.monotonic()
         if not self._display.live:
             self._say(cell, "begins")
@@ -84,9 +85,7 @@ class StudyDisplay:
                 images_per_second=event.images_per_second,
             )
         elif isinstance(event, CellEpoch):
-            view.end_epoch(
-                epoch=event.epoch, val_top1_percent=event.val_top1_percent, seconds=event.seconds, loss=event.train_loss
-            )
+            view.end_epoch(epoch=event.epoch, outcome=event.outcome, seconds=event.seconds, loss=event.train_loss)
             self._print_epoch(cell, view)
         elif isinstance(event, CellMessage):
             self._say(cell, event.text)
@@ -106,7 +105,7 @@ class StudyDisplay:
         """Fill the cell of the grid in."""
         self._records[cell.folder] = record
         if record.status == "finished":
-            self._say(cell, f"finished with {_show_accuracy(record)} %")
+            self._say(cell, f"finished with {_show_headline(record)} {record.metric.unit}")
 
     def on_turn(self) -> None:
         """Draw the grid anew."""
@@ -139,7 +138,7 @@ class StudyDisplay:
         loss = "–" if view.loss is None else f"{view.loss:.3f}"
         self._say(
             cell,
-            f"epoch {view.epoch}/{view.epochs}  loss {loss}  val {format_percent(view.val_top1_percent or 0.0)} %"
+            f"epoch {view.epoch}/{view.epochs}  loss {loss}  val {view.metric.show(view.val or 0.0)}"
             + (f"; study: {format_duration(left)} left" if left else ""),
         )
 
@@ -159,7 +158,7 @@ class StudyDisplay:
 
     def _render_grid(self, state: StudyState) -> Table:
         table = Table(box=None, padding=(0, 1), pad_edge=False)
-        table.add_column("val %", overflow="ellipsis", no_wrap=True)
+        table.add_column(f"val {METRICS[state.study.task][0].unit}", overflow="ellipsis", no_wrap=True)
         wide = state.study.seeds > _WIDEST_GRID
         for heading in ("done", "mean") if wide else [f"seed {seed}" for seed in range(state.study.seeds)]:
             table.add_column(heading, justify="right", no_wrap=True)
@@ -171,16 +170,14 @@ class StudyDisplay:
     def _show_cell(self, cell: Cell) -> str:
         record, view = self._records.get(cell.folder), self._views.get(cell.folder)
         if record is not None:
-            return _show_accuracy(record)
+            return _show_headline(record)
         return "·" if view is None else f"{100 * view.done:.0f} %…"
 
     def _sum_up(self, cells: list[Cell]) -> list[str]:
         records = [self._records[cell.folder] for cell in cells if cell.folder in self._records]
-        known = [record.val_top1_percent for record in records if isinstance(record.val_top1_percent, float)]
-        return [f"{len(known)}/{len(cells)}", format_percent(fmean(known)) if known else "–"]
+        known = [value for record in records if isinstance(value := record.headline, float)]
+        return [f"{len(known)}/{len(cells)}", records[0].metric.format(fmean(known)) if known else "–"]
 
 
-def _show_accuracy(record: RunRecord) -> str:
-    if isinstance(record.val_top1_percent, float):
-        return format_percent(record.val_top1_percent)
-    return "failed"
+def _show_headline(record: RunRecord) -> str:
+    return record.metric.format(record.headline) if isinstance(record.headline, float) else "failed"

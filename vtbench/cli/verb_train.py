@@ -74,17 +74,21 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
     import json
 
     from vtbench.records import NotMeasured
-    from vtbench.units import format_millions, format_percent
+    from vtbench.units import format_millions
 
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), **record.model_dump(mode="json")}, indent=2, sort_keys=True))
         return
-    if record.status == "failed" or isinstance(record.val_top1_percent, NotMeasured):
+    if record.status == "failed" or isinstance(record.headline, NotMeasured):
         typer.echo(f"vtbench: {record.variant}, seed {record.seed}, failed: {record.error} Run: {folder}", err=True)
         return
     weights = " (averaged weights)" if record.config.recipe.ema_decay is not None else ""
+    metric = record.metric
     lines = [
-        ("top-1", f"{format_percent(record.val_top1_percent)} % of {record.num_val:,} validation images{weights}"),
+        (
+            metric.label,
+            f"{metric.show(record.headline)} of {record.num_val:,} validation images{weights}",
+        ),
         ("trained", f"{len(record.epochs)} epochs, recipe {record.config.recipe.name}, {record.config.data.spec}"),
     ]
     if isinstance(record.costs, NotMeasured):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from vtbench.configuration import RunConfig
+from vtbench.metrics import METRICS, Metric
 from vtbench.records.cost import CostRecord
+from vtbench.records.format_1 import upgrade_epoch, upgrade_run
 from vtbench.records.record import NotMeasured, Record
 
 
@@ -26,16 +30,27 @@ class EnvironmentRecord(Record):
 
 
 class EpochRecord(Record):
-    """One epoch's outcome. Wall times stand in `TimingRecord`, so that a resumed run repeats these to the bit."""
+    """What an epoch came to: the mean loss, under ``loss``, and the metrics of the task by their keys.
+
+    ``averaged_val`` is that of the averaged weights, where the recipe averages. Wall times stand in `TimingRecord`, so
+    that a resumed run repeats these to the bit.
+    """
 
     epoch: int
     learning_rate: float
-    train_loss: float
-    train_top1_percent: float
-    val_loss: float
-    val_top1_percent: float
-    ema_val_loss: float | None = None
-    ema_val_top1_percent: float | None = None
+    train: dict[str, float]
+    val: dict[str, float]
+    averaged_val: dict[str, float] | None = None
+
+    @property
+    def outcome(self) -> dict[str, float]:
+        """The numbers that count: those of the averaged weights where there are any."""
+        return self.val if self.averaged_val is None else self.averaged_val
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, plain: Any) -> Any:
+        return upgrade_epoch(plain)
 
 
 class TimingRecord(Record):
@@ -60,8 +75,10 @@ class Certificate(Record):
 
 
 class RunRecord(Record):
-    """One finished or failed run: the cell of a study."""
+    """One finished or failed run: the cell of a study. ``outcome`` is that of its last epoch."""
 
+    format: Literal[2] = 2
+    task: str
     variant: str
     seed: int
     status: Literal["finished", "failed"]
@@ -73,8 +90,31 @@ class RunRecord(Record):
     num_val: int
     num_classes: int
     epochs: tuple[EpochRecord, ...]
-    val_top1_percent: float | NotMeasured
+    outcome: dict[str, float] | NotMeasured
     weights_sha256: str | None
     error: str | None = None
     arm: str | None = None
     study: str | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """The headline metric of the run's task."""
+        return METRICS[self.task][0]
+
+    @property
+    def headline(self) -> float | NotMeasured:
+        """The run's value of that metric, or why there is none."""
+        return self.outcome if isinstance(self.outcome, NotMeasured) else self.outcome[self.metric.key]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, plain: Any) -> Any:
+        return upgrade_run(plain)
+
+    @model_validator(mode="after")
+    def _check_headline(self) -> RunRecord:
+        if self.task not in METRICS:
+            raise ValueError(f"there is no task {self.task!r}")
+        if isinstance(self.outcome, dict) and self.metric.key not in self.outcome:
+            raise ValueError(f"the outcome lacks {self.metric.key}")
+        return self

@@ -47,7 +47,7 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
 def make_portable(record: RunRecord) -> RunRecord:
     """The record without absolute paths of the machine that it was made on."""
     plain = record.model_dump(mode="json")
-    for key in ("config", "error", "costs", "val_top1_percent"):
+    for key in ("config", "error", "costs", "outcome"):
         plain[key] = _cut_paths(plain[key])
     return RunRecord.model_validate(plain)
 

@@ -153,9 +153,9 @@ def _make_cell(record: RunRecord | None) -> Cell:
         return Cell("missing", NotMeasured(reason="not run yet"))
     if record.status == "failed":
         return Cell("failed", NotMeasured(reason=record.error or "failed without a message"))
-    if isinstance(record.val_top1_percent, NotMeasured):
-        return Cell("failed", record.val_top1_percent)
-    return Cell("finished", record.val_top1_percent)
+    if isinstance(record.headline, NotMeasured):
+        return Cell("failed", record.headline)
+    return Cell("finished", record.headline)
 
 
 def _agree_on_costs(records: Sequence[RunRecord]) -> CostRecord | NotMeasured:

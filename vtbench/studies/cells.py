@@ -20,6 +20,7 @@ class ResolvedStudy(Configuration):
     format: Literal[1] = 1
     name: str
     question: str
+    task: str = "classification"
     base: str | None
     reference: str
     arms: dict[str, str]
@@ -33,6 +34,7 @@ class Cell(Configuration):
     """One run of a study, ready to be carried out: it can be sent to another process as JSON."""
 
     study: str
+    task: str
     arm: str
     folder: Path
     config: RunConfig
@@ -53,6 +55,7 @@ def list_cells(study: ResolvedStudy, folder: Path) -> list[Cell]:
     return [
         Cell(
             study=study.name,
+            task=study.task,
             arm=arm,
             folder=folder / "cells" / arm / f"seed-{seed}",
             config=RunConfig(

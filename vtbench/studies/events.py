@@ -39,7 +39,7 @@ class CellEpoch(Configuration):
     kind: Literal["epoch"] = "epoch"
     epoch: int
     train_loss: float | None
-    val_top1_percent: float
+    outcome: dict[str, float]
     seconds: float
 
 

@@ -32,6 +32,7 @@ def describe_failure(result: CellResult, facts: DataFacts) -> RunRecord:
         )
     reason = "the cell failed before its cost was counted"
     return RunRecord(
+        task=cell.task,
         variant=config.variant,
         seed=config.seed,
         status="failed",
@@ -43,7 +44,7 @@ def describe_failure(result: CellResult, facts: DataFacts) -> RunRecord:
         num_val=facts.num_val,
         num_classes=facts.num_classes,
         epochs=_read_epochs(cell.folder / METRICS),
-        val_top1_percent=NotMeasured(reason="the cell failed"),
+        outcome=NotMeasured(reason="the cell failed"),
         weights_sha256=None,
         error=result.error,
         arm=cell.arm,

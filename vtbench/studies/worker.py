@@ -60,7 +60,7 @@ class LineReporter:
                 epoch=progress.epoch,
                 batch=progress.batch,
                 num_batches=progress.num_batches,
-                loss=_finite(progress.loss),
+                loss=_finite(progress.train["loss"]),
                 images_per_second=progress.images_per_second,
             )
         )
@@ -70,8 +70,8 @@ class LineReporter:
         self.tell(
             CellEpoch(
                 epoch=epoch.epoch,
-                train_loss=_finite(epoch.train_loss),
-                val_top1_percent=epoch.val_top1_percent,
+                train_loss=_finite(epoch.train["loss"]),
+                outcome=epoch.outcome,
                 seconds=timing.train_seconds + timing.val_seconds,
             )
         )

@@ -53,12 +53,9 @@ class EpochLoop:
             EpochRecord(
                 epoch=epoch,
                 learning_rate=learning_rate_at(self.config.recipe, trainer.step - 1, trainer.num_steps),
-                train_loss=sums.loss,
-                train_top1_percent=sums.top1_percent,
-                val_loss=val.loss,
-                val_top1_percent=val.top1_percent,
-                ema_val_loss=averaged.loss if averaged else None,
-                ema_val_top1_percent=averaged.top1_percent if averaged else None,
+                train=sums._asdict(),
+                val=val._asdict(),
+                averaged_val=averaged._asdict() if averaged else None,
             )
         )
         self.timings.append(
@@ -113,8 +110,7 @@ class EpochLoop:
                 epoch=trainer.epoch,
                 batch=trainer.batch,
                 num_batches=trainer.batches_per_epoch,
-                loss=sums.loss,
-                top1_percent=sums.top1_percent,
+                train=sums._asdict(),
                 images_per_second=images_per_second,
             )
         )

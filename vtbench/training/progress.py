@@ -12,6 +12,7 @@ from vtbench.records import CostRecord, EpochRecord, NotMeasured, RunRecord, Tim
 class RunStart:
     """A run that begins, or goes on at ``first_epoch`` after ``first_batch`` batches of it (both counted from 0)."""
 
+    task: str
     variant: str
     folder: str
     seed: int
@@ -28,7 +29,7 @@ class RunStart:
 
 @dataclass(frozen=True)
 class BatchProgress:
-    """Where a run stands inside an epoch (counted from 0). Loss and accuracy are means over the epoch so far.
+    """Where a run stands inside an epoch (counted from 0). ``train`` is what the epoch has come to so far.
 
     ``images_per_second`` is the training speed over this epoch so far, as this process has seen it.
     """
@@ -36,8 +37,7 @@ class BatchProgress:
     epoch: int
     batch: int
     num_batches: int
-    loss: float
-    top1_percent: float
+    train: dict[str, float]
     images_per_second: float
 
 

@@ -11,7 +11,7 @@ from vtbench.configuration import RunConfig
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
-from vtbench.records import RunRecord, save_record
+from vtbench.records import NotMeasured, RunRecord, save_record
 from vtbench.run_folder import CHECKPOINTS, ERROR, RECORD, WEIGHTS
 from vtbench.training.allocation import keep_freed_memory
 from vtbench.training.checkpoint import pack_tensors
@@ -23,6 +23,7 @@ from vtbench.training.preparation import Prepared, prepare_run
 from vtbench.training.progress import SILENT, ProgressListener, RunStart
 from vtbench.training.reproducibility import repeatable
 from vtbench.training.stop import RunStopped, StopRequest
+from vtbench.variants import find_task
 
 
 def train_run(
@@ -76,6 +77,7 @@ class _Run:
     ) -> None:
         self.prepared, self.config, self.folder, self.listener = prepared, prepared.config, folder, listener
         self.loop = EpochLoop(prepared, folder, listener, stop)
+        self.task = find_task(self.config.variant)
         self.names: dict[str, Any] = {"arm": arm, "study": study}
 
     def carry_out(self) -> RunRecord:
@@ -98,6 +100,7 @@ class _Run:
         data, trainer = self.prepared, self.prepared.trainer
         self.listener.on_start(
             RunStart(
+                task=self.task,
                 variant=self.config.variant,
                 folder=str(self.folder),
                 seed=self.config.seed,
@@ -138,11 +141,8 @@ class _Run:
 
     def _write_record(self, *, error: str | None) -> RunRecord:
         prepared = self.prepared
-        accuracy: Any = {"reason": error}
-        if error is None:
-            last = self.loop.epochs[-1]
-            accuracy = last.val_top1_percent if last.ema_val_top1_percent is None else last.ema_val_top1_percent
         record = RunRecord(
+            task=self.task,
             variant=self.config.variant,
             seed=self.config.seed,
             status="failed" if error else "finished",
@@ -154,7 +154,7 @@ class _Run:
             num_val=len(prepared.val),
             num_classes=len(prepared.train.class_names),
             epochs=tuple(self.loop.epochs),
-            val_top1_percent=accuracy,
+            outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=None if error else hash_file(self.folder / WEIGHTS),
             error=error,
             **self.names,
