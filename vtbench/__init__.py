@@ -19,6 +19,10 @@ __all__ = ["__version__", "create_model", "profile"]
 _ROOMS = {"create_model": "vtbench.models", "profile": "vtbench.profiling"}
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'vtbench' has no attribute {name!r}")

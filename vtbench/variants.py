@@ -158,7 +158,12 @@ def spell_variant(name: str, options: Mapping[str, Any]) -> str:
 
 
 def canonical_spelling(text: str) -> str:
-    """The one spelling of the variant that ``text`` names. Needs the models to be registered."""
+    """The one spelling of the variant that ``text`` names. Needs the models to be registered.
+
+    >>> import vtbench.models
+    >>> canonical_spelling("vt_resnet20:num_tokens=8, tokenizer=static, width=16")
+    'vt_resnet20:tokenizer=static,num_tokens=8'
+    """
     name, given = split_variant(text)
     spec = MODELS[name]
     return spec.spell(spec.resolve_options(given))

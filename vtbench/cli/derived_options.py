@@ -50,7 +50,7 @@ def _make_flags(kind: type[Configuration], left_out: Iterable[str]) -> Iterable[
     """A flag a field; one of a few words is read as any text, so that the configuration answers a mistake."""
     for name, field in kind.model_fields.items():
         if name not in left_out:
-            names = (f"--{name}",) if field.default is False else ()
+            names = (f"--{name.replace('_', '-')}",) if field.default is False else ()
             option = typer.Option(field.default, *names, help=field.description)
             annotation = str if get_origin(field.annotation) is Literal else field.annotation
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)

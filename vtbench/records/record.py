@@ -42,7 +42,12 @@ def save_record(path: Path, record: Record) -> None:
 
 
 def load_record(path: Path, kind: type[R]) -> R:
-    """Read what `save_record` wrote. Raises ``UserError`` naming the file if it is missing, torn or of another kind."""
+    """Read what `save_record` wrote. Raises ``UserError`` naming the file if it is missing, torn or of another kind.
+
+    >>> save_record(Path("latency.json"), NotMeasured(reason="no GPU"))
+    >>> load_record(Path("latency.json"), NotMeasured)
+    NotMeasured(reason='no GPU')
+    """
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:

@@ -45,6 +45,21 @@ def train_run(
     Returns the record, whose status tells finished from failed. Raises ``UserError`` for a configuration, data or
     folder that cannot be used, before anything is written, and when a fault cannot even be written down; raises
     ``RunStopped`` after saving when ``stop`` is requested. ``vtbench.models`` must have been imported.
+
+    >>> from pathlib import Path
+    >>> import vtbench.models
+    >>> from vtbench.configuration import DataConfig, ExecutionConfig
+    >>> from vtbench.training import load_recipe
+    >>> recipe = load_recipe("small", epochs=1, batch_size=10)
+    >>> config = RunConfig(
+    ...     variant="resnet20:width=4",
+    ...     data=DataConfig(spec="scenes", limit_train=20, limit_val=10),
+    ...     recipe=recipe,
+    ...     execution=ExecutionConfig(device="cpu", threads=1),
+    ... )
+    >>> record = train_run(config, Path("runs/first"))
+    >>> record.status, len(record.epochs), record.num_val
+    ('finished', 1, 10)
     """
     config = canonical_config(config)
     device = resolve_device(config.execution.device)

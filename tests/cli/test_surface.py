@@ -1,0 +1,81 @@
+"""The options of every verb are frozen: whoever adds, renames or drops one changes this file, too."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from vtbench.cli.derived_options import DerivedCommand, derive_options
+from vtbench.cli.main import app, build_command, list_verbs
+from vtbench.configuration import Configuration, Effect, ExecutionConfig, StudyOptions, TrainOptions, spell_flags
+from vtbench.datasets import list_datasets
+from vtbench.training import list_recipes
+
+RUN = "data recipe epochs teacher limit-train limit-val image-size"
+EXECUTION = "precision channels-last compile accumulate"
+SURFACE = {
+    "list": "pattern format options",
+    "profile": (
+        "models input-size channels batch num-classes by depth against train-mode backward count-contractions "
+        "compare-tools measure device dtype threads time-limit format"
+    ),
+    "train": (
+        f"model {RUN} seed batch-size learning-rate label-smoothing clip device threads workers {EXECUTION} "
+        "checkpoint-seconds out json"
+    ),
+    "ablate": (
+        f"study {RUN} base arm seeds jobs threads device workers {EXECUTION} out plan fresh retry-failed "
+        "verify-resume list"
+    ),
+    "report": "runs out format base archive published",
+    "audit": "runs format table",
+    "tokens": ("run model image mask index data split module foreground leave-out image-size seed out json"),
+}
+
+
+def test_every_verb_has_these_arguments_and_options_in_this_order() -> None:
+    assert list_verbs() == list(SURFACE)
+    for verb, names in SURFACE.items():
+        found = [max(parameter.opts, key=len).removeprefix("--") for parameter in build_command(verb).params]
+        assert found == names.split(), verb
+
+
+@pytest.mark.parametrize("verb", ["train", "ablate"])
+def test_help_names_every_data_set_and_recipe_that_is_registered(verb: str) -> None:
+    text = re.sub(r"\s+", " ", CliRunner().invoke(app, [verb, "--help"]).output)
+    assert ", ".join(list_datasets()) in text
+    assert ", ".join(list_recipes()) in text
+
+
+class Choices(Configuration):
+    allow_tf32: bool = False
+    channels_last: bool = True
+    steps: int = 3
+    left_out: int = 1
+
+
+def test_a_field_is_all_that_an_option_needs_and_what_is_printed_for_it_is_read_back() -> None:
+    asked: list[Choices] = []
+
+    def verb(*, choices: Annotated[Choices, ("left_out",)], name: Annotated[str, typer.Option()] = "n") -> None:
+        asked.append(choices)
+
+    alone = typer.Typer()
+    alone.command(cls=DerivedCommand)(derive_options(verb))
+    wanted = Choices(allow_tf32=True, channels_last=False, steps=5)
+    words = spell_flags(wanted, list(Choices.model_fields))
+    assert words == ["--steps", "5", "--allow-tf32", "--no-channels-last"]
+    assert CliRunner().invoke(alone, words).exit_code == 0
+    assert CliRunner().invoke(alone, ["--left-out", "2"]).exit_code == 2
+    assert asked == [wanted]
+
+
+def test_every_execution_setting_says_what_it_does_to_the_numbers_and_to_the_user() -> None:
+    effects = [ExecutionConfig.list_settings(effect) for effect in Effect]
+    assert sorted(name for names in effects for name in names) == sorted(ExecutionConfig.model_fields)
+    for kind in (ExecutionConfig, TrainOptions, StudyOptions):
+        assert all(field.description for field in kind.model_fields.values())
