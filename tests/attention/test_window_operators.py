@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vtbench.attention.local_relation import LocalRelation
 from vtbench.attention.window import join_channels, pad_window, softmax_inside, split_channels, window_dot, window_sum
 from vtbench.profiling import profile
-from vtbench.profiling.profile import TrainingCost
+from vtbench.records.profile import TrainingCost
 
 CASES = [(3, 1), (7, 1), (3, 2), (4, 1), (1, 1)]
 

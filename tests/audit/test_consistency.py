@@ -8,9 +8,9 @@ import pytest
 from stand_in_counts import count_from, make_counts
 
 from vtbench.audit.consistency import audit_consistency
-from vtbench.audit.findings import Finding
 from vtbench.published.claims import Claim, load_claims
 from vtbench.published.inconsistencies import Inconsistency, load_inconsistencies
+from vtbench.records.finding import Finding
 
 CLAIMS = {claim.id: claim for claim in load_claims()}
 COUNT = count_from(

@@ -6,8 +6,8 @@ import pytest
 from stand_in_counts import count_from, make_counts
 
 from vtbench.audit.costs import audit_cost
-from vtbench.audit.findings import Finding
 from vtbench.published.claims import Claim, load_claims
+from vtbench.records.finding import Finding
 
 
 def claim_of(method: str, value: str, unit: str = "M", **fields: str) -> Claim:

@@ -1,19 +1,30 @@
 import json
+import pkgutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
 
+import vtbench.records
+from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
 from vtbench.errors import UserError
 from vtbench.records import (
     CostRecord,
     EpochRecord,
     NotMeasured,
+    Record,
     RunRecord,
     load_lines,
     load_record,
     save_lines,
     save_record,
 )
+from vtbench.training.recipe import load_recipe
 
 ARCHIVED = Path(__file__).resolve().parents[2] / "reports" / "attention_cifar10" / "records" / "se-seed1.json"
 
@@ -24,6 +35,57 @@ EPOCH = EpochRecord(
     train={"loss": 2.3, "top1_percent": 10.0},
     val={"loss": 2.3, "top1_percent": 0.1 + 0.2},
 )
+MODULES = [f"vtbench.records.{module.name}" for module in pkgutil.iter_modules(vtbench.records.__path__)]
+KINDS = {
+    kind.__name__: kind
+    for module in map(import_module, MODULES)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
+}
+
+
+def make_values(wanted: Any) -> Iterator[Any]:
+    """A value for each alternative of a type that a field of a record may have."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        for alternative in inner:
+            yield from make_values(alternative)
+    elif origin is Literal:
+        yield from inner
+    elif origin is tuple:
+        yield tuple(next(make_values(part)) for part in inner if part is not ...)
+    elif origin is dict:
+        yield {"top1_percent" if inner[0] is str else 7: next(make_values(inner[1]))}
+    elif isinstance(wanted, type) and issubclass(wanted, Record):
+        yield from make_records(wanted)
+    elif wanted is RunConfig:
+        recipe = load_recipe("small")
+        yield RunConfig(variant="x", data=DataConfig(spec="y"), recipe=recipe, execution=ExecutionConfig(), seed=3)
+    else:
+        yield {int: 2**60 + 1, float: 0.1 + 0.2, str: "classification", bool: True, type(None): None}[wanted]
+
+
+def make_records(kind: type[Record]) -> Iterator[Record]:
+    """Records of one kind: one full of first alternatives, then each other alternative of each field in its place."""
+    first = {name: next(make_values(field.annotation)) for name, field in kind.model_fields.items()}
+    yield kind(**first)
+    for name, field in kind.model_fields.items():
+        for value in list(make_values(field.annotation))[1:]:
+            yield kind(**{**first, name: value})
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_result_comes_back_from_its_file_with_values_and_types(name: str, tmp_path: Path) -> None:
+    for record in make_records(KINDS[name]):
+        save_record(tmp_path / "record.json", record)
+        again = load_record(tmp_path / "record.json", KINDS[name])
+        assert again == record
+        assert repr(again) == repr(record)
+
+
+def test_records_are_read_without_torch() -> None:
+    program = f"import sys, {', '.join(MODULES)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_a_record_survives_its_file_exactly(tmp_path: Path) -> None:

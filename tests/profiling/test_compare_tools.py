@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vtbench.profiling import compare_tools
-from vtbench.profiling.compare_tools import ToolOpinion, find_missed, group_operators, trace_operators
+from vtbench.profiling.compare_tools import find_missed, group_operators, trace_operators
 from vtbench.profiling.profile import ProfileSettings, profile_subject
 from vtbench.profiling.sources import Source, make_subject
 from vtbench.profiling.tools import TOOLS, Answer, Tool, drop_inner, take_own
 from vtbench.records import NotMeasured
+from vtbench.records.profile import ToolOpinion
 
 SHAPE = (1, 8, 6, 6)
 ATTENTION = 2 * 36 * 36 * 8

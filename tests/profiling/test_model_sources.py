@@ -14,8 +14,9 @@ import vtbench.models  # noqa: F401  # Registers the models.
 from vtbench.errors import UserError
 from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.inputs import parse_image_size, resolve_input_shape
-from vtbench.profiling.profile import Profile, ProfileSettings, profile, profile_subject
+from vtbench.profiling.profile import ProfileSettings, profile, profile_subject
 from vtbench.profiling.sources import make_subject, resolve_source
+from vtbench.records.profile import Profile
 
 QUICK = ProfileSettings(activations=False)
 

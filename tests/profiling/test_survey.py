@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from vtbench.profiling.survey import list_models, survey_model, take_apart
-from vtbench.profiling.survey_page import Comparison, SurveyEntry, render_page
+from vtbench.profiling.survey_page import render_page
 from vtbench.records import EnvironmentRecord, load_lines, load_record
+from vtbench.records.profile import Comparison, SurveyEntry
 
 FOLDER = Path(__file__).parents[2] / "reports" / "profiler"
 ENTRIES = load_lines(FOLDER / "survey.jsonl", SurveyEntry)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from vtbench.audit.findings import Finding, describe_claim, leave_untested
+from vtbench.audit.findings import describe_claim, leave_untested
 from vtbench.published.claims import Claim
 from vtbench.records import RunRecord
+from vtbench.records.finding import Finding
 from vtbench.stats.estimates import estimate_mean
 
 IMAGENET_SPLITS = (1_281_167, 50_000, 1000)

@@ -8,11 +8,11 @@ from vtbench.audit.accuracies import audit_other_training, audit_top1
 from vtbench.audit.consistency import audit_consistency
 from vtbench.audit.costs import COST_METHODS, audit_cost
 from vtbench.audit.counting import CountFunction
-from vtbench.audit.findings import Finding
 from vtbench.errors import UserError, did_you_mean
 from vtbench.published.claims import Claim, load_claims, load_explanations
 from vtbench.published.inconsistencies import load_inconsistencies
 from vtbench.records import RunRecord
+from vtbench.records.finding import Finding
 
 ORDER = ("contradicted", "not tested", "reproduced")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from vtbench.audit.counting import CountFunction
-from vtbench.audit.findings import Finding
 from vtbench.published.claims import UNITS, Claim
 from vtbench.published.inconsistencies import Inconsistency
 from vtbench.records import NotMeasured
+from vtbench.records.finding import Finding
 
 
 @dataclass(frozen=True)

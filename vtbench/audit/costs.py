@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Callable
 
 from vtbench.audit.counting import CountFunction, Counts
-from vtbench.audit.findings import Finding, judge_number, leave_untested
+from vtbench.audit.findings import judge_number, leave_untested
 from vtbench.published.claims import Claim
 from vtbench.records import NotMeasured
+from vtbench.records.finding import Finding
 
 Candidates = list[tuple[float, str]]
 

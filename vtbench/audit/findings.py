@@ -4,33 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
-from typing import Literal
 
 from vtbench.published.claims import UNITS, Claim
-from vtbench.records import Record
-
-Status = Literal["contradicted", "not tested", "reproduced"]
-
-
-class Finding(Record):
-    """One claim and its verdict. ``known`` marks a contradiction that has been looked into and is explained.
-
-    ``here`` is the number computed here, ``deviation_percent`` how far it lies from the printed one. ``reason`` says
-    why a claim is contradicted or not tested, or what a reproduction depends on; ``command`` makes the test.
-    """
-
-    id: str
-    paper: str
-    table: str
-    cell: str
-    quantity: str
-    printed: str
-    here: str | None
-    deviation_percent: float | None = None
-    status: Status
-    known: bool = False
-    reason: str = ""
-    command: str | None = None
+from vtbench.records.finding import Finding, Status
 
 
 def describe_claim(claim: Claim) -> dict[str, str]:

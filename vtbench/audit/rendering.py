@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from vtbench.audit.findings import Finding
 from vtbench.records import to_json
+from vtbench.records.finding import Finding
 
 
 def count_verdicts(findings: Sequence[Finding]) -> str:

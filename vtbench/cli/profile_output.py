@@ -12,10 +12,8 @@ from vtbench.records import NotMeasured
 from vtbench.units import format_bytes, format_count, format_items, format_millions
 
 if TYPE_CHECKING:
-    from vtbench.profiling.against import Difference
-    from vtbench.profiling.compare_tools import ToolOpinion
-    from vtbench.profiling.measure import Measurement
-    from vtbench.profiling.profile import Profile
+    from vtbench.records.measurement import Measurement
+    from vtbench.records.profile import Difference, Profile, ToolOpinion
 
 _MOST_MISSED = 4
 """Operators left out that a table names; JSON has all."""
@@ -258,7 +256,8 @@ def _collect_notes(found: Sequence[Findings]) -> Iterator[str]:
 def _describe_measuring(found: Sequence[Findings]) -> Iterator[str]:
     if all(findings.measured is None for findings in found):
         return
-    from vtbench.profiling.measure import Measurement, find_disagreements
+    from vtbench.profiling.measure import find_disagreements
+    from vtbench.records.measurement import Measurement
 
     first = next((f.measured for f in found if isinstance(f.measured, Measurement)), None)
     if first is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from vtbench.profiling.profile import Profile, count_costs, profile
+from vtbench.profiling.profile import count_costs, profile
+from vtbench.records.profile import Profile
 
 __all__ = ["Profile", "count_costs", "profile"]

@@ -10,15 +10,7 @@ from torch import Tensor, nn
 
 from vtbench.profiling.parameters import unique_tensors
 from vtbench.profiling.shortcuts import Shortcuts
-from vtbench.records import Record
-
-
-class ActivationCount(Record):
-    """Values kept for the backward pass of one training step, the input among them, weights and buffers not."""
-
-    elements: int
-    bytes: int
-    tensors: int
+from vtbench.records.profile import ActivationCount
 
 
 def measure_activations(model: nn.Module, inputs: Sequence[Any]) -> ActivationCount:

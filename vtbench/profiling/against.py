@@ -4,30 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vtbench.profiling.breakdown import Part
-from vtbench.profiling.profile import Profile
-from vtbench.records import Record
-
-
-class PartDifference(Record):
-    """What one part costs in the other model and in this one. ``group``: total, stage, role, operator or parameters."""
-
-    group: str
-    name: str
-    other: int
-    this: int
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times this model is cheaper; None where it spends nothing."""
-        return self.other / self.this if self.this else None
-
-
-class Difference(Record):
-    """Two profiles side by side. The parts of each group sum to the totals."""
-
-    other: str
-    parts: tuple[PartDifference, ...]
+from vtbench.records.profile import Difference, Part, PartDifference, Profile
 
 
 def compare_profiles(this: Profile, other: Profile) -> Difference:

@@ -10,39 +10,12 @@ from vtbench.layers.stated_cost import ROLES
 from vtbench.profiling.formulas import FORMULAS
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Trace
-from vtbench.records import Record
+from vtbench.records.profile import ModuleCost, OperatorCost, Part
 
 THE_MODEL = "(model itself)"
 """The part that MACs belong to which the model's own ``forward`` spends."""
 _CONVOLUTIONS = ("convolution", "conv2d")
 _PRODUCTS_OF_ACTIVATIONS = ("attention", "bmm", "cdist")
-
-
-class Part(Record):
-    """One part of a breakdown."""
-
-    name: str
-    macs: int
-
-
-class ModuleCost(Record):
-    """One module: its MACs with all below it, its own, how often it was called, the parameters in it."""
-
-    path: str
-    kind: str
-    macs: int
-    own_macs: int
-    calls: int
-    params: int
-
-
-class OperatorCost(Record):
-    """One operator: its MACs, how often it ran, and why it is free if it is."""
-
-    name: str
-    macs: int
-    runs: int
-    verdict: str
 
 
 def split_by_stage(model: nn.Module, trace: Trace) -> tuple[Part, ...]:

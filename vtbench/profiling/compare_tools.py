@@ -22,28 +22,13 @@ from vtbench.environment import find_version
 from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.meta_copy import kept_randomness
-from vtbench.profiling.profile import Profile
 from vtbench.profiling.sources import Source, make_subject
 from vtbench.profiling.tools import TOOLS, Tool
 from vtbench.profiling.trace import Trace, Tracer, trace_forward
-from vtbench.records import NotMeasured, Record
+from vtbench.records import NotMeasured
+from vtbench.records.profile import Profile, ToolOpinion
 
 _MOST_GROUPS = 14
-
-
-class ToolOpinion(Record):
-    """What one version of a tool prints, in MACs, and the operators that explain the difference.
-
-    ``missed`` are (operator in kind of module, MACs), from the tool's own count of each module. ``extra_macs`` is what
-    the tool counts and we do not, or what it counts without saying in which module. The tool's count is ours less the
-    missed and with the extra.
-    """
-
-    tool: str
-    version: str | None = None
-    macs: int | NotMeasured
-    missed: tuple[tuple[str, int], ...] = ()
-    extra_macs: int = 0
 
 
 def compare_tools(source: Source, counted: Profile) -> tuple[ToolOpinion, ...]:

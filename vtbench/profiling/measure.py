@@ -23,7 +23,8 @@ from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.memory import measure_peak_memory
 from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.sources import Source
-from vtbench.records import EnvironmentRecord, NotMeasured, Record
+from vtbench.records import EnvironmentRecord, NotMeasured
+from vtbench.records.measurement import Measurement
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _LEAST_SAMPLES = 10
@@ -40,29 +41,6 @@ class MeasureSettings:
     dtype: str = "float32"
     threads: int | None = None
     time_limit: float = 20.0
-
-
-class Measurement(Record):
-    """One model's latency: median and quartiles of one pass over the batch in evaluation mode, and all to repeat it.
-
-    ``passes_per_sample`` passes are timed together where one alone is too short for the clock. ``settled`` is False
-    when time was up before the quartiles had come to rest within 2 %.
-    """
-
-    latency_ms: float
-    latency_ms_quartiles: tuple[float, float]
-    latency_per_image_ms: float
-    images_per_second: float
-    peak_memory_bytes: int | NotMeasured
-    batch_size: int
-    dtype: str
-    threads: int
-    num_samples: int
-    passes_per_sample: int
-    warm_up_passes: int
-    settled: bool
-    measured_together: tuple[str, ...]
-    environment: EnvironmentRecord
 
 
 @dataclass

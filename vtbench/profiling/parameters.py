@@ -8,21 +8,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vtbench.records import Record
-
-
-class ParameterCount(Record):
-    """Elements of parameters and buffers, and the bytes of both by type (``float32`` ...)."""
-
-    trainable: int
-    frozen: int
-    buffers: int
-    bytes_by_dtype: dict[str, int]
-
-    @property
-    def total(self) -> int:
-        """Trainable and frozen parameters."""
-        return self.trainable + self.frozen
+from vtbench.records.profile import ParameterCount
 
 
 def count_parameters(model: nn.Module) -> ParameterCount:

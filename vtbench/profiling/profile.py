@@ -9,73 +9,20 @@ from typing import Any
 from torch import nn
 
 from vtbench.errors import UserError
-from vtbench.profiling.activations import ActivationCount, measure_activations
-from vtbench.profiling.breakdown import (
-    ModuleCost,
-    OperatorCost,
-    Part,
-    split_by_module,
-    split_by_operator,
-    split_by_role,
-    split_by_stage,
-)
+from vtbench.profiling.activations import measure_activations
+from vtbench.profiling.breakdown import split_by_module, split_by_operator, split_by_role, split_by_stage
 from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.execution import EMPTIED, Run, execute
 from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.inputs import InputSize, make_inputs, resolve_input_shape
 from vtbench.profiling.meta_copy import kept_randomness
-from vtbench.profiling.parameters import ParameterCount, count_parameters
+from vtbench.profiling.parameters import count_parameters
 from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.subject import Subject, take_subject
 from vtbench.profiling.trace import trace_forward
 from vtbench.profiling.verification import Verification, verify
-from vtbench.records import CostRecord, NotMeasured, Record
-
-
-class Unstated(Record):
-    """MACs that no closed form explains, for one class of modules."""
-
-    kind: str
-    calls: int
-    macs: int
-
-
-class TrainingCost(Record):
-    """MACs of one training step: forward in training mode, backward, and both."""
-
-    forward_macs: int
-    backward_macs: int
-
-    @property
-    def macs(self) -> int:
-        """MACs of the whole step."""
-        return self.forward_macs + self.backward_macs
-
-
-class Profile(Record):
-    """What a model costs for one input: MACs of a forward pass in evaluation, in full and in parts that sum to it.
-
-    ``input_size`` is the shape of the input with the batch; ``macs`` are for the whole batch. ``covered_macs`` are
-    explained by closed forms and ``unstated`` names the rest; ``stated_only_macs`` no operator could confirm.
-    ``traced_on`` is "meta", or the device of the real tensors that had to be used; ``notes`` say why.
-    """
-
-    model: str
-    input_size: tuple[int, ...]
-    macs: int
-    params: int
-    parameters: ParameterCount
-    activations: ActivationCount | NotMeasured
-    training: TrainingCost | NotMeasured | None
-    covered_macs: int
-    stated_only_macs: int
-    unstated: tuple[Unstated, ...]
-    traced_on: str
-    notes: tuple[str, ...]
-    stages: tuple[Part, ...]
-    roles: tuple[Part, ...]
-    modules: tuple[ModuleCost, ...]
-    operators: tuple[OperatorCost, ...]
+from vtbench.records import CostRecord, NotMeasured
+from vtbench.records.profile import ActivationCount, Profile, TrainingCost, Unstated
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.meta_copy import kept_randomness
-from vtbench.profiling.profile import Profile, profile_source
+from vtbench.profiling.profile import profile_source
 from vtbench.profiling.sources import Source, resolve_source
-from vtbench.profiling.survey_page import Comparison, SurveyEntry, render_page
+from vtbench.profiling.survey_page import render_page
 from vtbench.records import EnvironmentRecord, NotMeasured, load_lines, load_record, save_lines, save_record
+from vtbench.records.profile import Comparison, Profile, SurveyEntry
 from vtbench.units import format_bytes
 
 DEFAULT_FOLDER = Path("reports/profiler")

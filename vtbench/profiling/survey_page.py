@@ -6,32 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from vtbench.records import EnvironmentRecord, Record
+from vtbench.records import EnvironmentRecord
+from vtbench.records.profile import Comparison, SurveyEntry
 from vtbench.units import format_count, format_millions
-
-
-class Comparison(Record):
-    """What fvcore counts, and the difference to our count by kind of operator (ours minus its).
-
-    ``ignored`` are operators that fvcore saw, did not count, and that are not free by our table.
-    """
-
-    macs: int
-    differences: dict[str, int]
-    ignored: tuple[str, ...]
-
-
-class SurveyEntry(Record):
-    """One model: our count and fvcore's, or why it is refused. ``fvcore`` is a text where fvcore itself fails."""
-
-    model: str
-    input_size: tuple[int, ...] = ()
-    macs: int | None = None
-    params: int | None = None
-    covered_macs: int | None = None
-    notes: tuple[str, ...] = ()
-    fvcore: Comparison | str | None = None
-    refused: str | None = None
 
 
 def render_page(entries: Sequence[SurveyEntry], environment: EnvironmentRecord) -> str:

@@ -1,0 +1,163 @@
+"""What a model costs, counted: in full, in parts that sum to it, against another model, and as other tools print it.
+
+MACs are multiply-accumulates of a whole batch.
+"""
+
+from __future__ import annotations
+
+from vtbench.records.record import NotMeasured, Record
+
+
+class ParameterCount(Record):
+    """Elements of parameters and buffers, and the bytes of both by type (``float32`` ...)."""
+
+    trainable: int
+    frozen: int
+    buffers: int
+    bytes_by_dtype: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Trainable and frozen parameters."""
+        return self.trainable + self.frozen
+
+
+class ActivationCount(Record):
+    """Values kept for the backward pass of one training step, the input among them, weights and buffers not."""
+
+    elements: int
+    bytes: int
+    tensors: int
+
+
+class Part(Record):
+    """One part of a breakdown."""
+
+    name: str
+    macs: int
+
+
+class ModuleCost(Record):
+    """One module: its MACs with all below it, its own, how often it was called, the parameters in it."""
+
+    path: str
+    kind: str
+    macs: int
+    own_macs: int
+    calls: int
+    params: int
+
+
+class OperatorCost(Record):
+    """One operator: its MACs, how often it ran, and why it is free if it is."""
+
+    name: str
+    macs: int
+    runs: int
+    verdict: str
+
+
+class Unstated(Record):
+    """MACs that no closed form explains, for one class of modules."""
+
+    kind: str
+    calls: int
+    macs: int
+
+
+class TrainingCost(Record):
+    """MACs of one training step: forward in training mode, backward, and both."""
+
+    forward_macs: int
+    backward_macs: int
+
+    @property
+    def macs(self) -> int:
+        """MACs of the whole step."""
+        return self.forward_macs + self.backward_macs
+
+
+class Profile(Record):
+    """What a model costs for one input: MACs of a forward pass in evaluation, in full and in parts that sum to it.
+
+    ``input_size`` is the shape of the input with the batch; ``macs`` are for the whole batch. ``covered_macs`` are
+    explained by closed forms and ``unstated`` names the rest; ``stated_only_macs`` no operator could confirm.
+    ``traced_on`` is "meta", or the device of the real tensors that had to be used; ``notes`` say why.
+    """
+
+    model: str
+    input_size: tuple[int, ...]
+    macs: int
+    params: int
+    parameters: ParameterCount
+    activations: ActivationCount | NotMeasured
+    training: TrainingCost | NotMeasured | None
+    covered_macs: int
+    stated_only_macs: int
+    unstated: tuple[Unstated, ...]
+    traced_on: str
+    notes: tuple[str, ...]
+    stages: tuple[Part, ...]
+    roles: tuple[Part, ...]
+    modules: tuple[ModuleCost, ...]
+    operators: tuple[OperatorCost, ...]
+
+
+class PartDifference(Record):
+    """What one part costs in the other model and in this one. ``group``: total, stage, role, operator or parameters."""
+
+    group: str
+    name: str
+    other: int
+    this: int
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times this model is cheaper; None where it spends nothing."""
+        return self.other / self.this if self.this else None
+
+
+class Difference(Record):
+    """Two profiles side by side. The parts of each group sum to the totals."""
+
+    other: str
+    parts: tuple[PartDifference, ...]
+
+
+class ToolOpinion(Record):
+    """What one version of a tool prints, in MACs, and the operators that explain the difference.
+
+    ``missed`` are (operator in kind of module, MACs), from the tool's own count of each module. ``extra_macs`` is what
+    the tool counts and we do not, or what it counts without saying in which module. The tool's count is ours less the
+    missed and with the extra.
+    """
+
+    tool: str
+    version: str | None = None
+    macs: int | NotMeasured
+    missed: tuple[tuple[str, int], ...] = ()
+    extra_macs: int = 0
+
+
+class Comparison(Record):
+    """What fvcore counts, and the difference to our count by kind of operator (ours minus its).
+
+    ``ignored`` are operators that fvcore saw, did not count, and that are not free by our table.
+    """
+
+    macs: int
+    differences: dict[str, int]
+    ignored: tuple[str, ...]
+
+
+class SurveyEntry(Record):
+    """One model: our count and fvcore's, or why it is refused. ``fvcore`` is a text where fvcore itself fails."""
+
+    model: str
+    input_size: tuple[int, ...] = ()
+    macs: int | None = None
+    params: int | None = None
+    covered_macs: int | None = None
+    notes: tuple[str, ...] = ()
+    fvcore: Comparison | str | None = None
+    refused: str | None = None
