@@ -6,7 +6,7 @@ import torch
 
 from vtbench.configuration import AugmentationConfig, DataConfig
 from vtbench.datasets import load_dataset
-from vtbench.datasets.batches import EvalBatches, TrainBatches
+from vtbench.datasets.batches import EvalBatches, Normalizer, TrainBatches
 
 CONFIG = DataConfig(spec="scenes:num_train=210,num_val=50", image_size=16)
 
@@ -122,3 +122,10 @@ def test_workers_leave_the_global_random_numbers_alone_and_an_epoch_can_be_left_
     assert torch.equal(torch.get_rng_state(), before)
     batches.close()
     evaluation.close()
+
+
+def test_pixels_are_normalised_channel_by_channel():
+    images = torch.tensor([[[[0, 51, 255], [255, 51, 0]]]], dtype=torch.uint8)
+    normalized = Normalizer((0.5, 0.2, 0.0), (0.5, 0.1, 0.25), width=2)(images)
+    assert normalized.shape == (1, 3, 1, 2)
+    assert normalized.flatten().tolist() == pytest.approx([-1, 1, 0, 0, 4, 0])

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from vtbench.errors import UserError
 from vtbench.models import create_model
-from vtbench.tokens.maps import normalize_pixels, observe_tokens
+from vtbench.relations.relation import RELATIONS
+from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
+from vtbench.tokens.maps import observe_tokens
 from vtbench.training.initialization import initialize_by_name
 
 BASE = "vt_resnet34:stem=small,width=8,num_tokens=4"
@@ -85,8 +89,21 @@ def test_what_has_no_maps_is_refused(variant, only, message):
         observe_tokens(build(variant), IMAGES, only=only)
 
 
-def test_pixels_are_normalised_channel_by_channel():
-    images = np.array([[[[0, 51, 255]]]], np.uint8)
-    normalized = normalize_pixels(images, (0.5, 0.2, 0.0), (0.5, 0.1, 0.25))
-    assert normalized.dtype == torch.float32
-    assert normalized.flatten().tolist() == pytest.approx([-1, 0, 4])
+SITE = TokenizerSite(in_channels=8, num_tokens=4, token_dim=16, group_width=4, first=True)
+
+
+@pytest.mark.parametrize("name", list(TOKENIZERS))
+def test_every_tokenizer_returns_attention_or_says_why_it_has_none(name):
+    for site in (SITE, replace(SITE, first=False)):
+        tokenizer = TOKENIZERS[name](site)
+        _, attention = tokenizer(torch.randn(2, 8, 5, 7), None if site.first else torch.randn(2, 4, 16))
+        assert (attention is None) == bool(tokenizer.no_attention)
+        assert tokenizer.name
+
+
+@pytest.mark.parametrize("name", list(RELATIONS))
+def test_every_relation_gives_the_weights_of_its_attention_or_says_why_it_has_none(name):
+    relation = RELATIONS[name](4, 16)
+    weights = relation.attend(torch.randn(2, 4, 16))
+    assert (weights is None) == bool(relation.no_attention)
+    assert relation.name == name

@@ -7,7 +7,7 @@ the epoch's permutation, what is done to them is drawn by counter. Workers only 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,13 +27,12 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Normalizer:
-    """Turn uint8 pixels into (pixel / 255 - mean) / std, in float32."""
+    """Turn uint8 pixels of images so many pixels wide into (pixel / 255 - mean) / std, in float32."""
 
-    def __init__(self, dataset: ImageDataset) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], width: int) -> None:
         # Whole rows of pixels are the innermost loop: one over the three channels alone would be slow.
-        scale_C = 1 / (255 * np.asarray(dataset.std))
-        shift_C = -np.asarray(dataset.mean) / np.asarray(dataset.std)
-        width = dataset.image_size[1]
+        scale_C = 1 / (255 * np.asarray(std))
+        shift_C = -np.asarray(mean) / np.asarray(std)
         self._scale = torch.from_numpy(np.tile(scale_C, width).astype(np.float32))
         self._shift = torch.from_numpy(np.tile(shift_C, width).astype(np.float32))
 
@@ -93,7 +92,7 @@ class TrainBatches:
         self._augmentation = Augmentation(augmentation, seed, dataset.image_size)
         self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation)
         self._loader = BatchLoader(self._maker, workers)
-        self._normalize = Normalizer(dataset)
+        self._normalize = Normalizer(dataset.mean, dataset.std, dataset.image_size[1])
 
     def __len__(self) -> int:
         return len(self._maker)
@@ -125,7 +124,7 @@ class EvalBatches:
     def __init__(self, dataset: ImageDataset, batch_size: int, workers: int = 0) -> None:
         self._maker = BatchMaker(dataset, batch_size)
         self._loader = BatchLoader(self._maker, workers)
-        self._normalize = Normalizer(dataset)
+        self._normalize = Normalizer(dataset.mean, dataset.std, dataset.image_size[1])
 
     def __len__(self) -> int:
         return len(self._maker)

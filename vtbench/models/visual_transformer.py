@@ -10,6 +10,7 @@ from vtbench.layers.branch_norm import BranchLayerNorm
 from vtbench.layers.pointwise import TokenLinear
 from vtbench.layers.token_mlp import TokenMlp
 from vtbench.projectors.attention_projector import AttentionProjector
+from vtbench.relations.relation import Relation
 from vtbench.tokenizers.position import AttentionPosition
 from vtbench.tokenizers.tokenizer import Tokenizer
 
@@ -29,7 +30,7 @@ class VisualTransformerModule(nn.Module):
         tokenizer: Tokenizer,
         token_mlp: TokenMlp,
         position: AttentionPosition | None,
-        relation: nn.Module,
+        relation: Relation,
         projector: AttentionProjector | None,
     ) -> None:
         super().__init__()
@@ -38,6 +39,11 @@ class VisualTransformerModule(nn.Module):
         self.position = position
         self.relation = relation
         self.projector = projector
+
+    @property
+    def no_attention(self) -> str:
+        """Why the module has no spatial attention; empty if it has."""
+        return self.tokenizer.no_attention
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step of the visual transformer."""
@@ -58,8 +64,9 @@ class TokenModule(nn.Module):
     """
 
     role = "token MLP"
+    no_attention = "Without a projector, only the first module reads the map; later ones see tokens only."
 
-    def __init__(self, token_dim: int, relation: nn.Module) -> None:
+    def __init__(self, token_dim: int, relation: Relation) -> None:
         super().__init__()
         self.dense = TokenLinear(token_dim, token_dim)
         self.norm = BranchLayerNorm(token_dim)
@@ -83,13 +90,17 @@ class VisualTransformer(nn.Module):
         for index, module in enumerate(modules):
             self.add_module(str(index), module)
 
+    def list_modules(self) -> list[nn.Module]:
+        """The modules in order."""
+        return [self.get_submodule(str(index)) for index in range(self.num_modules)]
+
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Map to tokens."""
         if self.pool is not None:
             map_BCHW = self.pool(map_BCHW)
         tokens_BLD = None
-        for index in range(self.num_modules):
-            map_BCHW, tokens_BLD = self.get_submodule(str(index))(map_BCHW, tokens_BLD)
+        for module in self.list_modules():
+            map_BCHW, tokens_BLD = module(map_BCHW, tokens_BLD)
         return tokens_BLD  # type: ignore[return-value]
 
 

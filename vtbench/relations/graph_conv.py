@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from vtbench.layers.branch_norm import BranchLayerNorm
 from vtbench.layers.stochastic_depth import StochasticDepth
-from vtbench.relations.relation import RELATIONS
+from vtbench.relations.relation import RELATIONS, Relation
 
 
 @RELATIONS.register("graph_conv")
-class GraphConvolution(nn.Module):
+class GraphConvolution(Relation):
     """T_out = T + norm(G T), G a learned L x L matrix, the same for all images: (B, L, D) -> (B, L, D).
 
     L^2 D MACs and L^2 weights, which is what the paper's costs imply. Normalisation and residual are as in
@@ -21,6 +21,8 @@ class GraphConvolution(nn.Module):
     """
 
     role = "token attention"
+    name = "graph_conv"
+    no_attention = "The relation is a graph convolution: its weights are signed, and mix no attention."
 
     def __init__(self, num_tokens: int, token_dim: int) -> None:
         super().__init__()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor
 
-from vtbench.relations.relation import RELATIONS
+from vtbench.relations.relation import RELATIONS, Relation
 
 
 @RELATIONS.register("none")
-def make_no_relation(num_tokens: int, token_dim: int) -> nn.Module:
+class NoRelation(Relation):
     """The identity: no parameters, no MACs."""
-    return nn.Identity()
+
+    name = "none"
+    no_attention = "The relation is none: tokens are not mixed."
+
+    def __init__(self, num_tokens: int, token_dim: int) -> None:
+        super().__init__()
+
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """The tokens as they are."""
+        return tokens_BLD

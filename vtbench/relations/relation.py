@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
 from vtbench.registry import Registry
 
-RelationFactory = Callable[[int, int], nn.Module]
-"""(num_tokens, token_dim) -> a module from tokens (B, L, D) to tokens of the same shape."""
+# B images; L tokens; D dimensions of a token; N heads.
+
+
+class Relation(nn.Module):
+    """Base of all relations, which take tokens (B, L, D) to tokens of the same shape.
+
+    ``name`` is what records call it. One that mixes tokens by attention gives the weights in `attend`; another says in
+    ``no_attention`` why it gives none.
+    """
+
+    name: str
+    no_attention = ""
+
+    def attend(self, tokens_BLD: Tensor) -> Tensor | None:
+        """Weights (B, N, L, L) with which each token (rows) takes from all tokens (columns); rows sum to 1."""
+        return None
+
+
+RelationFactory = Callable[[int, int], Relation]
+"""(num_tokens, token_dim) -> a relation between so many tokens of so many dimensions."""
 
 RELATIONS: Registry[RelationFactory] = Registry("relation")
 """Every relation between tokens. Importing ``vtbench.relations`` fills it."""

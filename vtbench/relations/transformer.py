@@ -11,7 +11,7 @@ from vtbench.layers.branch_norm import BranchLayerNorm
 from vtbench.layers.heads import NUM_HEADS, join_heads, split_heads
 from vtbench.layers.pointwise import TokenLinear
 from vtbench.layers.stochastic_depth import StochasticDepth
-from vtbench.relations.relation import RELATIONS
+from vtbench.relations.relation import RELATIONS, Relation
 
 # B images; L tokens; D dimensions of a token; N heads; E dimensions of a head.
 
@@ -21,7 +21,7 @@ TOKEN_DIM_MULTIPLE = 2 * NUM_HEADS
 
 
 @RELATIONS.register("transformer")
-class TokenTransformer(nn.Module):
+class TokenTransformer(Relation):
     """T' = T + norm(softmax((T K)(T Q)^T / sqrt(E)) T); T_out = T' + norm(relu(T' F1) F2): (B, L, D) -> (B, L, D).
 
     K, Q: D x D/2 dense; F1, F2: D x D in 4 groups; no values and no output projection, as the paper's costs imply.
@@ -34,6 +34,7 @@ class TokenTransformer(nn.Module):
     """
 
     role = "token attention"
+    name = "transformer"
 
     def __init__(self, num_tokens: int, token_dim: int) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class TokenTransformer(nn.Module):
         self.drop_mlp = StochasticDepth()
 
     def attend(self, tokens_BLD: Tensor) -> Tensor:
-        """Weights (B, N, L, L) with which each token (rows) takes from all tokens (columns); rows sum to 1."""
+        """Softmax of keys times queries, see `Relation.attend`."""
         keys, queries = split_heads(self.key(tokens_BLD)), split_heads(self.query(tokens_BLD))
         return (keys @ queries.transpose(2, 3) / math.sqrt(keys.shape[3])).softmax(dim=3)
 

@@ -25,6 +25,8 @@ class ClusteringTokenizer(Tokenizer):
     H W (C g + 2 C L) MACs as the filters that it replaces, and H W C L for each Lloyd step; means are additions.
     """
 
+    name = "clustering"
+
     def __init__(self, site: TokenizerSite) -> None:
         super().__init__()
         self.grid = make_grid(site.num_tokens)

@@ -20,6 +20,8 @@ class FilterTokenizer(Tokenizer):
     "static" means. It starts so small that the maps are nearly uniform; peaked random maps made training slow.
     """
 
+    name = "filter"
+
     def __init__(self, site: TokenizerSite) -> None:
         super().__init__()
         self.value = ValueMap(site.in_channels, site.group_width)

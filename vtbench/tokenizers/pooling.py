@@ -17,6 +17,9 @@ class PoolingTokenizer(Tokenizer):
     The paper's costs say that all modules pool, and that they do so without a convolution for the values.
     """
 
+    name = "pooling"
+    no_attention = "Tokens of tokenizer=pooling are the cells of a grid, and have no attention."
+
     def __init__(self, site: TokenizerSite) -> None:
         super().__init__()
         self.grid = make_grid(site.num_tokens)

@@ -26,6 +26,8 @@ class RecurrentTokenizer(Tokenizer):
     static filters, and 57.1 % instead of 56.1 %, two seeds).
     """
 
+    name = "recurrent"
+
     def __init__(self, site: TokenizerSite) -> None:
         super().__init__()
         self.value = ValueMap(site.in_channels, site.group_width)

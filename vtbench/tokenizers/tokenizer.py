@@ -28,9 +28,14 @@ class TokenizerSite:
 
 
 class Tokenizer(nn.Module):
-    """Base of all tokenizers. ``forward`` is what a subclass writes."""
+    """Base of all tokenizers. ``forward`` is what a subclass writes.
+
+    ``name`` is what records call it. One that returns no attention says why in ``no_attention``.
+    """
 
     role = "tokenizer"
+    name: str
+    no_attention = ""
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Pool the map to tokens as wide as the map.

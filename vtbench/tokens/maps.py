@@ -13,18 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vtbench.errors import UserError
-from vtbench.models.visual_transformer import TokenModule, VisualTransformer, VisualTransformerModule
-from vtbench.relations.graph_conv import GraphConvolution
-from vtbench.relations.transformer import TokenTransformer
+from vtbench.models.visual_transformer import VisualTransformer
+from vtbench.relations.relation import Relation
 from vtbench.stats.attention_maps import TokenMaps
-from vtbench.tokenizers.pooling import PoolingTokenizer
 
 # B images, C channels, H height, W width; L tokens (M: the tokens that are mixed); D dimensions; N heads.
-
-_NO_MIXING = {
-    "graph_conv": "The relation is a graph convolution: its weights are signed, and mix no attention.",
-    "none": "The relation is none: tokens are not mixed.",
-}
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ def observe_tokens(model: nn.Module, images_BCHW: Tensor, *, only: Sequence[int]
     spatial attention, and for a module that it does not have.
     """
     modules = _find_modules(model, only)
-    skipped = {index: reason for index, module in modules.items() if (reason := _explain_no_maps(module))}
+    skipped = {index: reason for index, module in modules.items() if (reason := module.no_attention)}
     if len(skipped) == len(modules):
         raise UserError(f"There is no spatial attention to look at. {' '.join(dict.fromkeys(skipped.values()))}")
     watched = {index: _Watched(module) for index, module in modules.items() if index not in skipped}
@@ -56,12 +49,6 @@ def observe_tokens(model: nn.Module, images_BCHW: Tensor, *, only: Sequence[int]
         tuple(watched[index].describe(index, image) for index in watched) for image in range(len(images_BCHW))
     )
     return Observed(images, skipped)
-
-
-def normalize_pixels(images_BHWC: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(pixel / 255 - mean) / std of each channel: (B, H, W, C) -> (B, C, H, W), float32."""
-    normalized = (images_BHWC / 255 - np.asarray(mean)) / np.asarray(std)
-    return torch.from_numpy(np.ascontiguousarray(normalized.transpose(0, 3, 1, 2), dtype=np.float32))
 
 
 @dataclass
@@ -76,21 +63,20 @@ class _Watched:
         """Keep what the tokenizer returns beside the pooled values."""
         self.attention = output[1]
 
-    def keep_mixing(self, relation: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def keep_mixing(self, relation: Relation, inputs: tuple[Tensor, ...]) -> None:
         """Ask the relation for the weights that it will mix its input with."""
-        if isinstance(relation, TokenTransformer):
-            self.mixing = relation.attend(inputs[0]).mean(dim=1)
+        weights_BNLL = relation.attend(inputs[0])
+        self.mixing = None if weights_BNLL is None else weights_BNLL.mean(dim=1)
 
     def describe(self, index: int, image: int) -> TokenMaps:
         """The maps of one image, in double precision."""
-        relation = _name_relation(self.module.relation)
         return TokenMaps(
             module=index,
-            tokenizer=type(self.module.tokenizer).__name__.removesuffix("Tokenizer").lower(),
-            relation=relation,
+            tokenizer=self.module.tokenizer.name,
+            relation=self.module.relation.name,
             attention=_renormalize(self.attention[image]),
             mixing=None if self.mixing is None else _renormalize(self.mixing[image][:, None])[:, 0],
-            no_mixing=_NO_MIXING.get(relation, f"The relation {relation} gives no weights of token attention."),
+            no_mixing=self.module.relation.no_attention,
         )
 
 
@@ -107,14 +93,14 @@ def _watch(watched: Any) -> Iterator[None]:
             handle.remove()
 
 
-def _find_modules(model: nn.Module, only: Sequence[int]) -> dict[int, nn.Module]:
+def _find_modules(model: nn.Module, only: Sequence[int]) -> dict[int, Any]:
     stages = [module for module in model.modules() if isinstance(module, VisualTransformer)]
     if not stages:
         raise UserError(
             "The network has no visual tokens: none of its stages is a visual transformer. "
             "Give a run or a model of the family vt_resnet; vtbench list shows them."
         )
-    modules = dict(enumerate(module for stage in stages for module in _list_children(stage)))
+    modules = dict(enumerate(module for stage in stages for module in stage.list_modules()))
     for index in only:
         if index not in modules:
             raise UserError(
@@ -122,24 +108,6 @@ def _find_modules(model: nn.Module, only: Sequence[int]) -> dict[int, nn.Module]
                 f"numbered 0 to {len(modules) - 1}."
             )
     return {index: modules[index] for index in sorted(set(only)) or modules}
-
-
-def _list_children(stage: VisualTransformer) -> list[nn.Module]:
-    return [stage.get_submodule(str(index)) for index in range(stage.num_modules)]
-
-
-def _explain_no_maps(module: nn.Module) -> str:
-    """Why a module has no maps; empty if it has some."""
-    if isinstance(module, TokenModule):
-        return "Without a projector, only the first module reads the map; later ones see tokens only."
-    if isinstance(module, VisualTransformerModule) and isinstance(module.tokenizer, PoolingTokenizer):
-        return "Tokens of tokenizer=pooling are the cells of a grid, and have no attention."
-    return ""
-
-
-def _name_relation(relation: nn.Module) -> str:
-    kinds = {TokenTransformer: "transformer", GraphConvolution: "graph_conv", nn.Identity: "none"}
-    return kinds.get(type(relation), type(relation).__name__)
 
 
 def _renormalize(maps_LHW: Tensor) -> NDArray[np.float64]:

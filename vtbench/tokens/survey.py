@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from vtbench.datasets.batches import Normalizer
 from vtbench.environment import describe_environment
 from vtbench.records.tokens import ImageTokensRecord, TokensRecord
 from vtbench.stats.attention_maps import MappedImage, describe_maps, split_classes
-from vtbench.tokens.maps import normalize_pixels, observe_tokens
+from vtbench.tokens.maps import observe_tokens
 from vtbench.tokens.subject import Subject
 
 if TYPE_CHECKING:  # Its readers load pyarrow and PIL, 33 MiB that counting and training do without.
@@ -35,14 +36,15 @@ def survey_tokens(
     foreground: Sequence[int] = (),
     left_out: Sequence[int] = (),
 ) -> Survey:
-    """Normalise the images, which have one size, run the network of ``subject`` on them, and measure its maps.
+    """Normalise the images, which have one size, as training does, run the network on them, and measure its maps.
 
     ``only`` names modules, all by default; ``foreground`` and ``left_out`` are class ids: see `split_classes`.
     Raises ``UserError`` as `observe_tokens` does.
     """
     prepared = subject.preparation
-    pixels_BHWC = np.stack([image.pixels for image in images])
-    observed = observe_tokens(subject.model, normalize_pixels(pixels_BHWC, prepared.mean, prepared.std), only=only)
+    normalize = Normalizer(prepared.mean, prepared.std, prepared.image_size[1])
+    pixels_BHWC = torch.from_numpy(np.stack([image.pixels for image in images]))
+    observed = observe_tokens(subject.model, normalize(pixels_BHWC), only=only)
     mapped, records = [], []
     for image, maps in zip(images, observed.images, strict=True):
         mask = None if image.classes is None else split_classes(image.classes, foreground, left_out)
