@@ -135,6 +135,10 @@ GATES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "activation by multiplication, then average": (lambda x: (x * x.sigmoid()).mean((2, 3)), ((2, 4, 6, 6),)),
     "gated linear unit": (lambda a, b: a * b, ((2, 4, 6), (2, 4, 6))),
     "residual connection with a scale": (lambda x, f, g: (x + g * f).mean(1), ((2, 6, 4), (2, 6, 4), (4,))),
+    "residual connection with a scale per row, then summed": (
+        lambda x, f, g: (x + g * f).sum(1),
+        ((2, 6, 4), (2, 6, 4), (6, 4)),
+    ),
     "rotary positions": (
         lambda x, s, c: x * c + torch.cat([-x[..., 2:], x[..., :2]], -1) * s,
         ((2, 6, 4), (6, 4), (6, 4)),

@@ -47,6 +47,14 @@ def test_a_grouped_convolution_costs_the_channels_of_a_group() -> None:
     assert count_covered(nn.Conv2d(8, 12, 3, groups=4), torch.zeros(1, 8, 10, 10)) == 64 * 12 * 2 * 9
 
 
+def test_windows_that_reach_beyond_the_map_cost_as_much_as_whole_ones() -> None:
+    """Swin at 10 x 10: four windows of 7 x 7 hold 196 cells, all projected four times and paired with 49 others."""
+    from torchvision.models.swin_transformer import ShiftedWindowAttention
+
+    layer = ShiftedWindowAttention(8, window_size=[7, 7], shift_size=[3, 3], num_heads=2)
+    assert count_covered(layer, torch.zeros(1, 10, 10, 8)) == 196 * (4 * 8 * 8 + 2 * 49 * 8)
+
+
 def test_a_dilated_convolution_costs_its_taps_and_not_its_extent() -> None:
     layer = nn.Conv2d(4, 6, 3, dilation=2, padding=2)
     assert count_covered(layer, torch.zeros(1, 4, 9, 9)) == 81 * 6 * 4 * 9

@@ -55,6 +55,7 @@ def test_quartiles_settle_when_the_second_half_changes_them_no_more() -> None:
     assert has_settled([1.0, 1.01] * 20)
     assert not has_settled([1.0] * 19)
     assert not has_settled([1.0] * 20 + [1.5] * 20)
+    assert not has_settled([1.0] * 20 + [0.5, 1.5] * 10)  # The median rests, the quartiles move away from it.
     assert find_quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (2.0, 3.0, 4.0)
     assert find_quartiles([7.0]) == (7.0, 7.0, 7.0)
 

@@ -15,6 +15,8 @@ from vtbench.profiling.execution import execute
 from vtbench.profiling.profile import ProfileSettings, profile_subject
 from vtbench.profiling.subject import take_subject
 from vtbench.profiling.trace import MULTIPLY_AND_SUM
+from vtbench.records import NotMeasured
+from vtbench.records.profile import TrainingCost
 
 # B images, C channels, H x W cells, L tokens.
 
@@ -144,6 +146,41 @@ def test_fused_attention_on_the_cpu_counts_as_on_the_meta_device() -> None:
     assert any("flash_attention_for_cpu" in part.name and part.macs for part in counted.operators)
 
 
+def test_the_backward_pass_of_fused_attention_has_two_gradients_for_each_of_its_two_products() -> None:
+    class NeedsValues(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(36))
+
+        def forward(self, map_BCHW: Tensor) -> Tensor:
+            heads = map_BCHW.flatten(2)[:, None] * self.scale
+            assert not heads.isnan().any()
+            return functional.scaled_dot_product_attention(heads, heads, heads)
+
+    counted = check(NeedsValues(), require_coverage=False, backward=True)
+    assert counted.traced_on == "cpu"
+    assert counted.training == TrainingCost(forward_macs=2 * 8 * 8 * 36, backward_macs=4 * 8 * 8 * 36)
+
+
+def test_a_backward_pass_with_an_operator_that_nobody_knows_has_no_count() -> None:
+    class Planted(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(context: Any, gradient: Tensor) -> Tensor:
+            return torch.fft.fft(gradient).real
+
+    class Mysterious(nn.Module):
+        def forward(self, map_BCHW: Tensor) -> Tensor:
+            return Planted.apply(map_BCHW)
+
+    counted = check(nn.Sequential(nn.Conv2d(8, 8, 1), Mysterious()), backward=True)
+    assert isinstance(counted.training, NotMeasured)
+    assert "the backward pass runs the operator aten::_fft_r2c on 1x8x6x6" in counted.training.reason
+
+
 def test_the_fast_path_of_multihead_attention_counts_on_real_tensors() -> None:
     class FastPath(nn.Module):
         def __init__(self) -> None:
@@ -223,6 +260,25 @@ def test_an_unknown_operator_is_named_with_its_shapes_and_its_module() -> None:
     assert counted.macs == 36 * 64 + 77
     assert counted.stated_only_macs == 77
     assert any("seen by no operator" in note for note in counted.notes)
+
+
+def test_what_a_module_states_beyond_its_operators_is_booked_once_with_the_layers_inside_it() -> None:
+    class Transformed(nn.Module):
+        """A linear layer on 48 rows of 6, then a transform for which 100 MACs are stated."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 6, bias=False)
+
+        def forward(self, map_BCHW: Tensor) -> Tensor:
+            return torch.fft.rfft(self.layer(map_BCHW)).real
+
+        def expected_macs(self, map_shape: tuple[int, ...]) -> int:
+            return 48 * 36 + 100
+
+    counted = check(nn.Sequential(Transformed()))
+    assert counted.macs == counted.covered_macs == 48 * 36 + 100
+    assert counted.stated_only_macs == 100
 
 
 def test_an_operator_registered_with_torch_is_counted_by_its_formula() -> None:

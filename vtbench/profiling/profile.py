@@ -140,6 +140,9 @@ def _count_training(run: Run, given: Any, settings: ProfileSettings) -> Training
         raise
     except Exception as error:
         return NotMeasured(reason=_describe_training_failure(error))
+    for missing in trace.backward_obstacles:
+        why = missing.reason or "its cost is not known"
+        return NotMeasured(reason=f"the backward pass runs the operator {missing.operator} on {missing.shapes}: {why}")
     return TrainingCost(forward_macs=trace.total_macs, backward_macs=trace.backward_macs)
 
 

@@ -65,7 +65,7 @@ class Trace:
     macs: Counter[tuple[str, str]]
     runs: Counter[tuple[str, str]]
     backward_macs: int = 0
-    backward_runs: Counter[str] = field(default_factory=Counter)
+    backward_obstacles: list[Obstacle] = field(default_factory=list)
 
     @property
     def total_macs(self) -> int:
@@ -92,7 +92,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.open: list[Call] = []
         self.backward = False
         self.backward_macs = 0
-        self.backward_runs: Counter[str] = Counter()
         self.backward_obstacles: list[Obstacle] = []
         self.alias: str | None = None
         self._finder = ContractionFinder()
@@ -129,7 +128,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             obstacle = Obstacle(rule.name, _describe_shapes(args), rule.reason)
         if self.backward:
             self.backward_macs += macs
-            self.backward_runs[rule.name] += 1
             if obstacle is not None:
                 self.backward_obstacles.append(obstacle)
             return
@@ -180,7 +178,7 @@ def trace_forward(model: nn.Module, inputs: Sequence[Any], *, backward: bool = F
         if backward:
             tracer.backward = True
             _sum_outputs(outputs).backward()  # type: ignore[no-untyped-call]
-    return Trace(tracer.calls, tracer.macs, tracer.runs, tracer.backward_macs, tracer.backward_runs)
+    return Trace(tracer.calls, tracer.macs, tracer.runs, tracer.backward_macs, tracer.backward_obstacles)
 
 
 @contextmanager
