@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,8 +18,6 @@ from vtbench.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
-
-Task = Literal["classification", "segmentation"]
 
 
 class ModelOptions(BaseModel):
@@ -48,7 +46,8 @@ class ModelSpec:
 
     ``build(options, num_classes=..., image_size=(height, width))`` returns a ``torch.nn.Module``. ``image_size`` and
     ``num_classes`` are the setting in which its cost is quoted. ``twin`` names the convolutional model that it is
-    compared with. ``source`` is the paper and section. ``look`` is the family's in figures; None: none of its own.
+    compared with. ``source`` is the paper and section. ``task`` names an entry of `vtbench.tasks.TASKS`. ``look`` is
+    the family's in figures; None: none of its own.
     """
 
     name: str
@@ -59,7 +58,7 @@ class ModelSpec:
     source: str
     family: str
     twin: str | None = None
-    task: Task = "classification"
+    task: str = "classification"
     look: Look | None = None
 
     def resolve_options(self, given: Mapping[str, Any]) -> ModelOptions:
@@ -95,7 +94,7 @@ def register_model(
     twin: str | None = None,
     look: Look | None = None,
     setting: Setting = IMAGENET,
-    task: Task = "classification",
+    task: str = "classification",
 ) -> None:
     """Enter one model in `MODELS`; see `ModelSpec`. Raises ``ValueError`` if the name is taken."""
     MODELS.add(name, ModelSpec(name, build, options, *setting, source, family, twin, task, look))
@@ -167,11 +166,6 @@ def canonical_spelling(text: str) -> str:
     name, given = split_variant(text)
     spec = MODELS[name]
     return spec.spell(spec.resolve_options(given))
-
-
-def find_task(text: str) -> str:
-    """The task of the variant that ``text`` names. Needs the models to be registered."""
-    return MODELS[split_variant(text)[0]].task
 
 
 _EXAMPLE = "vt_resnet34:tokenizer=static,num_tokens=8"

@@ -19,6 +19,10 @@ def make_augmentation(config, *, seed=0, image_size=(16, 12)):
     return Augmentation(config, seed, image_size)
 
 
+def augment(augmentation, images, epoch, indices):
+    return augmentation.apply(images, augmentation.draw(epoch, indices))
+
+
 def test_a_crop_is_the_window_of_the_reflected_image(images):
     rng = np.random.default_rng(1)
     top, left = rng.integers(0, 11, 20), rng.integers(0, 11, 20)
@@ -35,8 +39,8 @@ def test_an_image_is_mirrored_left_to_right(images):
 
 def test_nothing_switched_on_changes_nothing_and_the_input_is_never_changed(images):
     before = images.copy()
-    np.testing.assert_array_equal(make_augmentation(OFF).apply(images, 0, np.arange(20)), images)
-    changed = make_augmentation(AugmentationConfig(auto_augment=True)).apply(images, 0, np.arange(20))
+    np.testing.assert_array_equal(augment(make_augmentation(OFF), images, 0, np.arange(20)), images)
+    changed = augment(make_augmentation(AugmentationConfig(auto_augment=True)), images, 0, np.arange(20))
     assert (changed != images).any()
     np.testing.assert_array_equal(images, before)
 
@@ -44,10 +48,10 @@ def test_nothing_switched_on_changes_nothing_and_the_input_is_never_changed(imag
 def test_a_sample_is_augmented_alike_in_any_batch_and_differently_in_another_epoch(images):
     for config in (AugmentationConfig(), AugmentationConfig(auto_augment=True)):
         augmentation = make_augmentation(config)
-        whole = augmentation.apply(images, 4, np.arange(100, 120))
-        part = augmentation.apply(images[[7, 3]], 4, np.array([107, 103]))
+        whole = augment(augmentation, images, 4, np.arange(100, 120))
+        part = augment(augmentation, images[[7, 3]], 4, np.array([107, 103]))
         np.testing.assert_array_equal(part, whole[[7, 3]])
-        assert (augmentation.apply(images, 5, np.arange(100, 120)) != whole).any()
+        assert (augment(augmentation, images, 5, np.arange(100, 120)) != whole).any()
 
 
 def test_padding_grows_with_the_image_and_stays_below_its_side():
@@ -82,7 +86,7 @@ def test_the_hash_tells_settings_seeds_and_lengths_apart_and_nothing_else():
 def test_auto_augment_is_that_of_torchvision_with_the_draws_of_the_sample(side, policy, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (12, side, side, 3), np.uint8)
     augmentation = make_augmentation(AugmentationConfig(crop_padding=0, flip=False, auto_augment=True))
-    found = augmentation.apply(images, 2, np.arange(12))
+    found = augment(augmentation, images, 2, np.arange(12))
     words = augmentation.draw(2, np.arange(12)).auto_augment
     reference = AutoAugment(policy)
     for index in range(12):
@@ -96,5 +100,5 @@ def test_auto_augment_is_that_of_torchvision_with_the_draws_of_the_sample(side, 
 def test_auto_augment_leaves_the_global_random_numbers_alone(images):
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    make_augmentation(AugmentationConfig(auto_augment=True)).apply(images, 0, np.arange(20))
+    augment(make_augmentation(AugmentationConfig(auto_augment=True)), images, 0, np.arange(20))
     assert torch.equal(torch.get_rng_state(), before)

@@ -70,7 +70,7 @@ def test_data_and_arms_are_tried_before_anything_runs() -> None:
 
 def test_an_arm_that_cannot_be_built_for_the_data_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = resolution.DataFacts(40, 20, 10, (0, 0))
-    monkeypatch.setattr(resolution, "inspect_data", lambda data: facts)
+    monkeypatch.setattr(resolution, "inspect_data", lambda data, task: facts)
 
     def refuse(*arguments: object, **options: object) -> None:
         raise UserError("the map is too small")
@@ -81,12 +81,14 @@ def test_an_arm_that_cannot_be_built_for_the_data_is_named(monkeypatch: pytest.M
         inspect_study(resolve())
 
 
-def test_an_arm_that_does_not_classify_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = MODELS["resnet20"]
+def test_an_arm_of_another_task_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, spec = resolve(), MODELS["resnet20"]
     changed = type(spec)(**{**vars(spec), "task": "segmentation"})
     monkeypatch.setitem(MODELS._entries, "resnet20", changed)
-    with pytest.raises(UserError, match="The arm 'twin': 'resnet20' is a model for segmentation"):
-        inspect_study(resolve())
+    with pytest.raises(
+        UserError, match="The arm 'twin': 'resnet20' is a model for segmentation, the arm 'twin' for cl"
+    ):
+        inspect_study(study)
 
 
 def test_the_recipe_stands_whole_in_the_study() -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from tiny_parts import digest_run, tiny_config, tiny_world
 
+from vtbench.errors import UserError
 from vtbench.records import EnvironmentRecord, load_lines
 from vtbench.training import RunStopped, StopRequest, train_run
+from vtbench.training.checkpoint import find_checkpoint, save_checkpoint
 from vtbench.training.progress import SilentListener
 
 
@@ -236,3 +238,15 @@ def test_steps_that_a_stop_cannot_wait_for_are_saved_one_by_one(
     with pytest.raises(RunStopped) as stopped:
         train_run(tiny_config(), tmp_path, stop=StopAtLook(0))
     assert stopped.value.batch == 3 - batches_lost
+
+
+def test_a_checkpoint_of_an_older_version_is_refused_and_stays(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(RunStopped):
+        train_run(tiny_config(), tmp_path, stop=StopAtLook(2))
+    older = find_checkpoint(tmp_path / "checkpoint").checkpoint
+    assert older is not None
+    del older.values["format"]
+    save_checkpoint(tmp_path / "checkpoint", older)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"another version of vtbench.*give another folder with --out"):
+            train_run(tiny_config(), tmp_path)

@@ -20,12 +20,12 @@ CPU = torch.device("cpu")
 
 
 def teacher_from(name: str, data: TinyImages = DATA) -> nn.Module:
-    return load_teacher(name, data, CPU).model
+    return load_teacher(name, data, 4, CPU).model
 
 
 def test_a_finished_run_is_a_teacher(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     record = train_run(tiny_config(), tmp_path / "teacher")
-    teacher = load_teacher(str(tmp_path / "teacher"), DATA, CPU)
+    teacher = load_teacher(str(tmp_path / "teacher"), DATA, 4, CPU)
     assert not teacher.model.training
     images, labels = next(iter(EvalBatches(DATA, 12)))
     right = (teacher.model(images).argmax(1) == labels).float().mean()

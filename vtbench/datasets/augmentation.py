@@ -24,8 +24,12 @@ _NUM_DRAWS = 3 + NUM_AUTO_AUGMENT_DRAWS
 
 @dataclass(frozen=True)
 class AugmentationDraws:
-    """What was drawn for N samples of one epoch: three arrays of shape (N,) and one of (N, D)."""
+    """What was drawn for N samples of one epoch: three arrays of shape (N,) and one of (N, D).
 
+    ``top`` and ``left`` count from the corner of the image with ``padding`` pixels on each side.
+    """
+
+    padding: int
     top: NDArray[np.int64]
     left: NDArray[np.int64]
     flip: NDArray[np.bool_]
@@ -50,18 +54,18 @@ class Augmentation:
         """Draw for the samples ``indices_N`` in ``epoch``. What is switched off is drawn and not used."""
         words_ND = draw_words(derive_key("augmentation", self.seed, epoch), indices_N, _NUM_DRAWS)
         return AugmentationDraws(
+            padding=self.padding,
             top=to_below(words_ND[:, 0], 2 * self.padding + 1),
             left=to_below(words_ND[:, 1], 2 * self.padding + 1),
             flip=(to_below(words_ND[:, 2], 2) == 1) & self.config.flip,
             auto_augment=words_ND[:, 3:] if self.config.auto_augment else words_ND[:, :0],
         )
 
-    def apply(self, images_BHWC: NDArray[np.uint8], epoch: int, indices_B: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Augment the images of the samples ``indices_B``; shape and type stay, the input is not changed."""
-        draws = self.draw(epoch, indices_B)
+    def apply(self, images_BHWC: NDArray[np.uint8], draws: AugmentationDraws) -> NDArray[np.uint8]:
+        """Augment the images that ``draws`` were drawn for; shape and type stay, the input is not changed."""
         if self.config.auto_augment:
             images_BHWC = apply_auto_augment(images_BHWC, draws.auto_augment)
-        images_BHWC = crop(images_BHWC, draws.top, draws.left, self.padding)
+        images_BHWC = crop(images_BHWC, draws.top, draws.left, draws.padding)
         flipped = np.flatnonzero(draws.flip)
         images_BHWC[flipped] = mirror(images_BHWC[flipped])
         return images_BHWC

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vtbench.configuration import AugmentationConfig
-from vtbench.datasets.augmentation import Augmentation
+from vtbench.datasets.augmentation import Augmentation, AugmentationDraws
 from vtbench.datasets.counter_based import derive_key, shuffle
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.datasets.workers import BatchLoader
@@ -23,7 +24,33 @@ from vtbench.datasets.workers import BatchLoader
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-"""Images of shape (B, C, H, W), float32, normalised, channels_last in memory; labels of shape (B,), int64."""
+"""Images of shape (B, C, H, W), float32, normalised, channels_last in memory; targets, for example labels (B,)."""
+
+
+class Targets(Protocol):
+    """What a network shall answer. It can be pickled."""
+
+    def read_targets(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
+        """The targets of the images ``indices_B``, as they stand in the data."""
+
+    def transform_targets(self, targets: NDArray[Any], draws: AugmentationDraws) -> NDArray[Any]:
+        """Do to targets what ``draws`` do to their images."""
+
+
+class Labels:
+    """The label of an image, which no augmentation changes."""
+
+    def read_targets(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
+        """Labels of shape (B,), int64."""
+        return data.labels[indices_B]
+
+    def transform_targets(self, labels_B: NDArray[Any], draws: AugmentationDraws) -> NDArray[Any]:
+        """The same labels."""
+        return labels_B
+
+
+LABELS: Targets = Labels()
+"""The targets of whoever asks for no others."""
 
 
 class Normalizer:
@@ -50,6 +77,7 @@ class BatchMaker:
     batch_size: int
     seed: int | None = None
     augmentation: Augmentation | None = None
+    targets: Targets = LABELS
     _epoch: int | None = field(default=None, init=False)
     _order: NDArray[np.int64] | None = field(default=None, init=False)
 
@@ -66,12 +94,15 @@ class BatchMaker:
         return self._order
 
     def make(self, epoch: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images of shape (B, H, W, C), uint8, augmented, and labels of shape (B,), int64."""
+        """Images of shape (B, H, W, C), uint8, augmented, and their targets."""
         indices_B = self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
         images_BHWC = self.dataset.read(indices_B)
+        targets = self.targets.read_targets(self.dataset, indices_B)
         if self.augmentation is not None:
-            images_BHWC = self.augmentation.apply(images_BHWC, epoch, indices_B)
-        return torch.from_numpy(images_BHWC), torch.from_numpy(self.dataset.labels[indices_B])
+            draws = self.augmentation.draw(epoch, indices_B)
+            images_BHWC = self.augmentation.apply(images_BHWC, draws)
+            targets = self.targets.transform_targets(targets, draws)
+        return torch.from_numpy(images_BHWC), torch.from_numpy(targets)
 
 
 class TrainBatches:
@@ -88,9 +119,10 @@ class TrainBatches:
         seed: int,
         augmentation: AugmentationConfig,
         workers: int = 0,
+        targets: Targets = LABELS,
     ) -> None:
         self._augmentation = Augmentation(augmentation, seed, dataset.image_size)
-        self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation)
+        self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation, targets)
         self._loader = BatchLoader(self._maker, workers)
         self._normalize = Normalizer(dataset.mean, dataset.std, dataset.image_size[1])
 
@@ -99,8 +131,8 @@ class TrainBatches:
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of ``epoch`` from number ``start_batch`` on. Raises `DataError` when an image cannot be read."""
-        for images_BHWC, labels_B in self._loader.run(epoch, start_batch):
-            yield self._normalize(images_BHWC), labels_B
+        for images_BHWC, targets in self._loader.run(epoch, start_batch):
+            yield self._normalize(images_BHWC), targets
 
     def order_hash(self, epochs: int) -> str:
         """SHA-256 over the batch size and the order of the samples in each of the first ``epochs`` epochs."""
@@ -121,8 +153,8 @@ class TrainBatches:
 class EvalBatches:
     """All images in order, normalised and not augmented; can be iterated any number of times."""
 
-    def __init__(self, dataset: ImageDataset, batch_size: int, workers: int = 0) -> None:
-        self._maker = BatchMaker(dataset, batch_size)
+    def __init__(self, dataset: ImageDataset, batch_size: int, workers: int = 0, targets: Targets = LABELS) -> None:
+        self._maker = BatchMaker(dataset, batch_size, targets=targets)
         self._loader = BatchLoader(self._maker, workers)
         self._normalize = Normalizer(dataset.mean, dataset.std, dataset.image_size[1])
 
@@ -130,8 +162,8 @@ class EvalBatches:
         return len(self._maker)
 
     def __iter__(self) -> Iterator[Batch]:
-        for images_BHWC, labels_B in self._loader.run(0, 0):
-            yield self._normalize(images_BHWC), labels_B
+        for images_BHWC, targets in self._loader.run(0, 0):
+            yield self._normalize(images_BHWC), targets
 
     def close(self) -> None:
         """End the worker processes, if there are any."""

@@ -94,11 +94,11 @@ def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDatase
     chosen = splits[split]
     limit = config.limit_train if split == "train" else config.limit_val
     rows = select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
-    images, places = _bring_near(chosen, rows)
+    images, places = _cache_or_read(chosen, rows)
     return LoadedDataset(name, chosen, rows, images, places, measure_statistics(splits["train"]))
 
 
-def _bring_near(split: ImageSplit, rows: NDArray[np.int64]) -> tuple[Images, NDArray[np.int64]]:
+def _cache_or_read(split: ImageSplit, rows: NDArray[np.int64]) -> tuple[Images, NDArray[np.int64]]:
     """Where to read the pixels of ``rows``, and at which indices there."""
     height, width = split.image_size
     most_images = read_size_limit() // (height * width * 3)

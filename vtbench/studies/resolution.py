@@ -28,14 +28,16 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     base = options.base or study.base
     templates = _choose_arms(study, options.arm)
     reference = study.reference if study.reference in templates else next(iter(templates))
+    arms = resolve_arms(templates, base)
     device = resolve_device(execution.device)
     device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
         name=name,
         question=study.question,
+        task=MODELS[split_variant(arms[reference])[0]].task,
         base=base,
         reference=reference,
-        arms=resolve_arms(templates, base),
+        arms=arms,
         data=options.choose_data(study.data),
         recipe=load_recipe(
             options.recipe or study.recipe,
@@ -67,24 +69,27 @@ class DataFacts:
     image_size: tuple[int, int]
 
 
-def inspect_data(data: DataConfig) -> DataFacts:
-    """Open both splits, so that data that cannot be used are refused before anything is written."""
+def inspect_data(data: DataConfig, task: str) -> DataFacts:
+    """Open both splits, so that data that cannot be used for ``task`` are refused before anything is written."""
     from vtbench.datasets import load_dataset
+    from vtbench.tasks import TASKS
 
     train, val = load_dataset(data, "train", seed=0), load_dataset(data, "val", seed=0)
-    return DataFacts(len(train), len(val), len(train.class_names), train.image_size)
+    return DataFacts(len(train), len(val), len(TASKS[task].name_classes(train)), train.image_size)
 
 
 def inspect_study(study: ResolvedStudy) -> DataFacts:
     """Open the data and build every arm for them without weights. Raises ``UserError`` for what cannot be had."""
     import torch
 
-    facts = inspect_data(study.data)
+    facts = inspect_data(study.data, study.task)
     for arm, variant in study.arms.items():
         name, given = split_variant(variant)
         spec = MODELS[name]
-        if spec.task != "classification":
-            raise UserError(f"The arm {arm!r}: {name!r} is a model for {spec.task}; studies are for classification.")
+        if spec.task != study.task:
+            raise UserError(
+                f"The arm {arm!r}: {name!r} is a model for {spec.task}, the arm {study.reference!r} for {study.task}."
+            )
         try:
             with torch.device("meta"):
                 spec.build(spec.resolve_options(given), num_classes=facts.num_classes, image_size=facts.image_size)

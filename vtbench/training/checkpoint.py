@@ -20,6 +20,9 @@ from torch import Tensor
 
 from vtbench.files import hash_file, publish_bytes, publish_text
 
+FORMAT = 2
+"""The format of what a run saves: of other formats nothing is restored."""
+
 _KEPT = 2
 _METADATA_KEY = "vtbench"  # One key only: the order of several is not fixed, and equal states shall give equal files.
 

@@ -1,55 +1,53 @@
-"""Loss and accuracy of a network on a split."""
+"""Loss and metrics of a network on a split."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Dimensions: B images of a batch, C channels, H height, W width, K classes.
+from vtbench.datasets.batches import Batch
+from vtbench.tasks import Tally, Task
 
 
-class Evaluation(NamedTuple):
-    """Mean cross entropy (without label smoothing) and top-1 accuracy in percent over a split."""
+class Batches(Protocol):
+    """The batches of a split: images of shape (B, C, H, W), and targets."""
 
-    loss: float
-    top1_percent: float
+    def __len__(self) -> int:
+        """Number of batches."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One after the other."""
 
 
 def evaluate(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Batches,
     *,
+    task: Task,
     to_device: Callable[[Tensor], Tensor],
     autocast: Callable[[], AbstractContextManager[object]],
     after_batch: Callable[[], None] = lambda: None,
-) -> Evaluation:
-    """Evaluate ``model`` in evaluation mode and put it back into the mode it was in.
+) -> dict[str, float]:
+    """The mean ``loss`` and the task's metrics of ``model`` in evaluation mode; it is put back into the mode it was in.
 
-    ``batches`` yields (images_BCHW, labels_B); ``after_batch`` may raise to leave early. One wait for the device at the
-    end, none in between.
+    ``after_batch`` may raise to leave early. One wait for the device at the end, none in between.
     """
     was_training = model.training
     model.eval()
-    losses: list[Tensor] = []
-    correct: list[Tensor] = []
-    num_images = 0
+    tally = Tally(task, len(batches))
     try:
         with torch.inference_mode():
-            for images_BCHW, labels_B in batches:
-                labels = to_device(labels_B)
+            for batch, (images_BCHW, targets) in enumerate(batches):
+                targets_there = to_device(targets)
                 with autocast():
-                    logits_BK = model(to_device(images_BCHW))
-                losses.append(F.cross_entropy(logits_BK.float(), labels, reduction="sum"))
-                correct.append((logits_BK.argmax(1) == labels).sum())
-                num_images += len(labels_B)
+                    scores = model(to_device(images_BCHW))
+                tally.add_loss(batch, task.sum_losses(scores, targets_there), task.count_items(targets))
+                tally.count(scores, targets_there)
                 after_batch()
     finally:
         model.train(was_training)
-    loss = math.fsum(torch.stack(losses).tolist()) / num_images
-    return Evaluation(loss, 100 * int(torch.stack(correct).sum()) / num_images)
+    return tally.read()

@@ -10,13 +10,13 @@ from pathlib import Path
 from vtbench.datasets.batches import Batch
 from vtbench.records import EpochRecord, TimingRecord, save_lines
 from vtbench.run_folder import CHECKPOINTS, METRICS, TIMING
-from vtbench.training.checkpoint import Checkpoint, save_checkpoint
-from vtbench.training.evaluation import Evaluation, evaluate
+from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
+from vtbench.training.evaluation import evaluate
 from vtbench.training.preparation import Prepared
 from vtbench.training.progress import BatchProgress, ProgressListener
 from vtbench.training.schedule import learning_rate_at
 from vtbench.training.stop import RunStopped, StopRequest
-from vtbench.training.trainer import DivergenceError, TrainingSums
+from vtbench.training.trainer import DivergenceError
 
 _SECONDS_BETWEEN_REPORTS = 0.25
 _SLOW_STEP_SECONDS = 1.5  # A stop may not wait for a step much longer than this, so the state before it must be saved.
@@ -44,7 +44,7 @@ class EpochLoop:
 
     def _run_epoch(self) -> None:
         epoch = self.trainer.epoch
-        sums = self._train_epoch()
+        train = self._train_epoch()
         started = time.perf_counter()
         val, averaged = self._evaluate()
         val_seconds = time.perf_counter() - started
@@ -53,9 +53,9 @@ class EpochLoop:
             EpochRecord(
                 epoch=epoch,
                 learning_rate=learning_rate_at(self.config.recipe, trainer.step - 1, trainer.num_steps),
-                train=sums._asdict(),
-                val=val._asdict(),
-                averaged_val=averaged._asdict() if averaged else None,
+                train=train,
+                val=val,
+                averaged_val=averaged,
             )
         )
         self.timings.append(
@@ -75,7 +75,7 @@ class EpochLoop:
         save_lines(self.folder / METRICS, self.epochs)
         save_lines(self.folder / TIMING, self.timings)
 
-    def _train_epoch(self) -> TrainingSums:
+    def _train_epoch(self) -> dict[str, float]:
         trainer = self.trainer
         trainer.model.train()
         if trainer.batch == 0:
@@ -83,20 +83,20 @@ class EpochLoop:
         first_image, seconds_before, started = trainer.num_images, self.train_seconds, time.perf_counter()
         next_report = started + _SECONDS_BETWEEN_REPORTS
         now = started
-        for images, labels in self._remaining_batches():
-            trainer.train_batch(images, labels)
+        for images, targets in self._remaining_batches():
+            trainer.train_batch(images, targets)
             before, now = now, time.perf_counter()
             self.train_seconds = seconds_before + now - started
             if now >= next_report:
                 next_report = now + _SECONDS_BETWEEN_REPORTS
                 self._report((trainer.num_images - first_image) / (now - started))
-            self._look_up(step_seconds=now - before)
-        sums = trainer.sums()
-        now = time.perf_counter()  # `sums` waited for the device, so this is when the epoch's work was done.
+            self._stop_or_save(step_seconds=now - before)
+        train = trainer.read_epoch()
+        now = time.perf_counter()  # `read_epoch` waited for the device, so this is when the epoch's work was done.
         self.train_seconds = seconds_before + now - started
         if trainer.num_images > first_image:
             self._report((trainer.num_images - first_image) / (now - started))
-        return sums
+        return train
 
     def _remaining_batches(self) -> Iterator[Batch]:
         trainer = self.trainer
@@ -104,18 +104,18 @@ class EpochLoop:
             yield from self.prepared.train_batches.epoch(trainer.epoch, trainer.batch)
 
     def _report(self, images_per_second: float) -> None:
-        trainer, sums = self.trainer, self.trainer.sums()
+        trainer = self.trainer
         self.listener.on_batch(
             BatchProgress(
                 epoch=trainer.epoch,
                 batch=trainer.batch,
                 num_batches=trainer.batches_per_epoch,
-                train=sums._asdict(),
+                train=trainer.read_epoch(),
                 images_per_second=images_per_second,
             )
         )
 
-    def _look_up(self, step_seconds: float = 0.0) -> None:
+    def _stop_or_save(self, step_seconds: float = 0.0) -> None:
         """Between two batches: leave if asked to, save if it is time or if a stop could not wait for the next step."""
         if self.stop.requested:
             self._save()
@@ -124,21 +124,22 @@ class EpochLoop:
         if slow or time.monotonic() >= self.next_save:
             self._save()
 
-    def _evaluate(self) -> tuple[Evaluation, Evaluation | None]:
+    def _evaluate(self) -> tuple[dict[str, float], dict[str, float] | None]:
         trainer = self.trainer
         models = [trainer.model] + ([trainer.average.model] if trainer.average is not None else [])
         found = [
             evaluate(
                 model,
                 self.prepared.val_batches,
+                task=trainer.task,
                 to_device=trainer.to_device,
                 autocast=trainer.autocast,
-                after_batch=self._look_up,
+                after_batch=self._stop_or_save,
             )
             for model in models
         ]
         for evaluation in found:
-            if not math.isfinite(evaluation.loss):
+            if not math.isfinite(evaluation["loss"]):
                 raise DivergenceError(f"The validation loss is no finite number after epoch {trainer.epoch + 1}.")
         return found[0], found[1] if len(found) > 1 else None
 
@@ -146,9 +147,10 @@ class EpochLoop:
         """Save the state, unless its losses show that it is worth nothing."""
         started = time.monotonic()
         if self.trainer.batch > 0:
-            self.trainer.sums()
+            self.trainer.read_epoch()
         tensors, values = self.trainer.state()
         values |= {
+            "format": FORMAT,
             "epochs": [record.model_dump(mode="json") for record in self.epochs],
             "timings": [record.model_dump(mode="json") for record in self.timings],
             "train_seconds": self.train_seconds,

@@ -7,19 +7,15 @@ from torch import nn
 from vtbench.configuration import Recipe, RunConfig
 from vtbench.errors import UserError
 from vtbench.training.initialization import initialize_by_name, set_regularization
-from vtbench.variants import MODELS, canonical_spelling, create_model, split_variant
+from vtbench.variants import canonical_spelling, create_model
 
 
 def canonical_config(config: RunConfig) -> RunConfig:
     """The configuration with its variant in canonical spelling.
 
-    Raises ``UserError`` for an unknown model or option, for a model that does not classify, and for what cannot be had
-    together.
+    Raises ``UserError`` for an unknown model or option, and for what cannot be had together.
     """
     variant = canonical_spelling(config.variant)
-    spec = MODELS[split_variant(variant)[0]]
-    if spec.task != "classification":
-        raise UserError(f"{spec.name!r} is a model for {spec.task}; training is for classification.")
     if config.recipe.sync_batch_norm and config.execution.accumulate > 1:
         raise UserError(
             "The recipe asks for batch normalisation over the whole batch (sync_batch_norm), and --accumulate "

@@ -28,8 +28,9 @@ from vtbench.records import (
     save_record,
 )
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, EARLIER_ENVIRONMENTS, ENVIRONMENT
+from vtbench.tasks import find_task
 from vtbench.training.certificate import certify
-from vtbench.training.checkpoint import find_checkpoint
+from vtbench.training.checkpoint import FORMAT, find_checkpoint
 from vtbench.training.folder import write_config
 from vtbench.training.network import build_initialized_network
 from vtbench.training.progress import ProgressListener
@@ -44,6 +45,7 @@ class Prepared:
     config: RunConfig
     train: ImageDataset
     val: ImageDataset
+    class_names: tuple[str, ...]
     train_batches: TrainBatches
     val_batches: EvalBatches
     trainer: Trainer
@@ -61,6 +63,7 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
     Raises ``UserError`` for data that cannot be used, before anything is written, and for data or a treatment that has
     changed since the run was begun.
     """
+    task = find_task(config.variant)
     train = load_dataset(config.data, "train", seed=config.seed)
     val = load_dataset(config.data, "val", seed=config.seed)
     recipe, execution = config.recipe, config.execution
@@ -70,16 +73,20 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
         seed=config.seed,
         augmentation=recipe.augmentation,
         workers=execution.workers,
+        targets=task,
     )
-    val_batches = EvalBatches(val, batch_size=recipe.batch_size, workers=execution.workers)
-    num_classes = len(train.class_names)
+    val_batches = EvalBatches(val, batch_size=recipe.batch_size, workers=execution.workers, targets=task)
+    class_names = task.name_classes(train)
     model = build_initialized_network(
-        config.variant, recipe, seed=config.seed, num_classes=num_classes, image_size=train.image_size
+        config.variant, recipe, seed=config.seed, num_classes=len(class_names), image_size=train.image_size
     )
-    costs = _count(config.variant, train)
-    teacher = load_teacher(recipe.distillation.teacher, train, device) if recipe.distillation is not None else None
+    costs = _count(config.variant, train.image_size, len(class_names))
+    teacher = None
+    if recipe.distillation is not None:
+        teacher = load_teacher(recipe.distillation.teacher, train, len(class_names), device)
     trainer = Trainer(
         model,
+        task,
         recipe,
         execution,
         device,
@@ -96,12 +103,14 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
     save_record(folder / COSTS, costs)
     save_record(folder / ENVIRONMENT, environment)
     saved = _go_on(folder, trainer, listener)
-    return Prepared(config, train, val, train_batches, val_batches, trainer, costs, certificate, environment, **saved)
+    return Prepared(
+        config, train, val, class_names, train_batches, val_batches, trainer, costs, certificate, environment, **saved
+    )
 
 
-def _count(variant: str, train: ImageDataset) -> CostRecord | NotMeasured:
+def _count(variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord | NotMeasured:
     try:
-        return count_costs(variant, train.image_size, len(train.class_names))
+        return count_costs(variant, image_size, num_classes)
     except UserError as error:
         return NotMeasured(reason=str(error))
 
@@ -150,6 +159,11 @@ def _go_on(folder: Path, trainer: Trainer, listener: ProgressListener) -> dict[s
     if found.checkpoint is None:
         return {}
     values = found.checkpoint.values
+    if values.get("format") != FORMAT:
+        raise UserError(
+            f"The run in {folder} was begun by another version of vtbench, whose checkpoints this one cannot read. "
+            "Finish it with that version, or give another folder with --out."
+        )
     trainer.restore(found.checkpoint.tensors, values)
     return {
         "epochs": tuple(EpochRecord.model_validate(one) for one in values["epochs"]),

@@ -23,7 +23,6 @@ from vtbench.training.preparation import Prepared, prepare_run
 from vtbench.training.progress import SILENT, ProgressListener, RunStart
 from vtbench.training.reproducibility import repeatable
 from vtbench.training.stop import RunStopped, StopRequest
-from vtbench.variants import find_task
 
 
 def train_run(
@@ -92,7 +91,6 @@ class _Run:
     ) -> None:
         self.prepared, self.config, self.folder, self.listener = prepared, prepared.config, folder, listener
         self.loop = EpochLoop(prepared, folder, listener, stop)
-        self.task = find_task(self.config.variant)
         self.names: dict[str, Any] = {"arm": arm, "study": study}
 
     def carry_out(self) -> RunRecord:
@@ -115,7 +113,7 @@ class _Run:
         data, trainer = self.prepared, self.prepared.trainer
         self.listener.on_start(
             RunStart(
-                task=self.task,
+                task=trainer.task.name,
                 variant=self.config.variant,
                 folder=str(self.folder),
                 seed=self.config.seed,
@@ -124,7 +122,7 @@ class _Run:
                 batches_per_epoch=trainer.batches_per_epoch,
                 num_train=len(data.train),
                 num_val=len(data.val),
-                num_classes=len(data.train.class_names),
+                num_classes=len(data.class_names),
                 first_epoch=trainer.epoch,
                 first_batch=trainer.batch,
                 costs=data.costs,
@@ -138,7 +136,7 @@ class _Run:
             "variant": self.config.variant,
             "data": train.name,
             "image_size": train.image_size,
-            "class_names": train.class_names,
+            "class_names": self.prepared.class_names,
             "mean": train.mean,
             "std": train.std,
         }
@@ -157,7 +155,7 @@ class _Run:
     def _write_record(self, *, error: str | None) -> RunRecord:
         prepared = self.prepared
         record = RunRecord(
-            task=self.task,
+            task=prepared.trainer.task.name,
             variant=self.config.variant,
             seed=self.config.seed,
             status="failed" if error else "finished",
@@ -167,7 +165,7 @@ class _Run:
             certificate=prepared.certificate,
             num_train=len(prepared.train),
             num_val=len(prepared.val),
-            num_classes=len(prepared.train.class_names),
+            num_classes=len(prepared.class_names),
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=None if error else hash_file(self.folder / WEIGHTS),

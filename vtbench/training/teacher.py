@@ -30,8 +30,8 @@ class Teacher:
     sha256: str
 
 
-def load_teacher(name: str, data: ImageDataset, device: torch.device) -> Teacher:
-    """Load the teacher ``name`` for the images and classes of ``data``.
+def load_teacher(name: str, data: ImageDataset, num_classes: int, device: torch.device) -> Teacher:
+    """Load the teacher ``name`` for the images of ``data`` in ``num_classes`` classes.
 
     Weights are safetensors, or a ``.pt`` file read without running code from it. A teacher that expects another
     normalisation than that of ``data`` gets its own. Raises ``UserError`` for a name of no known form, weights that do
@@ -52,7 +52,7 @@ def load_teacher(name: str, data: ImageDataset, device: torch.device) -> Teacher
     else:
         raise UserError(f"The teacher {name!r} is no trained network that vtbench can find. Give {_FORMS}.")
     model = model.to(device).requires_grad_(False).eval()
-    _check_classes(name, model, data, device)
+    _check_classes(name, model, data, num_classes, device)
     return Teacher(model, hashlib.sha256(pack_tensors(model.state_dict(), {})).hexdigest())
 
 
@@ -105,11 +105,11 @@ def _load_torchvision(name: str) -> nn.Module:
     return model
 
 
-def _check_classes(name: str, model: nn.Module, data: ImageDataset, device: torch.device) -> None:
+def _check_classes(name: str, model: nn.Module, data: ImageDataset, num_classes: int, device: torch.device) -> None:
     with torch.no_grad():
-        num_logits = model(torch.zeros(1, 3, *data.image_size, device=device)).shape[-1]
-    if num_logits != len(data.class_names):
+        num_logits = model(torch.zeros(1, 3, *data.image_size, device=device)).shape[1]
+    if num_logits != num_classes:
         raise UserError(
-            f"The teacher {name!r} knows {num_logits} classes and {data.name} has {len(data.class_names)}. "
+            f"The teacher {name!r} knows {num_logits} classes and {data.name} has {num_classes}. "
             "Give a teacher that was trained for these classes."
         )

@@ -16,6 +16,7 @@ from vtbench.datasets.dataset import ImageDataset
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import RECORD, WEIGHTS
+from vtbench.tasks import find_task
 from vtbench.variants import create_model
 
 
@@ -49,7 +50,7 @@ def load_variant(variant: str, file: Path, data: ImageDataset, *, owner: str) ->
     Weights are safetensors, or a ``.pt`` file read without running code from it. ``owner`` is what messages call the
     network.
     """
-    model = create_model(variant, num_classes=len(data.class_names), image_size=data.image_size)
+    model = create_model(variant, num_classes=len(find_task(variant).name_classes(data)), image_size=data.image_size)
     try:
         model.load_state_dict(_read_weights(file, owner))
     except RuntimeError as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vtbench.configuration import ExecutionConfig, Recipe
+from vtbench.tasks import Tally, Task
 from vtbench.training.averaging import WeightAverage
-from vtbench.training.objective import Objective
 from vtbench.training.optimization import (
     build_optimizer,
     read_optimizer_state,
@@ -21,22 +21,15 @@ from vtbench.training.optimization import (
 from vtbench.training.reproducibility import seed_step
 from vtbench.training.schedule import learning_rate_at
 
-# Dimensions: B images of a batch, C channels, H height, W width, K classes, N batches of an epoch.
+# Dimensions: B images of a batch, C channels, H height, W width. Targets and scores are of the shape of the task.
 
 
 class DivergenceError(Exception):
     """The loss is no number any more."""
 
 
-class TrainingSums(NamedTuple):
-    """Mean training loss and top-1 accuracy in percent over the batches of an epoch so far."""
-
-    loss: float
-    top1_percent: float
-
-
 class Trainer:
-    """Trains ``model`` by ``recipe``; ``epoch`` and ``batch``, counted from 0, say which batch comes next.
+    """Trains ``model`` for ``task`` by ``recipe``; ``epoch`` and ``batch``, counted from 0, say which batch comes next.
 
     Options of the execution, and what they do to repeatability on the same machine, threads and versions:
 
@@ -52,6 +45,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
+        task: Task,
         recipe: Recipe,
         execution: ExecutionConfig,
         device: torch.device,
@@ -72,12 +66,12 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self._scaler = torch.amp.GradScaler(device.type, enabled=execution.precision == "float16")
-        self._objective = Objective(recipe, teacher)
+        self.task = task
+        self._objective = task.make_objective(recipe, teacher)
         self.epoch = 0
         self.batch = 0
         self.num_images = 0
-        self._losses_N = torch.zeros(batches_per_epoch, device=device)
-        self._correct_N = torch.zeros(batches_per_epoch, dtype=torch.int64, device=device)
+        self._tally = Tally(task, batches_per_epoch)
 
     @property
     def step(self) -> int:
@@ -85,7 +79,7 @@ class Trainer:
         return self.epoch * self.batches_per_epoch + self.batch
 
     def to_device(self, tensor: Tensor) -> Tensor:
-        """Move images or labels to the device, images in the memory layout of the network."""
+        """Move images or targets to the device, images in the memory layout of the network."""
         if tensor.ndim == 4:
             return tensor.to(self.device, non_blocking=True, memory_format=self._layout)
         return tensor.to(self.device, non_blocking=True)
@@ -100,19 +94,20 @@ class Trainer:
         """Start the sums of ``epoch`` anew."""
         self.batch = 0
         self.num_images = 0
+        self._tally = Tally(self.task, self.batches_per_epoch)
 
-    def train_batch(self, images_BCHW: Tensor, labels_B: Tensor) -> None:
+    def train_batch(self, images_BCHW: Tensor, targets: Tensor) -> None:
         """Do one step. Nothing in it waits for the device."""
         set_learning_rate(self.optimizer, learning_rate_at(self.recipe, self.step, self.num_steps))
         seed_step(self.seed, self.step)
-        num_images = len(labels_B)
-        images, labels = self.to_device(images_BCHW), self.to_device(labels_B)
-        if self.execution.accumulate == 1:
-            loss, correct = self._backward(images, labels, 1.0)
+        num_items = self.task.count_items(targets)
+        images, targets_there = self.to_device(images_BCHW), self.to_device(targets)
+        if (num_parts := self.execution.accumulate) == 1:
+            loss = self._backward(images, targets_there, 1.0)
         else:
-            parts = zip(images.chunk(self.execution.accumulate), labels.chunk(self.execution.accumulate), strict=True)
-            done = [self._backward(part, part_labels, len(part) / num_images) for part, part_labels in parts]
-            loss, correct = torch.stack([one[0] for one in done]).sum(), torch.stack([one[1] for one in done]).sum()
+            shares = [self.task.count_items(part) / num_items for part in targets.chunk(num_parts)]
+            parts = zip(images.chunk(num_parts), targets_there.chunk(num_parts), shares, strict=True)
+            loss = torch.stack([self._backward(*part) for part in parts]).sum()
         if self.recipe.gradient_clip_norm is not None:
             self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self.recipe.gradient_clip_norm)
@@ -121,15 +116,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
-        self._losses_N[self.batch] = loss * num_images
-        self._correct_N[self.batch] = correct
-        self.num_images += num_images
+        self._tally.add_loss(self.batch, loss * num_items, num_items)
+        self.num_images += len(images_BCHW)
         self.batch += 1
 
-    def sums(self) -> TrainingSums:
-        """Loss and accuracy of the epoch so far; waits for the device. Raises ``DivergenceError`` at the first NaN."""
-        losses = self._losses_N[: self.batch].tolist()
-        for batch, loss in enumerate(losses):
+    def read_epoch(self) -> dict[str, float]:
+        """Loss and metrics of the epoch so far; waits for the device. Raises ``DivergenceError`` at the first NaN."""
+        for batch, loss in enumerate(self._tally.list_losses()):
             if not math.isfinite(loss):
                 kind = "NaN" if math.isnan(loss) else "infinite"
                 raise DivergenceError(
@@ -137,8 +130,7 @@ class Trainer:
                     f"(step {self.epoch * self.batches_per_epoch + batch + 1} of {self.num_steps}). "
                     "A lower learning rate, a warm-up or gradient clipping may help."
                 )
-        correct = int(self._correct_N[: self.batch].sum())
-        return TrainingSums(math.fsum(losses) / self.num_images, 100 * correct / self.num_images)
+        return self._tally.read()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next step depends on, as named tensors and as JSON values."""
@@ -146,10 +138,7 @@ class Trainer:
         tensors |= {f"optimizer.{name}": value for name, value in read_optimizer_state(self.optimizer).items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
-        tensors |= {"epoch.losses": self._losses_N, "epoch.correct": self._correct_N}
-        tensors["generator.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
+        tensors |= {f"tally.{name}": value for name, value in self._tally.sums.items()}
         values = {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -167,23 +156,20 @@ class Trainer:
         if self.average is not None:
             self.average.model.load_state_dict(_below("average.", tensors))
             self.average.num_updates = values["num_averaged"]
-        self._losses_N.copy_(tensors["epoch.losses"])
-        self._correct_N.copy_(tensors["epoch.correct"])
-        torch.set_rng_state(tensors["generator.cpu"])
-        if "generator.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
+        self._tally.sums = {name: value.to(self.device, copy=True) for name, value in _below("tally.", tensors).items()}
         self.epoch, self.batch, self.num_images = values["epoch"], values["batch"], values["num_images"]
         self._scaler.load_state_dict(values["scaler"])
 
-    def _backward(self, images_BCHW: Tensor, labels_B: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """Add the gradient of ``weight`` times the loss; returns that loss and the number of right answers."""
+    def _backward(self, images_BCHW: Tensor, targets: Tensor, weight: float) -> Tensor:
+        """Add the gradient of ``weight`` times the loss, and what the task counts; returns that loss."""
         with self.autocast():
-            logits_BK = self._forward(images_BCHW)
-            loss = self._objective(images_BCHW, logits_BK, labels_B)
+            scores = self._forward(images_BCHW)
+            loss = self._objective(images_BCHW, scores, targets)
         if weight != 1.0:
             loss = loss * weight
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), (logits_BK.detach().argmax(1) == labels_B).sum()
+        self._tally.count(scores.detach(), targets)
+        return loss.detach()
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
