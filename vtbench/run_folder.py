@@ -19,5 +19,6 @@ LOG = "log.txt"
 RUN_LOCK = ".lock"
 
 STUDY = "study.json"
-SPLIT = "split.json"
+PLACEMENT = "split.json"
+"""How the machine was shared out among cells, and what was measured to decide it."""
 STUDY_LOCK = "lock"

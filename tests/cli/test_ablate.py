@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from vtbench.cli.main import run
+from vtbench.studies.executors.in_process import InProcess
+from vtbench.studies.executors.local import LocalProcesses
 from vtbench.studies.running import StudyOutcome
 
 Call = Callable[..., tuple[int, str, str]]
@@ -81,6 +83,8 @@ def test_the_studies_are_listed_with_their_questions(vtbench: Call) -> None:
         (["mine.toml", "--jobs", "0"], "--jobs was given '0'. Give a number of cells of 1 or more, or auto"),
         (["mine.toml", "--jobs", "many"], "--jobs was given 'many'"),
         (["mine.toml", "--threads", "0"], "--threads was given 0"),
+        (["mine.toml", "--executor", "lcoal"], "no executor named 'lcoal'. Did you mean 'local'"),
+        (["mine.toml", "--executor", "in_process", "--verify-resume"], "whose cells cannot be killed"),
         (["mine.toml", "--arm", "wider"], "The study has no arm 'wider'. Did you mean 'wide'"),
         (["mine.toml", "--recipe", "smal"], "no recipe named 'smal'. Did you mean 'small'"),
         (["mine.toml", "--data", "scene"], "'scene'"),
@@ -148,12 +152,19 @@ def test_the_flags_change_the_study(vtbench: Call, monkeypatch: pytest.MonkeyPat
     seen = _pretend(monkeypatch, finished=2)
     options = ["--epochs", "7", "--seeds", "2", "--limit-train", "50", "--image-size", "16", "--arm", "wide"]
     vtbench("ablate", "mine.toml", "--device", "cpu", *options, "--out", "there", "--retry-failed", "--jobs", "3")
-    study, folder, wishes = seen[0]
+    study, folder, session, wishes = seen[0]
     assert (study.recipe.epochs, study.seeds, study.arms) == (7, 2, {"wide": "resnet20:width=4"})
     assert (study.data.limit_train, study.data.limit_val, study.data.image_size) == (50, 20, 16)
     assert study.reference == "wide"
     assert folder == Path("there")
-    assert (wishes["jobs"], wishes["threads"], wishes["retry_failed"], wishes["fresh"]) == (3, None, True, False)
+    assert (session.jobs, session.threads, wishes) == (3, None, {"retry_failed": True, "fresh": False})
+    assert isinstance(session.executor, LocalProcesses)
+
+
+def test_an_executor_is_found_by_its_name(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = _pretend(monkeypatch, finished=2)
+    vtbench("ablate", "mine.toml", "--device", "cpu", "--executor", "in_process")
+    assert isinstance(seen[0][2].executor, InProcess)
 
 
 def test_every_cell_is_carried_out_as_the_flags_say(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +194,9 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, **outcome: object) -> list[tuple]:
 
     seen = []
 
-    def pretend(study, folder, *, watcher, stop, **wishes):  # type: ignore[no-untyped-def]
+    def pretend(study, folder, session, *, watcher, **wishes):  # type: ignore[no-untyped-def]
         Ledger(folder).adopt(study)
-        seen.append((study, folder, wishes))
+        seen.append((study, folder, session, wishes))
         return StudyOutcome(folder, 2, **outcome)  # type: ignore[arg-type]
 
     monkeypatch.setattr(running, "run_study", pretend)

@@ -15,11 +15,11 @@ from vtbench.records import CostRecord, EnvironmentRecord, NotMeasured, RunRecor
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted
 from vtbench.studies.executor import CellResult
-from vtbench.studies.plan import PlannedArm, StudyPlan
+from vtbench.studies.placement import MeasuredPlacement, Placement
+from vtbench.studies.planning import PlannedArm, StudyPlan
 from vtbench.studies.probe import CellSpeed
 from vtbench.studies.resolution import DataFacts
 from vtbench.studies.running import StudyState
-from vtbench.studies.split import MeasuredSplit, Split
 from vtbench.studies.verification import ResumeCheck
 
 COSTS = CostRecord(macs=12_345_678, params=98_765, input_shape=(3, 32, 32), num_classes=10)
@@ -85,10 +85,10 @@ def open_display(*, terminal: bool) -> tuple[StudyDisplay, LiveDisplay, io.Strin
 def make_state(seeds: int = 3, *, records: dict[Path, RunRecord] | None = None) -> StudyState:
     cells = tuple(list_cells(make_study(seeds), FOLDER))
     known = records or {}
-    measured = (MeasuredSplit(jobs=2, threads=1, images_per_second=1234.5),)
-    split = Split(jobs=2, threads=1, reason="the fastest measured", measured=measured)
+    measured = (MeasuredPlacement(jobs=2, threads=1, images_per_second=1234.5),)
+    placement = Placement(jobs=2, threads=1, reason="the fastest measured", measured=measured)
     waiting = tuple(cell for cell in cells if cell.folder not in known)
-    return StudyState(make_study(seeds), FOLDER, cells, known, waiting, split, Owner(7, "here", "2026-01-01"))
+    return StudyState(make_study(seeds), FOLDER, cells, known, waiting, placement, Owner(7, "here", "2026-01-01"))
 
 
 def run_two_cells(shown: StudyDisplay) -> StudyState:
@@ -202,8 +202,8 @@ def make_plan(speed: float | None) -> StudyPlan:
         )
         for cell in cells[:2]
     ]
-    split = Split(jobs=2, threads=1, reason="as asked for")
-    return StudyPlan(study, FOLDER, DataFacts(1000, 100, 10, (32, 32)), split, tuple(arms))
+    placement = Placement(jobs=2, threads=1, reason="as asked for")
+    return StudyPlan(study, FOLDER, DataFacts(1000, 100, 10, (32, 32)), placement, tuple(arms))
 
 
 def print_in(monkeypatch: pytest.MonkeyPatch, plan: StudyPlan, *, width: int) -> list[str]:
@@ -240,9 +240,12 @@ def test_what_a_plan_does_not_know_it_says(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_verdict_says_what_was_done_and_what_came_of_it(
     capsys: pytest.CaptureFixture[str], different: tuple[str, ...]
 ) -> None:
-    check = ResumeCheck("convolution", "resnet20", 4, 2, {"record.json": "ab" * 32}, different)
-    study_output.print_verdict([check], "1 threads, cpu")
+    check = ResumeCheck(
+        list_cells(make_study(), FOLDER)[0].with_threads(1), 4, 2, {"record.json": "ab" * 32}, different
+    )
+    study_output.print_verdict([check])
     output = capsys.readouterr().out
+    assert "convolution (resnet20), 1 thread, cpu" in output
     assert "killed 4 times, 2 of these while it saved: " in output
     assert ("DIFFERENT: record.json" in output) == bool(different)
     assert ("Resume is exact on this machine." in output) == (not different)

@@ -6,14 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import stand_in_cells
 from stand_in_cells import make_study
 
 from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult
-from vtbench.studies.local_processes import LocalProcesses, Slot, make_slots
-from vtbench.studies.worker_process import ask_to_leave, start_worker
+from vtbench.studies.executors import local
+from vtbench.studies.executors.local import CellProcess, LocalProcesses, confine
 from vtbench.training import StopRequest
 
 
@@ -47,8 +48,8 @@ def execute(
     folder: Path, arms: Sequence[str], *, jobs: int = 2, watcher: Watcher | None = None, stop: StopRequest | None = None
 ) -> dict[str, CellResult]:
     cells = list_cells(make_study(dict.fromkeys(arms, "resnet20"), seeds=1), folder)
-    executor = LocalProcesses(make_slots(jobs, threads=1), command=stand_in_cells.COMMAND, grace_seconds=1.0)
-    results = executor.run(cells, watcher=watcher or Watcher(), stop=stop or StopRequest())
+    executor = LocalProcesses(stand_in_cells.COMMAND, grace_seconds=1.0)
+    results = executor.run(cells, jobs, watcher=watcher or Watcher(), stop=stop or StopRequest())
     return {result.cell.arm: result for result in results}
 
 
@@ -100,8 +101,8 @@ def test_what_a_cell_prints_goes_to_its_log_and_not_among_its_events(tmp_path: P
 
 def test_a_program_that_is_no_worker_is_a_failed_cell(tmp_path: Path) -> None:
     cells = list_cells(make_study(seeds=1), tmp_path)
-    executor = LocalProcesses([Slot()], command=[sys.executable, "-c", "print('nonsense')"])
-    results = list(executor.run(cells[:1], watcher=Watcher(), stop=StopRequest()))
+    executor = LocalProcesses(command=[sys.executable, "-c", "print('nonsense')"])
+    results = list(executor.run(cells[:1], 1, watcher=Watcher(), stop=StopRequest()))
     assert results[0].status == "failed"
 
 
@@ -125,23 +126,22 @@ def test_a_cell_that_does_not_heed_a_stop_is_killed_and_counts_as_stopped(tmp_pa
 
 def test_a_cell_that_is_still_loading_is_not_waited_for(tmp_path: Path) -> None:
     stop, cells = StopRequest(), list_cells(make_study(seeds=1), tmp_path)
-    executor = LocalProcesses([Slot()], command=[sys.executable, "-c", "import time; time.sleep(60)"])
+    executor = LocalProcesses(command=[sys.executable, "-c", "import time; time.sleep(60)"])
 
     class Impatient(Watcher):
         def on_begin(self, cell: Cell) -> None:
             stop.request()
 
     started = time.monotonic()
-    results = list(executor.run(cells, watcher=Impatient(), stop=stop))
+    results = list(executor.run(cells, 1, watcher=Impatient(), stop=stop))
     assert [result.status for result in results] == ["stopped"]
     assert time.monotonic() - started < 2
 
 
 def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
     cells = list_cells(make_study({"brisk": "resnet20", "slow": "resnet32"}, seeds=1), tmp_path)
-    executor = LocalProcesses(make_slots(2, threads=1), command=stand_in_cells.COMMAND)
     watcher = Watcher()
-    results = executor.run(cells, watcher=watcher, stop=StopRequest())
+    results = stand_in_cells.LOCAL.run(cells, 2, watcher=watcher, stop=StopRequest())
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert (tmp_path / "cells" / "slow" / "seed-0" / "checkpoint").exists()
@@ -149,41 +149,42 @@ def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
 
 def test_a_cell_notices_that_its_study_is_gone_and_saves(tmp_path: Path) -> None:
     cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), tmp_path)[0]
-    popen = start_worker(cell, {}, command=stand_in_cells.COMMAND)
-    assert popen.stdout is not None
-    popen.stdout.readline()
-    ask_to_leave(popen)  # What the system does to a pipe whose writer has died.
-    assert b'"stopped"' in popen.stdout.read()
-    popen.stdout.close()
-    assert popen.wait(timeout=5) == 0
+    process = CellProcess(cell, {}, command=stand_in_cells.COMMAND)
+    events = process.events()
+    next(events)
+    process.ask_to_leave()  # What the system does to a pipe whose writer has died.
+    assert list(events)[-1] == CellEnded(status="stopped")
+    assert process.popen.wait(timeout=5) == 0
     assert (cell.folder / "checkpoint").exists()
 
 
 def test_cells_do_not_leave_at_the_signal_that_is_meant_for_their_study(tmp_path: Path) -> None:
     cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), tmp_path)[0]
-    popen = start_worker(cell, {}, command=stand_in_cells.COMMAND)
-    assert popen.stdout is not None
-    popen.stdout.readline()
+    process = CellProcess(cell, {}, command=stand_in_cells.COMMAND)
+    events = process.events()
+    next(events)
     for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(popen.pid, number)
-    assert popen.stdout.readline() != b""
-    popen.stdout.close()
-    ask_to_leave(popen)
-    assert popen.wait(timeout=5) == 0
+        os.kill(process.popen.pid, number)
+    next(events)
+    process.ask_to_leave()
+    assert list(events)[-1] == CellEnded(status="stopped")
 
 
-def test_slots_confine_threads_and_deal_gpus_out() -> None:
-    slots = make_slots(3, threads=4, gpus=("2", "5"))
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["2", "5", "2"]
-    assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"4"}
-    assert "CUDA_VISIBLE_DEVICES" not in make_slots(1, threads=1)[0].environment
+def test_places_confine_threads_and_deal_gpus_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    cell = list_cells(make_study(execution={"device": "cuda"}), Path("nowhere"))[0].with_threads(4)
+    places = [confine(cell, place) for place in range(3)]
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in places] == ["2", "5", "2"]
+    assert {place["OMP_NUM_THREADS"] for place in places} == {"4"}
+    assert local.LocalProcesses().affinity("cuda").num_gpus == 2
+    assert confine(list_cells(make_study(), Path("nowhere"))[0], 0) == {}
 
 
-def test_a_slot_reaches_the_environment_of_its_cell(tmp_path: Path) -> None:
-    cells = list_cells(make_study(seeds=1), tmp_path)
+def test_the_threads_of_a_cell_reach_the_environment_of_its_process(tmp_path: Path) -> None:
+    cells = [cell.with_threads(7) for cell in list_cells(make_study(seeds=1), tmp_path)]
     code = "import os, sys; sys.exit(int(os.environ['OMP_NUM_THREADS']))"
-    executor = LocalProcesses(make_slots(1, threads=7), command=[sys.executable, "-c", code])
-    results = list(executor.run(cells[:1], watcher=Watcher(), stop=StopRequest()))
+    executor = LocalProcesses(command=[sys.executable, "-c", code])
+    results = list(executor.run(cells[:1], 1, watcher=Watcher(), stop=StopRequest()))
     assert "exit code 7" in (results[0].error or "")
 
 
@@ -191,8 +192,8 @@ def test_cells_inherit_the_files_that_keep_the_lock(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     cells = list_cells(make_study(seeds=1), tmp_path)
     command = [sys.executable, "-c", f"import os; os.write({writing}, b'held')"]
-    executor = LocalProcesses([Slot()], command=command, inherited=[writing])
-    list(executor.run(cells[:1], watcher=Watcher(), stop=StopRequest()))
+    executor = LocalProcesses(command=command).holding(writing)
+    list(executor.run(cells[:1], 1, watcher=Watcher(), stop=StopRequest()))
     assert os.read(reading, 4) == b"held"
     os.close(reading)
     os.close(writing)

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import stand_in_cells
-from stand_in_cells import FACTS, list_files, make_study
+from stand_in_cells import FACTS, IN_PROCESS, LOCAL, list_files, make_study
 
 from vtbench.errors import UserError
 from vtbench.locking import hold_lock
@@ -13,7 +12,7 @@ from vtbench.records import NotMeasured, RunRecord, load_record
 from vtbench.studies import running
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.events import Event
-from vtbench.studies.executor import CellResult
+from vtbench.studies.executor import CellResult, Executor, Session
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.running import StudyOutcome, StudyState, run_study
 from vtbench.training import StopRequest
@@ -60,9 +59,19 @@ def known_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "inspect_study", lambda study: FACTS)
 
 
-def run(study: ResolvedStudy, folder: Path, watcher: Watcher | None = None, **wishes: object) -> StudyOutcome:
-    values = {"watcher": watcher or Watcher(), "stop": StopRequest(), "jobs": 2, "threads": 2} | wishes
-    return run_study(study, folder, command=stand_in_cells.COMMAND, **values)  # type: ignore[arg-type]
+def run(
+    study: ResolvedStudy,
+    folder: Path,
+    watcher: Watcher | None = None,
+    *,
+    executor: Executor = IN_PROCESS,
+    stop: StopRequest | None = None,
+    jobs: int | None = None,
+    threads: int = 1,
+    **wishes: bool,
+) -> StudyOutcome:
+    session = Session(executor, stop or StopRequest(), jobs=jobs, threads=threads)
+    return run_study(study, folder, session, watcher=watcher or Watcher(), **wishes)
 
 
 def test_a_study_leaves_a_ledger_that_says_what_it_was(tmp_path: Path) -> None:
@@ -99,7 +108,7 @@ def test_more_seeds_run_what_is_missing(tmp_path: Path) -> None:
 def test_failed_cells_are_kept_with_their_error_and_the_rest_goes_on(tmp_path: Path) -> None:
     study = make_study({"dies": "resnet20", "diverges": "resnet32", "good": "resnet56"}, seeds=1)
     watcher = Watcher()
-    outcome = run(study, tmp_path, watcher)
+    outcome = run(study, tmp_path, watcher, executor=LOCAL)
     assert outcome.finished == 1
     assert outcome.failed["diverges, seed 0"] == "The training loss became NaN."
     assert "SIGKILL" in outcome.failed["dies, seed 0"]
@@ -109,7 +118,7 @@ def test_failed_cells_are_kept_with_their_error_and_the_rest_goes_on(tmp_path: P
 
 
 def test_the_record_of_a_crashed_cell_says_what_is_known_and_no_more(tmp_path: Path) -> None:
-    run(make_study({"dies": "resnet20"}, seeds=1), tmp_path, jobs=1)
+    run(make_study({"dies": "resnet20"}, seeds=1), tmp_path, executor=LOCAL, threads=2)
     record = load_record(tmp_path / "cells" / "dies" / "seed-0" / "record.json", RunRecord)
     assert (record.status, record.arm, record.study, record.seed) == ("failed", "dies", "mini", 0)
     assert (record.num_train, record.num_val, record.num_classes) == (1000, 100, 10)
@@ -194,11 +203,11 @@ def test_data_that_cannot_be_used_leave_nothing_behind(tmp_path: Path, monkeypat
     assert not (tmp_path / "mini").exists()
 
 
-def test_the_threads_of_a_cell_stay_when_a_study_is_taken_up_with_another_split(tmp_path: Path) -> None:
+def test_the_threads_of_a_cell_stay_when_a_study_is_taken_up_with_another_placement(tmp_path: Path) -> None:
     run(make_study(seeds=1), tmp_path, jobs=1, threads=4)
     watcher = Watcher()
-    run(make_study(seeds=2), tmp_path, watcher, jobs=2, threads=4)
-    assert watcher.states[0].split.jobs == 2
+    run(make_study(seeds=2), tmp_path, watcher, executor=LOCAL, jobs=2, threads=4)
+    assert watcher.states[0].placement.jobs == 2
     assert {cell.config.execution.threads for cell in watcher.states[0].open_cells} == {4}
 
 
@@ -218,5 +227,5 @@ def test_a_full_disk_is_one_message_and_ends_the_cells(tmp_path: Path, monkeypat
     study = make_study({"slow": "resnet20", "late": "resnet32"}, seeds=1)
     monkeypatch.setattr(Ledger, "record_failure", fail)
     with pytest.raises(UserError, match=r"No space left on device.*goes on from there"):
-        run(study, tmp_path)
+        run(study, tmp_path, executor=LOCAL, jobs=2, threads=2)
     assert (tmp_path / "cells" / "slow" / "seed-0" / "checkpoint").exists()

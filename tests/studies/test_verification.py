@@ -2,24 +2,30 @@ import sys
 from pathlib import Path
 
 import pytest
-import stand_in_cells
-from stand_in_cells import FACTS, make_study
+from stand_in_cells import FACTS, IN_PROCESS, LOCAL, make_study
 
 from vtbench.errors import UserError
+from vtbench.studies import verification
+from vtbench.studies.executor import Executor, Session
+from vtbench.studies.executors.local import LocalProcesses
+from vtbench.studies.placement import Placement, write_placement
 from vtbench.studies.verification import ResumeCheck, verify_resume
+from vtbench.training import StopRequest
 
 
-def verify(arms: list[str], *, kills: int = 3, script: str = stand_in_cells.__file__) -> list[ResumeCheck]:
-    study = make_study(dict.fromkeys(arms, "resnet20"), seeds=1)
-    command = (sys.executable, script)
-    return verify_resume(
-        study, FACTS, environment={}, threads=1, kills=kills, seed=0, say=lambda text: None, command=command
-    )
+@pytest.fixture(autouse=True)
+def known_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "inspect_study", lambda study: FACTS)
+
+
+def verify(arms: list[str], *, kills: int = 3, executor: Executor = LOCAL) -> list[ResumeCheck]:
+    study, session = make_study(dict.fromkeys(arms, "resnet20"), seeds=1), Session(executor, StopRequest(), threads=1)
+    return verify_resume(study, Path("nowhere"), session, report=lambda text: None, kills=kills, seed=0)
 
 
 def test_first_and_last_arm_are_killed_and_found_equal() -> None:
     checks = verify(["brisk", "brisk2", "brisk3"], kills=2)
-    assert [check.arm for check in checks] == ["brisk", "brisk3"]
+    assert [check.cell.arm for check in checks] == ["brisk", "brisk3"]
     for check in checks:
         assert check.kills == 2
         assert check.different == ()
@@ -38,7 +44,9 @@ def test_a_runner_that_does_not_resume_exactly_is_found_out(tmp_path: Path) -> N
         "    return record\n"
         "serve(forgetful)\n"
     )
-    assert verify(["brisk"], kills=1, script=str(script))[0].different == ("weights.safetensors",)
+    assert verify(["brisk"], kills=1, executor=LocalProcesses((sys.executable, str(script))))[0].different == (
+        "weights.safetensors",
+    )
 
 
 def test_a_cell_that_fails_by_itself_is_no_verdict() -> None:
@@ -46,3 +54,15 @@ def test_a_cell_that_fails_by_itself_is_no_verdict() -> None:
         verify(["diverges"])
     with pytest.raises(UserError, match="out of luck"):
         verify(["dies"])
+
+
+def test_an_executor_that_cannot_kill_is_refused() -> None:
+    with pytest.raises(UserError, match="whose cells cannot be killed"):
+        verify(["brisk"], executor=IN_PROCESS)
+
+
+def test_cells_are_checked_with_the_threads_that_the_study_was_begun_with(tmp_path: Path) -> None:
+    write_placement(tmp_path, Placement(jobs=1, threads=3, reason="as asked for"))
+    study, session = make_study({"good": "resnet20"}, seeds=1), Session(LOCAL, StopRequest())
+    checks = verify_resume(study, tmp_path, session, report=lambda text: None, kills=0, seed=0)
+    assert checks[0].cell.config.execution.threads == 3

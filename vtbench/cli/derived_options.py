@@ -57,7 +57,7 @@ def _make_flags(kind: type[Configuration], left_out: Iterable[str]) -> Iterable[
 
 
 class DerivedCommand(TyperCommand):
-    """A command whose help names what is registered: ``{data sets}`` and ``{recipes}``."""
+    """A command whose help names what is registered: ``{data sets}``, ``{recipes}`` and ``{executors}``."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Fill the names in first; they are looked up here, because only help needs them."""
@@ -70,7 +70,10 @@ class DerivedCommand(TyperCommand):
 
 
 def _list_names() -> dict[str, str]:
+    import vtbench.studies.executors  # noqa: F401  (fills the registry)
     from vtbench.datasets import list_datasets
+    from vtbench.studies.executor import EXECUTORS
     from vtbench.training import list_recipes
 
-    return {"{data sets}": ", ".join(list_datasets()), "{recipes}": ", ".join(list_recipes())}
+    names: dict[str, Iterable[str]] = {"data sets": list_datasets(), "recipes": list_recipes(), "executors": EXECUTORS}
+    return {f"{{{kind}}}": ", ".join(known) for kind, known in names.items()}

@@ -13,7 +13,7 @@ from vtbench.records import CostRecord, NotMeasured
 from vtbench.units import format_count, format_duration, format_items, format_millions
 
 if TYPE_CHECKING:
-    from vtbench.studies.plan import PlannedArm, StudyPlan
+    from vtbench.studies.planning import PlannedArm, StudyPlan
     from vtbench.studies.verification import ResumeCheck
 
 
@@ -48,19 +48,21 @@ def print_plan(plan: StudyPlan) -> None:
     console.print(Text("\n" + "\n".join(f"{arm.arm} = {arm.variant}" for arm in plan.arms)), soft_wrap=True)
     console.print(
         Text(
-            f"\n{num_open} of {num_cells} cells to run, {plan.split.jobs} at once with "
-            f"{format_items(plan.split.threads, 'thread')} each ({plan.split.reason}): "
+            f"\n{num_open} of {num_cells} cells to run, {plan.placement.jobs} at once with "
+            f"{format_items(plan.placement.threads, 'thread')} each ({plan.placement.reason}): "
             f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
     )
 
 
-def print_verdict(checks: Sequence[ResumeCheck], circumstances: str) -> None:
+def print_verdict(checks: Sequence[ResumeCheck]) -> None:
     """What came of killing cells, and whether resuming is exact."""
     console = open_console()
     for check in checks:
         verdict = f"DIFFERENT: {', '.join(check.different)}" if check.different else "identical, byte for byte"
-        console.print(Text(f"\n{check.arm} ({check.variant}), {circumstances}", style="bold"))
+        config, execution = check.cell.config, check.cell.config.execution
+        circumstances = f"{format_items(execution.threads or 1, 'thread')}, {execution.device}"
+        console.print(Text(f"\n{check.cell.arm} ({config.variant}), {circumstances}", style="bold"))
         console.print(
             Text(f"killed {check.kills} times, {check.kills_while_saving} of these while it saved: {verdict}")
         )

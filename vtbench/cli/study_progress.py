@@ -46,7 +46,7 @@ class StudyDisplay:
     def on_study(self, state: StudyState) -> None:
         """Say what is about to be done."""
         self._state, self._records = state, dict(state.records)
-        study, split = state.study, state.split
+        study, placement = state.study, state.placement
         if state.took_over_from is not None:
             self._display.say(f"The study was left by {state.took_over_from}, which is dead; going on with it.")
         done = len(state.cells) - len(state.open_cells)
@@ -55,10 +55,10 @@ class StudyDisplay:
             f"{done} done before"
         )
         self._display.say(f"on {study.data.spec}, recipe {study.recipe.name}, epochs: {study.recipe.epochs}")
-        measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in split.measured)
+        measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in placement.measured)
         self._display.say(
-            f"{split.jobs} at once, {format_items(split.threads, 'thread')} each "
-            f"({split.reason}{f'; {measured}' if measured else ''})"
+            f"{placement.jobs} at once, {format_items(placement.threads, 'thread')} each "
+            f"({placement.reason}{f'; {measured}' if measured else ''})"
         )
         self.on_turn()
 
@@ -128,7 +128,7 @@ class StudyDisplay:
             return None
         waiting = [c for c in self._state.open_cells if c.folder not in self._records and c.folder not in self._views]
         rest = sum(fmean(self._seconds.get(cell.arm, whole)) for cell in waiting) + sum(left or 0.0 for left in running)
-        return max(rest / self._state.split.jobs, max((left or 0.0 for left in running), default=0.0))
+        return max(rest / self._state.placement.jobs, max((left or 0.0 for left in running), default=0.0))
 
     def _print_epoch(self, cell: Cell, view: RunView) -> None:
         if self._display.live or time.monotonic() - self._last_line[cell.folder] < _SECONDS_BETWEEN_LINES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -14,7 +14,7 @@ from vtbench.cli.derived_options import DerivedCommand
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig, StudyOptions
     from vtbench.studies.cells import ResolvedStudy
-    from vtbench.studies.plan import StudyPlan
+    from vtbench.studies.executor import Session
     from vtbench.studies.running import StudyOutcome
 
 COMMAND = DerivedCommand
@@ -26,7 +26,8 @@ def run_ablate(
         str, typer.Argument(help="A study's name (see --list), or the path of a TOML file.")
     ] = "components",
     options: StudyOptions,
-    jobs: Annotated[str, typer.Option(help="Cells at once; auto measures the fastest split.")] = "auto",
+    jobs: Annotated[str, typer.Option(help="Cells at once; auto measures how many are fastest.")] = "auto",
+    executor: Annotated[str, typer.Option(help="What carries the cells out: {executors}.")] = "local",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of all cells together.  [default: all cores]", show_default=False)
     ] = None,
@@ -51,31 +52,29 @@ def run_ablate(
 
         print_studies()
         return
-    from vtbench.cli.study_output import print_plan
     from vtbench.studies.finding import find_study
     from vtbench.studies.resolution import resolve_study
 
     name, found = find_study(study)
-    wishes = {"jobs": _parse_jobs(jobs), "threads": _check_threads(threads)}
+    session = _open_session(executor, jobs, threads)
     resolved = resolve_study(name, found, options, execution)
     folder = out or Path("runs") / name
     if plan:
-        print_plan(_plan(resolved, folder, retry_failed=retry_failed, **wishes))
+        _plan(resolved, folder, session, retry_failed=retry_failed)
     elif verify_resume:
-        _verify(resolved, folder, threads)
+        _verify(resolved, folder, session)
     else:
-        _run(resolved, folder, fresh=fresh, retry_failed=retry_failed, **wishes)
+        _run(resolved, folder, session, fresh=fresh, retry_failed=retry_failed)
 
 
-def _run(study: ResolvedStudy, folder: Path, **wishes: Any) -> None:
+def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -> None:
     from vtbench.cli.console import open_console
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
     from vtbench.studies.running import run_study
-    from vtbench.training import StopRequest
 
-    with StopRequest().on_signals(grace_seconds=4.9) as stop, LiveDisplay(open_console()) as display:
-        outcome = run_study(study, folder, watcher=StudyDisplay(display), stop=stop, **wishes)
+    with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_console()) as display:
+        outcome = run_study(study, folder, session, watcher=StudyDisplay(display), **wishes)
     if outcome.stopped:
         typer.echo(
             f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished and the others saved in {folder}. "
@@ -115,34 +114,33 @@ def _print_failures(outcome: StudyOutcome) -> None:
     typer.echo("The same command with --retry-failed runs them again; their errors are kept beside them.", err=True)
 
 
-def _plan(study: ResolvedStudy, folder: Path, **wishes: Any) -> StudyPlan:
-    from vtbench.studies.plan import plan_study
-    from vtbench.training import StopRequest
+def _plan(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool) -> None:
+    from vtbench.cli.study_output import print_plan
+    from vtbench.studies.planning import plan_study
 
-    with StopRequest().on_signals() as stop:
-        plan = plan_study(study, folder, stop=stop, **wishes)
-    if stop.requested:
+    with session.stop.on_signals():
+        plan = plan_study(study, folder, session, retry_failed=retry_failed)
+    if session.stop.requested:
         raise typer.Exit(130)
-    return plan
+    print_plan(plan)
 
 
-def _verify(study: ResolvedStudy, folder: Path, threads: int | None) -> None:
+def _verify(study: ResolvedStudy, folder: Path, session: Session) -> None:
     from vtbench.cli.study_output import print_verdict
-    from vtbench.studies.local_processes import make_slots
-    from vtbench.studies.machine import list_gpus
-    from vtbench.studies.resolution import inspect_study
-    from vtbench.studies.split import count_cores, read_split
     from vtbench.studies.verification import verify_resume
-    from vtbench.units import format_items
 
-    before = read_split(folder)
-    used = threads or (before.threads if before else count_cores())
-    slot = make_slots(1, threads=used, gpus=list_gpus(study.execution.device))[0]
-    facts = inspect_study(study)
-    checks = verify_resume(study, facts, environment=slot.environment, threads=used, say=typer.echo)
-    print_verdict(checks, f"{format_items(used, 'thread')}, {study.execution.device}")
+    checks = verify_resume(study, folder, session, report=typer.echo)
+    print_verdict(checks)
     if any(check.different for check in checks):
         raise typer.Exit(1)
+
+
+def _open_session(executor: str, jobs: str, threads: int | None) -> Session:
+    import vtbench.studies.executors  # noqa: F401  (fills the registry)
+    from vtbench.studies.executor import EXECUTORS, Session
+    from vtbench.training import StopRequest
+
+    return Session(EXECUTORS[executor](), StopRequest(), jobs=_parse_jobs(jobs), threads=_check_threads(threads))
 
 
 def _parse_jobs(text: str) -> int | None:

@@ -2,5 +2,5 @@
 
 A *study file* (`study`) names arms by placeholders (`arms`), is resolved against a base and the flags of the command
 line (`resolution`), and becomes *cells*: one run of one arm with one seed (`cells`). A *ledger* (`ledger`)
-knows which cells are done; an *executor* (`executor`, `local_processes`, `worker`) runs the others.
+knows which cells are done; an *executor* (`executor`, `executors`, `worker`) runs the others.
 """

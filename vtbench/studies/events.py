@@ -1,13 +1,16 @@
-"""What a cell's process tells the study: one JSON object a line on its standard output."""
+"""What a cell emits while it runs, and how that is written as lines of JSON for another process."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
 from vtbench.configuration import Configuration
-from vtbench.records import CostRecord, NotMeasured
+from vtbench.records import CostRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
+from vtbench.training import BatchProgress, RunStart
 
 
 class CellStarted(Configuration):
@@ -73,3 +76,57 @@ def encode_event(event: Event) -> bytes:
 def decode_event(line: bytes) -> Event:
     """The inverse of `encode_event`. Raises ``ValueError`` for anything else."""
     return _EVENTS.validate_json(line)
+
+
+@dataclass(frozen=True)
+class EventEmitter:
+    """A `ProgressListener` that makes events of what it hears."""
+
+    emit: Callable[[Event], None]
+
+    def on_start(self, start: RunStart) -> None:
+        """Emit the size of the run and where it begins."""
+        self.emit(
+            CellStarted(
+                epochs=start.epochs,
+                first_epoch=start.first_epoch,
+                batches_per_epoch=start.batches_per_epoch,
+                num_train=start.num_train,
+                num_val=start.num_val,
+                costs=start.costs,
+            )
+        )
+
+    def on_batch(self, progress: BatchProgress) -> None:
+        """Emit where the run stands."""
+        self.emit(
+            CellProgress(
+                epoch=progress.epoch,
+                batch=progress.batch,
+                num_batches=progress.num_batches,
+                loss=_finite(progress.train["loss"]),
+                images_per_second=progress.images_per_second,
+            )
+        )
+
+    def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
+        """Emit an epoch's outcome."""
+        self.emit(
+            CellEpoch(
+                epoch=epoch.epoch,
+                train_loss=_finite(epoch.train["loss"]),
+                outcome=epoch.outcome,
+                seconds=timing.train_seconds + timing.val_seconds,
+            )
+        )
+
+    def on_message(self, text: str) -> None:
+        """Hand a sentence on."""
+        self.emit(CellMessage(text=text))
+
+    def on_finish(self, record: RunRecord) -> None:
+        """Say nothing: the last word is that of whoever runs the cell."""
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

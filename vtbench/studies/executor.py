@@ -1,11 +1,20 @@
-"""The seam between a study and whatever carries its cells out: processes here, a cluster elsewhere."""
+"""The seam between a study and whatever carries its cells out: processes here, a cluster elsewhere.
+
+One file of ``executors`` is one executor: it enters itself in `EXECUTORS` when imported, and is found by being there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from vtbench.errors import UserError
+from vtbench.registry import Registry
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import Event
 from vtbench.training import StopRequest
@@ -28,7 +37,7 @@ class CellWatcher(Protocol):
         """The cell was handed out."""
 
     def on_event(self, cell: Cell, event: Event) -> None:
-        """The cell told something."""
+        """The cell emitted something."""
 
     def on_end(self, result: CellResult) -> None:
         """The cell ended, however it did."""
@@ -37,12 +46,81 @@ class CellWatcher(Protocol):
         """Nothing in particular: called several times a second, for clocks and displays."""
 
 
-class Executor(Protocol):
-    """Carries cells out. A cell's failure is a result, never an exception of the executor."""
+@dataclass(frozen=True)
+class Affinity:
+    """What cells may use in all: CPU threads and GPUs. ``most_jobs`` bounds the cells at once, None not at all."""
 
-    def run(self, cells: Sequence[Cell], *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
-        """Yield one result for every cell that was begun, as they end.
+    threads: int
+    num_gpus: int
+    most_jobs: int | None = None
+
+
+class RunningCell(Protocol):
+    """A cell that was begun by itself."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+
+    def events(self) -> Iterator[Event]:
+        """What it emits, until it is gone."""
+
+    def kill(self) -> None:
+        """End it here and now, so that it cannot save itself."""
+
+
+class Executor(ABC):
+    """Carries cells out. A cell's failure is a result, never an exception of the executor.
+
+    A cell has its number of threads in its configuration. What is not overridden is right for cells of this machine.
+    """
+
+    @abstractmethod
+    def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
+        """Run ``jobs`` of ``cells`` at once and yield one result for every cell that was begun, as they end.
 
         After ``stop`` is requested no cell is begun, and those that run save themselves and end within seconds.
         Closing the iterator early ends the running cells too.
         """
+
+    def affinity(self, device: str) -> Affinity:
+        """What there is for cells on ``device``."""
+        return Affinity(count_cores(), num_gpus=int(device != "cpu"))
+
+    def scratch(self) -> AbstractContextManager[str]:
+        """A temporary folder that every cell can write to."""
+        return tempfile.TemporaryDirectory(prefix="vtbench-", ignore_cleanup_errors=True)
+
+    def holding(self, lock: int) -> Executor:
+        """This executor, whose cells keep the open file ``lock`` for as long as they live."""
+        return self
+
+    def start(self, cell: Cell) -> RunningCell:
+        """Begin one cell that can be killed. Raises ``UserError`` where none can be."""
+        raise UserError(
+            "Resuming cannot be checked with this executor, whose cells cannot be killed. Take --executor local."
+        )
+
+
+EXECUTORS: Registry[Callable[[], Executor]] = Registry("executor")
+"""Every executor that ``--executor`` can name. Importing ``vtbench.studies.executors`` fills it."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call on a study: who carries its cells out, what the user wants of the machine, and the wish to stop.
+
+    ``jobs`` cells at once and ``threads`` of all cells together are automatic where None.
+    """
+
+    executor: Executor
+    stop: StopRequest
+    jobs: int | None = None
+    threads: int | None = None
+
+
+def count_cores() -> int:
+    """The CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

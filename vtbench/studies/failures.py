@@ -22,7 +22,7 @@ from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
 
 
-def describe_failure(result: CellResult, facts: DataFacts) -> RunRecord:
+def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
     """The record of a cell whose process could not write one, from what it left behind."""
     cell, config = result.cell, result.cell.config
     environment = _read_part(cell.folder / ENVIRONMENT, EnvironmentRecord)

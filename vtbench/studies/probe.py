@@ -1,4 +1,4 @@
-"""A short measured probe: real cells run for a few seconds in a temporary folder, and what they did is thrown away.
+"""A short measured probe: real cells run for a few seconds in a scratch folder, and what they did is thrown away.
 
 The probe uses the executor and the runner that the study will use, so that it measures what the study will see: the
 same batches, threads, checkpoints and neighbours on the machine.
@@ -6,7 +6,6 @@ same batches, threads, checkpoints and neighbours on the machine.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from vtbench.records import NotMeasured
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellProgress, CellStarted, Event
-from vtbench.studies.executor import CellResult, Executor
+from vtbench.studies.executor import CellResult, Session
 from vtbench.training import StopRequest
 
 MEASURE_SECONDS = 2.0
@@ -52,16 +51,16 @@ class CellSpeed:
         return self.started.costs.macs * images * self.cell.config.recipe.epochs
 
 
-def measure_speeds(cells: Sequence[Cell], executor: Executor, *, stop: StopRequest) -> list[CellSpeed | NotMeasured]:
+def measure_speeds(cells: Sequence[Cell], session: Session) -> list[CellSpeed | NotMeasured]:
     """Run all ``cells`` at the same time and measure each while all of them are training.
 
     Give no more cells than the executor runs at once. A cell that fails is `NotMeasured` with its error, and the others
     are measured without it.
     """
-    with tempfile.TemporaryDirectory(prefix="vtbench-probe-") as temporary:
-        copies = [cell.model_copy(update={"folder": Path(temporary) / str(n)}) for n, cell in enumerate(cells)]
-        watcher = _SpeedWatcher(copies, stop)
-        results = executor.run(copies, watcher=watcher, stop=watcher.enough)
+    with session.executor.scratch() as folder:
+        copies = [cell.model_copy(update={"folder": Path(folder) / str(n)}) for n, cell in enumerate(cells)]
+        watcher = _SpeedWatcher(copies, session.stop)
+        results = session.executor.run(copies, len(copies), watcher=watcher, stop=watcher.enough)
         errors = {result.cell.folder: result.error for result in results}
         return [
             watcher.speed(cell, copy.folder) or NotMeasured(reason=errors.get(copy.folder) or "no batch was completed")

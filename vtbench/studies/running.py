@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,14 +14,11 @@ from vtbench.records import RunRecord
 from vtbench.run_folder import STUDY_LOCK
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import Event
-from vtbench.studies.executor import CellResult, CellWatcher
-from vtbench.studies.failures import describe_failure
+from vtbench.studies.executor import CellResult, CellWatcher, Session
+from vtbench.studies.failures import build_failed_record
 from vtbench.studies.ledger import Ledger, move_aside
-from vtbench.studies.machine import decide_split, make_executor
+from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
-from vtbench.studies.split import Split, write_split
-from vtbench.studies.worker_process import WORKER
-from vtbench.training import StopRequest
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class StudyState:
     cells: tuple[Cell, ...]
     records: dict[Path, RunRecord]
     open_cells: tuple[Cell, ...]
-    split: Split
+    placement: Placement
     took_over_from: Owner | None
 
 
@@ -44,7 +41,7 @@ class StudyWatcher(CellWatcher, Protocol):
         """The old study has been renamed to ``folder``."""
 
     def on_measuring(self) -> None:
-        """The machine is being measured for the fastest split."""
+        """The machine is being measured for the fastest placement."""
 
     def on_study(self, state: StudyState) -> None:
         """Everything is decided and the first cell comes next."""
@@ -67,20 +64,17 @@ class StudyOutcome:
 def run_study(
     study: ResolvedStudy,
     folder: Path,
+    session: Session,
     *,
     watcher: StudyWatcher,
-    stop: StopRequest,
-    jobs: int | None = None,
-    threads: int | None = None,
     retry_failed: bool = False,
     fresh: bool = False,
-    command: Sequence[str] = WORKER,
 ) -> StudyOutcome:
-    """Run every cell of ``study`` that ``folder`` lacks, ``jobs`` at once, and return what came of it.
+    """Run every cell of ``study`` that ``folder`` lacks and return what came of it.
 
-    ``jobs`` and ``threads`` (of the whole machine) are automatic where None; ``fresh`` first moves the study that is
-    there aside. Raises ``UserError`` before anything is written when the folder holds another study, is in use or
-    cannot be written, or when data or arms cannot be used. A cell that fails is booked with its error; others go on.
+    ``fresh`` first moves the study that is there aside. Raises ``UserError`` before anything is written when the folder
+    holds another study, is in use or cannot be written, or when data or arms cannot be used. A cell that fails is
+    booked with its error; others go on.
     """
     cells = tuple(list_cells(study, folder))
     ledger = Ledger(folder)
@@ -96,29 +90,23 @@ def run_study(
         waiting = ledger.list_open(cells, retry_failed=retry_failed)
         outcome = StudyOutcome(folder, len(cells))
         if waiting and facts is not None:
-            inherited = [lock.handle]
-            split = decide_split(
-                study,
-                folder,
+            executor = session.executor.holding(lock.handle)
+            placement = choose_placement(
                 waiting,
-                jobs=jobs,
-                threads=threads,
-                stop=stop,
+                replace(session, executor=executor),
+                before=read_placement(folder),
                 on_measuring=watcher.on_measuring,
-                inherited=inherited,
-                command=command,
             )
-            if not stop.requested:
-                write_split(folder, split)
-            waiting = [cell.with_threads(split.threads) for cell in waiting]
+            if not session.stop.requested:
+                write_placement(folder, placement)
+            waiting = [cell.with_threads(placement.threads) for cell in waiting]
             for cell in waiting:
                 ledger.set_failure_aside(cell)
-            watcher.on_study(_describe(study, cells, waiting, split, ledger, lock))
-            keeper = _Keeper(watcher, ledger, facts)
-            executor = make_executor(study, split.jobs, split.threads, inherited=inherited, command=command)
-            _drain(executor.run(waiting, watcher=keeper, stop=stop), folder)
+            watcher.on_study(_describe(study, cells, waiting, placement, ledger, lock))
+            keeper = _BookKeeper(watcher, ledger, facts)
+            _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
         _conclude(outcome, cells, ledger)
-        outcome.stopped = stop.requested and outcome.finished + len(outcome.failed) < len(cells)
+        outcome.stopped = session.stop.requested and outcome.finished + len(outcome.failed) < len(cells)
         return outcome
 
 
@@ -133,7 +121,7 @@ def _drain(results: Iterator[CellResult], folder: Path) -> None:
         ) from error
 
 
-class _Keeper:
+class _BookKeeper:
     """Stands between executor and watcher: books how each cell ended."""
 
     def __init__(self, watcher: StudyWatcher, ledger: Ledger, facts: DataFacts) -> None:
@@ -150,7 +138,7 @@ class _Keeper:
 
     def on_end(self, result: CellResult) -> None:
         if result.status == "failed":
-            self._ledger.record_failure(result.cell, describe_failure(result, self._facts))
+            self._ledger.record_failure(result.cell, build_failed_record(result, self._facts))
         self._watcher.on_end(result)
         if result.status != "stopped":
             self._watcher.on_record(result.cell, self._ledger.read_record(result.cell))
@@ -160,13 +148,13 @@ def _describe(
     study: ResolvedStudy,
     cells: Sequence[Cell],
     waiting: Sequence[Cell],
-    split: Split,
+    placement: Placement,
     ledger: Ledger,
     lock: HeldLock,
 ) -> StudyState:
     done = [cell for cell in cells if ledger.status(cell) in ("finished", "failed")]
     records = {cell.folder: ledger.read_record(cell) for cell in done}
-    return StudyState(study, ledger.folder, tuple(cells), records, tuple(waiting), split, lock.took_over_from)
+    return StudyState(study, ledger.folder, tuple(cells), records, tuple(waiting), placement, lock.took_over_from)
 
 
 def _conclude(outcome: StudyOutcome, cells: Sequence[Cell], ledger: Ledger) -> None:

@@ -1,6 +1,6 @@
 """Prove on the user's own machine that a killed cell goes on to the same bits.
 
-Small copies of a study's cells are run twice in a temporary folder: once undisturbed, and once killed (SIGKILL, which
+Small copies of a study's cells are run twice in a scratch folder: once undisturbed, and once killed (SIGKILL, which
 no process can catch) several times, at random moments and in the middle of saving. Weights, metrics and record must
 then be equal, byte for byte.
 """
@@ -8,11 +8,9 @@ then be equal, byte for byte.
 from __future__ import annotations
 
 import random
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +18,10 @@ from vtbench.errors import UserError
 from vtbench.files import hash_file
 from vtbench.run_folder import LOG, METRICS, RECORD, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
-from vtbench.studies.events import CellEnded, CellStarted, decode_event
-from vtbench.studies.resolution import DataFacts
-from vtbench.studies.worker_process import WORKER, start_worker
+from vtbench.studies.events import CellEnded, CellStarted
+from vtbench.studies.executor import Executor, Session
+from vtbench.studies.placement import read_placement
+from vtbench.studies.resolution import DataFacts, inspect_study
 
 FILES = (WEIGHTS, METRICS, RECORD)
 _EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 2, 640, 100, 32
@@ -34,8 +33,7 @@ _LOOK_EVERY_SECONDS = 0.0005
 class ResumeCheck:
     """One cell: how often it was killed, how many of these while it saved, and the files that came out otherwise."""
 
-    arm: str
-    variant: str
+    cell: Cell
     kills: int
     kills_while_saving: int
     digests: dict[str, str]
@@ -44,25 +42,26 @@ class ResumeCheck:
 
 def verify_resume(
     study: ResolvedStudy,
-    facts: DataFacts,
+    folder: Path,
+    session: Session,
     *,
-    environment: Mapping[str, str],
-    threads: int,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     kills: int = 4,
     seed: int | None = None,
-    command: Sequence[str] = WORKER,
 ) -> list[ResumeCheck]:
     """Check the first and the last arm of ``study``, each killed ``kills`` times at random moments.
 
-    Raises ``UserError`` when a copy fails even undisturbed.
+    They get the threads that cells have in ``folder``, or else those of the session. Raises ``UserError`` when a copy
+    fails even undisturbed, and when the executor cannot kill.
     """
+    before = read_placement(folder)
+    threads = session.threads or (before or session.executor.affinity(study.execution.device)).threads
     draw = random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="vtbench-verify-", ignore_cleanup_errors=True) as temporary:
-        cells = list_cells(_shrink(study, facts), Path(temporary))
+    with session.executor.scratch() as scratch:
+        cells = list_cells(_shrink(study, inspect_study(study)), Path(scratch))
         chosen = dict.fromkeys((cells[0].arm, cells[len(study.arms) - 1].arm))
         return [
-            _check(cell.with_threads(threads), environment, command, kills, draw, say)
+            _check(cell.with_threads(threads), session.executor, kills, draw, report)
             for cell in cells[: len(study.arms)]
             if cell.arm in chosen
         ]
@@ -84,55 +83,51 @@ def _shrink(study: ResolvedStudy, facts: DataFacts) -> ResolvedStudy:
 
 
 def _check(
-    cell: Cell,
-    environment: Mapping[str, str],
-    command: Sequence[str],
-    kills: int,
-    draw: random.Random,
-    say: Callable[[str], None],
+    cell: Cell, executor: Executor, kills: int, draw: random.Random, report: Callable[[str], None]
 ) -> ResumeCheck:
-    say(f"{cell.arm}: running undisturbed")
     whole = cell.model_copy(update={"folder": cell.folder / "whole"})
-    seconds = _Attempt(whole, environment, command).finish()
+    undisturbed = _Attempt(whole, executor)
+    report(f"{cell.arm}: running undisturbed")
+    seconds = undisturbed.finish()
     expected = {name: hash_file(whole.folder / name) for name in FILES}
     killed = cell.model_copy(update={"folder": cell.folder / "killed"})
     hits = hits_while_saving = 0
     for number in range(kills):
-        attempt = _Attempt(killed, environment, command)
+        attempt = _Attempt(killed, executor)
         saving = number % 2 == 1
         delay = draw.uniform(0.0, 2 * seconds / (kills + 1))
         hit, while_saving = attempt.kill_after(delay, wait_for_save=saving)
         hits, hits_while_saving = hits + hit, hits_while_saving + while_saving
         where = "while it saved" if while_saving else f"{delay:.2f} s into training"
-        say(f"{cell.arm}: killed {where}" if hit else f"{cell.arm}: finished before it could be killed")
+        report(f"{cell.arm}: killed {where}" if hit else f"{cell.arm}: finished before it could be killed")
         if not hit:
             break
     else:
-        say(f"{cell.arm}: going on to the end")
-        _Attempt(killed, environment, command).finish()
+        report(f"{cell.arm}: going on to the end")
+        _Attempt(killed, executor).finish()
     found = {name: hash_file(killed.folder / name) for name in FILES}
     different = tuple(name for name in FILES if found[name] != expected[name])
-    return ResumeCheck(cell.arm, cell.config.variant, hits, hits_while_saving, expected, different)
+    return ResumeCheck(cell, hits, hits_while_saving, expected, different)
 
 
 class _Attempt:
-    """One process of a cell, with a thread that reads what it tells."""
+    """One cell that is carried out by itself, with a thread that listens to it."""
 
-    def __init__(self, cell: Cell, environment: Mapping[str, str], command: Sequence[str]) -> None:
-        self._cell = cell
-        self._popen: subprocess.Popen[bytes] = start_worker(cell, environment, command=command)
+    def __init__(self, cell: Cell, executor: Executor) -> None:
+        self._folder, self._arm = cell.folder, cell.arm
+        self._running = executor.start(cell)
         self._training = threading.Event()
         self._began = self._ended = 0.0
         self._last_word: CellEnded | None = None
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def finish(self) -> float:
         """Let it run to its end; the seconds from the first batch on. Raises ``UserError`` if it fails."""
-        self._wait()
+        self._listener.join()
         if self._last_word is None or self._last_word.status != "finished":
             reason = self._last_word.error if self._last_word else self._read_log()
-            raise UserError(f"Resuming could not be checked: {self._cell.arm} fails by itself: {reason}")
+            raise UserError(f"Resuming could not be checked: {self._arm} fails by itself: {reason}")
         return self._ended - self._began
 
     def kill_after(self, seconds: float, *, wait_for_save: bool) -> tuple[bool, bool]:
@@ -143,24 +138,19 @@ class _Attempt:
         self._training.wait()
         time.sleep(seconds)
         saving = wait_for_save and self._see_save()
-        self._popen.kill()
-        self._wait()
+        self._running.kill()
+        self._listener.join()
         return self._last_word is None, saving and self._last_word is None
 
     def _see_save(self) -> bool:
-        while self._popen.poll() is None:
-            if any(self._cell.folder.rglob(".*.partial")):
+        while self._running.is_alive:
+            if any(self._folder.rglob(".*.partial")):
                 return True
             time.sleep(_LOOK_EVERY_SECONDS)
         return False
 
-    def _read(self) -> None:
-        assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            try:
-                event = decode_event(line)
-            except ValueError:
-                continue
+    def _listen(self) -> None:
+        for event in self._running.events():
             if isinstance(event, CellStarted):
                 self._began = time.monotonic()
                 self._training.set()
@@ -168,12 +158,5 @@ class _Attempt:
                 self._ended, self._last_word = time.monotonic(), event
         self._training.set()
 
-    def _wait(self) -> None:
-        self._reader.join()
-        self._popen.wait()
-        assert self._popen.stdin is not None and self._popen.stdout is not None
-        self._popen.stdin.close()
-        self._popen.stdout.close()
-
     def _read_log(self) -> str:
-        return (self._cell.folder / LOG).read_text("utf-8", errors="replace").strip()[-500:] or "no reason given"
+        return (self._folder / LOG).read_text("utf-8", errors="replace").strip()[-500:] or "no reason given"

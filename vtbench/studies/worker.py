@@ -1,6 +1,7 @@
-"""The process of one cell: ``python -m vtbench.studies.worker``, the cell as one line of JSON on standard input.
+"""Carry one cell out: in this process (`carry_out`), or as a process of its own.
 
-Exit code 0 means that the last word was said, whatever it was; see `vtbench.studies.events`.
+``python -m vtbench.studies.worker`` takes the cell as one line of JSON on standard input and writes `events` on
+standard output. Exit code 0 means that the last word was said, whatever it was.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import BinaryIO
 
 from vtbench.errors import UserError
-from vtbench.records import EpochRecord, RunRecord, TimingRecord
+from vtbench.records import RunRecord
+from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
-from vtbench.studies.events import CellEnded, CellEpoch, CellMessage, CellProgress, CellStarted, Event, encode_event
-from vtbench.training import BatchProgress, ProgressListener, RunStart, RunStopped, StopRequest
+from vtbench.studies.events import CellEnded, Event, EventEmitter, encode_event
+from vtbench.training import ProgressListener, RunStopped, StopRequest
 
 CellRunner = Callable[[Cell, ProgressListener, StopRequest], RunRecord]
 """Trains a cell; raises `RunStopped` when it was asked to stop."""
@@ -26,94 +29,54 @@ CellRunner = Callable[[Cell, ProgressListener, StopRequest], RunRecord]
 _LEAVE_WITHIN_SECONDS = 4.5
 
 
-class LineReporter:
-    """A `ProgressListener` that writes events as lines. A reader that is gone is no reason to lose the run."""
+def run_cell(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRecord:
+    """Train ``cell`` in its folder; called wherever an executor has the cell run.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    Raises ``RunStopped`` after saving when ``stop`` is requested, and ``UserError`` for what cannot be had.
+    """
+    import vtbench.models  # noqa: F401  (fills the registry)
+    from vtbench.training import train_run
 
-    def tell(self, event: Event) -> None:
-        """Write one event."""
-        try:
-            self._stream.write(encode_event(event))
-            self._stream.flush()
-        except OSError:
-            return
-
-    def on_start(self, start: RunStart) -> None:
-        """Tell the size of the run and where it begins."""
-        self.tell(
-            CellStarted(
-                epochs=start.epochs,
-                first_epoch=start.first_epoch,
-                batches_per_epoch=start.batches_per_epoch,
-                num_train=start.num_train,
-                num_val=start.num_val,
-                costs=start.costs,
-            )
-        )
-
-    def on_batch(self, progress: BatchProgress) -> None:
-        """Tell where the run stands."""
-        self.tell(
-            CellProgress(
-                epoch=progress.epoch,
-                batch=progress.batch,
-                num_batches=progress.num_batches,
-                loss=_finite(progress.train["loss"]),
-                images_per_second=progress.images_per_second,
-            )
-        )
-
-    def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
-        """Tell an epoch's outcome."""
-        self.tell(
-            CellEpoch(
-                epoch=epoch.epoch,
-                train_loss=_finite(epoch.train["loss"]),
-                outcome=epoch.outcome,
-                seconds=timing.train_seconds + timing.val_seconds,
-            )
-        )
-
-    def on_message(self, text: str) -> None:
-        """Hand a sentence on."""
-        self.tell(CellMessage(text=text))
-
-    def on_finish(self, record: RunRecord) -> None:
-        """Say nothing: the last word is `serve`'s."""
+    return train_run(cell.config, cell.folder, listener=listener, arm=cell.arm, study=cell.study, stop=stop)
 
 
-def serve(run: CellRunner) -> None:
-    """Read a cell, run it and report, until it ends or the study does."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the study passes it on in good order.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    stream = _claim_output()
-    cell = Cell.model_validate_json(sys.stdin.buffer.readline())
-    stop = StopRequest()
-    threading.Thread(target=_watch_study, args=(stop,), daemon=True).start()
-    reporter = LineReporter(stream)
+def carry_out(cell: Cell, emit: Callable[[Event], None], stop: StopRequest, run: CellRunner = run_cell) -> CellEnded:
+    """Run ``cell``, emit its course and return its last word, emitted too: whatever goes wrong is a result.
+
+    The traceback of a mistake in the code goes to the cell's log.
+    """
     try:
-        record = run(cell, reporter, stop)
+        record = run(cell, EventEmitter(emit), stop)
     except RunStopped:
         ended = CellEnded(status="stopped")
     except UserError as error:
         ended = CellEnded(status="failed", error=str(error))
     except Exception as error:
-        traceback.print_exc()
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        with (cell.folder / LOG).open("a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
         ended = CellEnded(status="failed", error=f"{type(error).__name__}: {error}")
     else:
         ended = CellEnded(status=record.status, error=record.error)
-    reporter.tell(ended)
+    emit(ended)
+    return ended
 
 
-def _train(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRecord:
-    import vtbench.models  # noqa: F401  (fills the registry)
-    from vtbench.training import train_run
+def serve(run: CellRunner) -> None:
+    """Read a cell, run it and write its events as lines, until it ends or the study does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the study passes it on in good order.
+    stream = _claim_output()
+    cell = Cell.model_validate_json(sys.stdin.buffer.readline())
+    stop = StopRequest()
+    threading.Thread(target=_watch_study, args=(stop,), daemon=True).start()
 
-    return train_run(cell.config, cell.folder, listener=listener, arm=cell.arm, study=cell.study, stop=stop)
+    def write(event: Event) -> None:
+        with suppress(OSError):  # A reader that is gone is no reason to lose the run.
+            stream.write(encode_event(event))
+            stream.flush()
+
+    carry_out(cell, write, stop, run)
 
 
 def _claim_output() -> BinaryIO:
@@ -133,11 +96,7 @@ def _watch_study(stop: StopRequest) -> None:
     os._exit(128 + signal.SIGTERM)
 
 
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None
-
-
 if __name__ == "__main__":
-    serve(_train)
+    serve(run_cell)
     sys.stderr.flush()
     os._exit(0)  # Everything is on disk, and taking torch down in good order takes a second or more.

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.executor import Session
 from vtbench.studies.ledger import Ledger
-from vtbench.studies.machine import decide_split, make_executor
+from vtbench.studies.placement import Placement, choose_placement, read_placement
 from vtbench.studies.probe import CellSpeed, measure_speeds
 from vtbench.studies.resolution import DataFacts, inspect_study
-from vtbench.studies.split import Split
-from vtbench.studies.worker_process import WORKER
-from vtbench.training import StopRequest
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class StudyPlan:
     study: ResolvedStudy
     folder: Path
     facts: DataFacts
-    split: Split
+    placement: Placement
     arms: tuple[PlannedArm, ...]
 
     @property
@@ -52,7 +50,7 @@ class StudyPlan:
                 return NotMeasured(reason=f"{arm.arm}: {arm.speed.reason}")
             if not isinstance(arm.speed, NotMeasured):
                 total += arm.num_open * arm.speed.run_seconds
-        return total / self.split.jobs
+        return total / self.placement.jobs
 
     @property
     def macs(self) -> int | NotMeasured:
@@ -66,35 +64,25 @@ class StudyPlan:
         return total
 
 
-def plan_study(
-    study: ResolvedStudy,
-    folder: Path,
-    *,
-    stop: StopRequest,
-    jobs: int | None = None,
-    threads: int | None = None,
-    retry_failed: bool = False,
-    command: Sequence[str] = WORKER,
-) -> StudyPlan:
+def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool = False) -> StudyPlan:
     """Find out what is missing in ``folder`` and measure every arm for a few seconds. Writes nothing there."""
     ledger = Ledger(folder)
     ledger.check(study)
     cells = list_cells(study, folder)
     facts = inspect_study(study)
     still_open = ledger.list_open(cells, retry_failed=retry_failed)
-    split = decide_split(study, folder, still_open or cells, jobs=jobs, threads=threads, stop=stop, command=command)
-    executor = make_executor(study, split.jobs, split.threads, command=command)
-    first = [cell.with_threads(split.threads) for cell in cells[: len(study.arms)]]
+    placement = choose_placement(still_open or cells, session, before=read_placement(folder))
+    first = [cell.with_threads(placement.threads) for cell in cells[: len(study.arms)]]
     speeds: list[CellSpeed | NotMeasured] = []
-    for start in range(0, len(first), split.jobs):
-        group = first[start : start + split.jobs]
-        company = first[: split.jobs - len(group)]  # As many neighbours as in the study, or the last would seem faster.
-        speeds += measure_speeds([*group, *company], executor, stop=stop)[: len(group)]
+    for start in range(0, len(first), placement.jobs):
+        group = first[start : start + placement.jobs]
+        company = first[: placement.jobs - len(group)]  # As many neighbours as in the study, or it would seem faster.
+        speeds += measure_speeds([*group, *company], session)[: len(group)]
     arms = [
         PlannedArm(cell.arm, cell.config.variant, study.seeds, _count(still_open, cell.arm), speed)
         for cell, speed in zip(first, speeds, strict=True)
     ]
-    return StudyPlan(study, folder, facts, split, tuple(arms))
+    return StudyPlan(study, folder, facts, placement, tuple(arms))
 
 
 def _count(cells: Sequence[Cell], arm: str) -> int:

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import io
-
 from vtbench.records import EpochRecord, TimingRecord
-from vtbench.studies.events import CellEpoch, decode_event
-from vtbench.studies.worker import LineReporter
+from vtbench.studies.events import CellEpoch, EventEmitter
 
 TIMING = TimingRecord(epoch=0, train_seconds=5.0, val_seconds=1.0, train_images_per_second=400.0)
 AVERAGED = EpochRecord(
@@ -17,8 +14,7 @@ AVERAGED = EpochRecord(
 
 
 def test_a_study_is_told_the_accuracy_of_the_averaged_weights_while_it_runs() -> None:
-    stream = io.BytesIO()
-    LineReporter(stream).on_epoch(AVERAGED, TIMING)
-    event = decode_event(stream.getvalue())
-    assert isinstance(event, CellEpoch)
-    assert event.outcome == {"loss": 1.0, "top1_percent": 75.0}
+    events: list[object] = []
+    EventEmitter(events.append).on_epoch(AVERAGED, TIMING)
+    assert isinstance(events[0], CellEpoch)
+    assert events[0].outcome == {"loss": 1.0, "top1_percent": 75.0}

@@ -1,0 +1,146 @@
+"""One battery over every registered executor, with real cells, so small that they take a moment."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vtbench.studies.executors  # noqa: F401  (fills the registry)
+from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
+from vtbench.errors import UserError
+from vtbench.files import hash_file
+from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
+from vtbench.studies.executor import EXECUTORS, CellResult, Executor
+from vtbench.studies.worker import carry_out
+from vtbench.training import StopRequest
+
+FILES = ("weights.safetensors", "metrics.jsonl", "record.json")
+
+
+class Watcher:
+    """Notes everything in order, and asks to stop at the first event of the type ``stop_at``."""
+
+    def __init__(self, stop_at: type[Event] | None = None) -> None:
+        self.course: list[tuple[str, str]] = []
+        self.threads = {threading.get_ident()}
+        self.num_turns = 0
+        self.stop, self._stop_at = StopRequest(), stop_at
+
+    def note(self, cell: Cell, what: str) -> None:
+        self.course.append((cell.arm, what))
+        self.threads.add(threading.get_ident())
+
+    def on_begin(self, cell: Cell) -> None:
+        self.note(cell, "begin")
+
+    def on_event(self, cell: Cell, event: Event) -> None:
+        self.note(cell, type(event).__name__)
+        if self._stop_at is not None and isinstance(event, self._stop_at):
+            self.stop.request()
+
+    def on_end(self, result: CellResult) -> None:
+        self.note(result.cell, "end")
+
+    def on_turn(self) -> None:
+        self.num_turns += 1
+
+
+def make_cells(folder: Path, *, epochs: int = 2) -> dict[str, Cell]:
+    """A cell whose variant cannot be had, and two that train."""
+    study = ResolvedStudy(
+        name="mini",
+        question="Does it work?",
+        base=None,
+        reference="good",
+        arms={"bad": "resnet20:widht=2", "good": "resnet20:width=2", "other": "resnet20:width=4"},
+        data=DataConfig(spec="scenes", limit_train=80, limit_val=20),
+        recipe=Recipe(name="mini", epochs=epochs, batch_size=16),
+        seeds=1,
+        execution=ExecutionConfig(device="cpu"),
+    )
+    return {cell.arm: cell.with_threads(1) for cell in list_cells(study, folder)}
+
+
+@pytest.fixture(scope="module")
+def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a cell comes to that is carried out here and now, without any executor."""
+    cell = make_cells(tmp_path_factory.mktemp("alone"))["good"]
+    assert carry_out(cell, lambda event: None, StopRequest()) == CellEnded(status="finished")
+    return {name: hash_file(cell.folder / name) for name in FILES}
+
+
+@pytest.fixture(params=EXECUTORS)
+def executor(request: pytest.FixtureRequest) -> Executor:
+    return EXECUTORS[request.param]()
+
+
+def run(executor: Executor, cells: list[Cell], watcher: Watcher) -> dict[str, CellResult]:
+    return {result.cell.arm: result for result in executor.run(cells, 1, watcher=watcher, stop=watcher.stop)}
+
+
+def test_a_failure_is_a_result_and_the_next_cell_ends_in_the_bits_it_always_ends_in(
+    executor: Executor, tmp_path: Path, digests: dict[str, str]
+) -> None:
+    cells, watcher = make_cells(tmp_path), Watcher()
+    results = run(executor, [cells["bad"], cells["good"]], watcher)
+    assert {arm: result.status for arm, result in results.items()} == {"bad": "failed", "good": "finished"}
+    assert "no option 'widht'" in (results["bad"].error or "")
+    assert results["good"].error is None
+    assert 0 < results["good"].seconds < 600
+    assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests
+    assert watcher.course[:3] == [("bad", "begin"), ("bad", "CellEnded"), ("bad", "end")]
+    course = [what for arm, what in watcher.course[3:]]
+    assert list(dict.fromkeys(course)) == ["begin", "CellStarted", "CellProgress", "CellEpoch", "CellEnded", "end"]
+    assert course.count("CellEpoch") == 2
+    assert watcher.num_turns > 0
+    assert watcher.threads == {threading.get_ident()}
+
+
+def test_a_stopped_cell_saves_itself_no_other_is_begun_and_both_go_on_from_there(
+    executor: Executor, tmp_path: Path, digests: dict[str, str]
+) -> None:
+    cells = make_cells(tmp_path)
+    both = [cells["good"], cells["other"]]
+    stopped = Watcher(stop_at=CellStarted)
+    assert {arm: result.status for arm, result in run(executor, both, stopped).items()} == {"good": "stopped"}
+    assert list((cells["good"].folder / "checkpoint").glob("*.safetensors"))
+    assert {arm for arm, _ in stopped.course} == {"good"}
+    assert stopped.course[-1] == ("good", "end")
+    results = run(executor, both, Watcher())
+    assert [result.status for result in results.values()] == ["finished", "finished"]
+    assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests
+
+
+def test_closing_the_results_early_begins_no_further_cell(executor: Executor, tmp_path: Path) -> None:
+    cells, watcher = make_cells(tmp_path), Watcher()
+    results: Iterator[CellResult] = executor.run(list(cells.values()), 1, watcher=watcher, stop=watcher.stop)
+    assert next(results).cell.arm == "bad"
+    results.close()  # type: ignore[attr-defined]
+    assert not (cells["good"].folder / "record.json").exists()
+
+
+def test_cells_find_room_and_a_scratch_folder(executor: Executor) -> None:
+    affinity = executor.affinity("cpu")
+    assert affinity.threads >= 1
+    assert affinity.num_gpus == 0
+    with executor.scratch() as scratch:
+        (Path(scratch) / "cell").mkdir()
+    assert not Path(scratch).exists()
+
+
+def test_a_cell_begun_by_itself_can_be_killed_or_is_refused(executor: Executor, tmp_path: Path) -> None:
+    cell = make_cells(tmp_path, epochs=1000)["good"]
+    try:
+        running = executor.start(cell)
+    except UserError as error:
+        assert "--executor" in str(error)
+        return
+    events = running.events()
+    while not isinstance(next(events), CellProgress | CellEpoch):
+        assert running.is_alive
+    running.kill()
+    assert not any(isinstance(event, CellEnded) for event in events)
+    assert not running.is_alive
+    assert not (cell.folder / "record.json").exists()

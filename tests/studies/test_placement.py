@@ -1,0 +1,136 @@
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from stand_in_cells import IN_PROCESS, LOCAL, SpeedyExecutor, make_study
+
+from vtbench.errors import UserError
+from vtbench.studies import executor, probe
+from vtbench.studies.cells import list_cells
+from vtbench.studies.executor import Executor, Session, count_cores
+from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
+from vtbench.training import StopRequest
+
+
+def choose(
+    num_cells: int = 8,
+    *,
+    seconds: dict[int, float] | None = None,
+    jobs: int | None = None,
+    threads: int | None = None,
+    num_gpus: int = 0,
+    before: Placement | None = None,
+) -> Placement:
+    cells = list_cells(make_study({"a": "resnet20"}, seeds=num_cells), Path("nowhere"))
+    executor = SpeedyExecutor(seconds or {}, num_gpus=num_gpus)
+    return choose_placement(cells, Session(executor, StopRequest(), jobs=jobs, threads=threads), before=before)
+
+
+def test_the_fastest_measured_split_is_taken() -> None:
+    many = choose(seconds={4: 1.0, 2: 1.8, 1: 3.0})
+    assert (many.jobs, many.threads) == (4, 1)
+    assert [(m.jobs, m.threads, m.images_per_second) for m in many.measured] == [
+        (1, 4, 1000.0),
+        (2, 2, 1111.1),
+        (4, 1, 1333.3),
+    ]
+    one = choose(seconds={4: 1.0, 2: 2.5, 1: 6.0})
+    assert (one.jobs, one.threads) == (1, 4)
+
+
+def test_a_split_that_fails_is_not_taken() -> None:
+    assert choose(seconds={4: 1.0, 2: 2.1}).jobs == 1
+
+
+def test_nothing_measurable_means_one_cell_at_a_time() -> None:
+    chosen = choose()
+    assert (chosen.jobs, chosen.threads) == (1, 4)
+    assert "could not measure" in chosen.reason
+
+
+def test_no_more_cells_at_once_than_there_are() -> None:
+    assert choose(2, seconds={4: 4.0, 2: 1.0, 1: 0.1}).jobs == 2
+    assert choose(3, jobs=8).jobs == 3
+    assert choose(1).jobs == 1
+
+
+def test_what_the_user_wants_is_not_measured() -> None:
+    chosen = choose(jobs=2)
+    assert (chosen.jobs, chosen.threads, chosen.measured) == (2, 2, ())
+
+
+def test_more_jobs_than_threads_leave_one_thread_each() -> None:
+    assert choose(jobs=8).threads == 1
+
+
+def test_with_gpus_there_is_one_cell_a_gpu() -> None:
+    chosen = choose(num_gpus=2)
+    assert (chosen.jobs, chosen.threads) == (2, 2)
+
+
+def test_the_threads_of_a_study_that_has_begun_are_kept() -> None:
+    before = Placement(jobs=2, threads=2, reason="the fastest measured")
+    assert choose(before=before, threads=8).model_dump(include={"jobs", "threads"}) == {"jobs": 4, "threads": 2}
+    assert choose(before=before, jobs=1).threads == 2
+
+
+def test_all_cores_are_shared_out_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "count_cores", lambda: 6)
+    assert Executor.affinity(IN_PROCESS, "cpu").threads == 6
+    assert choose(jobs=2).threads == 2
+    assert choose(jobs=2, threads=6).threads == 3
+
+
+def test_more_jobs_than_the_executor_can_have_are_refused() -> None:
+    cells = list_cells(make_study(), Path("nowhere"))
+    with pytest.raises(UserError, match="--jobs was given 2, and this executor runs 1 at once"):
+        choose_placement(cells, Session(IN_PROCESS, StopRequest(), jobs=2), before=None)
+    assert choose_placement(cells, Session(IN_PROCESS, StopRequest(), threads=4), before=None).threads == 4
+
+
+def test_cores_are_those_that_this_process_may_use() -> None:
+    assert 1 <= count_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
+    chosen = choose(seconds={4: 1.0, 2: 1.8, 1: 3.0})
+    write_placement(tmp_path, chosen)
+    assert read_placement(tmp_path) == chosen
+    assert read_placement(tmp_path / "elsewhere") is None
+
+
+def test_a_damaged_split_is_named(tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text("{")
+    with pytest.raises(UserError, match=r"split\.json is damaged"):
+        read_placement(tmp_path)
+
+
+def measure(
+    arms: Sequence[str], monkeypatch: pytest.MonkeyPatch, executor: Executor, stop: StopRequest | None = None
+) -> list[object]:
+    monkeypatch.setattr(probe, "MEASURE_SECONDS", 0.2)
+    cells = list_cells(make_study(dict.fromkeys(arms, "resnet20"), seeds=1), Path("nowhere"))
+    return list(probe.measure_speeds(cells, Session(executor, stop or StopRequest())))
+
+
+def test_the_probe_measures_while_all_cells_are_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = measure(["slow", "slow2"], monkeypatch, LOCAL)
+    for speed in speeds:
+        assert isinstance(speed, probe.CellSpeed)
+        assert speed.epoch_seconds >= 0.05 * 10
+        assert speed.run_seconds > 4 * speed.epoch_seconds
+        assert speed.run_macs == 1_000_000 * (3 * 1000 + 100) * 4
+
+
+def test_the_probe_names_what_it_could_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = measure(["raises"], monkeypatch, IN_PROCESS)
+    assert getattr(speeds[0], "reason", "") == "ValueError: a mistake in the code"
+
+
+@pytest.mark.parametrize("executor", [LOCAL, IN_PROCESS], ids=["local", "in_process"])
+def test_the_probe_heeds_a_stop(monkeypatch: pytest.MonkeyPatch, executor: Executor) -> None:
+    stop = StopRequest()
+    stop.request()
+    speeds = measure(["slow"], monkeypatch, executor, stop)
+    assert getattr(speeds[0], "reason", "") == "no batch was completed"

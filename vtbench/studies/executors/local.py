@@ -1,0 +1,229 @@
+"""Cells on this machine, each in a process of its own: whatever takes one down takes nothing else with it.
+
+The process reads its cell from standard input and emits its course on standard output. Its standard input stays open
+for as long as the study lives; the end of it, asked for or because the study was killed, is the sign to save and leave.
+So no cell outlives its study by more than a few seconds, and none writes where another study has taken over.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vtbench.run_folder import LOG
+from vtbench.studies.cells import Cell
+from vtbench.studies.events import CellEnded, CellStarted, Event, decode_event
+from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatcher, Executor, count_cores
+from vtbench.training import StopRequest
+
+WORKER = (sys.executable, "-m", "vtbench.studies.worker")
+_LOG_TAIL_LINES = 6
+
+
+@EXECUTORS.register("local")
+@dataclass(frozen=True)
+class LocalProcesses(Executor):
+    """The executor of one machine. ``inherited`` are open files that keep a lock while any cell lives."""
+
+    command: Sequence[str] = WORKER
+    inherited: Sequence[int] = ()
+    grace_seconds: float = 3.5
+
+    def affinity(self, device: str) -> Affinity:
+        """The cores of this process, and one place a GPU."""
+        return Affinity(count_cores(), num_gpus=len(list_gpus(device)) or int(device != "cpu"))
+
+    def holding(self, lock: int) -> Executor:
+        """This executor, whose processes inherit ``lock``."""
+        return replace(self, inherited=(*self.inherited, lock))
+
+    def start(self, cell: Cell) -> CellProcess:
+        """Begin a cell in the first place."""
+        return CellProcess(cell, confine(cell, 0), command=self.command, inherited=self.inherited)
+
+    def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
+        """Yield one result for every cell that was begun; see `Executor.run`."""
+        waiting, free, running = deque(cells), deque(range(jobs)), dict[CellProcess, int]()
+        emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]] = queue.SimpleQueue()
+        deadline: float | None = None
+        try:
+            while running or (waiting and not stop.requested):
+                while waiting and free and not stop.requested:
+                    place, cell = free.popleft(), waiting.popleft()
+                    process = CellProcess(cell, confine(cell, place), command=self.command, inherited=self.inherited)
+                    running[process] = place
+                    threading.Thread(target=_forward, args=(process, emitted), daemon=True).start()
+                    watcher.on_begin(cell)
+                if stop.requested and deadline is None:
+                    deadline = time.monotonic() + self.grace_seconds
+                    for process in running:
+                        process.dismiss()
+                if deadline is not None and time.monotonic() > deadline:
+                    for process in running:
+                        process.kill()
+                watcher.on_turn()
+                try:
+                    process, event = emitted.get(timeout=0.1)
+                except queue.Empty:
+                    continue
+                if event is not None:
+                    watcher.on_event(process.cell, event)
+                    continue
+                free.append(running.pop(process))
+                result = process.conclude(stopping=stop.requested)
+                watcher.on_end(result)
+                yield result
+        finally:
+            self._end_all(list(running))
+
+    def _end_all(self, processes: Sequence[CellProcess]) -> None:
+        for process in processes:
+            process.dismiss()
+        deadline = time.monotonic() + self.grace_seconds
+        for process in processes:
+            process.end_by(deadline)
+
+
+def list_gpus(device: str) -> tuple[str, ...]:
+    """The GPUs among which cells on ``device`` are dealt out: all that are visible for ``cuda``, none otherwise."""
+    if device != "cuda":
+        return ()
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return tuple(visible.split(",")) if visible else tuple(str(n) for n in range(torch.cuda.device_count()))
+
+
+def confine(cell: Cell, place: int) -> dict[str, str]:
+    """The environment variables that hold ``cell`` to its threads and, in turn, to one GPU.
+
+    A cell sees its GPU as the only one, so that its configuration does not depend on its place.
+    """
+    gpus, threads = list_gpus(cell.config.execution.device), cell.config.execution.threads
+    limited = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ()
+    own = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
+    return {**dict.fromkeys(limited, str(threads)), **own}
+
+
+class CellProcess:
+    """One cell in a process of its own: events come on its standard output, what it prints goes to the cell's log.
+
+    ``environment`` is added to that of this process. ``inherited`` are open files that the process shall hold.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        environment: Mapping[str, str],
+        *,
+        command: Sequence[str] = WORKER,
+        inherited: Sequence[int] = (),
+    ) -> None:
+        self.cell = cell
+        self._began = time.monotonic()
+        self._is_training = self._was_killed = False
+        self._last_word: CellEnded | None = None
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        with (cell.folder / LOG).open("ab") as log:
+            self.popen = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **environment},
+                pass_fds=tuple(inherited) if os.name == "posix" else (),
+            )
+        assert self.popen.stdin is not None
+        with suppress(BrokenPipeError):  # It died at once, which its exit code will tell.
+            self.popen.stdin.write(cell.model_dump_json().encode() + b"\n")
+            self.popen.stdin.flush()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self.popen.poll() is None
+
+    def events(self) -> Iterator[Event]:
+        """What the cell emits, until its process is gone."""
+        assert self.popen.stdout is not None
+        with self.popen.stdout as lines:
+            for line in lines:
+                try:
+                    event = decode_event(line)
+                except ValueError:  # The last line of a process that was killed while it wrote.
+                    continue
+                if isinstance(event, CellStarted):
+                    self._is_training = True
+                elif isinstance(event, CellEnded):
+                    self._last_word = event
+                yield event
+        self.popen.wait()
+        self.ask_to_leave()
+
+    def ask_to_leave(self) -> None:
+        """Close the standard input of the process: the sign to save and leave. No harm if it is gone."""
+        assert self.popen.stdin is not None
+        with suppress(BrokenPipeError):
+            self.popen.stdin.close()
+
+    def dismiss(self) -> None:
+        """Let a cell that trains save itself; one that is still loading has nothing to lose."""
+        if self._is_training:
+            self.ask_to_leave()
+        else:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process here and now."""
+        self._was_killed = True
+        self.popen.kill()
+
+    def end_by(self, deadline: float) -> None:
+        """Wait until it has ended, and kill it once the clock is past ``deadline``."""
+        try:
+            self.popen.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.popen.wait()
+
+    def conclude(self, *, stopping: bool) -> CellResult:
+        """What became of the cell, once its process is gone."""
+        seconds, word, code = time.monotonic() - self._began, self._last_word, self.popen.returncode
+        if word is not None:
+            return CellResult(self.cell, word.status, seconds, word.error)
+        if self._was_killed or (stopping and code in _ASKED_TO_STOP):
+            return CellResult(self.cell, "stopped", seconds)
+        return CellResult(self.cell, "failed", seconds, _explain_crash(code, self.cell.folder / LOG))
+
+
+def _forward(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]]) -> None:
+    """Hand on every event, and the end of the process, from a thread of its own."""
+    for event in process.events():
+        emitted.put((process, event))
+    emitted.put((process, None))
+
+
+_ASKED_TO_STOP = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+
+
+def _explain_crash(code: int, log: Path) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        cause = f"The process was killed by {name}"
+        if name == "SIGKILL":
+            cause += ", which most often means that the machine ran out of memory (fewer --jobs need less)"
+    else:
+        cause = f"The process ended with exit code {code} and without a word"
+    lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    tail = "\n".join(lines[-_LOG_TAIL_LINES:])
+    return f"{cause}. The log {log.name} ends with:\n{tail}" if tail else f"{cause}. Its log {log.name} is empty."

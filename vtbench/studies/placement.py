@@ -1,0 +1,108 @@
+"""How a machine is shared out among cells: how many at once, with how many threads each.
+
+The fastest placement is measured, not guessed. It is kept in the study's folder, because the number of threads decides
+how sums are rounded: every cell of a study gets the same number, also when the study is taken up again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from vtbench.configuration import Configuration
+from vtbench.errors import UserError
+from vtbench.files import publish_text
+from vtbench.records import NotMeasured
+from vtbench.run_folder import PLACEMENT
+from vtbench.studies.cells import Cell
+from vtbench.studies.executor import Session
+from vtbench.studies.probe import measure_speeds
+
+_MOST_CANDIDATES = 4
+
+
+class MeasuredPlacement(Configuration):
+    """What the probe saw of one way to share the machine out."""
+
+    jobs: int
+    threads: int
+    images_per_second: float = Field(description="training images a second of all cells together")
+
+
+class Placement(Configuration):
+    """``jobs`` cells at once with ``threads`` CPU threads each, and why."""
+
+    jobs: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    reason: str
+    measured: tuple[MeasuredPlacement, ...] = ()
+
+
+def read_placement(folder: Path) -> Placement | None:
+    """The placement that the study in ``folder`` began with, if it has begun."""
+    try:
+        return Placement.model_validate_json((folder / PLACEMENT).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / PLACEMENT} is damaged. Remove it, and the machine is measured again.") from error
+
+
+def write_placement(folder: Path, placement: Placement) -> None:
+    """Keep the placement with the study."""
+    publish_text(folder / PLACEMENT, json.dumps(placement.model_dump(mode="json"), indent=2) + "\n")
+
+
+def choose_placement(
+    cells: Sequence[Cell],
+    session: Session,
+    *,
+    before: Placement | None,
+    on_measuring: Callable[[], None] = lambda: None,
+) -> Placement:
+    """Decide how the open ``cells``, one at least, are run.
+
+    ``before`` is the placement that the study began with: its threads a cell are kept. On CPUs the automatic placement
+    is the fastest of a few measured ones; with GPUs it is one cell a GPU. ``on_measuring`` is called before a
+    measurement, which takes a while. Raises ``UserError`` for more jobs than the executor can have.
+    """
+    affinity, jobs = session.executor.affinity(cells[0].config.execution.device), session.jobs
+    total = session.threads or affinity.threads
+    most = min(len(cells), affinity.most_jobs or len(cells))
+    if jobs is not None and affinity.most_jobs is not None and jobs > affinity.most_jobs:
+        raise UserError(
+            f"--jobs was given {jobs}, and this executor runs {affinity.most_jobs} at once. "
+            "Give no more, or another --executor."
+        )
+    if before is not None:
+        jobs = min(jobs or max(1, total // before.threads), most)
+        return before.model_copy(update={"jobs": jobs})
+    if jobs is not None:
+        return Placement(jobs=min(jobs, most), threads=max(1, total // jobs), reason="as asked for")
+    if affinity.num_gpus:
+        jobs = min(affinity.num_gpus, most)
+        return Placement(jobs=jobs, threads=max(1, total // jobs), reason="one cell a GPU")
+    if most == 1 or total == 1:
+        return Placement(jobs=1, threads=total, reason="one cell or one core leaves no choice")
+    on_measuring()
+    return _measure(cells, total, most, session)
+
+
+def _measure(cells: Sequence[Cell], total: int, most: int, session: Session) -> Placement:
+    candidates = [2**power for power in range(total.bit_length()) if 2**power <= min(total, most)]
+    measured = []
+    for jobs in candidates[-_MOST_CANDIDATES:]:
+        threads = total // jobs
+        probed = [cells[-1].with_threads(threads)] * jobs  # Equal work, so that the rates can be compared.
+        speeds = measure_speeds(probed, session)
+        known = [speed for speed in speeds if not isinstance(speed, NotMeasured)]
+        if len(known) == len(speeds):
+            rate = sum(speed.images_per_second for speed in known)
+            measured.append(MeasuredPlacement(jobs=jobs, threads=threads, images_per_second=round(rate, 1)))
+    if not measured:
+        return Placement(jobs=1, threads=total, reason="the probe could not measure anything, so one cell at a time")
+    best = max(measured, key=lambda one: one.images_per_second)
+    return Placement(jobs=best.jobs, threads=best.threads, reason="the fastest measured", measured=tuple(measured))
