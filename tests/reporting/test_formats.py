@@ -11,12 +11,11 @@ from synthetic_runs import list_runs, make_run
 from vtbench.configuration import DataConfig, DistillationConfig, ExecutionConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
-from vtbench.reporting.formats import to_csv, to_latex, to_markdown
 from vtbench.reporting.plan import ReportPlan, complete_plan
 from vtbench.reporting.provenance import describe_provenance, rebuild_command
 from vtbench.reporting.rendering import Report, render_report
 from vtbench.reporting.runs import LeftOut
-from vtbench.reporting.tables import Table, list_notes, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
 
 
 def report_on(records: list[RunRecord], **plan: object) -> Report:
@@ -96,22 +95,6 @@ def test_markdown_names_what_was_kept_apart_and_why() -> None:
     assert "## Kept apart: comparison 2" in text
     assert "What differs: augmentation." in text
     assert "- `cells/x`: begun but not finished" in text
-
-
-def test_markdown_cells_cannot_break_the_table() -> None:
-    text = to_markdown(Table(("a|b", "n"), (("x|y", "1"),), (False, True)))
-    assert text == "| a\\|b |   n |\n| ---- | --: |\n| x\\|y |   1 |\n"
-
-
-def test_latex_escapes_what_it_would_read_as_commands() -> None:
-    text = to_latex(Table(("top-1 (%)", "n"), (("vt_resnet20:a=b&c", "1 ± 2"),), (False, True)))
-    assert "top-1 (\\%) & n \\\\" in text
-    assert "vt\\_resnet20:a=b\\&c & 1 $\\pm$ 2 \\\\" in text
-    assert "\\begin{tabular}{lr}" in text
-
-
-def test_csv_quotes_commas_and_leaves_none_empty() -> None:
-    assert to_csv([{"a": "x,y", "b": None}, {"a": 1, "c": 2}]) == 'a,b,c\n"x,y",,\n1,,2\n'
 
 
 def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_command() -> None:

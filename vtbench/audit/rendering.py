@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.documents.terminal import escape_controls, lay_out, print_text
+from vtbench.documents.texts import to_markdown
 from vtbench.records import to_json
 from vtbench.records.finding import Finding
 
@@ -27,42 +28,42 @@ def count_verdicts(findings: Sequence[Finding]) -> str:
 
 def print_audit(findings: Sequence[Finding], console: Console) -> None:
     """All findings. Claims that were not tested for the same reason are listed together."""
-    console.print(Text(count_verdicts(findings), style="bold"))
+    print_text(count_verdicts(findings), console, style="bold")
     contradicted = [finding for finding in findings if finding.status == "contradicted"]
     if contradicted:
-        console.print(Text("\nContradicted", style="bold red"))
+        print_text("\nContradicted", console, style="bold red")
     for finding in contradicted:
-        console.print(Text(f"\n{locate(finding)}: {finding.quantity}", style="" if finding.known else "bold red"))
+        print_text(f"\n{locate(finding)}: {finding.quantity}", console, style="" if finding.known else "bold red")
         console.print(_indent(_compare(finding)))
         console.print(_indent(finding.reason, style="dim"))
     groups = group_untested(findings)
     if groups:
-        console.print(Text("\nNot tested", style="bold yellow"))
+        print_text("\nNot tested", console, style="bold yellow")
     for reason, members in groups.items():
-        console.print(Text(f"\n{len(members)}: {reason}"))
+        print_text(f"\n{len(members)}: {reason}", console)
         console.print(_indent(_list_places(members)))
         if members[0].command:
             console.print(_indent(f"e.g. {members[0].command}", style="dim"))
     reproduced = [finding for finding in findings if finding.status == "reproduced"]
     if reproduced:
-        console.print(Text("\nReproduced", style="bold green"))
-        console.print(_tabulate(reproduced))
+        print_text("\nReproduced", console, style="bold green")
+        console.print(lay_out(_tabulate(reproduced), gap=3))
         _print_remarks(reproduced, console)
-    console.print(Text(f"\n{count_verdicts(findings)}", style="bold"))
+    print_text(f"\n{count_verdicts(findings)}", console, style="bold")
 
 
 def render_markdown(findings: Sequence[Finding]) -> str:
     """One table of all findings, in the order of the audit."""
     header = ("verdict", "table", "cell", "quantity", "printed", "here", "off by", "why", "command")
-    lines = ["# Audit", "", f"{count_verdicts(findings)}.", "", _row(header), _row(("---",) * len(header))]
-    for finding in findings:
-        verdict = f"{finding.status}{' (known)' if finding.known else ''}"
-        command = f"`{finding.command}`" if finding.command else ""
-        place = (finding.table, finding.cell, finding.quantity)
-        lines.append(
-            _row((verdict, *place, finding.printed, finding.here or "–", _deviate(finding), finding.reason, command))
+    rows = [
+        (
+            f"{finding.status}{' (known)' if finding.known else ''}",
+            *(finding.table, finding.cell, finding.quantity, finding.printed, finding.here or NOTHING),
+            *(_deviate(finding), finding.reason, f"`{finding.command}`" if finding.command else ""),
         )
-    return "\n".join(lines) + "\n"
+        for finding in findings
+    ]
+    return f"# Audit\n\n{count_verdicts(findings)}.\n\n{to_markdown(make_table(header, rows), padded=False)}"
 
 
 def render_json(findings: Sequence[Finding]) -> str:
@@ -87,7 +88,7 @@ def locate(finding: Finding) -> str:
 
 
 def _indent(text: str, *, style: str = "") -> Padding:
-    return Padding(Text(text, style=style), (0, 0, 0, 2), expand=False)
+    return Padding(Text(escape_controls(text), style=style), (0, 0, 0, 2), expand=False)
 
 
 def _compare(finding: Finding) -> str:
@@ -112,15 +113,9 @@ def _list_places(members: Sequence[Finding]) -> str:
 
 
 def _tabulate(reproduced: Sequence[Finding]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    for title in ("table", "cell", "quantity"):
-        table.add_column(title, overflow="fold", header_style="bold")
-    for title in ("printed", "here"):
-        table.add_column(title, justify="right", overflow="fold", header_style="bold")
-    for finding in reproduced:
-        numbers = [Text(text, no_wrap=len(text) < 16) for text in (finding.printed, finding.here or "")]
-        table.add_row(finding.table, Text(finding.cell), Text(finding.quantity), *numbers)
-    return table
+    header = ("table", "cell", "quantity", "printed", "here")
+    rows = [(one.table, one.cell, one.quantity, one.printed, one.here or "") for one in reproduced]
+    return make_table(header, rows, numbers=header[3:])
 
 
 def _print_remarks(reproduced: Sequence[Finding], console: Console) -> None:
@@ -130,8 +125,4 @@ def _print_remarks(reproduced: Sequence[Finding], console: Console) -> None:
         if finding.reason and not finding.id.startswith("self-"):
             conditions.setdefault(finding.reason, []).append(f"{finding.cell} (Table {finding.table})")
     for condition, cells in conditions.items():
-        console.print(Text(f"- {condition}: {', '.join(dict.fromkeys(cells))}"))
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        print_text(f"- {condition}: {', '.join(dict.fromkeys(cells))}", console)

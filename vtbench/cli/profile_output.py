@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.documents.texts import escape_latex, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.records import NotMeasured
 from vtbench.units import format_bytes, format_count, format_items, format_millions
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from vtbench.records.measurement import Measurement
     from vtbench.records.profile import Difference, Profile, ToolOpinion
 
+_NUMERIC = ("runs", "MACs (M)", "%", "params (M)")
 _MOST_MISSED = 4
 """Operators left out that a table names; JSON has all."""
 
@@ -29,16 +32,6 @@ class Findings:
     measured: Measurement | NotMeasured | None = None
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table of words under a title. ``numeric`` says which columns are set flush right."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
-
-
 def print_findings(found: Sequence[Findings], *, format: str, breakdowns: Sequence[str], depth: int) -> None:
     """Print ``found`` in the wanted format, with the wanted splits of the MACs."""
     if format == "json":
@@ -46,17 +39,15 @@ def print_findings(found: Sequence[Findings], *, format: str, breakdowns: Sequen
     elif format == "csv":
         _print_csv(found, breakdowns, depth)
     else:
-        sheets = list(_lay_out(found, breakdowns, depth, single=format == "table" and len(found) == 1))
+        tables = list(_lay_out(found, breakdowns, depth, single=format == "table" and len(found) == 1))
         notes = list(_collect_notes(found))
         if format == "table":
-            _print_tables(found, sheets, notes)
+            _print_tables(found, tables, notes)
         else:
-            _print_for_papers(sheets, notes, format)
+            _print_for_papers(tables, notes, format)
 
 
 def _print_json(found: Sequence[Findings]) -> None:
-    import json
-
     listed = []
     for findings in found:
         entry = findings.profile.model_dump(mode="json")
@@ -67,21 +58,13 @@ def _print_json(found: Sequence[Findings]) -> None:
         if findings.measured is not None:
             entry["measured"] = findings.measured.model_dump(mode="json")
         listed.append(entry)
-    typer.echo(json.dumps(listed, indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(to_plain_json(listed), nl=False)
 
 
 def _print_csv(found: Sequence[Findings], breakdowns: Sequence[str], depth: int) -> None:
     """One row a model; with splits, one row a part of each model instead."""
-    import csv
-    import io
-
     rows = [row for findings in found for row in _list_numbers(findings, breakdowns, depth)]
-    stream = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    typer.echo(stream.getvalue(), nl=False)
+    typer.echo(to_csv(rows), nl=False)
 
 
 def _list_numbers(findings: Findings, breakdowns: Sequence[str], depth: int) -> Iterator[dict[str, Any]]:
@@ -109,7 +92,7 @@ def _list_numbers(findings: Findings, breakdowns: Sequence[str], depth: int) -> 
     }
 
 
-def _lay_out(found: Sequence[Findings], breakdowns: Sequence[str], depth: int, *, single: bool) -> Iterator[Sheet]:
+def _lay_out(found: Sequence[Findings], breakdowns: Sequence[str], depth: int, *, single: bool) -> Iterator[Table]:
     if not found:
         return
     if not single:
@@ -126,7 +109,7 @@ def _lay_out(found: Sequence[Findings], breakdowns: Sequence[str], depth: int, *
         yield _show_measurements(found)
 
 
-def _summarize(found: Sequence[Findings]) -> Sheet:
+def _summarize(found: Sequence[Findings]) -> Table:
     backward = any(findings.profile.training is not None for findings in found)
     header = ("model", "input", "MACs (M)", "params (M)", "kept (MiB)", *(("step (M)",) if backward else ()))
     rows = []
@@ -134,34 +117,34 @@ def _summarize(found: Sequence[Findings]) -> Sheet:
         profile = findings.profile
         kept = getattr(profile.activations, "bytes", None)
         row = [profile.model, _shape(profile.input_size[1:]), format_millions(profile.macs)]
-        row += [format_millions(profile.params), "–" if kept is None else f"{kept / 2**20:,.1f}"]
+        row += [format_millions(profile.params), NOTHING if kept is None else f"{kept / 2**20:,.1f}"]
         if backward:
             step = getattr(profile.training, "macs", None)
-            row.append("–" if step is None else format_millions(step))
+            row.append(NOTHING if step is None else format_millions(step))
         rows.append(tuple(row))
-    return Sheet("", header, tuple(rows), (False, False, *(True,) * (len(header) - 2)))
+    return make_table(header, rows, numbers=header[2:])
 
 
-def _show_split(profile: Profile, split: str, depth: int) -> Sheet:
+def _show_split(profile: Profile, split: str, depth: int) -> Table:
     total = max(profile.macs, 1)
-    rows: tuple[tuple[str, ...], ...]
+    header: tuple[str, ...] = (split, "MACs (M)", "%")
+    rows: list[tuple[str, ...]]
     if split == "operator":
-        rows = tuple(
+        header = ("operator", "runs", "MACs (M)", "verdict")
+        rows = [
             (cost.name.removeprefix("aten::"), str(cost.runs), format_millions(cost.macs), cost.verdict)
             for cost in profile.operators
-        )
-        return Sheet(f"{profile.model} by operator", ("operator", "runs", "MACs (M)", "verdict"), rows, _flags("lrrl"))
-    if split == "module":
-        rows = tuple(
+        ]
+    elif split == "module":
+        header = ("module", "kind", "MACs (M)", "%", "params (M)")
+        rows = [
             ("  " * level + name, kind, format_millions(macs), f"{100 * macs / total:.1f}", format_millions(params))
             for name, macs, level, kind, params in _split(profile, split, depth)
-        )
-        header = ("module", "kind", "MACs (M)", "%", "params (M)")
-        return Sheet(f"{profile.model} by module", header, rows, _flags("llrrr"))
-    rows = tuple(
-        (name, format_millions(macs), f"{100 * macs / total:.1f}") for name, macs, *_ in _split(profile, split, depth)
-    )
-    return Sheet(f"{profile.model} by {split}", (split, "MACs (M)", "%"), rows, _flags("lrr"))
+        ]
+    else:
+        parts = _split(profile, split, depth)
+        rows = [(name, format_millions(macs), f"{100 * macs / total:.1f}") for name, macs, *_ in parts]
+    return make_table(header, rows, numbers=_NUMERIC, title=f"{profile.model} by {split}")
 
 
 def _split(profile: Profile, split: str, depth: int) -> Iterator[tuple[Any, ...]]:
@@ -177,7 +160,7 @@ def _split(profile: Profile, split: str, depth: int) -> Iterator[tuple[Any, ...]
         yield from ((part.name, part.macs) for part in (profile.stages if split == "stage" else profile.roles))
 
 
-def _show_difference(profile: Profile, difference: Difference) -> Sheet:
+def _show_difference(profile: Profile, difference: Difference) -> Table:
     rows = []
     for part in difference.parts:
         if part.group == "operator":
@@ -186,21 +169,20 @@ def _show_difference(profile: Profile, difference: Difference) -> Sheet:
         ratio = "gone" if part.ratio is None else f"{part.ratio:.2f}x" if part.other else "new"
         rows.append((name, format_count(part.other), format_count(part.this), ratio))
     title = f"{profile.model} against {difference.other}"
-    return Sheet(title, ("part", difference.other, profile.model, "ratio"), tuple(rows), _flags("lrrr"))
+    return Table(("part", difference.other, profile.model, "ratio"), tuple(rows), (False, True, True, True), title)
 
 
-def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Sheet:
+def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Table:
     rows = [("vtbench", format_millions(profile.macs), "1.000", "")]
     for opinion in tools:
         tool = f"{opinion.tool} {opinion.version or ''}".rstrip()
         if not isinstance(opinion.macs, int):
-            rows.append((tool, "–", "–", opinion.macs.reason))
+            rows.append((tool, NOTHING, NOTHING, opinion.macs.reason))
             continue
-        ratio = f"{opinion.macs / profile.macs:.3f}" if profile.macs else "–"
+        ratio = f"{opinion.macs / profile.macs:.3f}" if profile.macs else NOTHING
         rows.append((tool, format_millions(opinion.macs), ratio, _explain(opinion)))
-    return Sheet(
-        f"{profile.model}: what tools print", ("tool", "MACs (M)", "ratio", "why"), tuple(rows), _flags("lrrl")
-    )
+    header = ("tool", "MACs (M)", "ratio", "why")
+    return make_table(header, rows, numbers=header[1:3], title=f"{profile.model}: what tools print")
 
 
 def _explain(opinion: ToolOpinion) -> str:
@@ -213,14 +195,14 @@ def _explain(opinion: ToolOpinion) -> str:
     return "; ".join(parts) or "the same"
 
 
-def _show_measurements(found: Sequence[Findings]) -> Sheet:
+def _show_measurements(found: Sequence[Findings]) -> Table:
     header = ("model", "MACs (M)", "ms/batch", "quartiles", "ms/image", "images/s", "peak MiB", "n")
     rows = []
     for findings in found:
         measured = findings.measured
         macs = format_millions(findings.profile.macs)
         if measured is None or isinstance(measured, NotMeasured):
-            rows.append((findings.profile.model, macs, *("–",) * 6))
+            rows.append((findings.profile.model, macs, *(NOTHING,) * 6))
             continue
         low, high = measured.latency_ms_quartiles
         peak = _number_or_none(measured.peak_memory_bytes)
@@ -232,11 +214,11 @@ def _show_measurements(found: Sequence[Findings]) -> Sheet:
                 f"{low:.2f}–{high:.2f}",
                 f"{measured.latency_per_image_ms:.2f}",
                 f"{measured.images_per_second:.1f}",
-                "–" if peak is None else f"{peak / 2**20:.0f}",
+                NOTHING if peak is None else f"{peak / 2**20:.0f}",
                 str(measured.num_samples),
             )
         )
-    return Sheet("measured", header, tuple(rows), _flags("lrrrrrrr"))
+    return make_table(header, rows, numbers=header[1:], title="measured")
 
 
 def _collect_notes(found: Sequence[Findings]) -> Iterator[str]:
@@ -275,27 +257,19 @@ def _describe_measuring(found: Sequence[Findings]) -> Iterator[str]:
     )
 
 
-def _print_tables(found: Sequence[Findings], sheets: Sequence[Sheet], notes: Sequence[str]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    from vtbench.cli.console import open_console
+def _print_tables(found: Sequence[Findings], tables: Sequence[Table], notes: Sequence[str]) -> None:
+    from vtbench.documents.terminal import lay_out, open_console, print_text
 
     console = open_console()
     if len(found) == 1:
         for line in _describe(found[0].profile):
-            console.print(line, markup=False)
-    for sheet in sheets:
-        if sheet.title:
-            console.print(f"\n{sheet.title}", markup=False)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        for name, numeric in zip(sheet.header, sheet.numeric, strict=True):
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-        for row in sheet.rows:
-            table.add_row(*row)
-        console.print(table, markup=False)
+            print_text(line, console)
+    for table in tables:
+        if table.title:
+            print_text(f"\n{table.title}", console)
+        console.print(lay_out(table, look="framed"))
     for note in notes:
-        console.print(f"note: {note}", markup=False)
+        print_text(f"note: {note}", console)
 
 
 def _describe(profile: Profile) -> Iterator[str]:
@@ -317,18 +291,14 @@ def _describe(profile: Profile) -> Iterator[str]:
         yield "  checked      trace and closed forms agree on every MAC"
 
 
-def _print_for_papers(sheets: Sequence[Sheet], notes: Sequence[str], format: str) -> None:
-    from vtbench.reporting.formats import escape_latex, to_latex, to_markdown
-    from vtbench.reporting.tables import Table
-
-    for place, sheet in enumerate(sheets):
-        table = Table(sheet.header, sheet.rows, sheet.numeric)
+def _print_for_papers(tables: Sequence[Table], notes: Sequence[str], format: str) -> None:
+    for place, table in enumerate(tables):
         if place:
             typer.echo()
         if format == "markdown":
-            typer.echo((f"### {sheet.title}\n\n" if sheet.title else "") + to_markdown(table), nl=False)
+            typer.echo((f"### {table.title}\n\n" if table.title else "") + to_markdown(table), nl=False)
         else:
-            typer.echo((f"% {sheet.title}\n" if sheet.title else "") + to_latex(table), nl=False)
+            typer.echo((f"% {table.title}\n" if table.title else "") + to_latex(table), nl=False)
     for note in notes:
         typer.echo(f"\n> {note}" if format == "markdown" else f"% {escape_latex(note)}")
 
@@ -339,7 +309,3 @@ def _number_or_none(value: Any) -> int | None:
 
 def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
-
-
-def _flags(letters: str) -> tuple[bool, ...]:
-    return tuple(letter == "r" for letter in letters)

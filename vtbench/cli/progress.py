@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from vtbench.documents.table import NOTHING
+from vtbench.documents.terminal import escape_controls, lay_out_live
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import EpochRecord, RunRecord, TimingRecord
 from vtbench.training import BatchProgress, RunStart
@@ -120,7 +120,7 @@ class LiveDisplay:
 
     def say(self, text: str) -> None:
         """Print lines that stay, above the live block."""
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(escape_controls(text)), soft_wrap=True)
 
     def _render(self) -> RenderableType:
         views = list(self._views.values())
@@ -186,8 +186,7 @@ class RunDisplay:
 
 
 def _line_of(view: RunView) -> RenderableType:
-    table = Table.grid(padding=(0, 1))
-    cells: list[Any] = [f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}"]
+    cells: list[RenderableType] = [f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}"]
     cells.append(ProgressBar(total=1.0, completed=view.done, width=_BAR_WIDTH))
     cells += [f"loss {_number(view.loss)}"]
     if view.val is not None:
@@ -195,30 +194,25 @@ def _line_of(view: RunView) -> RenderableType:
     elif view.train is not None:
         cells.append(f"train {view.metric.show(view.train, digits=view.metric.digits - 1)}")
     cells += [_speed(view), _left(view)]
-    for _ in cells:
-        table.add_column(no_wrap=True)
-    table.add_row(*cells)
-    return table
+    return lay_out_live([""] * len(cells), [cells])
 
 
 def _table_of(views: list[RunView]) -> RenderableType:
     if not views:
         return Text("")
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("run", overflow="ellipsis", no_wrap=True)
-    for heading in ("epoch", "loss", f"val {views[0].metric.unit}", "images/s", "left"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for view in views:
-        val = "–" if view.val is None else view.metric.format(view.val, digits=view.metric.digits - 1)
+        val = NOTHING if view.val is None else view.metric.format(view.val, digits=view.metric.digits - 1)
         epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}" if view.epochs else "starts"
-        speed = "–" if view.images_per_second is None else f"{view.images_per_second:.0f}"
+        speed = NOTHING if view.images_per_second is None else f"{view.images_per_second:.0f}"
         left = view.seconds_left()
-        table.add_row(view.label, epoch, _number(view.loss), val, speed, "–" if left is None else format_duration(left))
-    return table
+        time_left = NOTHING if left is None else format_duration(left)
+        rows.append((view.label, epoch, _number(view.loss), val, speed, time_left))
+    return lay_out_live(("run", "epoch", "loss", f"val {views[0].metric.unit}", "images/s", "left"), rows)
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def _speed(view: RunView) -> str:

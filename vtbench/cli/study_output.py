@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
-from vtbench.cli.console import open_console
+from vtbench.documents.table import NOTHING, make_table
+from vtbench.documents.terminal import lay_out, open_console, print_text
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.units import format_count, format_duration, format_items, format_millions
 
@@ -22,21 +22,18 @@ def print_studies() -> None:
     from vtbench.studies.finding import list_studies
     from vtbench.studies.study import read_study
 
-    table = _open_table(("study", "question"), ("arms",))
-    for name, path in list_studies().items():
-        study = read_study(path)
-        table.add_row(name, study.question, str(len(study.list_arms())))
-    open_console().print(table)
+    studies = {name: read_study(path) for name, path in list_studies().items()}
+    rows = [(name, study.question, str(len(study.list_arms()))) for name, study in studies.items()]
+    open_console().print(lay_out(make_table(("study", "question", "arms"), rows, numbers=("arms",)), look="plain"))
 
 
 def print_plan(plan: StudyPlan) -> None:
     """The cells of a study, what each costs, and the whole."""
     study, facts, console = plan.study, plan.facts, open_console()
-    table = _open_table(("arm",), ("to run", "MACs (M)", "params (M)", "a cell"))
-    for arm in plan.arms:
-        table.add_row(*_show_arm(arm))
+    header = ("arm", "to run", "MACs (M)", "params (M)", "a cell")
+    table = make_table(header, map(_show_arm, plan.arms), numbers=header[1:])
     num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
-    console.print(Text(f"{study.name}: {study.question}", style="bold"))
+    print_text(f"{study.name}: {study.question}", console, style="bold")
     console.print(
         Text(
             f"{study.data.spec}: {facts.num_train:,} training and {facts.num_val:,} validation images, "
@@ -44,7 +41,7 @@ def print_plan(plan: StudyPlan) -> None:
             f"folder {plan.folder}\n"
         )
     )
-    console.print(table)
+    console.print(lay_out(table, look="plain"))
     console.print(Text("\n" + "\n".join(f"{arm.arm} = {arm.variant}" for arm in plan.arms)), soft_wrap=True)
     console.print(
         Text(
@@ -62,24 +59,15 @@ def print_verdict(checks: Sequence[ResumeCheck]) -> None:
         verdict = f"DIFFERENT: {', '.join(check.different)}" if check.different else "identical, byte for byte"
         config, execution = check.cell.config, check.cell.config.execution
         circumstances = f"{format_items(execution.threads or 1, 'thread')}, {execution.device}"
-        console.print(Text(f"\n{check.cell.arm} ({config.variant}), {circumstances}", style="bold"))
+        print_text(f"\n{check.cell.arm} ({config.variant}), {circumstances}", console, style="bold")
         console.print(
             Text(f"killed {check.kills} times, {check.kills_while_saving} of these while it saved: {verdict}")
         )
         for name, digest in check.digests.items():
-            console.print(Text(f"  {digest[:16]}  {name}"))
+            print_text(f"  {digest[:16]}  {name}", console)
     exact = not any(check.different for check in checks)
     verdict = f"Resume is {'exact' if exact else 'NOT exact'} on this machine."
-    console.print(Text(f"\n{verdict}", style="bold green" if exact else "bold red"))
-
-
-def _open_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for heading in words:
-        table.add_column(heading, overflow="fold")
-    for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+    print_text(f"\n{verdict}", console, style="bold green" if exact else "bold red")
 
 
 def _show_arm(arm: PlannedArm) -> list[str]:
@@ -88,9 +76,9 @@ def _show_arm(arm: PlannedArm) -> list[str]:
     return [
         arm.arm,
         f"{arm.num_open}/{arm.num_cells}",
-        "–" if macs is None else format_millions(macs),
-        "–" if params is None else format_millions(params, digits=3),
-        "–" if isinstance(speed, NotMeasured) else format_duration(speed.run_seconds),
+        NOTHING if macs is None else format_millions(macs),
+        NOTHING if params is None else format_millions(params, digits=3),
+        NOTHING if isinstance(speed, NotMeasured) else format_duration(speed.run_seconds),
     ]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from statistics import fmean
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from vtbench.cli.progress import LiveDisplay, RunView
+from vtbench.documents.table import NOTHING
+from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS
 from vtbench.records import RunRecord
 from vtbench.studies.cells import Cell
@@ -135,7 +136,7 @@ class StudyDisplay:
             return
         self._last_line[cell.folder] = time.monotonic()
         left = self.seconds_left()
-        loss = "–" if view.loss is None else f"{view.loss:.3f}"
+        loss = NOTHING if view.loss is None else f"{view.loss:.3f}"
         self._say(
             cell,
             f"epoch {view.epoch}/{view.epochs}  loss {loss}  val {view.metric.show(view.val or 0.0)}"
@@ -156,16 +157,14 @@ class StudyDisplay:
         title += f", {format_duration(left)} left" if left else ""
         return Group(Text(title, style="bold"), self._render_grid(state), Text(""))
 
-    def _render_grid(self, state: StudyState) -> Table:
-        table = Table(box=None, padding=(0, 1), pad_edge=False)
-        table.add_column(f"val {METRICS[state.study.task][0].unit}", overflow="ellipsis", no_wrap=True)
+    def _render_grid(self, state: StudyState) -> RenderableType:
         wide = state.study.seeds > _WIDEST_GRID
-        for heading in ("done", "mean") if wide else [f"seed {seed}" for seed in range(state.study.seeds)]:
-            table.add_column(heading, justify="right", no_wrap=True)
+        columns = ("done", "mean") if wide else [f"seed {seed}" for seed in range(state.study.seeds)]
+        rows = []
         for arm in state.study.arms:
             cells = [cell for cell in state.cells if cell.arm == arm]
-            table.add_row(arm, *(self._sum_up(cells) if wide else [self._show_cell(cell) for cell in cells]))
-        return table
+            rows.append([arm, *(self._sum_up(cells) if wide else [self._show_cell(cell) for cell in cells])])
+        return lay_out_live((f"val {METRICS[state.study.task][0].unit}", *columns), rows)
 
     def _show_cell(self, cell: Cell) -> str:
         record, view = self._records.get(cell.folder), self._views.get(cell.folder)
@@ -176,7 +175,7 @@ class StudyDisplay:
     def _sum_up(self, cells: list[Cell]) -> list[str]:
         records = [self._records[cell.folder] for cell in cells if cell.folder in self._records]
         known = [value for record in records if isinstance(value := record.headline, float)]
-        return [f"{len(known)}/{len(cells)}", records[0].metric.format(fmean(known)) if known else "–"]
+        return [f"{len(known)}/{len(cells)}", records[0].metric.format(fmean(known)) if known else NOTHING]
 
 
 def _show_headline(record: RunRecord) -> str:

@@ -68,9 +68,9 @@ def run_ablate(
 
 
 def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -> None:
-    from vtbench.cli.console import open_console
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
+    from vtbench.documents.terminal import open_console
     from vtbench.studies.running import run_study
 
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_console()) as display:
@@ -96,7 +96,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _report(folder: Path) -> None:
-    from vtbench.cli.console import open_console
+    from vtbench.documents.terminal import open_console
     from vtbench.reporting.report import build_report, default_output, save_report
     from vtbench.reporting.terminal import print_report
 

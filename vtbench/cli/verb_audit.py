@@ -22,7 +22,7 @@ def run_audit(
     """
     from vtbench.audit import audit, rendering
     from vtbench.audit.counting import make_counter
-    from vtbench.cli.console import open_console
+    from vtbench.documents.terminal import open_console
     from vtbench.reporting.runs import load_runs
 
     records = load_runs(*runs).records if runs else ()

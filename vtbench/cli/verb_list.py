@@ -1,32 +1,21 @@
 """``vtbench list``: every registered model with its task, options, parameters and MACs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from vtbench.catalog import CatalogEntry, OptionEntry
+    from vtbench.documents.table import Table
 
 Format = Literal["table", "json", "csv", "markdown"]
 
 _HEADERS = ("model", "task", "params M", "MACs M", "setting", "options")
 _NUMERIC = ("params M", "MACs M")
-_CSV_HEADERS = (
-    "name",
-    "family",
-    "task",
-    "twin",
-    "params",
-    "macs",
-    "height",
-    "width",
-    "num_classes",
-    "options",
-    "source",
-)
+_SHORT = {"classification": "classify", "segmentation": "segment"}
 _PIPE_WIDTH = 1000
-"""Columns of a table that is written to a pipe, where no line needs to be cut."""
+"""Columns of text that is written to a pipe, where no line needs to be cut."""
 
 
 def run_list(
@@ -83,22 +72,21 @@ def _spell_allowed(option: "OptionEntry") -> str:
     return {"integer": "N", "number": "X"}.get(option.type, "TEXT")
 
 
-def _print_table(entries: "Sequence[CatalogEntry]") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _tabulate(entries: "Sequence[CatalogEntry]") -> "Table":
+    from vtbench.documents.table import make_table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for header in _HEADERS:
-        table.add_column(header, justify="right" if header in _NUMERIC else "left", no_wrap=header != "options")
-    for entry in entries:
-        name, task, *rest = _describe(entry)
-        table.add_row(name, {"classification": "classify", "segmentation": "segment"}[task], *rest)
+    return make_table(_HEADERS, map(_describe, entries), numbers=_NUMERIC)
+
+
+def _print_table(entries: "Sequence[CatalogEntry]") -> None:
+    from dataclasses import replace
+
+    from vtbench.documents.terminal import lay_out, open_console
+
+    console, table = open_console(), _tabulate(entries)
+    table = replace(table, rows=tuple((name, _SHORT.get(task, task), *rest) for name, task, *rest in table.rows))
     with console.capture() as printed:
-        console.print(table)
+        console.print(lay_out(table, whole=_HEADERS[:-1]))
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
@@ -120,28 +108,28 @@ def _print_options(entries: "Sequence[CatalogEntry]") -> None:
 
 
 def _print_json(entries: "Sequence[CatalogEntry]") -> None:
-    import json
     from dataclasses import asdict
 
-    typer.echo(json.dumps([asdict(entry) for entry in entries], indent=2, ensure_ascii=False))
+    from vtbench.documents.texts import to_plain_json
+
+    typer.echo(to_plain_json([asdict(entry) for entry in entries]), nl=False)
 
 
 def _print_csv(entries: "Sequence[CatalogEntry]") -> None:
-    import csv
-    import io
+    from vtbench.documents.texts import to_csv
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_HEADERS)
-    for entry in entries:
-        options = " ".join(f"{option.name}={_spell_allowed(option)}" for option in entry.options)
-        plain = [getattr(entry, key) for key in _CSV_HEADERS[:6]]
-        writer.writerow([*plain, *entry.image_size, entry.num_classes, options, entry.source])
-    typer.echo(text.getvalue(), nl=False)
+    typer.echo(to_csv(map(_flatten, entries)), nl=False)
+
+
+def _flatten(entry: "CatalogEntry") -> dict[str, Any]:
+    height, width = entry.image_size
+    options = " ".join(f"{option.name}={_spell_allowed(option)}" for option in entry.options)
+    plain = {key: getattr(entry, key) for key in ("name", "family", "task", "twin", "params", "macs")}
+    plain |= {"height": height, "width": width, "num_classes": entry.num_classes}
+    return {**plain, "options": options, "source": entry.source}
 
 
 def _print_markdown(entries: "Sequence[CatalogEntry]") -> None:
-    typer.echo(f"| {' | '.join(_HEADERS)} |")
-    typer.echo(f"| {' | '.join('---:' if header in _NUMERIC else '---' for header in _HEADERS)} |")
-    for entry in entries:
-        typer.echo(f"| {' | '.join(_describe(entry))} |")
+    from vtbench.documents.texts import to_markdown
+
+    typer.echo(to_markdown(_tabulate(entries), padded=False), nl=False)

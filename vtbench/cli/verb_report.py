@@ -51,7 +51,7 @@ def run_report(
 
 
 def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
-    from vtbench.cli.console import open_console
+    from vtbench.documents.terminal import open_console
     from vtbench.reporting.archive import archive_runs
     from vtbench.reporting.rendering import render_report
     from vtbench.reporting.report import build_report, default_output, save_report
@@ -68,7 +68,7 @@ def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str |
 
 
 def _report_published(out: Path, format: Format) -> None:
-    from vtbench.cli.console import open_console
+    from vtbench.documents.terminal import open_console
     from vtbench.reporting.published_report import load_rows, render_published, write_published_report
     from vtbench.reporting.terminal import print_published
 

@@ -64,9 +64,10 @@ def run_tokens(
     if mask and not image:
         raise UserError("--mask belongs to --image; images of a data set bring their own masks.")
     with quick_import():
-        from vtbench.cli.token_output import print_tokens
         from vtbench.datasets.shown_images import read_files
+        from vtbench.documents.terminal import open_console
         from vtbench.records import to_json
+        from vtbench.reporting.terminal import print_tokens
         from vtbench.reporting.token_report import write_tokens
         from vtbench.tokens.subject import open_model, open_run
         from vtbench.tokens.survey import survey_tokens
@@ -82,7 +83,7 @@ def run_tokens(
     if json:
         typer.echo(to_json(survey.record), nl=False)
     else:
-        print_tokens(survey.record)
+        print_tokens(survey.record, open_console())
     num_figures = sum(path.suffix == ".png" for path in written)
     typer.echo(
         f"Tokens: {folder} (tokens.json, tokens.csv, maps.safetensors and {num_figures} figures as PNG and SVG)",

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
+from vtbench.documents.table import NOTHING, make_table
+from vtbench.documents.texts import list_items, to_markdown
 from vtbench.records import EnvironmentRecord
 from vtbench.records.profile import Comparison, SurveyEntry
 from vtbench.units import format_count, format_millions
@@ -15,6 +17,17 @@ def render_page(entries: Sequence[SurveyEntry], environment: EnvironmentRecord) 
     """The whole page as Markdown; ``environment`` says which versions of the libraries were counted."""
     counted = [entry for entry in entries if entry.macs is not None]
     refused = [entry for entry in entries if entry.refused is not None]
+    header = (
+        "model",
+        "input",
+        "params (M)",
+        "ours (M)",
+        "closed forms",
+        "fvcore (M)",
+        "/ ours",
+        "difference by operator",
+    )
+    table = make_table(header, map(_write_row, counted), numbers=header[2:7])
     lines = [
         "# Our counts beside fvcore's",
         "",
@@ -27,15 +40,12 @@ def render_page(entries: Sequence[SurveyEntry], environment: EnvironmentRecord) 
         *_summarize(entries, counted, refused),
         "- " + ", ".join(f"{name} {version}" for name, version in sorted(environment.packages.items())),
         "",
-        "| model | input | params (M) | ours (M) | closed forms | fvcore (M) | / ours | difference by operator |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
-        *(_write_row(entry) for entry in counted),
-        "",
+        to_markdown(table, padded=False),
         "## Refused",
         "",
         "Counted only if the modules state their cost, or with `--count-contractions`.",
         "",
-        *([f"- `{entry.model}`: {entry.refused}" for entry in refused] or ["None."]),
+        list_items(f"`{entry.model}`: {entry.refused}" for entry in refused) or "None.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -66,18 +76,18 @@ def _summarize(
     return lines
 
 
-def _write_row(entry: SurveyEntry) -> str:
+def _write_row(entry: SurveyEntry) -> list[str]:
     macs = entry.macs or 0
-    covered = f"{100 * (entry.covered_macs or 0) / macs:.1f} %" if macs else "–"
+    covered = f"{100 * (entry.covered_macs or 0) / macs:.1f} %" if macs else NOTHING
     size = "x".join(map(str, entry.input_size[1:]))
     mark = " (traced with real tensors)" if any(note.startswith("traced with real") for note in entry.notes) else ""
     cells = [f"`{entry.model}`{mark}", size, format_millions(entry.params or 0), format_millions(macs), covered]
     if isinstance(entry.fvcore, Comparison):
-        ratio = f"{entry.fvcore.macs / macs:.3f}" if macs else "–"
+        ratio = f"{entry.fvcore.macs / macs:.3f}" if macs else NOTHING
         cells += [format_millions(entry.fvcore.macs), ratio, _explain(entry.fvcore)]
     else:
-        cells += ["–", "–", f"fvcore {entry.fvcore}".replace("|", "\\|")]
-    return f"| {' | '.join(cells)} |"
+        cells += [NOTHING, NOTHING, f"fvcore {entry.fvcore}"]
+    return cells
 
 
 def _explain(theirs: Comparison) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtbench.files import publish_bytes
 from vtbench.reporting.figure_labels import Label, draw_labels
-from vtbench.reporting.style import INK, MUTED, PNG_DPI, find_look, house_style
+from vtbench.reporting.style import INK, MUTED, find_look
 from vtbench.stats.pareto import find_pareto_front
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -33,16 +29,6 @@ class Point:
     half_width: float | None = None
     seeds: tuple[float, ...] = ()
     hollow: bool = False
-
-
-def save_figure(points: Sequence[Point], png: Path, svg: Path, *, title: str, caption: str, legend: bool) -> None:
-    """Draw ``points`` and write both files whole. Equal points give equal bytes for one version of matplotlib."""
-    with house_style():
-        figure = draw_points(points, title=title, caption=caption, legend=legend)
-        for path, dated in ((png, "Software"), (svg, "Date")):
-            stream = io.BytesIO()
-            figure.savefig(stream, format=path.suffix[1:], dpi=PNG_DPI, metadata={dated: None})
-            publish_bytes(path, stream.getvalue())
 
 
 def draw_points(points: Sequence[Point], *, title: str, caption: str, legend: bool) -> Figure:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from vtbench.documents.figures import save_figure
+from vtbench.documents.table import NOTHING, Table
+from vtbench.documents.texts import list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.files import check_writable, publish_text
 from vtbench.published.costs import load_costs
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_results
 from vtbench.records import CostRecord
-from vtbench.reporting.figure import Point, save_figure
-from vtbench.reporting.formats import to_csv, to_latex, to_markdown
+from vtbench.reporting.figure import Point, draw_points
 from vtbench.reporting.rendering import TextFormat
 from vtbench.reporting.report import ReportPaths
-from vtbench.reporting.style import find_look
-from vtbench.reporting.tables import NOTHING, Table
+from vtbench.reporting.style import PNG_DPI, find_look, house_style
 from vtbench.stats.pareto import find_pareto_front
 
 TITLE = "Published ImageNet accuracy against MACs counted here"
@@ -56,16 +56,17 @@ def write_published_report(out: Path) -> ReportPaths:
     """Write report, tables and figure into ``out``, each file whole. Equal data give equal bytes."""
     check_writable(out)
     rows = load_rows()
-    svg = out / "accuracy_macs.svg"
     caption = (
         "ImageNet top-1 as published, each by its own recipe; MACs at 224 x 224 as counted here; "
         "hollow: VT's advanced recipe; dashed: Pareto front"
     )
-    save_figure(list_points(rows), svg.with_suffix(".png"), svg, title=TITLE, caption=caption, legend=True)
-    paths = ReportPaths(out, out / "report.md", out / "table.csv", out / "table.tex", (svg.with_suffix(".png"), svg))
+    with house_style():
+        figure = draw_points(list_points(rows), title=TITLE, caption=caption, legend=True)
+        figures = save_figure(figure, out, "accuracy_macs", dpi=PNG_DPI)
+    paths = ReportPaths(out, out / "report.md", out / "table.csv", out / "table.tex", figures)
     publish_text(paths.csv, render_published(rows, "csv"))
     publish_text(paths.latex, render_published(rows, "latex"))
-    publish_text(paths.markdown, render_published(rows, "markdown", figure=svg.name))
+    publish_text(paths.markdown, render_published(rows, "markdown", figure="accuracy_macs.svg"))
     return paths
 
 
@@ -138,11 +139,11 @@ def render_published(rows: Sequence[PublishedRow], text_format: TextFormat, *, f
         return to_csv(_flatten(row) for row in rows)
     if text_format == "json":
         plain = {"title": TITLE, "rows": [_flatten(row) for row in rows], "notes": list_published_notes(rows)}
-        return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return to_plain_json(plain)
     if text_format == "latex":
         return to_latex(tabulate_published(rows))
     parts = [f"# {TITLE}", f"![{TITLE}]({figure})" if figure else "", to_markdown(tabulate_published(rows)).rstrip()]
-    parts.append("\n".join(f"- {note}" for note in list_published_notes(rows)))
+    parts.append(list_items(list_published_notes(rows)))
     sources = "; ".join(dict.fromkeys(row.result.source for row in rows))
     parts.append(
         f"## Provenance\n\n- accuracy and printed costs: {sources}\n- counts: the golden costs of vtbench, at 224 x 224"

@@ -16,14 +16,15 @@ import re
 import sys
 from pathlib import Path
 
+from vtbench.documents.table import make_table
+from vtbench.documents.texts import list_items, to_markdown
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 from vtbench.published.costs import load_costs
-from vtbench.reporting.formats import to_markdown
 from vtbench.reporting.published_report import TITLE, list_published_notes, load_rows
 from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import is_archive
-from vtbench.reporting.tables import Table, list_notes, tabulate_summary
+from vtbench.reporting.tables import list_notes, tabulate_summary
 from vtbench.units import format_millions
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -44,7 +45,7 @@ def render_block(name: str, root: Path) -> str:
         return render_costs()
     if name == "published":
         figure = "reports/published/accuracy_macs.svg"
-        notes = "\n".join(f"- {note}" for note in list_published_notes(load_rows())[:1])
+        notes = list_items(list_published_notes(load_rows())[:1])
         return f"![{TITLE}]({figure})\n\n{notes}"
     folder = root / "reports" / name
     if is_archive(folder):
@@ -67,7 +68,7 @@ def render_costs() -> str:
                 change = f"{cost.macs / base.macs - 1:+.1%}" if cost is not base else ""
                 rows.append((f"`{name}`", format_millions(cost.params), format_millions(cost.macs), change))
     header = ("model", "params (M)", "MACs (M)", "MACs against the twin")
-    return to_markdown(Table(header, tuple(rows), (False, True, True, True))).rstrip()
+    return to_markdown(make_table(header, rows, numbers=header[1:])).rstrip()
 
 
 def render_study(folder: Path, name: str) -> str:
@@ -77,7 +78,7 @@ def render_study(folder: Path, name: str) -> str:
     parts = [
         report.plan.question or "",
         to_markdown(tabulate_summary(report.comparisons[0])).rstrip(),
-        "\n".join(f"- {note}" for note in list_notes(report.comparisons[:1])),
+        list_items(list_notes(report.comparisons[:1])),
         f"Data: {facts['data']}. Recipe: {facts['recipe']}.",
         f"The whole report: [reports/{name}](reports/{name}/report.md).",
     ]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from vtbench.documents.table import Table
+from vtbench.documents.texts import escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.formats import escape_latex, to_csv, to_latex, to_markdown
 from vtbench.reporting.plan import ReportPlan
 from vtbench.reporting.runs import LeftOut
-from vtbench.reporting.tables import Table, list_notes, list_numbers, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import list_notes, list_numbers, tabulate_seeds, tabulate_summary
 
 TextFormat = Literal["markdown", "csv", "latex", "json"]
 
@@ -65,13 +65,13 @@ def render_markdown(report: Report, figures: Mapping[int, str] | None = None) ->
             parts.append(f"![Accuracy against MACs]({figures[index]})")
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
-    parts.append("\n".join(f"- {note}" for note in list_notes(report.comparisons)))
+    parts.append(list_items(list_notes(report.comparisons)))
     parts += _list_variants(report)
     if report.left_out:
         parts.append("## Left out")
-        parts.append("\n".join(f"- `{left.path}`: {left.reason}" for left in report.left_out))
+        parts.append(list_items(f"`{left.path}`: {left.reason}" for left in report.left_out))
     parts.append("## Provenance")
-    parts.append("\n".join(f"- {name}: {_quote(name, text)}" for name, text in report.provenance))
+    parts.append(list_items(f"{name}: {_quote(name, text)}" for name, text in report.provenance))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -88,7 +88,7 @@ def render_json(report: Report) -> str:
         "left_out": [{"path": left.path, "reason": left.reason} for left in report.left_out],
         "provenance": dict(report.provenance),
     }
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return to_plain_json(plain)
 
 
 def explain_apart(comparison: Comparison) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtbench.documents.figures import save_figure
 from vtbench.files import check_writable, publish_text
 from vtbench.records import CostRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
-from vtbench.reporting.figure import Point, save_figure
+from vtbench.reporting.figure import Point, draw_points
 from vtbench.reporting.provenance import describe_provenance
 from vtbench.reporting.rendering import Report, render_csv, render_latex, render_markdown
 from vtbench.reporting.runs import is_archive, load_runs
+from vtbench.reporting.style import PNG_DPI, house_style
 from vtbench.stats.estimates import Estimate
 from vtbench.units import format_items
 
@@ -86,11 +88,12 @@ def _save_figure(report: Report, index: int, out: Path) -> Path | None:
     points = list_points(report.comparisons[index])
     if len(points) < (2 if index else 1):
         return None
-    path = out / f"accuracy_macs{f'_{index + 1}' if index else ''}.svg"
+    name = f"accuracy_macs{f'_{index + 1}' if index else ''}"
     title = report.plan.title + (f", comparison {index + 1}" if index else "")
     caption = _write_caption(report.comparisons[index], points)
-    save_figure(points, path.with_suffix(".png"), path, title=title, caption=caption, legend=False)
-    return path
+    with house_style():
+        figure = draw_points(points, title=title, caption=caption, legend=False)
+        return save_figure(figure, out, name, dpi=PNG_DPI)[1]
 
 
 def _write_caption(comparison: Comparison, points: Sequence[Point]) -> str:

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from vtbench.documents.table import NOTHING, Table
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.reporting.comparisons import Arm, Cell, Comparison
 from vtbench.stats.estimates import Estimate, PairedDifference
 from vtbench.units import format_items, format_millions, format_percent
 
-NOTHING = "–"
 PLUS_MINUS = "±"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Words in rows and columns. ``numeric`` says which columns are set flush right."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
 
 
 def tabulate_summary(comparison: Comparison) -> Table:

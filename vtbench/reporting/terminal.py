@@ -1,14 +1,15 @@
-"""A report in the terminal: fits 80 columns, and reads as plain lines when piped."""
+"""Reports in the terminal: they fit 80 columns, and read as plain lines when piped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
+from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.documents.terminal import lay_out, print_text
+from vtbench.records import NotMeasured
+from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.published_report import (
     TITLE,
     PublishedRow,
@@ -17,52 +18,84 @@ from vtbench.reporting.published_report import (
     tabulate_published,
 )
 from vtbench.reporting.rendering import Report, explain_apart
-from vtbench.reporting.tables import Table, list_notes, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
+from vtbench.reporting.token_report import shorten_name
 
 
 def print_report(report: Report, console: Console) -> None:
     """Title, question, the tables of every comparison, the notes, and what was left out."""
-    console.print(Text(report.plan.title, style="bold"))
+    print_text(report.plan.title, console, style="bold")
     if report.plan.question:
-        console.print(Text(report.plan.question))
+        print_text(report.plan.question, console)
     for number, comparison in enumerate(report.comparisons, 1):
         if comparison.apart:
-            console.print(Text(f"\nKept apart: comparison {number}", style="bold yellow"))
-            console.print(Text(explain_apart(comparison)))
-        print_table(tabulate_summary(comparison), console)
+            print_text(f"\nKept apart: comparison {number}", console, style="bold yellow")
+            print_text(explain_apart(comparison), console)
+        _print_table(tabulate_summary(comparison), console)
         if len(comparison.seeds) > 1:
-            print_table(tabulate_seeds(comparison), console)
+            _print_table(tabulate_seeds(comparison), console)
     console.print()
     for note in list_notes(report.comparisons):
-        console.print(Text(f"- {note}"))
+        print_text(f"- {note}", console)
     for left in report.left_out:
-        console.print(Text(f"- Left out: {left.path}: {left.reason}", style="yellow"))
+        print_text(f"- Left out: {left.path}: {left.reason}", console, style="yellow")
 
 
 def print_published(rows: Sequence[PublishedRow], console: Console) -> None:
     """The table of the literature without its recipes, and the notes, which the files have in full."""
-    table = tabulate_published(rows)
-    keep = [index for index, title in enumerate(table.header) if title != "recipe"]
-    narrow = Table(
-        tuple(table.header[index] for index in keep),
-        tuple(tuple(row[index] for index in keep) for row in table.rows),
-        tuple(table.numeric[index] for index in keep),
-    )
-    console.print(Text(TITLE, style="bold"))
-    print_table(narrow, console)
+    print_text(TITLE, console, style="bold")
+    _print_table(tabulate_published(rows).without("recipe"), console)
     console.print()
     for note in (*list_published_notes(rows), *list_recipes(rows)):
-        console.print(Text(f"- {note}"))
+        print_text(f"- {note}", console)
 
 
-def print_table(table: Table, console: Console) -> None:
-    """A table without frames; the words of the first column may wrap, numbers never do."""
-    rich_table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for title, numeric in zip(table.header, table.numeric, strict=True):
-        rich_table.add_column(
-            title, justify="right" if numeric else "left", no_wrap=False, overflow="fold", header_style="bold"
-        )
-    for row in table.rows:
-        rich_table.add_row(*(Text(cell, no_wrap=numeric) for cell, numeric in zip(row, table.numeric, strict=True)))
+def print_tokens(record: TokensRecord, console: Console) -> None:
+    """A table of all modules in all images, and what its columns mean."""
+    prepared = record.preparation
+    height, width = prepared.image_size
+    state = f"seed {record.seed}" if record.weights_sha256 else f"untrained, seed {record.seed}"
+    print_text(f"{record.variant}, {state}", console)
+    print_text(f"Images: {height}x{width}, {prepared.resizing}; {prepared.normalization}.", console)
+    header = ("image", "module", "entropy", "reach", "uniform", "JSD", "peaks", "front")
+    rows = [(shorten_name(image.name), *_list_cells(module)) for image in record.images for module in image.modules]
+    console.print(lay_out(make_table(header, rows, numbers=header[1:]), gap=3, look="framed"))
+    notes = [
+        "entropy, reach: mean of the tokens' maps, before and after mixing, in nats; uniform: the most there can be.",
+        "JSD: mean Jensen-Shannon divergence of two tokens' maps, 0 (equal) to 1 bit (disjoint); peaks: different "
+        "cells among the tokens' peaks.",
+        "front: attention of a foreground pixel over that of a background pixel; – without a mask.",
+    ]
+    for note in notes:
+        print_text(note, console)
+    missing = {one.reason for image in record.images for m in image.modules if (one := _find_missing(m)) is not None}
+    for reason in sorted(missing):
+        print_text(f"No reach: {reason}", console)
+    for index, reason in record.skipped.items():
+        print_text(f"No maps of module {index}: {reason}", console)
+
+
+def _print_table(table: Table, console: Console) -> None:
     console.print()
-    console.print(rich_table)
+    console.print(lay_out(table))
+
+
+def _find_missing(module: ModuleMapsRecord) -> NotMeasured | None:
+    return module.mean_reach_entropy_nats if isinstance(module.mean_reach_entropy_nats, NotMeasured) else None
+
+
+def _list_cells(module: ModuleMapsRecord) -> list[str]:
+    front = module.foreground
+    return [
+        f"{module.module} {module.tokenizer}",
+        _format(module.mean_entropy_nats),
+        _format(module.mean_reach_entropy_nats),
+        _format(module.uniform_entropy_nats),
+        _format(module.mean_jensen_shannon_bits, digits=3),
+        f"{module.num_distinct_peaks}/{module.num_tokens}",
+        _format(front.ratio) if isinstance(front, ForegroundRecord) else NOTHING,
+    ]
+
+
+def _format(value: float | NotMeasured, *, digits: int = 2) -> str:
+    return NOTHING if isinstance(value, NotMeasured) else f"{value:.{digits}f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.documents.figures import save_figure
+from vtbench.documents.texts import to_csv
 from vtbench.files import publish_bytes, publish_text
 from vtbench.records import NotMeasured, save_record
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
-from vtbench.reporting.formats import to_csv
 from vtbench.reporting.style import house_style
 from vtbench.reporting.token_figure import Panel, draw_overview, draw_tokens
 from vtbench.stats.attention_maps import MappedImage, compare_maps, measure_entropy
@@ -40,12 +40,7 @@ def write_tokens(record: TokensRecord, images: Sequence[MappedImage], folder: Pa
     publish_bytes(written[2], save(_collect_arrays(images)))
     with house_style():
         for name, draw in _list_figures(record, images):
-            figure = draw()
-            for suffix, dated in (("png", "Software"), ("svg", "Date")):
-                stream = io.BytesIO()
-                figure.savefig(stream, format=suffix, dpi=_DPI, metadata={dated: None})
-                written.append(folder / f"{name}.{suffix}")
-                publish_bytes(written[-1], stream.getvalue())
+            written += save_figure(draw(), folder, name, dpi=_DPI)
     return written
 
 

@@ -1,0 +1,119 @@
+"""Every format writes the same table, nothing in a cell can break it, and tables are written nowhere else."""
+
+from __future__ import annotations
+
+import ast
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vtbench.documents.table import Table, make_table
+from vtbench.documents.terminal import escape_controls, lay_out, lay_out_live, print_text
+from vtbench.documents.texts import escape_latex, to_csv, to_latex, to_markdown
+
+PACKAGE = Path(__file__).parents[2] / "vtbench"
+
+
+def print_on(width: int, renderable: object) -> list[str]:
+    stream = io.StringIO()
+    Console(file=stream, width=width, highlight=False).print(renderable)
+    return stream.getvalue().splitlines()
+
+
+def test_markdown_cells_cannot_break_the_table() -> None:
+    table = Table(("a|b", "n"), (("x|y", "1"), ("two\nlines", "2")), (False, True))
+    assert to_markdown(table) == (
+        "| a\\|b      |   n |\n| --------- | --: |\n| x\\|y      |   1 |\n| two lines |   2 |\n"
+    )
+    assert to_markdown(table, padded=False).splitlines()[:3] == ["| a\\|b | n |", "| --- | ---: |", "| x\\|y | 1 |"]
+
+
+def test_latex_escapes_what_it_would_read_as_commands() -> None:
+    text = to_latex(Table(("top-1 (%)", "n"), (("vt_resnet20:a=b&c", "1 ± 2"),), (False, True)))
+    assert "top-1 (\\%) & n \\\\" in text
+    assert "vt\\_resnet20:a=b\\&c & 1 $\\pm$ 2 \\\\" in text
+    assert "\\begin{tabular}{lr}" in text
+
+
+def test_a_comment_in_latex_cannot_end_before_its_end() -> None:
+    assert escape_latex("first\nsecond {}") == "first second \\{\\}"
+
+
+def test_csv_quotes_commas_and_leaves_none_empty() -> None:
+    assert to_csv([{"a": "x,y", "b": None}, {"a": 1, "c": 2}]) == 'a,b,c\n"x,y",,\n1,,2\n'
+    assert to_csv([]) == ""
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    hostile = "red\x1b[31m\x07"
+    assert escape_controls(hostile + "\nend") == "red\\x1b[31m\\x07\nend"
+    lines = print_on(80, lay_out(make_table(("name", hostile), [(hostile, "1")])))
+    lines += print_on(80, lay_out_live(("name", hostile), [(hostile, "1")]))
+    stream = io.StringIO()
+    print_text(hostile, Console(file=stream, width=80))
+    assert not any("\x1b" in line or "\x07" in line for line in (*lines, stream.getvalue()))
+
+
+def test_words_that_look_like_markup_are_printed_as_they_are() -> None:
+    assert "[bold]x" in print_on(80, lay_out(make_table(("a",), [("[bold]x",)])))
+
+
+def test_in_a_narrow_terminal_cells_wrap_and_nothing_is_cut() -> None:
+    table = make_table(("model", "MACs"), [("a-very-long-spelling-of-a-variant", "1,234.56 ± 0.01")], numbers=("MACs",))
+    lines = print_on(24, lay_out(table))[2:]
+    assert max(map(len, lines)) <= 24
+    assert "".join(line[:12] for line in lines).replace(" ", "") == "a-very-long-spelling-of-a-variant"
+    assert "".join(line[12:] for line in lines).replace(" ", "") == "1,234.56±0.01"
+
+
+def test_a_column_of_words_can_be_kept_whole() -> None:
+    table = make_table(("name", "text"), [("x" * 14, "some words that wrap at spaces")])
+    assert any("x" * 14 in line for line in print_on(24, lay_out(table, whole=("name",))))
+
+
+def test_a_table_can_leave_columns_out() -> None:
+    table = make_table(("a", "n", "b"), [("1", "2", "3")], numbers=("n",), title="t").without("a")
+    assert table == Table(("n", "b"), (("2", "3"),), (True, False), "t")
+
+
+def find_own_writers(source: str) -> list[str]:
+    """What in a module writes a table or the bytes of a figure by itself."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case (
+                ast.ImportFrom(module="rich.table" | "rich.columns" | "tabulate")
+                | ast.ImportFrom(module="rich", names=[ast.alias(name="table" | "box"), *_])
+            ):
+                found.append("a table of rich's")
+            case ast.Attribute(attr="writer" | "DictWriter" | "savefig" | "to_csv" | "to_latex" | "to_markdown"):
+                found.append(node.attr)
+            case ast.Constant(value=str(text)) if "| ---" in text or "begin{tabular}" in text or "' | '" in text:
+                found.append("a table in a text")
+            case ast.Call(func=ast.Attribute(value=ast.Constant(value=" | "), attr="join")):
+                found.append("a row of Markdown")
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(path.name for path in PACKAGE.iterdir() if path.name != "documents"))
+def test_no_other_room_writes_tables_or_figures_of_its_own(room: str) -> None:
+    modules = [PACKAGE / room] if room.endswith(".py") else sorted((PACKAGE / room).rglob("*.py"))
+    own = {str(path.relative_to(PACKAGE)): found for path in modules if (found := find_own_writers(path.read_text()))}
+    assert own == {}, "build a Table and hand it to vtbench.documents"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from rich.table import Table",
+        "from rich import box",
+        "import csv; csv.writer(stream)",
+        "print('| --- | ---: |')",
+        "row = f\"| {' | '.join(cells)} |\"",
+        "figure.savefig('x.png')",
+    ],
+)
+def test_a_planted_writer_is_found(source: str) -> None:
+    assert find_own_writers(source)

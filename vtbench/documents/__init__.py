@@ -1,0 +1,1 @@
+"""Tables, and one writer a format: terminal, Markdown, CSV, LaTeX; and the bytes of figures. It knows no subject."""

@@ -1,0 +1,26 @@
+"""Figures as files: equal figures give equal bytes for one version of matplotlib."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtbench.files import publish_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DATED = {"png": "Software", "svg": "Date"}
+"""The entry of each format's metadata that would change with the program or the day."""
+
+
+def save_figure(figure: Figure, folder: Path, name: str, *, dpi: int) -> tuple[Path, ...]:
+    """Write ``folder/name.png`` and ``.svg``, each whole; returns their paths. Call it in the style it was drawn in."""
+    paths = []
+    for suffix, dated in _DATED.items():
+        stream = io.BytesIO()
+        figure.savefig(stream, format=suffix, dpi=dpi, metadata={dated: None})
+        paths.append(folder / f"{name}.{suffix}")
+        publish_bytes(paths[-1], stream.getvalue())
+    return tuple(paths)

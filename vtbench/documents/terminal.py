@@ -1,0 +1,82 @@
+"""Tables in a terminal: they fit its width, and read as plain lines where the output is piped."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Sequence
+from typing import IO, Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from vtbench.documents.table import Table
+
+_PIPED_WIDTH = 1000
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def open_console(stream: IO[str] | None = None) -> Console:
+    """A console that wraps at the terminal's width, and not at all where the output is not a terminal."""
+    stream = stream or sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
+
+
+def escape_controls(text: str) -> str:
+    """``text`` with control characters other than line ends spelled out: a name cannot steer the terminal."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def print_text(text: str, console: Console, *, style: str = "") -> None:
+    """Print one paragraph as it is, in a style of rich's."""
+    console.print(Text(escape_controls(text), style=style))
+
+
+def lay_out(
+    table: Table, *, gap: int = 2, look: Literal["ruled", "framed", "plain"] = "ruled", whole: Collection[str] = ()
+) -> RenderableType:
+    """A table without its title: what does not fit wraps, so that nothing is cut, but in columns named in ``whole``.
+
+    ``gap`` is the number of spaces between columns. A ``ruled`` table has a line below its header, a ``framed`` one
+    blank lines and spaces around it, too, and a ``plain`` one neither.
+    """
+    ruled = look != "plain"
+    rich_table = RichTable(
+        box=SIMPLE_HEAD if ruled else None,
+        show_edge=look == "framed",
+        pad_edge=False,
+        padding=(0, gap - ruled, 0, 0),
+        header_style="bold",
+    )
+    for title, numeric in zip(table.header, table.numeric, strict=True):
+        rich_table.add_column(
+            Text(escape_controls(title)),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=title in whole,
+        )
+    for row in table.rows:
+        rich_table.add_row(*(Text(escape_controls(cell)) for cell in row))
+    return rich_table
+
+
+def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> RenderableType:
+    """A table that is drawn again and again, on as many lines as it has rows: the first column is cut where it must be.
+
+    Without titles it has no header. Cells may be anything that rich can render, such as the bar of a progress.
+    """
+    rich_table = RichTable(
+        box=None, padding=(0, 1), pad_edge=False, show_header=any(header), collapse_padding=not any(header)
+    )
+    for place, title in enumerate(header):
+        rich_table.add_column(
+            escape_controls(title),
+            overflow="ellipsis",
+            no_wrap=True,
+            justify="right" if place and any(header) else "left",
+        )
+    for row in rows:
+        rich_table.add_row(*(Text(escape_controls(cell)) if isinstance(cell, str) else cell for cell in row))
+    return rich_table
