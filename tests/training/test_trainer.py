@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from vtbench.tasks import TASKS
 from vtbench.training.trainer import Trainer
+from vtbench.training.world import Alone
 
 TASK = TASKS["classification"]
+CPU = torch.device("cpu")
 
 
 class Smooth(nn.Module):
@@ -35,9 +37,7 @@ def train(model: nn.Module | None = None, *, steps: int = 3, execution: dict[str
     torch.manual_seed(0)
     model = model or Smooth()
     config = tiny_config(execution=execution, **({"ema_decay": None, "epochs": 1} | recipe))
-    trainer = Trainer(
-        model, TASK, config.recipe, config.execution, torch.device("cpu"), seed=0, batches_per_epoch=steps
-    )
+    trainer = Trainer(model, TASK, config.recipe, config.execution, CPU, seed=0, batches_per_epoch=steps)
     model.train()
     for _ in range(steps):
         trainer.train_batch(*make_batch())
@@ -58,13 +58,15 @@ def test_micro_batches_give_the_weights_of_the_whole_batch(accumulate: int) -> N
     assert parts.read_epoch()["top1_percent"] == whole.read_epoch()["top1_percent"]
 
 
-def test_synchronised_batch_normalisation_is_the_plain_one_bit_for_bit_in_one_process() -> None:
-    plain, synchronised = train(TinyNet(4, 4)), train(TinyNet(4, 4), sync_batch_norm=True)
-    assert any(isinstance(module, nn.SyncBatchNorm) for module in synchronised.model.modules())
-    assert not any(isinstance(module, nn.SyncBatchNorm) for module in plain.model.modules())
-    expected = weights_of(plain)
-    assert weights_of(synchronised).keys() == expected.keys()
-    assert all(torch.equal(value, expected[name]) for name, value in weights_of(synchronised).items())
+@pytest.mark.parametrize("size", [1, 2])
+def test_batch_normalisation_is_synchronised_where_a_run_has_several_processes(size: int) -> None:
+    config, world = tiny_config(sync_batch_norm=True), Alone()
+    world.size = size
+    trainer = Trainer(
+        TinyNet(4, 4), TASK, config.recipe, config.execution, CPU, seed=0, batches_per_epoch=2, world=world
+    )
+    found = any(isinstance(module, nn.SyncBatchNorm) for module in trainer.model.modules())
+    assert found == (size > 1)
 
 
 def test_a_step_is_that_of_plain_torch() -> None:
@@ -125,9 +127,7 @@ def test_the_draws_of_a_step_depend_on_seed_and_step_alone() -> None:
         config = tiny_config(dropout=0.5, epochs=1)
         model = TinyNet(4, 4)
         model.dropout.p = 0.5
-        trainer = Trainer(
-            model, TASK, config.recipe, config.execution, torch.device("cpu"), seed=seed, batches_per_epoch=2
-        )
+        trainer = Trainer(model, TASK, config.recipe, config.execution, CPU, seed=seed, batches_per_epoch=2)
         found = []
         for _ in range(2):
             if disturb:
@@ -153,7 +153,7 @@ def test_a_state_restores_into_the_memory_layout_of_the_network() -> None:
 def test_the_loss_of_an_epoch_is_a_mean_over_images_and_not_over_batches() -> None:
     torch.manual_seed(0)
     config = tiny_config(epochs=1, ema_decay=None, optimizer={"learning_rate": 1e-30})
-    trainer = Trainer(Smooth(), TASK, config.recipe, config.execution, torch.device("cpu"), seed=0, batches_per_epoch=2)
+    trainer = Trainer(Smooth(), TASK, config.recipe, config.execution, CPU, seed=0, batches_per_epoch=2)
     images, labels = make_batch(9)
     trainer.train_batch(images[:8], labels[:8])
     first = trainer.read_epoch()["loss"]

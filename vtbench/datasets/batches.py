@@ -71,13 +71,18 @@ class Normalizer:
 
 @dataclass
 class BatchMaker:
-    """Makes the uint8 batch of any (epoch, batch number). Cheap to send to a worker."""
+    """Makes the uint8 batch of any (epoch, batch number), of it the share of process ``rank`` of ``num_ranks``.
+
+    Cheap to send to a worker.
+    """
 
     dataset: ImageDataset
     batch_size: int
     seed: int | None = None
     augmentation: Augmentation | None = None
     targets: Targets = LABELS
+    rank: int = 0
+    num_ranks: int = 1
     _epoch: int | None = field(default=None, init=False)
     _order: NDArray[np.int64] | None = field(default=None, init=False)
 
@@ -96,6 +101,7 @@ class BatchMaker:
     def make(self, epoch: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images of shape (B, H, W, C), uint8, augmented, and their targets."""
         indices_B = self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        indices_B = indices_B[self.rank :: self.num_ranks]
         images_BHWC = self.dataset.read(indices_B)
         targets = self.targets.read_targets(self.dataset, indices_B)
         if self.augmentation is not None:
@@ -120,9 +126,11 @@ class TrainBatches:
         augmentation: AugmentationConfig,
         workers: int = 0,
         targets: Targets = LABELS,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         self._augmentation = Augmentation(augmentation, seed, dataset.image_size)
-        self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation, targets)
+        self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation, targets, rank, num_ranks)
         self._loader = BatchLoader(self._maker, workers)
         self._normalize = Normalizer(dataset.mean, dataset.std, dataset.image_size[1])
 
@@ -153,8 +161,16 @@ class TrainBatches:
 class EvalBatches:
     """All images in order, normalised and not augmented; can be iterated any number of times."""
 
-    def __init__(self, dataset: ImageDataset, batch_size: int, workers: int = 0, targets: Targets = LABELS) -> None:
-        self._maker = BatchMaker(dataset, batch_size, targets=targets)
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        batch_size: int,
+        workers: int = 0,
+        targets: Targets = LABELS,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        self._maker = BatchMaker(dataset, batch_size, targets=targets, rank=rank, num_ranks=num_ranks)
         self._loader = BatchLoader(self._maker, workers)
         self._normalize = Normalizer(dataset.mean, dataset.std, dataset.image_size[1])
 

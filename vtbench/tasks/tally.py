@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -40,6 +41,10 @@ class Tally:
         """The loss of each batch, summed over its items; 0 for a batch that is still to come."""
         return self.sums["losses"].tolist()
 
-    def read(self) -> dict[str, float]:
-        """The mean ``loss`` and the metrics of all that was added; waits for the device."""
-        return {"loss": math.fsum(self.list_losses()) / int(self.sums["items"]), **self.task.measure(self.sums)}
+    def read(self, all_sum: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda sums: sums) -> dict[str, float]:
+        """The mean ``loss`` and the metrics of all that was added, here or with ``all_sum`` anywhere.
+
+        Waits for the device.
+        """
+        sums = all_sum(self.sums)
+        return {"loss": math.fsum(sums["losses"].tolist()) / int(sums["items"]), **self.task.measure(sums)}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vtbench.datasets.batches import Batch
 from vtbench.tasks import Tally, Task
+from vtbench.training.world import ALONE, World
 
 
 class Batches(Protocol):
@@ -31,10 +32,12 @@ def evaluate(
     to_device: Callable[[Tensor], Tensor],
     autocast: Callable[[], AbstractContextManager[object]],
     after_batch: Callable[[], None] = lambda: None,
+    world: World = ALONE,
 ) -> dict[str, float]:
     """The mean ``loss`` and the task's metrics of ``model`` in evaluation mode; it is put back into the mode it was in.
 
-    ``after_batch`` may raise to leave early. One wait for the device at the end, none in between.
+    ``batches`` are this process's share of the split, the numbers those of the whole. ``after_batch`` may raise to
+    leave early. One wait for the device at the end, none in between.
     """
     was_training = model.training
     model.eval()
@@ -50,4 +53,4 @@ def evaluate(
                 after_batch()
     finally:
         model.train(was_training)
-    return tally.read()
+    return tally.read(world.all_sum)

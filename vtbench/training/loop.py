@@ -13,7 +13,7 @@ from vtbench.run_folder import CHECKPOINTS, METRICS, TIMING
 from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vtbench.training.evaluation import evaluate
 from vtbench.training.preparation import Prepared
-from vtbench.training.progress import BatchProgress, ProgressListener
+from vtbench.training.progress import SILENT, BatchProgress, ProgressListener
 from vtbench.training.schedule import learning_rate_at
 from vtbench.training.stop import RunStopped, StopRequest
 from vtbench.training.trainer import DivergenceError
@@ -28,7 +28,9 @@ class EpochLoop:
 
     def __init__(self, prepared: Prepared, folder: Path, listener: ProgressListener, stop: StopRequest) -> None:
         self.prepared, self.trainer, self.config = prepared, prepared.trainer, prepared.config
-        self.folder, self.listener, self.stop = folder, listener, stop
+        self.world = prepared.trainer.world
+        self.folder, self.stop = folder, stop
+        self.listener = listener if self.world.is_first else SILENT
         self.epochs = list(prepared.epochs)
         self.timings = list(prepared.timings)
         self.train_seconds = prepared.train_seconds
@@ -72,6 +74,8 @@ class EpochLoop:
         self.listener.on_epoch(self.epochs[-1], self.timings[-1])
 
     def _publish_epochs(self) -> None:
+        if not self.world.is_first:
+            return
         save_lines(self.folder / METRICS, self.epochs)
         save_lines(self.folder / TIMING, self.timings)
 
@@ -91,7 +95,7 @@ class EpochLoop:
                 next_report = now + _SECONDS_BETWEEN_REPORTS
                 self._report((trainer.num_images - first_image) / (now - started))
             self._stop_or_save(step_seconds=now - before)
-        train = trainer.read_epoch()
+        train = trainer.read_epoch(of_all=True)
         now = time.perf_counter()  # `read_epoch` waited for the device, so this is when the epoch's work was done.
         self.train_seconds = seconds_before + now - started
         if trainer.num_images > first_image:
@@ -117,11 +121,11 @@ class EpochLoop:
 
     def _stop_or_save(self, step_seconds: float = 0.0) -> None:
         """Between two batches: leave if asked to, save if it is time or if a stop could not wait for the next step."""
-        if self.stop.requested:
+        if self.world.agree(self.stop.requested):
             self._save()
             raise RunStopped(self.folder, epoch=self.trainer.epoch, batch=self.trainer.batch)
         slow = step_seconds > max(_SLOW_STEP_SECONDS, _WORTH_A_SAVE * self.save_seconds)
-        if slow or time.monotonic() >= self.next_save:
+        if self.world.agree(slow or time.monotonic() >= self.next_save):
             self._save()
 
     def _evaluate(self) -> tuple[dict[str, float], dict[str, float] | None]:
@@ -135,6 +139,7 @@ class EpochLoop:
                 to_device=trainer.to_device,
                 autocast=trainer.autocast,
                 after_batch=self._stop_or_save,
+                world=self.world,
             )
             for model in models
         ]
@@ -155,6 +160,8 @@ class EpochLoop:
             "timings": [record.model_dump(mode="json") for record in self.timings],
             "train_seconds": self.train_seconds,
         }
-        save_checkpoint(self.folder / CHECKPOINTS, Checkpoint(tensors, values))
+        if self.world.is_first:
+            save_checkpoint(self.folder / CHECKPOINTS, Checkpoint(tensors, values))
+        self.world.barrier()
         now = time.monotonic()
         self.save_seconds, self.next_save = now - started, now + self.config.execution.checkpoint_seconds

@@ -36,6 +36,7 @@ from vtbench.training.network import build_initialized_network
 from vtbench.training.progress import ProgressListener
 from vtbench.training.teacher import load_teacher
 from vtbench.training.trainer import Trainer
+from vtbench.training.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Prepared:
     train_seconds: float = 0.0
 
 
-def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener: ProgressListener) -> Prepared:
+def prepare_run(
+    config: RunConfig, folder: Path, device: torch.device, listener: ProgressListener, world: World = ALONE
+) -> Prepared:
     """Load, build and count; note it in ``folder``; go to where the newest sound checkpoint stands.
 
     Raises ``UserError`` for data that cannot be used, before anything is written, and for data or a treatment that has
@@ -67,15 +70,16 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
     train = load_dataset(config.data, "train", seed=config.seed)
     val = load_dataset(config.data, "val", seed=config.seed)
     recipe, execution = config.recipe, config.execution
+    share: dict[str, Any] = {"targets": task, "rank": world.rank, "num_ranks": world.size}
     train_batches = TrainBatches(
         train,
         batch_size=recipe.batch_size,
         seed=config.seed,
         augmentation=recipe.augmentation,
         workers=execution.workers,
-        targets=task,
+        **share,
     )
-    val_batches = EvalBatches(val, batch_size=recipe.batch_size, workers=execution.workers, targets=task)
+    val_batches = EvalBatches(val, batch_size=recipe.batch_size, workers=execution.workers, **share)
     class_names = task.name_classes(train)
     model = build_initialized_network(
         config.variant, recipe, seed=config.seed, num_classes=len(class_names), image_size=train.image_size
@@ -93,6 +97,7 @@ def prepare_run(config: RunConfig, folder: Path, device: torch.device, listener:
         seed=config.seed,
         batches_per_epoch=len(train_batches),
         teacher=teacher.model if teacher is not None else None,
+        world=world,
     )
     certificate = certify(config, train_batches, train, val, teacher_sha256=teacher.sha256 if teacher else None)
     _check_treatment(folder, certificate)

@@ -20,6 +20,7 @@ from vtbench.training.optimization import (
 )
 from vtbench.training.reproducibility import seed_step
 from vtbench.training.schedule import learning_rate_at
+from vtbench.training.world import ALONE, World
 
 # Dimensions: B images of a batch, C channels, H height, W width. Targets and scores are of the shape of the task.
 
@@ -53,11 +54,12 @@ class Trainer:
         seed: int,
         batches_per_epoch: int,
         teacher: nn.Module | None = None,
+        world: World = ALONE,
     ) -> None:
         self.recipe, self.execution, self.device, self.seed = recipe, execution, device, seed
         self.batches_per_epoch = batches_per_epoch
         self.num_steps = batches_per_epoch * recipe.epochs
-        if recipe.sync_batch_norm:  # Statistics over the batches of all processes; with one, the same bits as without.
+        if recipe.sync_batch_norm and world.size > 1:  # Statistics over the shares of all processes.
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
@@ -66,7 +68,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self._scaler = torch.amp.GradScaler(device.type, enabled=execution.precision == "float16")
-        self.task = task
+        self.task, self.world = task, world
         self._objective = task.make_objective(recipe, teacher)
         self.epoch = 0
         self.batch = 0
@@ -120,8 +122,11 @@ class Trainer:
         self.num_images += len(images_BCHW)
         self.batch += 1
 
-    def read_epoch(self) -> dict[str, float]:
-        """Loss and metrics of the epoch so far; waits for the device. Raises ``DivergenceError`` at the first NaN."""
+    def read_epoch(self, *, of_all: bool = False) -> dict[str, float]:
+        """Loss and metrics of the epoch so far, in this process or of all; waits for the device.
+
+        Raises ``DivergenceError`` at the first NaN.
+        """
         for batch, loss in enumerate(self._tally.list_losses()):
             if not math.isfinite(loss):
                 kind = "NaN" if math.isnan(loss) else "infinite"
@@ -130,7 +135,7 @@ class Trainer:
                     f"(step {self.epoch * self.batches_per_epoch + batch + 1} of {self.num_steps}). "
                     "A lower learning rate, a warm-up or gradient clipping may help."
                 )
-        return self._tally.read()
+        return self._tally.read(self.world.all_sum) if of_all else self._tally.read()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next step depends on, as named tensors and as JSON values."""
