@@ -216,12 +216,15 @@ def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
     return valued + switches
 
 
-def validate_configuration(kind: type[Configuration], values: dict[str, Any], *, source: str) -> Any:
+def validate_configuration(
+    kind: type[Configuration], values: Mapping[str, Any], *, source: str, noun: str = "key"
+) -> Any:
     """Build a ``kind`` from ``values``; a mistake becomes a ``UserError`` naming ``source`` and the key."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: {'; '.join(_explain(kind, problem) for problem in error.errors())}.") from error
+        reasons = "; ".join(_explain(kind, problem, noun) for problem in error.errors())
+        raise UserError(f"{source}: {reasons if reasons.endswith('?') else f'{reasons}.'}") from error
 
 
 def list_differences(before: BaseModel, now: BaseModel, *, exclude: Any = None) -> list[tuple[str, Any, Any]]:
@@ -242,14 +245,17 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _explain(kind: type[Configuration], problem: Any) -> str:
+def _explain(kind: type[Configuration], problem: Any, noun: str) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _find_part(kind, problem["loc"]).model_fields
-        return f"unknown key {key!r}. {did_you_mean(str(problem['loc'][-1]), known)}".rstrip(".")
+        return f"unknown {noun} {key!r}. {did_you_mean(str(problem['loc'][-1]), known)}".rstrip(".")
     if problem["type"] == "missing":
-        return f"the key {key!r} is missing"
-    return f"{key!r} was given {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+        return f"the {noun} {key!r} is missing"
+    if problem["type"] == "value_error":  # The validator wrote the whole reason itself.
+        return str(problem["msg"]).removeprefix("Value error, ")
+    expected = problem.get("ctx", {}).get("expected")
+    return f"{key!r} was given {problem['input']!r}: {f'allowed: {expected}' if expected else problem['msg']}"
 
 
 def _find_part(kind: type[Configuration], location: tuple[str | int, ...]) -> type[Configuration]:

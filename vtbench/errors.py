@@ -20,5 +20,5 @@ def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str
     if near:
         return f"Did you mean {' or '.join(repr(word) for word in near)}?"
     if len(words) <= 20:
-        return f"Allowed: {', '.join(words)}."
+        return f"Allowed: {', '.join(words) or 'none'}."
     return f"There are {len(words)}; the first are {', '.join(words[:8])}."

@@ -10,23 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict
 
 from vtbench.catalog import Look
-from vtbench.errors import UserError, did_you_mean
+from vtbench.configuration import Configuration, validate_configuration
+from vtbench.errors import UserError
 from vtbench.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(Configuration):
     """What a family of models lets its user choose: a field is an option; each preset holds one instance, its defaults.
 
     Fields are ``Literal[...]``, ``int``, ``float`` or ``str``; users are shown the text of ``Field(description=...)``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(validate_default=True)
 
 
 class Setting(NamedTuple):
@@ -63,15 +64,11 @@ class ModelSpec:
 
     def resolve_options(self, given: Mapping[str, Any]) -> ModelOptions:
         """Validate ``given`` over the defaults of this preset. Raises ``UserError`` for an unknown option or value."""
-        known = type(self.options).model_fields
-        for option in given:
-            if option not in known:
-                hint = did_you_mean(option, known) if known else "It has no options."
-                raise UserError(f"The model {self.name!r} has no option {option!r}. {hint}")
-        try:
-            return type(self.options).model_validate({**self.options.model_dump(), **given})
-        except ValidationError as error:
-            raise UserError(_explain(self.name, error)) from error
+        values = {**self.options.model_dump(), **given}
+        options: ModelOptions = validate_configuration(
+            type(self.options), values, source=f"The model {self.name!r}", noun="option"
+        )
+        return options
 
     def spell(self, options: ModelOptions) -> str:
         """The canonical spelling of this model with ``options``."""
@@ -138,15 +135,20 @@ def split_variant(text: str) -> tuple[str, dict[str, str]]:
     name, colon, tail = text.strip().partition(":")
     if not name or (colon and not tail.strip()):
         raise UserError(f"{text!r} is not a model. Write NAME or NAME:option=value,option=value, e.g. {_EXAMPLE}.")
+    return name, split_options(text, tail, noun="option", example=_EXAMPLE)
+
+
+def split_options(text: str, tail: str, *, noun: str, example: str) -> dict[str, str]:
+    """The choices ``option=value,option=value`` in the ``tail`` of ``text``, as written. Raises ``UserError``."""
     options: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in tail.split(","))):
         option, equals, value = (piece.strip() for piece in part.partition("="))
         if not (option and equals and value):
-            raise UserError(f"{part!r} in {text!r} is not option=value. Write for example {_EXAMPLE}.")
+            raise UserError(f"{part!r} in {text!r} is not {noun}=value. Write for example {example}.")
         if option in options:
-            raise UserError(f"{text!r} names the option {option!r} twice. Keep one of them.")
+            raise UserError(f"{text!r} names the {noun} {option!r} twice. Keep one of them.")
         options[option] = value
-    return name, options
+    return options
 
 
 def spell_variant(name: str, options: Mapping[str, Any]) -> str:
@@ -169,16 +171,3 @@ def canonical_spelling(text: str) -> str:
 
 
 _EXAMPLE = "vt_resnet34:tokenizer=static,num_tokens=8"
-
-
-def _explain(name: str, error: ValidationError) -> str:
-    sentences = []
-    for problem in error.errors():
-        option = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "value_error":  # A validator of the family wrote the reason itself.
-            sentences.append(problem["msg"].removeprefix("Value error, "))
-        else:
-            expected = problem.get("ctx", {}).get("expected")
-            allowed = f"allowed: {expected}" if expected else problem["msg"]
-            sentences.append(f"option {option!r} was given {problem['input']!r}; {allowed}")
-    return f"The model {name!r} cannot be built so: {'; '.join(sentences)}."

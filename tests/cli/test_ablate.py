@@ -96,7 +96,7 @@ def test_the_studies_are_listed_with_their_questions(vtbench: Call) -> None:
         (["mine.toml", "--accumulate", "0"], "'accumulate' was given 0"),
         (["based.toml"], "names no base. Give one with --base"),
         (["based.toml", "--base", "resnet21"], "no model named 'resnet21'. Did you mean"),
-        (["based.toml", "--base", "resnet20:widht=2"], "no option 'widht'. Did you mean 'width'"),
+        (["based.toml", "--base", "resnet20:widht=2"], "unknown option 'widht'. Did you mean 'width'"),
         (["unknown_key.toml"], "unknown key 'epoch'. Did you mean 'epochs'"),
         (["unknown_model.toml"], "The arm 'a' (resnet21)"),
     ],

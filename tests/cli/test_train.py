@@ -77,7 +77,7 @@ def test_json_is_all_that_comes_on_standard_output(vtbench) -> None:
         (["resnet20", "--workers", "-1"], "'workers' was given -1"),
         (["resnet20", "--device", "abacus"], "no device named 'abacus'"),
         (["resnt20"], "Did you mean 'resnet20'"),
-        (["resnet20:widht=2"], "no option 'widht'"),
+        (["resnet20:widht=2"], "unknown option 'widht'"),
         (["resnet20", "--data", "scene"], "Did you mean 'scenes'"),
         (["resnet20", "--data", "folder:nowhere"], "nowhere"),
         (["resnet20", "--limit-train", "0"], "'limit_train' was given 0"),

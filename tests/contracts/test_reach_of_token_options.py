@@ -192,7 +192,7 @@ def test_the_two_readings_differ_in_the_map_that_the_tokens_see(reading):
         ("tokenizer=pooling,position=on", "tokenizer=pooling has none"),
         ("tokenizer=static,projector=off", "the two are one model"),
         ("token_dim=100", "it must be a multiple of 8"),
-        ("num_tokens=0", "option 'num_tokens' was given '0'"),
+        ("num_tokens=0", "'num_tokens' was given '0'"),
         ("tokenizer=dynamical", "allowed: .*'dynamic'"),
     ],
 )

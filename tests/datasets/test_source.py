@@ -40,15 +40,15 @@ def test_a_data_set_has_one_spelling_and_is_read_back_from_it(text, canonical):
     ("text", "message"),
     [
         ("scene", "no data set named 'scene'. Did you mean 'scenes'"),
-        ("scenes:cluter=3", "'scenes' has no knob 'cluter'. Did you mean 'clutter'"),
+        ("scenes:cluter=3", "'scenes': unknown knob 'cluter'. Did you mean 'clutter'"),
         ("scenes:clutter", "'clutter' in 'scenes:clutter' is not knob=value"),
         ("scenes:clutter=", "is not knob=value"),
         ("scenes:clutter=1,clutter=2", "names the knob 'clutter' twice"),
-        ("scenes:clutter=many", "the knob 'clutter' was given 'many'"),
-        ("scenes:object_size=2", "the knob 'object_size' was given '2': Input should be less than or equal to 0.5"),
+        ("scenes:clutter=many", "'clutter' was given 'many'"),
+        ("scenes:object_size=2", "'object_size' was given '2': Input should be less than or equal to 0.5"),
         ("folder", "'folder' needs a path. Write folder:PATH"),
         ("parquet:,label=y", "needs a path"),
-        ("parquet:x,label=y,colour=z", "'parquet' has no knob 'colour'"),
+        ("parquet:x,label=y,colour=z", "'parquet': unknown knob 'colour'"),
     ],
 )
 def test_a_mistake_in_the_spelling_is_answered_with_what_is_allowed(text, message):

@@ -47,12 +47,12 @@ def test_what_is_not_a_variant_is_refused(text: str) -> None:
 
 
 def test_an_unknown_option_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"no option 'num_token'. Did you mean 'num_tokens'"):
+    with pytest.raises(UserError, match=r"unknown option 'num_token'. Did you mean 'num_tokens'"):
         SPEC.resolve_options({"num_token": 8})
 
 
 def test_an_unknown_value_is_answered_with_the_allowed_ones() -> None:
-    with pytest.raises(UserError, match="'tokenizer' was given 'fixed'; allowed: 'dynamic' or 'static'"):
+    with pytest.raises(UserError, match="'tokenizer' was given 'fixed': allowed: 'dynamic' or 'static'"):
         SPEC.resolve_options({"tokenizer": "fixed"})
 
 

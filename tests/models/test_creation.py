@@ -37,7 +37,7 @@ def test_the_small_resnets_have_the_papers_parameters():
 
 
 def test_stride_placement_is_an_option_of_bottlenecks_only():
-    with pytest.raises(UserError, match="has no option 'stride_in'"):
+    with pytest.raises(UserError, match="unknown option 'stride_in'"):
         create_model("resnet18:stride_in=1x1")
     spec = MODELS["resnet50"]
     model = build_resnet(50, spec.resolve_options({"stride_in": "1x1", "width": 4}), num_classes=2, image_size=(64, 64))

@@ -183,7 +183,7 @@ def change(config: RunConfig, **update: Any) -> RunConfig:
     ("config", "message"),
     [
         (change(tiny_config(), variant="tny"), "Did you mean 'tiny'"),
-        (change(tiny_config(), variant="tiny:wdth=3"), "no option 'wdth'"),
+        (change(tiny_config(), variant="tiny:wdth=3"), "unknown option 'wdth'"),
         (tiny_config(execution={"device": "abacus"}), "no device named 'abacus'"),
         (tiny_config(execution={"device": "cuda:99"}), "CUDA devices"),
         (tiny_config(sync_batch_norm=True, execution={"accumulate": 2}), "sync_batch_norm"),

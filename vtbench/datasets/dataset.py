@@ -18,69 +18,50 @@ class DataError(UserError):
     """The data is not what it was said to be: corrupt, changed or gone. May come in mid-run."""
 
 
-class ImageDataset(Protocol):
-    """One split of a data set. All images have one size; ``labels`` and ``read`` agree on the index."""
+class Images(Protocol):
+    """Anything that gives images by index: the cache, memory, or a split that decodes them. It can be pickled."""
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images of shape (B, H, W, C) for ``indices`` of shape (B,), a pure function of them. Raises `DataError`."""
+
+
+class ImageSplit(Images, Protocol):
+    """What a source gives for one split, whole: before any limit, not yet decoded. All images have one size."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name for each label."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of every image, each in ``range(len(class_names))``; `read` goes by the same index."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the images are, the same on every machine: it goes into the certificate of a run."""
+
+
+class ImageDataset(ImageSplit, Protocol):
+    """One split of a data set as a run sees it: cut to its limit, with what images are normalised by."""
 
     @property
     def name(self) -> str:
         """The canonical text that ``--data`` takes to get this data set, knobs included."""
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name for each label."""
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The label of every image, each in ``range(len(class_names))``."""
-
-    @property
     def mean(self) -> tuple[float, float, float]:
-        """Channel means of the training split, of pixels scaled to 0..1."""
+        """Channel means of the whole training split, of pixels scaled to 0..1."""
 
     @property
     def std(self) -> tuple[float, float, float]:
-        """Channel standard deviations of the training split, of pixels scaled to 0..1."""
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of what the images are, the same on every machine: it goes into the certificate of a run."""
+        """Channel standard deviations of the whole training split, of pixels scaled to 0..1."""
 
     def __len__(self) -> int:
         """Number of images."""
-
-    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Images of shape (B, H, W, C) for ``indices`` of shape (B,). A pure function of the indices."""
-
-
-class Images(Protocol):
-    """Anything that gives images by index: the cache, memory, or a split that decodes them. It can be pickled."""
-
-    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Images of shape (B, H, W, C) for ``indices`` of shape (B,). Raises `DataError` naming the file."""
-
-
-class ImageSplit(Images, Protocol):
-    """What a source gives for one split, whole: before any limit, not yet decoded."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name for each label."""
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The label of every image."""
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the content, independent of the machine and of where the files lie."""
 
 
 @runtime_checkable

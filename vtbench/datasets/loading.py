@@ -13,49 +13,32 @@ from vtbench.configuration import DataConfig
 from vtbench.datasets.cache import cache_images, read_size_limit
 from vtbench.datasets.dataset import HasMasks, Images, ImageSplit, NeedsPacking, Split
 from vtbench.datasets.source import parse_dataset
-from vtbench.datasets.statistics import ChannelStatistics, Triple, measure_statistics
+from vtbench.datasets.statistics import Triple, measure_statistics
 from vtbench.datasets.subset import select_balanced
 from vtbench.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedDataset:
-    """One split as `ImageDataset` describes it: the images ``rows`` of a source's ``split``.
+    """An `ImageDataset`: the images ``rows`` of a source's ``split``.
 
     ``images`` gives their pixels: that of index i is its image ``places[i]``.
     """
 
     name: str
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    mean: Triple
+    std: Triple
     split: ImageSplit
     rows: NDArray[np.int64]
     images: Images
     places: NDArray[np.int64]
-    statistics: ChannelStatistics
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name for each label."""
-        return self.split.class_names
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.split.image_size
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """The label of every image."""
+        """The label of every image of ``rows``."""
         return self.split.labels[self.rows]
-
-    @property
-    def mean(self) -> Triple:
-        """Channel means of the whole training split, of pixels scaled to 0..1."""
-        return self.statistics.mean
-
-    @property
-    def std(self) -> Triple:
-        """Channel standard deviations of the whole training split, of pixels scaled to 0..1."""
-        return self.statistics.std
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,7 +78,10 @@ def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDatase
     limit = config.limit_train if split == "train" else config.limit_val
     rows = select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
     images, places = _cache_or_read(chosen, rows)
-    return LoadedDataset(name, chosen, rows, images, places, measure_statistics(splits["train"]))
+    colour = measure_statistics(splits["train"])
+    return LoadedDataset(
+        name, chosen.class_names, chosen.image_size, colour.mean, colour.std, chosen, rows, images, places
+    )
 
 
 def _cache_or_read(split: ImageSplit, rows: NDArray[np.int64]) -> tuple[Images, NDArray[np.int64]]:

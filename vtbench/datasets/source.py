@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from vtbench.configuration import Configuration
+from vtbench.configuration import Configuration, validate_configuration
 from vtbench.datasets.dataset import ImageSplit, Split
-from vtbench.errors import UserError, did_you_mean
+from vtbench.errors import UserError
 from vtbench.registry import Registry
+from vtbench.variants import split_options
 
 
 class Knobs(Configuration):
@@ -47,23 +46,11 @@ def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
     name, _, tail = text.strip().partition(":")
     source = DATASETS[name]
     known = source.knobs.model_fields
-    given: dict[str, str] = {}
+    path: dict[str, str] = {}
     if "path" in known:
-        given["path"], tail = _split_path(name, tail, [knob for knob in known if knob != "path"])
-    for part in filter(None, (piece.strip() for piece in tail.split(","))):
-        knob, _, value = (piece.strip() for piece in part.partition("="))
-        if knob not in known:
-            hint = did_you_mean(knob, known) if known else "It has no knobs."
-            raise UserError(f"The data set {name!r} has no knob {knob!r}. {hint}")
-        if not value:
-            raise UserError(f"{part!r} in {text!r} is not knob=value. Write for example {_EXAMPLE}.")
-        if knob in given:
-            raise UserError(f"{text!r} names the knob {knob!r} twice. Keep one of them.")
-        given[knob] = value
-    try:
-        knobs = source.knobs.model_validate(given)
-    except ValidationError as error:
-        raise UserError(f"The data set {text!r} cannot be had: {_explain(error)}.") from error
+        path["path"], tail = _split_path(name, tail, [knob for knob in known if knob != "path"])
+    given = split_options(text, tail, noun="knob", example=_EXAMPLE)
+    knobs: Knobs = validate_configuration(source.knobs, {**given, **path}, source=f"The data set {name!r}", noun="knob")
     return source, knobs, _spell(name, knobs)
 
 
@@ -87,14 +74,3 @@ def _spell(name: str, knobs: Knobs) -> str:
     changed = [f"{knob}={value}" for knob, value in values.items() if value != fields[knob].default]
     tail = ",".join(([path] if path is not None else []) + changed)
     return f"{name}:{tail}" if tail else name
-
-
-def _explain(error: ValidationError) -> str:
-    sentences = []
-    for problem in error.errors():
-        if problem["type"] == "value_error":
-            sentences.append(problem["msg"].removeprefix("Value error, "))
-        else:
-            knob = ".".join(str(part) for part in problem["loc"])
-            sentences.append(f"the knob {knob!r} was given {problem['input']!r}: {problem['msg']}")
-    return "; ".join(sentences)
