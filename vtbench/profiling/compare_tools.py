@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from vtbench.environment import find_version
-from vtbench.profiling.failures import describe_failure
+from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.inputs import make_inputs
-from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.sources import Source, make_subject
+from vtbench.profiling.subject import kept_randomness
 from vtbench.profiling.tools import TOOLS, Tool
 from vtbench.profiling.trace import Trace, Tracer, trace_forward
 from vtbench.records import NotMeasured
@@ -151,7 +151,7 @@ def _ask(tool: Tool, source: Source, counted: Profile, trace: Trace) -> ToolOpin
             with torch.no_grad():
                 macs, by_module = tool.ask(model, image)
     except Exception as error:  # Tools fail on what they do not know in ways of their own.
-        reason = describe_failure(error.__cause__ or error)
+        reason = summarize_exception(error.__cause__ or error)
         return ToolOpinion(tool=tool.name, version=version, macs=NotMeasured(reason=reason))
     missed = find_missed(list_operators(trace), by_module)
     extra = macs - counted.macs + sum(missed.values())

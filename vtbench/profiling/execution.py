@@ -11,11 +11,9 @@ import torch
 from torch import nn
 
 from vtbench.errors import UserError
-from vtbench.profiling.errors import ProfileError
-from vtbench.profiling.failures import describe_failure, is_limit_of_meta
+from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
 from vtbench.profiling.inputs import make_inputs
-from vtbench.profiling.meta_copy import copy_to_meta, swapped_to_meta
-from vtbench.profiling.subject import Subject
+from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
 
 EMPTIED = "the model cannot be copied, so it was emptied for the time of the trace"
@@ -48,7 +46,7 @@ def execute(subject: Subject, given: Any, *, training: bool) -> Run:
         except Exception as error:
             if not (is_limit_of_meta(error) or _has_scripts(subject.original)):
                 raise _model_failed(given, error) from error
-            reason = describe_failure(error)
+            reason = summarize_exception(error)
     if isinstance(given, tuple) and prod(given) > _LARGEST_REAL_INPUT:
         raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
     try:
@@ -86,5 +84,5 @@ def _has_scripts(model: nn.Module) -> bool:
 def _model_failed(given: Any, error: Exception) -> ProfileError:
     wanted = "x".join(map(str, given)) if isinstance(given, tuple) else "the given arguments"
     return ProfileError(
-        f"the model fails on an input of {wanted}: {describe_failure(error)}. Check the input size and the channels."
+        f"the model fails on an input of {wanted}: {summarize_exception(error)}. Check the input size and the channels."
     )

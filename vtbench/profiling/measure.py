@@ -18,11 +18,11 @@ from torch import nn
 
 from vtbench.environment import describe_environment, resolve_device
 from vtbench.errors import UserError
-from vtbench.profiling.failures import describe_failure
+from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.memory import measure_peak_memory
-from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.sources import Source
+from vtbench.profiling.subject import kept_randomness
 from vtbench.records import EnvironmentRecord, NotMeasured
 from vtbench.records.measurement import Measurement
 
@@ -72,7 +72,7 @@ def measure_models(
             except UserError:
                 raise
             except Exception as error:  # Whatever a model raises on a device that does not suit it.
-                results[place] = NotMeasured(reason=describe_failure(error))
+                results[place] = NotMeasured(reason=summarize_exception(error))
         settled = take_turns(
             [_timer(arm, device) for arm in arms.values()], [arm.samples for arm in arms.values()], settings.time_limit
         )

@@ -9,16 +9,13 @@ from typing import Any
 from torch import nn
 
 from vtbench.errors import UserError
-from vtbench.profiling.activations import measure_activations
 from vtbench.profiling.breakdown import split_by_module, split_by_operator, split_by_role, split_by_stage
-from vtbench.profiling.errors import ProfileError
+from vtbench.profiling.errors import ProfileError, summarize_exception
 from vtbench.profiling.execution import EMPTIED, Run, execute
-from vtbench.profiling.failures import describe_failure
 from vtbench.profiling.inputs import InputSize, make_inputs, resolve_input_shape
-from vtbench.profiling.meta_copy import kept_randomness
-from vtbench.profiling.parameters import count_parameters
 from vtbench.profiling.sources import Source, make_subject, resolve_source
-from vtbench.profiling.subject import Subject, take_subject
+from vtbench.profiling.storage import count_parameters, measure_activations
+from vtbench.profiling.subject import Subject, kept_randomness, take_subject
 from vtbench.profiling.trace import trace_forward
 from vtbench.profiling.verification import Verification, verify
 from vtbench.records import CostRecord, NotMeasured
@@ -148,7 +145,7 @@ def _count_training(run: Run, given: Any, settings: ProfileSettings) -> Training
 
 def _describe_training_failure(error: Exception) -> str:
     mend = "; a batch of 2 or more can be trained" if "more than 1 value per channel" in str(error) else ""
-    return f"{describe_failure(error)}{mend}"
+    return f"{summarize_exception(error)}{mend}"
 
 
 def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:

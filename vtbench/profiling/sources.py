@@ -17,11 +17,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vtbench.errors import UserError, did_you_mean
-from vtbench.profiling.errors import ProfileError
-from vtbench.profiling.failures import describe_failure, is_limit_of_meta
-from vtbench.profiling.meta_copy import copy_to_meta, kept_randomness
+from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
 from vtbench.profiling.shortcuts import Shortcuts
-from vtbench.profiling.subject import Subject
+from vtbench.profiling.subject import Subject, copy_to_meta, kept_randomness
 from vtbench.variants import MODELS, split_variant
 
 DEFAULT_SIZE = (224, 224)
@@ -82,7 +80,9 @@ def make_subject(source: Source) -> Subject:
         except UserError:
             raise
         except Exception as error:
-            raise ProfileError(f"{source.spelling}: the model cannot be built: {describe_failure(error)}.") from error
+            raise ProfileError(
+                f"{source.spelling}: the model cannot be built: {summarize_exception(error)}."
+            ) from error
     return Subject(source.spelling, model, model, build_real)
 
 

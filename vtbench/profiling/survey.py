@@ -22,12 +22,12 @@ from vtbench.environment import describe_environment
 from vtbench.errors import UserError
 from vtbench.files import publish_text
 from vtbench.profiling.compare_tools import group_operators, trace_operators
-from vtbench.profiling.failures import describe_failure
+from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.inputs import make_inputs
-from vtbench.profiling.meta_copy import kept_randomness
 from vtbench.profiling.profile import profile_source
 from vtbench.profiling.sources import Source, resolve_source
+from vtbench.profiling.subject import kept_randomness
 from vtbench.profiling.survey_page import render_page
 from vtbench.records import EnvironmentRecord, NotMeasured, load_lines, load_record, save_lines, save_record
 from vtbench.records.profile import Comparison, Profile, SurveyEntry
@@ -118,7 +118,7 @@ def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Compa
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             by_operator, ignored = analysis.by_operator(), analysis.unsupported_ops()
     except Exception as error:  # It fails in ways of its own.
-        return f"fails: {describe_failure(error)}"
+        return f"fails: {summarize_exception(error)}"
     return take_apart(groups, {name: int(macs) for name, macs in by_operator.items()}, ignored)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from vtbench.profiling.closed_forms import find_form
 from vtbench.profiling.closed_forms_foreign import find_foreign_form
-from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError
-from vtbench.profiling.failures import describe_failure
+from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError, summarize_exception
 from vtbench.profiling.trace import STATED, Call, Obstacle, Trace
 
 _SHOWN = 8
@@ -64,7 +63,7 @@ def _judge(call: Call) -> _Judgement:
         except Exception as error:
             shapes = ", ".join(map(str, call.input_shapes)) or "no tensors"
             raise CostMismatchError(
-                f"{_where(call)} cannot state its cost for inputs of {shapes}: {describe_failure(error)}. "
+                f"{_where(call)} cannot state its cost for inputs of {shapes}: {summarize_exception(error)}. "
                 "expected_macs takes the shape of each tensor that forward was given."
             ) from error
     form = find_form(module) or find_foreign_form(module)

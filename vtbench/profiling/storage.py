@@ -1,14 +1,20 @@
-"""How many numbers a model holds, each counted once however many modules share it."""
+"""How many numbers a model holds, and how many a training step keeps between forward and backward pass.
+
+Each is counted once, however many modules share it, and nothing is allocated.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vtbench.records.profile import ParameterCount
+from vtbench.profiling.shortcuts import Shortcuts
+from vtbench.records.profile import ActivationCount, ParameterCount
 
 
 def count_parameters(model: nn.Module) -> ParameterCount:
@@ -27,6 +33,31 @@ def count_parameters(model: nn.Module) -> ParameterCount:
         size[_name_dtype(tensor)] += tensor.numel() * tensor.element_size()
     return ParameterCount(
         trainable=trainable, frozen=frozen, buffers=buffers, bytes_by_dtype=dict(sorted(size.items()))
+    )
+
+
+def measure_activations(model: nn.Module, inputs: Sequence[Any]) -> ActivationCount:
+    """Run a forward pass in training mode and count what automatic differentiation saves, each memory block once."""
+    own: set[object] = set()
+    for _ in unique_tensors((*model.parameters(), *model.buffers()), own):
+        pass
+    own_storages = {key[0] if isinstance(key, tuple) else key for key in own}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in own_storages:
+            kept.setdefault(storage, tensor)
+        return tensor
+
+    with torch.enable_grad(), Shortcuts(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = model(*inputs)
+    sizes = [(int(tensor.untyped_storage().nbytes()), tensor.element_size()) for tensor in kept.values()]
+    del outputs
+    return ActivationCount(
+        elements=sum(num_bytes // width for num_bytes, width in sizes),
+        bytes=sum(num_bytes for num_bytes, _ in sizes),
+        tensors=len(sizes),
     )
 
 
