@@ -44,6 +44,7 @@ def test_the_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     "name",
     [
+        "vtbench.profiling.profile",
         "vtbench.records.load_record",
         "vtbench.studies.resolution.resolve_study",
         "vtbench.training.train_run",

@@ -104,6 +104,23 @@ def kept_functions() -> Iterator[None]:
                     setattr(owner, name, known[name])
 
 
+@contextlib.contextmanager
+def confined(source: Source, input_shape: tuple[int, ...]) -> Iterator[tuple[nn.Module, Tensor]]:
+    """A model with values and an image for a tool that prints, warns, draws numbers or replaces functions of torch."""
+    silence = io.StringIO()
+    with (
+        kept_randomness(),
+        kept_functions(),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(silence),
+        contextlib.redirect_stderr(silence),
+    ):
+        warnings.simplefilter("ignore")
+        model = source.build().eval()
+        (image,) = make_inputs(input_shape, model, torch.device("cpu"))
+        yield model, image
+
+
 def find_missed(ours: dict[str, Counter[str]], theirs: dict[str, int]) -> Counter[str]:
     """What a tool's counts of single modules fall short of ours, by operator in kind of module.
 
@@ -136,20 +153,9 @@ def _ask(tool: Tool, source: Source, counted: Profile, trace: Trace) -> ToolOpin
     version = find_version(tool.package)
     if version is None:
         return ToolOpinion(tool=tool.name, macs=NotMeasured(reason="not installed (pip install 'vtbench[compare]')"))
-    silence = io.StringIO()
     try:
-        with (
-            kept_randomness(),
-            kept_functions(),
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(silence),
-            contextlib.redirect_stderr(silence),
-        ):
-            warnings.simplefilter("ignore")
-            model = source.build().eval()
-            (image,) = make_inputs(counted.input_size, model, torch.device("cpu"))
-            with torch.no_grad():
-                macs, by_module = tool.ask(model, image)
+        with confined(source, counted.input_size) as (model, image), torch.no_grad():
+            macs, by_module = tool.ask(model, image)
     except Exception as error:  # Tools fail on what they do not know in ways of their own.
         reason = summarize_exception(error.__cause__ or error)
         return ToolOpinion(tool=tool.name, version=version, macs=NotMeasured(reason=reason))

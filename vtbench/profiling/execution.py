@@ -24,10 +24,11 @@ _LARGEST_REAL_INPUT = 2**26
 
 @dataclass(frozen=True)
 class Run:
-    """A trace, the model that it was taken of, and where that lives."""
+    """A trace, the model and the inputs that it was taken of, and where they live."""
 
     trace: Trace
     model: nn.Module
+    inputs: tuple[Any, ...]
     device: torch.device
     notes: tuple[str, ...] = ()
 
@@ -52,28 +53,27 @@ def execute(subject: Subject, given: Any, *, training: bool) -> Run:
     try:
         model = subject.build_real()
         device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-        model.train(training)
-        trace = trace_forward(model, make_inputs(given, model, device))
+        note = f"traced with real tensors, because the model needs values: {reason}"
+        return _trace(model, given, device, training, (note,))
     except UserError:
         raise
     except Exception as error:
         raise _model_failed(given, error) from error
-    note = f"traced with real tensors, because the model needs values: {reason}"
-    return Run(trace, model, device, (note,))
 
 
 def _trace_on_meta(subject: Subject, given: Any, training: bool, *, everything: bool) -> Run:
     """``everything``: also move tensors that are no parameters or buffers, and make new ones on the meta device."""
     if subject.meta is None:
         with swapped_to_meta(subject.original):
-            subject.original.train(training)
-            trace = trace_forward(subject.original, make_inputs(given, subject.original, _META))
-        return Run(trace, subject.original, _META, (EMPTIED,))
+            return _trace(subject.original, given, _META, training, (EMPTIED,))
     model = copy_to_meta(subject.meta) if everything else subject.meta
-    model.train(training)
     with _META if everything else nullcontext():
-        trace = trace_forward(model, make_inputs(given, model, _META))
-    return Run(trace, model, _META)
+        return _trace(model, given, _META, training)
+
+
+def _trace(model: nn.Module, given: Any, device: torch.device, training: bool, notes: tuple[str, ...] = ()) -> Run:
+    inputs = make_inputs(given, model.train(training), device)
+    return Run(trace_forward(model, inputs), model, inputs, device, notes)
 
 
 def _has_scripts(model: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""What is profiled: a model, its copy without weights (all tensors on the meta device), and a way to one with values."""
+"""What is profiled: a model, its copy without weights (every tensor on the meta device), a way to one with values."""
 
 from __future__ import annotations
 

@@ -7,11 +7,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
-import io
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,13 +18,11 @@ import torch
 from vtbench.environment import describe_environment
 from vtbench.errors import UserError
 from vtbench.files import publish_text
-from vtbench.profiling.compare_tools import group_operators, trace_operators
+from vtbench.profiling.compare_tools import confined, group_operators, trace_operators
 from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.free_operators import find_reason_free
-from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.profile import profile_source
 from vtbench.profiling.sources import Source, resolve_source
-from vtbench.profiling.subject import kept_randomness
 from vtbench.profiling.survey_page import render_page
 from vtbench.records import EnvironmentRecord, NotMeasured, load_lines, load_record, save_lines, save_record
 from vtbench.records.profile import Comparison, Profile, SurveyEntry
@@ -101,19 +96,10 @@ def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Compa
     kept = counted.activations
     if not isinstance(kept, NotMeasured) and kept.bytes > _MOST_KEPT_BYTES:
         return f"not asked: it runs with values and would keep {format_bytes(kept.bytes)}"
-    silence = io.StringIO()
     try:
-        with (
-            kept_randomness(),
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(silence),
-            contextlib.redirect_stderr(silence),
-        ):
-            warnings.simplefilter("ignore")
+        with confined(source, counted.input_size) as (model, image):
             from fvcore.nn import FlopCountAnalysis
 
-            model = source.build().eval()
-            (image,) = make_inputs(counted.input_size, model, torch.device("cpu"))
             analysis = FlopCountAnalysis(model, image)
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             by_operator, ignored = analysis.by_operator(), analysis.unsupported_ops()

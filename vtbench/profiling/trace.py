@@ -34,10 +34,10 @@ Shape = tuple[int, ...]
 
 
 @dataclass
-class Obstacle:
-    """Something that ran and cannot be counted: an unknown or refused operator."""
+class UncountedOperator:
+    """An operator that ran and cannot be counted: refused for a ``reason``, or unknown."""
 
-    operator: str
+    name: str
     shapes: str
     reason: str | None
 
@@ -54,7 +54,7 @@ class Call:
     own_macs: int = 0
     inclusive_macs: int = 0
     contractions: list[Contraction] = field(default_factory=list)
-    obstacles: list[Obstacle] = field(default_factory=list)
+    uncounted: list[UncountedOperator] = field(default_factory=list)
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Trace:
     macs: Counter[tuple[str, str]]
     runs: Counter[tuple[str, str]]
     backward_macs: int = 0
-    backward_obstacles: list[Obstacle] = field(default_factory=list)
+    backward_uncounted: list[UncountedOperator] = field(default_factory=list)
 
     @property
     def total_macs(self) -> int:
@@ -92,7 +92,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.open: list[Call] = []
         self.backward = False
         self.backward_macs = 0
-        self.backward_obstacles: list[Obstacle] = []
+        self.backward_uncounted: list[UncountedOperator] = []
         self.alias: str | None = None
         self._finder = ContractionFinder()
         self._known: dict[Any, _Rule] = {}
@@ -117,19 +117,19 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _account(self, rule: _Rule, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-        macs, obstacle = 0, None
+        macs, uncounted = 0, None
         if rule.formula is not None:
             try:
                 _refuse_complex(args)
                 macs = rule.formula(args, kwargs, out)
             except RefusedOperatorError as error:
-                obstacle = Obstacle(rule.name, _describe_shapes(args), str(error))
+                uncounted = UncountedOperator(rule.name, _describe_shapes(args), str(error))
         elif rule.kind != "free":
-            obstacle = Obstacle(rule.name, _describe_shapes(args), rule.reason)
+            uncounted = UncountedOperator(rule.name, _describe_shapes(args), rule.reason)
         if self.backward:
             self.backward_macs += macs
-            if obstacle is not None:
-                self.backward_obstacles.append(obstacle)
+            if uncounted is not None:
+                self.backward_uncounted.append(uncounted)
             return
         call = self.open[-1]
         call.own_macs += macs
@@ -137,8 +137,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.runs[key] += 1
         if macs:
             self.macs[key] += macs
-        if obstacle is not None:
-            call.obstacles.append(obstacle)
+        if uncounted is not None:
+            call.uncounted.append(uncounted)
         contraction = self._finder.observe(rule.name, args, out, is_view=rule.is_view, frame=call)
         if contraction is not None:
             call.contractions.append(contraction)
@@ -178,7 +178,7 @@ def trace_forward(model: nn.Module, inputs: Sequence[Any], *, backward: bool = F
         if backward:
             tracer.backward = True
             _sum_outputs(outputs).backward()  # type: ignore[no-untyped-call]
-    return Trace(tracer.calls, tracer.macs, tracer.runs, tracer.backward_macs, tracer.backward_obstacles)
+    return Trace(tracer.calls, tracer.macs, tracer.runs, tracer.backward_macs, tracer.backward_uncounted)
 
 
 @contextmanager

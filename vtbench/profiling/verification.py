@@ -9,7 +9,7 @@ from typing import Any
 from vtbench.profiling.closed_forms import find_form
 from vtbench.profiling.closed_forms_foreign import find_foreign_form
 from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError, summarize_exception
-from vtbench.profiling.trace import STATED, Call, Obstacle, Trace
+from vtbench.profiling.trace import STATED, Call, Trace
 
 _SHOWN = 8
 
@@ -25,7 +25,7 @@ class Verification:
 
 
 @dataclass
-class _Judgement:
+class _StatedCost:
     """What method B says of one call: its MACs, and whether they include those of the calls inside it."""
 
     macs: int | None
@@ -39,13 +39,13 @@ def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -
     ``require_coverage``: MACs that no closed form explains are an error.
     A call that states its cost and contains operators without a formula has its stated cost booked instead.
     """
-    judgements = {id(call): _judge(call) for call in trace.calls}
-    stated_only = _book_stated_costs(trace, judgements)
-    _refuse_obstacles(trace, judgements)
+    costs = {id(call): _state_cost(call) for call in trace.calls}
+    stated_only = _book_stated_costs(trace, costs)
+    _refuse_uncounted(trace, costs)
     if refuse_contractions:
-        _refuse_contractions(trace, judgements)
-    _compare(trace, judgements)
-    covered, unstated = _measure_coverage(trace, judgements)
+        _refuse_contractions(trace, costs)
+    _compare(trace, costs)
+    covered, unstated = _measure_coverage(trace, costs)
     if require_coverage and unstated:
         listing = "; ".join(f"{name} x{calls}: {macs:,} MACs" for name, calls, macs in unstated[:_SHOWN])
         raise CostMismatchError(
@@ -55,11 +55,11 @@ def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -
     return Verification(covered, stated_only, unstated)
 
 
-def _judge(call: Call) -> _Judgement:
+def _state_cost(call: Call) -> _StatedCost:
     module: Any = call.module
     if hasattr(module, "expected_macs"):
         try:
-            return _Judgement(int(module.expected_macs(*call.input_shapes)), whole=True)
+            return _StatedCost(int(module.expected_macs(*call.input_shapes)), whole=True)
         except Exception as error:
             shapes = ", ".join(map(str, call.input_shapes)) or "no tensors"
             raise CostMismatchError(
@@ -68,32 +68,32 @@ def _judge(call: Call) -> _Judgement:
             ) from error
     form = find_form(module) or find_foreign_form(module)
     if form is None:
-        return _Judgement(None, whole=False)
-    return _Judgement(int(form(module, call.input_shapes, call.output_shapes)), whole=False)
+        return _StatedCost(None, whole=False)
+    return _StatedCost(int(form(module, call.input_shapes, call.output_shapes)), whole=False)
 
 
-def _states(call: Call | None, judgements: dict[int, _Judgement]) -> Call | None:
+def _find_stated(call: Call | None, costs: dict[int, _StatedCost]) -> Call | None:
     """The innermost call around and including ``call`` whose cost is stated."""
     first = call
     while call is not None:
-        judgement = judgements[id(call)]
-        if judgement.macs is not None and (judgement.whole or call is first):
+        cost = costs[id(call)]
+        if cost.macs is not None and (cost.whole or call is first):
             return call
         call = call.parent
     return None
 
 
-def _book_stated_costs(trace: Trace, judgements: dict[int, _Judgement]) -> int:
+def _book_stated_costs(trace: Trace, costs: dict[int, _StatedCost]) -> int:
     """Where a stated call ran operators that have no formula, add what it states beyond what was counted."""
     booked = 0
     for call in reversed(trace.calls):  # Inner calls end before the calls around them.
-        if not call.obstacles:
+        if not call.uncounted:
             continue
-        around = _states(call, judgements)
+        around = _find_stated(call, costs)
         if around is None:
             continue
-        stated = judgements[id(around)].macs or 0
-        missing = stated - (around.inclusive_macs if judgements[id(around)].whole else around.own_macs)
+        stated = costs[id(around)].macs or 0
+        missing = stated - (around.inclusive_macs if costs[id(around)].whole else around.own_macs)
         if missing > 0:
             around.own_macs += missing
             trace.macs[around.path, STATED] += missing
@@ -106,36 +106,30 @@ def _book_stated_costs(trace: Trace, judgements: dict[int, _Judgement]) -> int:
     return booked
 
 
-def _refuse_obstacles(trace: Trace, judgements: dict[int, _Judgement]) -> None:
-    refused: list[tuple[Call, Obstacle]] = []
-    unknown: list[tuple[Call, Obstacle]] = []
-    for call in trace.calls:
-        for obstacle in call.obstacles:
-            if _states(call, judgements) is None:
-                (refused if obstacle.reason else unknown).append((call, obstacle))
-    if unknown:
-        call, obstacle = unknown[0]
-        others = _name_others([found for _, found in unknown])
-        raise UnknownOperatorError(
-            f"{_where(call)} runs the operator {obstacle.operator} on {obstacle.shapes}, whose cost is not known"
-            f"{others}. Give the module a method expected_macs, or register a formula with "
-            "torch.utils.flop_counter.register_flop_formula."
-        )
-    if refused:
-        call, obstacle = refused[0]
-        others = _name_others([found for _, found in refused])
+def _refuse_uncounted(trace: Trace, costs: dict[int, _StatedCost]) -> None:
+    found = [(call, one) for call in trace.calls for one in call.uncounted if _find_stated(call, costs) is None]
+    unknown = [(call, one) for call, one in found if not one.reason]
+    for call, first in unknown or found:
+        names = sorted({one.name for _, one in unknown or found} - {first.name})
+        others = f" (and {', '.join(names)} elsewhere)" if names else ""
+        runs = f"{_where(call)} runs the operator {first.name} on {first.shapes}"
+        if unknown:
+            raise UnknownOperatorError(
+                f"{runs}, whose cost is not known{others}. Give the module a method expected_macs, or register a "
+                "formula with torch.utils.flop_counter.register_flop_formula."
+            )
         raise RefusedOperatorError(
-            f"{_where(call)} runs the operator {obstacle.operator} on {obstacle.shapes}, which is refused: "
-            f"{obstacle.reason}{others}. Give the module a method expected_macs that states its cost."
+            f"{runs}, which is refused: {first.reason}{others}. Give the module a method expected_macs that states "
+            "its cost."
         )
 
 
-def _refuse_contractions(trace: Trace, judgements: dict[int, _Judgement]) -> None:
+def _refuse_contractions(trace: Trace, costs: dict[int, _StatedCost]) -> None:
     found = [
         (call, contraction)
         for call in trace.calls
         for contraction in call.contractions
-        if _states(call, judgements) is None
+        if _find_stated(call, costs) is None
     ]
     if not found:
         return
@@ -149,15 +143,15 @@ def _refuse_contractions(trace: Trace, judgements: dict[int, _Judgement]) -> Non
     )
 
 
-def _compare(trace: Trace, judgements: dict[int, _Judgement]) -> None:
+def _compare(trace: Trace, costs: dict[int, _StatedCost]) -> None:
     rows = []
     for call in trace.calls:
-        judgement = judgements[id(call)]
-        if judgement.macs is None:
+        cost = costs[id(call)]
+        if cost.macs is None:
             continue
-        counted = call.inclusive_macs if judgement.whole else call.own_macs
-        if counted != judgement.macs:
-            rows.append((_where(call), counted, judgement.macs))
+        counted = call.inclusive_macs if cost.whole else call.own_macs
+        if counted != cost.macs:
+            rows.append((_where(call), counted, cost.macs))
     if not rows:
         return
     shown = "\n".join(
@@ -171,21 +165,16 @@ def _compare(trace: Trace, judgements: dict[int, _Judgement]) -> None:
     )
 
 
-def _measure_coverage(trace: Trace, judgements: dict[int, _Judgement]) -> tuple[int, tuple[tuple[str, int, int], ...]]:
+def _measure_coverage(trace: Trace, costs: dict[int, _StatedCost]) -> tuple[int, tuple[tuple[str, int, int], ...]]:
     calls: Counter[str] = Counter()
     macs: Counter[str] = Counter()
     for call in trace.calls:
-        if call.own_macs and _states(call, judgements) is None:
+        if call.own_macs and _find_stated(call, costs) is None:
             name = type(call.module).__name__
             calls[name] += 1
             macs[name] += call.own_macs
     unstated = tuple((name, calls[name], count) for name, count in macs.most_common())
     return trace.total_macs - sum(macs.values()), unstated
-
-
-def _name_others(found: list[Obstacle]) -> str:
-    names = sorted({obstacle.operator for obstacle in found} - {found[0].operator})
-    return f" (and {', '.join(names)} elsewhere)" if names else ""
 
 
 def _where(call: Call) -> str:
