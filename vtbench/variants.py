@@ -109,6 +109,11 @@ def create_model(
     ``image_size`` is a side or (height, width) in pixels; without it, and without ``num_classes``, the preset's own are
     taken. The weights are drawn from torch's global generator. Raises ``UserError`` for an unknown model or option, for
     values that the model refuses, and for an option given twice.
+
+    >>> import torch, vtbench
+    >>> model = vtbench.create_model("vt_resnet20:num_tokens=8", num_classes=5)
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 5])
     """
     bare_name, spelled = split_variant(name)
     spec = MODELS[bare_name]

@@ -49,6 +49,7 @@ def test_the_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: 
         "vtbench.studies.resolution.resolve_study",
         "vtbench.training.train_run",
         "vtbench.variants.canonical_spelling",
+        "vtbench.variants.create_model",
     ],
 )
 def test_what_users_call_first_has_an_example(name: str) -> None:

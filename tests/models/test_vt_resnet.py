@@ -78,3 +78,12 @@ def test_small_visual_transformers_cost_less_than_their_twins(depth):
     twin, tokens = (count_costs(name, (32, 32), 10) for name in (f"resnet{depth}", f"vt_resnet{depth}"))
     assert tokens.macs < 0.8 * twin.macs
     assert tokens.params < twin.params
+
+
+def test_at_32_pixels_eight_tokens_are_cheaper_than_the_convolutions_and_sixteen_are_not():
+    twin, eight, sixteen = (
+        count_costs(f"{name}stem=small,width=16{tokens}", (32, 32), 10).macs
+        for name, tokens in (("resnet18:", ""), ("vt_resnet18:", ",num_tokens=8"), ("vt_resnet18:", ""))
+    )
+    assert eight < 0.95 * twin
+    assert sixteen > 0.95 * twin

@@ -27,7 +27,7 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        from torchvision.ops import SqueezeExcitation as TorchvisionGate  # Here: it takes two seconds to import.
+        from torchvision.ops import SqueezeExcitation as TorchvisionGate  # Here: it is slow to import.
 
         self.num_hidden = max(1, channels // reduction)
         self.gate = TorchvisionGate(channels, self.num_hidden)

@@ -7,8 +7,8 @@ from torch import nn
 BRANCH_SCALE = 0.1
 """Where the weights of these normalisations start.
 
-Residual networks start theirs at 0 (Goyal et al. 2017, arXiv 1706.02677, section 5.1). A small number did as well in
-trials, and gradients reach every weight of the branch from the first step on.
+Residual networks start theirs at 0 (Goyal et al. 2017, arXiv 1706.02677, section 5.1). From a small number, gradients
+reach every weight of the branch from the first step on.
 """
 
 

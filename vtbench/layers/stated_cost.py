@@ -29,5 +29,5 @@ OPERATOR_MACS: dict[str, Callable[..., int]] = {}
 """Operators of our own, e.g. ``vtbench::window_dot`` -> MACs of one run, from the operator's own arguments.
 
 A part that defines an operator enters it here, so that a count of executed operators knows it. (The table of
-``torch.utils.flop_counter`` serves users' operators as well, but importing that costs 0.1 s and 76 MiB.)
+``torch.utils.flop_counter`` serves users' operators as well, but importing that costs time and memory.)
 """

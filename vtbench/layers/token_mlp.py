@@ -14,7 +14,7 @@ class TokenMlp(nn.Module):
 
     L (C D + D^2) MACs. Where C = D the first layer is left out: norm(T W_2). That two dense layers stand here follows
     from the costs that Wu et al. 2020 print. Layer normalisation: batch normalisation over tokens made the gradients
-    of the convolutions below ten times as large and training slow.
+    of the convolutions below much larger and training slow.
     """
 
     role = "token MLP"

@@ -22,7 +22,7 @@ class VisualTransformerModule(nn.Module):
 
     ``position`` and ``projector`` may be None; without a projector the map goes on unchanged. Tokens of the module
     before are added to the new ones. The paper does not say so; the sum gives the loss a short way to every module and
-    costs nothing (trials on CIFAR-10: 51.5 % without it, 55.7 % with it after 6 epochs).
+    costs nothing.
     """
 
     def __init__(

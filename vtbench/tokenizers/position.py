@@ -20,7 +20,7 @@ class AttentionPosition(nn.Module):
 
     W starts as the identity on T and small on P: position starts as a small addition to the token, and cannot disturb
     what works without it. The result is normalised without weights, as the tokens that come in are: without that, and
-    with A instead of its difference from uniform, the loss rose to 66 in the first steps of the paper's recipe.
+    with A instead of its difference from uniform, the loss explodes in the first steps of the paper's recipe.
     """
 
     role = "position"

@@ -16,7 +16,7 @@ from vtbench.stats.attention_maps import MappedImage, describe_maps, split_class
 from vtbench.tokens.maps import observe_tokens
 from vtbench.tokens.subject import Subject
 
-if TYPE_CHECKING:  # Its readers load pyarrow and PIL, 33 MiB that counting and training do without.
+if TYPE_CHECKING:  # Its readers load pyarrow and PIL.
     from vtbench.datasets.shown_images import ShownImage
 
 

@@ -1,24 +1,16 @@
 """VT-ResNet-18/34/50/101: the last stage becomes visual tokens (Wu et al. 2020, arXiv 2006.03677, section 4).
 
 {2, 3, 3, 3} modules replace the last stage. The paper does not print the shapes of the layers; those here follow from
-the costs in its tables 2 to 7, each of which they meet: 1578.95 M MACs for VT-ResNet-18, 3299.01 M for VT-ResNet-34.
-After the first module the map has 512 channels. For 50 and 101 the paper can be read in two ways: 8 tokens on the map
-max-pooled to half its side, 512 channels (3416.6 M and 7128.9 M MACs; printed 3412 and 7129), or 16 tokens on the full
-map with 1024 channels (3595.1 M and 7307.3 M).
+the costs in its tables 2 to 7, each of which they meet. After the first module the map has 512 channels. For 50 and
+101 the paper can be read in two ways: 8 tokens on the map max-pooled to half its side with 512 channels, which comes
+nearer to the printed costs, or 16 tokens on the full map with 1024 channels.
 
-What costs no MACs is chosen so that the tokens learn as fast as the convolutions they replace. Trials behind it, on
-5,000 images of CIFAR-10, one seed, `vt_resnet18:stem=small,width=16` against its twin; validation accuracy in percent:
-
-- 5 epochs: twin 48.6; network without its last stage 50.9; branches at full strength and logits of variance one 35.6;
-  filters that start near uniform 42.6; residual branches that start near zero and old tokens added to new ones, too,
-  45.4; rectified values, too, 50.6.
-- 8 epochs, branches at full strength: normalised values and keys 44.4, without their normalisation 35.9; batch instead
-  of layer normalisation of tokens 34.5, with gradients of the convolutions ten times those of the twin.
-- 6 epochs, recipe `small`: twin 53.6; the choices made here 55.3 (static tokens 56.4, eight tokens 55.9); branches that
-  start at zero instead of a tenth 55.7; without the sum of old and new tokens 51.5.
+What costs no MACs is chosen so that the tokens learn as fast as the convolutions they replace: filters start near
+uniform, residual branches start near zero, old tokens are added to new ones, values are rectified, values and keys are
+normalised over the batch and tokens by layer. Each of these stands where it is made, with the reason.
 
 At 32 pixels a map of stage 4 has 64 cells instead of 196, and 16 tokens cost as much as the convolutions they replace:
-take ``num_tokens=8`` there (31.8 M MACs against the twin's 35.0 M).
+take ``num_tokens=8`` there.
 """
 
 from __future__ import annotations
