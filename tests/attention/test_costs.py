@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from registered_blocks import build_registered
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -134,11 +135,15 @@ def test_relative_logits_cost_what_one_product_with_gathered_tables_costs() -> N
 
 def test_every_registered_block_is_given_what_its_place_promises_and_keeps_the_shape() -> None:
     for name in ATTENTION_BLOCKS:
-        entry = ATTENTION_BLOCKS[name]
-        told = {
-            "gate": {"channels": 16},
-            "unit": {"channels": 16, "map_size": (7, 9)},
-            "spatial": {"in_channels": 16, "out_channels": 32, "stride": 2, "map_size": (7, 9)},
-        }[entry.place]
-        out = entry.build(entry.options, **told)(torch.randn(2, 16, 7, 9))
-        assert out.shape == ((2, 32, 4, 5) if entry.place == "spatial" else (2, 16, 7, 9)), name
+        out = build_registered(name, out_channels=32, stride=2)(torch.randn(2, 16, 7, 9))
+        is_spatial = ATTENTION_BLOCKS[name].place == "spatial"
+        assert out.shape == ((2, 32, 4, 5) if is_spatial else (2, 16, 7, 9)), name
+
+
+@pytest.mark.parametrize("name", list(ATTENTION_BLOCKS))
+def test_every_registered_block_is_in_the_table(name: str) -> None:
+    kind = type(build_registered(name))
+    known = {type(row[0]) for row in DERIVED.values()}
+    assert kind in known, (
+        f"enter {kind.__name__} in DERIVED, above in this file: its MACs at 7x9 cells and parameters, by hand"
+    )

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from registered_blocks import build_registered
 from torch import Tensor, nn
 
+from vtbench.attention.attention_block import ATTENTION_BLOCKS
 from vtbench.attention.augmented import AugmentedConv
 from vtbench.attention.bottleneck_attention import BottleneckAttention
 from vtbench.attention.cbam import ConvolutionalBlockAttention
@@ -348,3 +350,10 @@ def test_bottleneck_attention_with_a_stride_is_a_mean_over_attention_without() -
     with torch.no_grad():
         expected = nn.functional.avg_pool2d(plain(x), 2, ceil_mode=True)
         torch.testing.assert_close(strided(x), expected)
+
+
+@pytest.mark.parametrize("name", list(ATTENTION_BLOCKS))
+def test_every_registered_block_is_in_the_table(name: str) -> None:
+    kind = type(build_registered(name))
+    known = {type(row[0]) for row in BLOCKS.values()}
+    assert kind in known, f"enter {kind.__name__} in BLOCKS, above in this file: its equation, written out slowly"
