@@ -196,6 +196,7 @@ class StudyOptions(RunOptions):
     base: str | None = Field(None, min_length=1, description="The variant that {base} stands for.")
     arm: list[str] | None = Field(None, description="Only this arm; may be repeated.  [default: all]")
     seeds: int | None = Field(None, ge=1, description="Seeds 0 to N-1 of every arm.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of all cells together.  [default: all cores]")
 
 
 def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:

@@ -82,7 +82,7 @@ def test_the_studies_are_listed_with_their_questions(vtbench: Call) -> None:
         (["mine.toml", "--limit-train", "0"], "'limit_train' was given 0"),
         (["mine.toml", "--jobs", "0"], "--jobs was given '0'. Give a number of cells of 1 or more, or auto"),
         (["mine.toml", "--jobs", "many"], "--jobs was given 'many'"),
-        (["mine.toml", "--threads", "0"], "--threads was given 0"),
+        (["mine.toml", "--threads", "0"], "'threads' was given 0"),
         (["mine.toml", "--executor", "lcoal"], "no executor named 'lcoal'. Did you mean 'local'"),
         (["mine.toml", "--executor", "in_process", "--verify-resume"], "whose cells cannot be killed"),
         (["mine.toml", "--arm", "wider"], "The study has no arm 'wider'. Did you mean 'wide'"),

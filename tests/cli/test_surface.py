@@ -28,7 +28,7 @@ SURFACE = {
         "checkpoint-seconds out json"
     ),
     "ablate": (
-        f"study {RUN} base arm seeds jobs executor threads device workers {EXECUTION} out plan fresh retry-failed "
+        f"study {RUN} base arm seeds threads jobs executor device workers {EXECUTION} out plan fresh retry-failed "
         "verify-resume list"
     ),
     "report": "runs out format base archive published",

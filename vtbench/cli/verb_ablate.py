@@ -28,9 +28,6 @@ def run_ablate(
     options: StudyOptions,
     jobs: Annotated[str, typer.Option(help="Cells at once; auto measures how many are fastest.")] = "auto",
     executor: Annotated[str, typer.Option(help="What carries the cells out: {executors}.")] = "local",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of all cells together.  [default: all cores]", show_default=False)
-    ] = None,
     execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
     out: Annotated[
         Path | None, typer.Option(help="The study's folder.  [default: runs/STUDY]", show_default=False)
@@ -56,7 +53,7 @@ def run_ablate(
     from vtbench.studies.resolution import resolve_study
 
     name, found = find_study(study)
-    session = _open_session(executor, jobs, threads)
+    session = _open_session(executor, jobs, options.threads)
     resolved = resolve_study(name, found, options, execution)
     folder = out or Path("runs") / name
     if plan:
@@ -140,7 +137,7 @@ def _open_session(executor: str, jobs: str, threads: int | None) -> Session:
     from vtbench.studies.executor import EXECUTORS, Session
     from vtbench.training import StopRequest
 
-    return Session(EXECUTORS[executor](), StopRequest(), jobs=_parse_jobs(jobs), threads=_check_threads(threads))
+    return Session(EXECUTORS[executor](), StopRequest(), jobs=_parse_jobs(jobs), threads=threads)
 
 
 def _parse_jobs(text: str) -> int | None:
@@ -151,11 +148,3 @@ def _parse_jobs(text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise UserError(f"--jobs was given {text!r}. Give a number of cells of 1 or more, or auto.")
     return int(text)
-
-
-def _check_threads(threads: int | None) -> int | None:
-    from vtbench.errors import UserError
-
-    if threads is not None and threads < 1:
-        raise UserError(f"--threads was given {threads}. Give a number of CPU threads of 1 or more.")
-    return threads
