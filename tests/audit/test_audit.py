@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from vtbench.audit import counting
 from vtbench.audit.audit import is_clean, list_stale_marks, run_audit
 from vtbench.audit.counting import make_counter
-from vtbench.audit.rendering import group_untested, print_audit, render_json, render_markdown
 from vtbench.cli.main import app
 from vtbench.errors import UserError
 from vtbench.published.claims import load_claims
 from vtbench.published.inconsistencies import load_inconsistencies
+from vtbench.records import to_json
+from vtbench.reporting.audit_report import group_untested, print_audit, render_markdown
 
 WRONG = count_from(
     {
@@ -76,7 +77,7 @@ def test_untested_claims_are_listed_together_by_reason_and_none_is_lost() -> Non
 def test_markdown_and_json_hold_every_finding() -> None:
     findings = run_audit(WRONG)
     assert render_markdown(findings).count("\n| ") == len(findings) + 2
-    plain = json.loads(render_json(findings))
+    plain = json.loads(to_json(findings))
     assert [entry["id"] for entry in plain] == [finding.id for finding in findings]
 
 

@@ -13,7 +13,6 @@ from vtbench.errors import UserError
 from vtbench.profiling.measure import (
     Measurement,
     MeasureSettings,
-    find_disagreements,
     find_quartiles,
     has_settled,
     measure_models,
@@ -22,6 +21,7 @@ from vtbench.profiling.measure import (
 from vtbench.profiling.memory import measure_peak_memory
 from vtbench.profiling.sources import Source, resolve_source
 from vtbench.records import NotMeasured
+from vtbench.reporting.profile_report import find_disagreements
 
 CPU = torch.device("cpu")
 

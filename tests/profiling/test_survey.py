@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vtbench.profiling.survey import list_models, survey_model, take_apart
-from vtbench.profiling.survey_page import render_page
 from vtbench.records import EnvironmentRecord, load_lines, load_record
-from vtbench.records.profile import Comparison, SurveyEntry
+from vtbench.records.profile import FvcoreCount, SurveyEntry
+from vtbench.reporting.survey_report import render_page
 
 FOLDER = Path(__file__).parents[2] / "reports" / "profiler"
 ENTRIES = load_lines(FOLDER / "survey.jsonl", SurveyEntry)
@@ -42,10 +42,10 @@ def test_every_model_is_counted_or_refused_with_a_reason() -> None:
 
 
 def test_every_difference_is_explained_to_the_last_mac() -> None:
-    compared = [entry for entry in ENTRIES if isinstance(entry.fvcore, Comparison)]
+    compared = [entry for entry in ENTRIES if isinstance(entry.fvcore, FvcoreCount)]
     assert len(compared) > 200
     for entry in compared:
-        assert isinstance(entry.fvcore, Comparison)
+        assert isinstance(entry.fvcore, FvcoreCount)
         assert sum(entry.fvcore.differences.values()) == (entry.macs or 0) - entry.fvcore.macs, entry.model
 
 

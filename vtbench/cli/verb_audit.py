@@ -20,16 +20,19 @@ def run_audit(
 
     Costs are recomputed live. The exit code is 1 if something is contradicted that is not marked as known, else 0.
     """
-    from vtbench.audit import audit, rendering
+    from vtbench.audit import audit
     from vtbench.audit.counting import make_counter
     from vtbench.documents.terminal import open_console
+    from vtbench.records import to_json
+    from vtbench.reporting import audit_report
     from vtbench.reporting.runs import load_runs
 
     records = load_runs(*runs).records if runs else ()
     findings = audit.run_audit(make_counter(), records, table=table)
     if format == "table":
-        rendering.print_audit(findings, open_console())
+        audit_report.print_audit(findings, open_console())
     else:
-        typer.echo({"markdown": rendering.render_markdown, "json": rendering.render_json}[format](findings), nl=False)
+        render = audit_report.render_markdown if format == "markdown" else to_json
+        typer.echo(render(findings), nl=False)
     if not audit.is_clean(findings):
         raise typer.Exit(1)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from vtbench.cli.profile_output import Findings
     from vtbench.profiling.sources import Source
+    from vtbench.reporting.profile_report import ProfiledModel
 
 Format = Literal["table", "json", "csv", "markdown", "latex"]
 _SPLITS = ("stage", "role", "module", "operator")
@@ -51,17 +51,18 @@ def run_profile(
 
     splits = _parse_splits(by)
     with quick_import():
-        from vtbench.cli.profile_output import Findings, print_findings
+        from vtbench.documents.terminal import open_console
         from vtbench.errors import UserError
         from vtbench.profiling.against import compare_profiles
         from vtbench.profiling.inputs import parse_image_size
         from vtbench.profiling.profile import ProfileSettings, profile_source
+        from vtbench.reporting.profile_report import ProfiledModel, print_profiles, render_profiles
 
     size = parse_image_size(input_size) if input_size is not None else None
     settings = ProfileSettings(
         training=train_mode, backward=backward, count_contractions=count_contractions, activations=True
     )
-    found: list[Findings] = []
+    found: list[ProfiledModel] = []
     sources: list[Source] = []
     failed = False
     base = None
@@ -71,7 +72,7 @@ def run_profile(
         try:
             source = _resolve(name, size, channels, num_classes)
             counted = profile_source(source, settings, batch_size=batch)
-            found.append(Findings(counted, compare_profiles(counted, base) if base is not None else None))
+            found.append(ProfiledModel(counted, compare_profiles(counted, base) if base is not None else None))
             sources.append(source)
             if compare_tools:
                 from vtbench.profiling.compare_tools import compare_tools as ask_tools
@@ -87,7 +88,10 @@ def run_profile(
         shapes = [findings.profile.input_size for findings in found]
         for findings, measured in zip(found, measure_models(sources, shapes, wanted), strict=True):
             findings.measured = measured
-    print_findings(found, format=format, breakdowns=splits, depth=depth)
+    if format == "table":
+        print_profiles(found, open_console(), splits=splits, depth=depth)
+    else:
+        typer.echo(render_profiles(found, format, splits=splits, depth=depth), nl=False)
     if failed:
         raise typer.Exit(2)
 

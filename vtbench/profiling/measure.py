@@ -119,22 +119,6 @@ def find_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def find_disagreements(
-    names: Sequence[str], macs: Sequence[int], measured: Sequence[Measurement | NotMeasured | None]
-) -> list[str]:
-    """A sentence for every pair of models that MACs and latency rank the other way round, beyond their quartiles."""
-    sentences = []
-    known = [(n, m, t) for n, m, t in zip(names, macs, measured, strict=True) if isinstance(t, Measurement)]
-    for name, cost, timing in known:
-        for other_name, other_cost, other in known:
-            if cost < other_cost and timing.latency_ms_quartiles[0] > other.latency_ms_quartiles[1]:
-                sentences.append(
-                    f"{name} has {other_cost / cost:.2f}x fewer MACs than {other_name}, "
-                    f"yet takes {timing.latency_ms / other.latency_ms:.2f}x its time"
-                )
-    return sentences
-
-
 def _warm_up(source: Source, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> _Arm:
     model = source.build().to(device=device, dtype=dtype).eval()
     arm = _Arm(model, make_inputs(shape, model, device))

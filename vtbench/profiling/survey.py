@@ -1,7 +1,8 @@
 """Our counts beside fvcore's, over the classification models of torchvision and every family of timm.
 
-``python -m vtbench.profiling.survey`` writes ``survey.jsonl``, ``environment.json`` and ``survey.md`` to
-``reports/profiler``. It goes on where it was stopped; models that are in the file already are not counted again.
+``python -m vtbench.profiling.survey`` writes ``survey.jsonl`` and ``environment.json`` to ``reports/profiler``, of
+which ``python -m vtbench.reporting.committed`` makes the page. It goes on where it was stopped; models that are in the
+file already are not counted again.
 """
 
 from __future__ import annotations
@@ -17,15 +18,13 @@ import torch
 
 from vtbench.environment import describe_environment
 from vtbench.errors import UserError
-from vtbench.files import publish_text
 from vtbench.profiling.compare_tools import confined, group_operators, trace_operators
 from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.profile import profile_source
 from vtbench.profiling.sources import Source, resolve_source
-from vtbench.profiling.survey_page import render_page
-from vtbench.records import EnvironmentRecord, NotMeasured, load_lines, load_record, save_lines, save_record
-from vtbench.records.profile import Comparison, Profile, SurveyEntry
+from vtbench.records import NotMeasured, load_lines, save_lines, save_record
+from vtbench.records.profile import FvcoreCount, Profile, SurveyEntry
 from vtbench.units import format_bytes
 
 DEFAULT_FOLDER = Path("reports/profiler")
@@ -38,25 +37,20 @@ _PRODUCTS = {"addmm", "linear", "matmul", "bmm", "einsum", "baddbmm", "mv", "mm"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Count what is missing in the folder, then write the page."""
+    """Count what is missing in the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, help="the folder to write to")
     parser.add_argument("--only", help="only models whose name contains this text")
-    parser.add_argument("--render-only", action="store_true", help="write the page from the records that are there")
     options = parser.parse_args(arguments)
     records = options.out / "survey.jsonl"
     entries = {entry.model: entry for entry in load_lines(records, SurveyEntry)} if records.exists() else {}
-    if not options.render_only:
-        for name in list_models():
-            if name in entries or (options.only and options.only not in name):
-                continue
-            entries[name] = survey_model(name)
-            gc.collect()  # The tools leave whole models behind in reference cycles.
-            save_lines(records, (entries[known] for known in sorted(entries)))
-        save_record(options.out / "environment.json", describe_environment(torch.device("cpu")))
-    environment = load_record(options.out / "environment.json", EnvironmentRecord)
-    page = render_page([entries[name] for name in sorted(entries)], environment)
-    publish_text(options.out / "survey.md", page)
+    for name in list_models():
+        if name in entries or (options.only and options.only not in name):
+            continue
+        entries[name] = survey_model(name)
+        gc.collect()  # The tools leave whole models behind in reference cycles.
+        save_lines(records, (entries[known] for known in sorted(entries)))
+    save_record(options.out / "environment.json", describe_environment(torch.device("cpu")))
 
 
 def list_models() -> list[str]:
@@ -92,7 +86,7 @@ def survey_model(name: str) -> SurveyEntry:
     )
 
 
-def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Comparison | str:
+def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> FvcoreCount | str:
     kept = counted.activations
     if not isinstance(kept, NotMeasured) and kept.bytes > _MOST_KEPT_BYTES:
         return f"not asked: it runs with values and would keep {format_bytes(kept.bytes)}"
@@ -108,7 +102,7 @@ def _ask_fvcore(source: Source, counted: Profile, groups: Counter[str]) -> Compa
     return take_apart(groups, {name: int(macs) for name, macs in by_operator.items()}, ignored)
 
 
-def take_apart(groups: Counter[str], theirs: dict[str, int], ignored: Iterable[str]) -> Comparison:
+def take_apart(groups: Counter[str], theirs: dict[str, int], ignored: Iterable[str]) -> FvcoreCount:
     """The difference of both counts by kind of operator; the parts sum to it.
 
     ``groups`` are our MACs by "operator in kind of module", ``theirs`` fvcore's by its own names, ``ignored`` the
@@ -120,7 +114,7 @@ def take_apart(groups: Counter[str], theirs: dict[str, int], ignored: Iterable[s
         parts[_OURS.get(operator, "matrix products" if operator in _PRODUCTS else operator)] += macs
     for operator, macs in theirs.items():
         parts[_THEIRS.get(operator, "matrix products" if operator in _PRODUCTS else operator)] -= macs
-    return Comparison(
+    return FvcoreCount(
         macs=sum(theirs.values()),
         differences={name: macs for name, macs in sorted(parts.items()) if macs},
         ignored=tuple(sorted(name for name in ignored if find_reason_free(_modern(name)) is None)),

@@ -139,7 +139,7 @@ class ToolOpinion(Record):
     extra_macs: int = 0
 
 
-class Comparison(Record):
+class FvcoreCount(Record):
     """What fvcore counts, and the difference to our count by kind of operator (ours minus its).
 
     ``ignored`` are operators that fvcore saw, did not count, and that are not free by our table.
@@ -159,5 +159,5 @@ class SurveyEntry(Record):
     params: int | None = None
     covered_macs: int | None = None
     notes: tuple[str, ...] = ()
-    fvcore: Comparison | str | None = None
+    fvcore: FvcoreCount | str | None = None
     refused: str | None = None

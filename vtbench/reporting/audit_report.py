@@ -1,4 +1,4 @@
-"""The audit as a terminal report, Markdown and JSON: contradictions first, then what nobody tested, then what holds."""
+"""The audit as a terminal report and Markdown: contradictions first, then what nobody tested, then what holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rich.text import Text
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.documents.terminal import escape_controls, lay_out, print_text
 from vtbench.documents.texts import to_markdown
-from vtbench.records import to_json
 from vtbench.records.finding import Finding
 
 
@@ -64,11 +63,6 @@ def render_markdown(findings: Sequence[Finding]) -> str:
         for finding in findings
     ]
     return f"# Audit\n\n{count_verdicts(findings)}.\n\n{to_markdown(make_table(header, rows), padded=False)}"
-
-
-def render_json(findings: Sequence[Finding]) -> str:
-    """A list of findings."""
-    return to_json(findings)
 
 
 def group_untested(findings: Sequence[Finding]) -> dict[str, list[Finding]]:

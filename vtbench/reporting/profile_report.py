@@ -1,21 +1,20 @@
-"""How ``vtbench profile`` prints: a table for readers, JSON and CSV for machines, Markdown and LaTeX for papers."""
+"""Profiles of models: a table for readers, JSON and CSV for machines, Markdown and LaTeX for papers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
+from rich.console import Console
 
 from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.documents.terminal import lay_out, print_text
 from vtbench.documents.texts import escape_latex, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.records import NotMeasured
+from vtbench.records.measurement import Measurement
+from vtbench.records.profile import Difference, Profile, ToolOpinion
 from vtbench.units import format_bytes, format_count, format_items, format_millions
-
-if TYPE_CHECKING:
-    from vtbench.records.measurement import Measurement
-    from vtbench.records.profile import Difference, Profile, ToolOpinion
 
 _NUMERIC = ("runs", "MACs (M)", "%", "params (M)")
 _MOST_MISSED = 4
@@ -23,7 +22,7 @@ _MOST_MISSED = 4
 
 
 @dataclass
-class Findings:
+class ProfiledModel:
     """All that is known of one model."""
 
     profile: Profile
@@ -32,45 +31,65 @@ class Findings:
     measured: Measurement | NotMeasured | None = None
 
 
-def print_findings(found: Sequence[Findings], *, format: str, breakdowns: Sequence[str], depth: int) -> None:
-    """Print ``found`` in the wanted format, with the wanted splits of the MACs."""
-    if format == "json":
-        _print_json(found)
-    elif format == "csv":
-        _print_csv(found, breakdowns, depth)
-    else:
-        tables = list(_lay_out(found, breakdowns, depth, single=format == "table" and len(found) == 1))
-        notes = list(_collect_notes(found))
-        if format == "table":
-            _print_tables(found, tables, notes)
-        else:
-            _print_for_papers(tables, notes, format)
+def print_profiles(found: Sequence[ProfiledModel], console: Console, *, splits: Sequence[str], depth: int) -> None:
+    """What readers see of ``found``: of one model its facts, else a table of all; then the splits of the MACs."""
+    if len(found) == 1:
+        for line in _describe(found[0].profile):
+            print_text(line, console)
+    for table in _lay_out(found, splits, depth, single=len(found) == 1):
+        if table.title:
+            print_text(f"\n{table.title}", console)
+        console.print(lay_out(table, look="framed"))
+    for note in _collect_notes(found):
+        print_text(f"note: {note}", console)
 
 
-def _print_json(found: Sequence[Findings]) -> None:
-    listed = []
-    for findings in found:
-        entry = findings.profile.model_dump(mode="json")
-        if findings.difference is not None:
-            entry["against"] = findings.difference.model_dump(mode="json")
-        if findings.tools:
-            entry["tools"] = [opinion.model_dump(mode="json") for opinion in findings.tools]
-        if findings.measured is not None:
-            entry["measured"] = findings.measured.model_dump(mode="json")
-        listed.append(entry)
-    typer.echo(to_plain_json(listed), nl=False)
+def render_profiles(found: Sequence[ProfiledModel], text_format: str, *, splits: Sequence[str], depth: int) -> str:
+    """``found`` as json, csv, markdown or latex; a CSV with splits has a row a part of each model instead of one."""
+    if text_format == "json":
+        return to_plain_json([_to_plain(findings) for findings in found])
+    if text_format == "csv":
+        return to_csv(row for findings in found for row in _list_numbers(findings, splits, depth))
+    markdown = text_format == "markdown"
+    tables = []
+    for table in _lay_out(found, splits, depth, single=False):
+        title = f"{'###' if markdown else '%'} {table.title}\n" + "\n" * markdown if table.title else ""
+        tables.append(title + (to_markdown(table) if markdown else to_latex(table)))
+    notes = (f"\n> {note}\n" if markdown else f"% {escape_latex(note)}\n" for note in _collect_notes(found))
+    return "\n".join(tables) + "".join(notes)
 
 
-def _print_csv(found: Sequence[Findings], breakdowns: Sequence[str], depth: int) -> None:
-    """One row a model; with splits, one row a part of each model instead."""
-    rows = [row for findings in found for row in _list_numbers(findings, breakdowns, depth)]
-    typer.echo(to_csv(rows), nl=False)
+def find_disagreements(
+    names: Sequence[str], macs: Sequence[int], measured: Sequence[Measurement | NotMeasured | None]
+) -> list[str]:
+    """A sentence for every pair of models that MACs and latency rank the other way round, beyond their quartiles."""
+    sentences = []
+    known = [(n, m, t) for n, m, t in zip(names, macs, measured, strict=True) if isinstance(t, Measurement)]
+    for name, cost, timing in known:
+        for other_name, other_cost, other in known:
+            if cost < other_cost and timing.latency_ms_quartiles[0] > other.latency_ms_quartiles[1]:
+                sentences.append(
+                    f"{name} has {other_cost / cost:.2f}x fewer MACs than {other_name}, "
+                    f"yet takes {timing.latency_ms / other.latency_ms:.2f}x its time"
+                )
+    return sentences
 
 
-def _list_numbers(findings: Findings, breakdowns: Sequence[str], depth: int) -> Iterator[dict[str, Any]]:
+def _to_plain(findings: ProfiledModel) -> dict[str, Any]:
+    entry = findings.profile.model_dump(mode="json")
+    if findings.difference is not None:
+        entry["against"] = findings.difference.model_dump(mode="json")
+    if findings.tools:
+        entry["tools"] = [opinion.model_dump(mode="json") for opinion in findings.tools]
+    if findings.measured is not None:
+        entry["measured"] = findings.measured.model_dump(mode="json")
+    return entry
+
+
+def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) -> Iterator[dict[str, Any]]:
     profile = findings.profile
-    if breakdowns:
-        for split in breakdowns:
+    if splits:
+        for split in splits:
             for name, macs, *_ in _split(profile, split, depth):
                 yield {"model": profile.model, "split": split, "part": name, "macs": macs}
         return
@@ -92,14 +111,14 @@ def _list_numbers(findings: Findings, breakdowns: Sequence[str], depth: int) -> 
     }
 
 
-def _lay_out(found: Sequence[Findings], breakdowns: Sequence[str], depth: int, *, single: bool) -> Iterator[Table]:
+def _lay_out(found: Sequence[ProfiledModel], splits: Sequence[str], depth: int, *, single: bool) -> Iterator[Table]:
     if not found:
         return
     if not single:
         yield _summarize(found)
     default = ("stage", "role") if single and not any(findings.difference for findings in found) else ()
     for findings in found:
-        for split in breakdowns or default:
+        for split in splits or default:
             yield _show_split(findings.profile, split, depth)
         if findings.difference is not None:
             yield _show_difference(findings.profile, findings.difference)
@@ -109,7 +128,7 @@ def _lay_out(found: Sequence[Findings], breakdowns: Sequence[str], depth: int, *
         yield _show_measurements(found)
 
 
-def _summarize(found: Sequence[Findings]) -> Table:
+def _summarize(found: Sequence[ProfiledModel]) -> Table:
     backward = any(findings.profile.training is not None for findings in found)
     header = ("model", "input", "MACs (M)", "params (M)", "kept (MiB)", *(("step (M)",) if backward else ()))
     rows = []
@@ -195,7 +214,7 @@ def _explain(opinion: ToolOpinion) -> str:
     return "; ".join(parts) or "the same"
 
 
-def _show_measurements(found: Sequence[Findings]) -> Table:
+def _show_measurements(found: Sequence[ProfiledModel]) -> Table:
     header = ("model", "MACs (M)", "ms/batch", "quartiles", "ms/image", "images/s", "peak MiB", "n")
     rows = []
     for findings in found:
@@ -221,7 +240,7 @@ def _show_measurements(found: Sequence[Findings]) -> Table:
     return make_table(header, rows, numbers=header[1:], title="measured")
 
 
-def _collect_notes(found: Sequence[Findings]) -> Iterator[str]:
+def _collect_notes(found: Sequence[ProfiledModel]) -> Iterator[str]:
     several = len(found) > 1
     for findings in found:
         profile = findings.profile
@@ -235,12 +254,9 @@ def _collect_notes(found: Sequence[Findings]) -> Iterator[str]:
     yield from _describe_measuring(found)
 
 
-def _describe_measuring(found: Sequence[Findings]) -> Iterator[str]:
+def _describe_measuring(found: Sequence[ProfiledModel]) -> Iterator[str]:
     if all(findings.measured is None for findings in found):
         return
-    from vtbench.profiling.measure import find_disagreements
-    from vtbench.records.measurement import Measurement
-
     first = next((f.measured for f in found if isinstance(f.measured, Measurement)), None)
     if first is not None:
         where = first.environment
@@ -255,21 +271,6 @@ def _describe_measuring(found: Sequence[Findings]) -> Iterator[str]:
     yield from find_disagreements(
         [f.profile.model for f in found], [f.profile.macs for f in found], [f.measured for f in found]
     )
-
-
-def _print_tables(found: Sequence[Findings], tables: Sequence[Table], notes: Sequence[str]) -> None:
-    from vtbench.documents.terminal import lay_out, open_console, print_text
-
-    console = open_console()
-    if len(found) == 1:
-        for line in _describe(found[0].profile):
-            print_text(line, console)
-    for table in tables:
-        if table.title:
-            print_text(f"\n{table.title}", console)
-        console.print(lay_out(table, look="framed"))
-    for note in notes:
-        print_text(f"note: {note}", console)
 
 
 def _describe(profile: Profile) -> Iterator[str]:
@@ -289,18 +290,6 @@ def _describe(profile: Profile) -> Iterator[str]:
         yield f"  training     {format_count(step.macs)} a step: {forward} forward, {backward} backward"
     if profile.covered_macs == profile.macs and not profile.stated_only_macs:
         yield "  checked      trace and closed forms agree on every MAC"
-
-
-def _print_for_papers(tables: Sequence[Table], notes: Sequence[str], format: str) -> None:
-    for place, table in enumerate(tables):
-        if place:
-            typer.echo()
-        if format == "markdown":
-            typer.echo((f"### {table.title}\n\n" if table.title else "") + to_markdown(table), nl=False)
-        else:
-            typer.echo((f"% {table.title}\n" if table.title else "") + to_latex(table), nl=False)
-    for note in notes:
-        typer.echo(f"\n> {note}" if format == "markdown" else f"% {escape_latex(note)}")
 
 
 def _number_or_none(value: Any) -> int | None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
 from vtbench.documents.table import NOTHING, make_table
 from vtbench.documents.texts import list_items, to_markdown
-from vtbench.records import EnvironmentRecord
-from vtbench.records.profile import Comparison, SurveyEntry
+from vtbench.files import publish_text
+from vtbench.records import EnvironmentRecord, load_lines, load_record
+from vtbench.records.profile import FvcoreCount, SurveyEntry
 from vtbench.units import format_count, format_millions
+
+
+def write_survey_page(folder: Path) -> Path:
+    """Write ``survey.md`` into ``folder`` from the records that lie there."""
+    entries = sorted(load_lines(folder / "survey.jsonl", SurveyEntry), key=lambda entry: entry.model)
+    publish_text(
+        folder / "survey.md", render_page(entries, load_record(folder / "environment.json", EnvironmentRecord))
+    )
+    return folder / "survey.md"
 
 
 def render_page(entries: Sequence[SurveyEntry], environment: EnvironmentRecord) -> str:
@@ -54,7 +65,7 @@ def _summarize(
     entries: Sequence[SurveyEntry], counted: Sequence[SurveyEntry], refused: Sequence[SurveyEntry]
 ) -> list[str]:
     libraries = Counter(entry.model.partition(":")[0] for entry in entries)
-    compared = [(entry, entry.fvcore) for entry in counted if isinstance(entry.fvcore, Comparison)]
+    compared = [(entry, entry.fvcore) for entry in counted if isinstance(entry.fvcore, FvcoreCount)]
     failed = [entry for entry in counted if isinstance(entry.fvcore, str)]
     missing = Counter(
         name for _, theirs in compared for name, macs in theirs.differences.items() if macs > 0
@@ -82,7 +93,7 @@ def _write_row(entry: SurveyEntry) -> list[str]:
     size = "x".join(map(str, entry.input_size[1:]))
     mark = " (traced with real tensors)" if any(note.startswith("traced with real") for note in entry.notes) else ""
     cells = [f"`{entry.model}`{mark}", size, format_millions(entry.params or 0), format_millions(macs), covered]
-    if isinstance(entry.fvcore, Comparison):
+    if isinstance(entry.fvcore, FvcoreCount):
         ratio = f"{entry.fvcore.macs / macs:.3f}" if macs else NOTHING
         cells += [format_millions(entry.fvcore.macs), ratio, _explain(entry.fvcore)]
     else:
@@ -90,7 +101,7 @@ def _write_row(entry: SurveyEntry) -> list[str]:
     return cells
 
 
-def _explain(theirs: Comparison) -> str:
+def _explain(theirs: FvcoreCount) -> str:
     """The largest parts first, what it misses before what it counts beyond."""
     missed = sorted(((name, macs) for name, macs in theirs.differences.items() if macs > 0), key=lambda part: -part[1])
     beyond = sorted(((name, -macs) for name, macs in theirs.differences.items() if macs < 0), key=lambda part: -part[1])
