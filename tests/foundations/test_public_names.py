@@ -45,6 +45,8 @@ def test_the_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: 
     "name",
     [
         "vtbench.profiling.profile",
+        "vtbench.create_model",
+        "vtbench.profile",
         "vtbench.records.load_record",
         "vtbench.studies.resolution.resolve_study",
         "vtbench.training.train_run",

@@ -10,7 +10,7 @@ from vtbench.configuration import Configuration, validate_configuration
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.errors import UserError
 from vtbench.registry import Registry
-from vtbench.variants import split_options
+from vtbench.variants import spell_variant, split_options
 
 
 class Knobs(Configuration):
@@ -68,9 +68,7 @@ def _split_path(name: str, tail: str, knobs: list[str]) -> tuple[str, str]:
 
 
 def _spell(name: str, knobs: Knobs) -> str:
-    values = knobs.model_dump()
-    path = values.pop("path", None)
     fields = type(knobs).model_fields
-    changed = [f"{knob}={value}" for knob, value in values.items() if value != fields[knob].default]
-    tail = ",".join(([path] if path is not None else []) + changed)
-    return f"{name}:{tail}" if tail else name
+    changed = {knob: value for knob, value in knobs.model_dump().items() if value != fields[knob].default}
+    spelling = spell_variant(name, changed)
+    return f"{name}:{spelling.removeprefix(f'{name}:path=')}" if "path" in fields else spelling

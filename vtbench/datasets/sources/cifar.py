@@ -85,7 +85,4 @@ def _load(name: Name, root: Path, *, train: bool) -> Any:
 
 
 for _name in ("CIFAR10", "CIFAR100"):
-    DATASETS.add(
-        _name.lower(),
-        DatasetSource(partial(open_cifar, _name), CifarKnobs),
-    )
+    DATASETS.add(_name.lower(), DatasetSource(partial(open_cifar, _name), CifarKnobs))

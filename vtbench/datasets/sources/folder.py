@@ -135,7 +135,4 @@ def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
 
 
-DATASETS.add(
-    "folder",
-    DatasetSource(open_folder, FolderKnobs),
-)
+DATASETS.add("folder", DatasetSource(open_folder, FolderKnobs))

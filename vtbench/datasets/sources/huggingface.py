@@ -365,7 +365,4 @@ def _is_of_the_network(error: BaseException | None) -> bool:
     return False
 
 
-DATASETS.add(
-    "huggingface",
-    DatasetSource(open_huggingface, HuggingFaceKnobs),
-)
+DATASETS.add("huggingface", DatasetSource(open_huggingface, HuggingFaceKnobs))
