@@ -76,8 +76,8 @@ def executor(request: pytest.FixtureRequest) -> Executor:
     return EXECUTORS[request.param]()
 
 
-def run(executor: Executor, cells: list[Cell], watcher: Watcher) -> dict[str, CellResult]:
-    return {result.cell.arm: result for result in executor.run(cells, 1, watcher=watcher, stop=watcher.stop)}
+def run(executor: Executor, cells: list[Cell], watcher: Watcher, *, jobs: int = 1) -> dict[str, CellResult]:
+    return {result.cell.arm: result for result in executor.run(cells, jobs, watcher=watcher, stop=watcher.stop)}
 
 
 def test_a_failure_is_a_result_and_the_next_cell_ends_in_the_bits_it_always_ends_in(
@@ -86,7 +86,7 @@ def test_a_failure_is_a_result_and_the_next_cell_ends_in_the_bits_it_always_ends
     cells, watcher = make_cells(tmp_path), Watcher()
     results = run(executor, [cells["bad"], cells["good"]], watcher)
     assert {arm: result.status for arm, result in results.items()} == {"bad": "failed", "good": "finished"}
-    assert "no option 'widht'" in (results["bad"].error or "")
+    assert "'widht'" in (results["bad"].error or "")
     assert results["good"].error is None
     assert 0 < results["good"].seconds < 600
     assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests
@@ -98,7 +98,7 @@ def test_a_failure_is_a_result_and_the_next_cell_ends_in_the_bits_it_always_ends
     assert watcher.threads == {threading.get_ident()}
 
 
-def test_a_stopped_cell_saves_itself_no_other_is_begun_and_both_go_on_from_there(
+def test_a_stopped_cell_saves_itself_no_other_is_begun_and_both_go_on_side_by_side_to_the_same_bits(
     executor: Executor, tmp_path: Path, digests: dict[str, str]
 ) -> None:
     cells = make_cells(tmp_path)
@@ -108,7 +108,7 @@ def test_a_stopped_cell_saves_itself_no_other_is_begun_and_both_go_on_from_there
     assert list((cells["good"].folder / "checkpoint").glob("*.safetensors"))
     assert {arm for arm, _ in stopped.course} == {"good"}
     assert stopped.course[-1] == ("good", "end")
-    results = run(executor, both, Watcher())
+    results = run(executor, both, Watcher(), jobs=min(2, executor.affinity("cpu").most_jobs or 2))
     assert [result.status for result in results.values()] == ["finished", "finished"]
     assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests
 
