@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vtbench.layers.stated_cost import OPERATOR_MACS
-from vtbench.profiling.contractions import Contraction, ContractionFinder
+from vtbench.profiling.contractions import ContractionFinder
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas import FORMULAS
 from vtbench.profiling.free_operators import REFUSED, find_reason_free
+from vtbench.profiling.products import Contraction
 from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, Shortcut, take_shortcut
 
 MULTIPLY_AND_SUM = "multiply-and-sum"
