@@ -121,3 +121,4 @@ def test_the_accuracy_that_is_shown_is_that_of_the_averaged_weights() -> None:
     listener.on_start(START)
     listener.on_epoch(averaged, TIMING)
     assert "val 75.00 %" in stream.getvalue()
+    assert listener._view.val == 75.0

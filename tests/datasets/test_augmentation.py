@@ -82,6 +82,22 @@ def test_the_hash_tells_settings_seeds_and_lengths_apart_and_nothing_else():
     assert make_augmentation(AugmentationConfig()).hash(2, 50) == hashes[0]
 
 
+@pytest.mark.parametrize("name", ["top", "left", "flip", "auto_augment"])
+def test_every_draw_of_every_sample_counts_in_the_hash(name, monkeypatch):
+    augmentation = make_augmentation(AugmentationConfig(auto_augment=True))
+    plain, draw = augmentation.hash(2, 50), Augmentation.draw
+
+    def draw_otherwise(self, epoch, indices):
+        draws = draw(self, epoch, indices)
+        if epoch == 1:
+            drawn = getattr(draws, name)
+            drawn[-1] = ~drawn[-1]
+        return draws
+
+    monkeypatch.setattr(Augmentation, "draw", draw_otherwise)
+    assert augmentation.hash(2, 50) != plain
+
+
 @pytest.mark.parametrize(("side", "policy"), [(32, AutoAugmentPolicy.CIFAR10), (96, AutoAugmentPolicy.IMAGENET)])
 def test_auto_augment_is_that_of_torchvision_with_the_draws_of_the_sample(side, policy, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (12, side, side, 3), np.uint8)

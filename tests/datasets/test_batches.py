@@ -6,7 +6,7 @@ import torch
 
 from vtbench.configuration import AugmentationConfig, DataConfig
 from vtbench.datasets import load_dataset
-from vtbench.datasets.batches import EvalBatches, Normalizer, TrainBatches
+from vtbench.datasets.batches import BatchMaker, EvalBatches, Normalizer, TrainBatches
 
 CONFIG = DataConfig(spec="scenes:num_train=210,num_val=50", image_size=16)
 
@@ -50,6 +50,12 @@ def test_seed_and_epoch_change_order_and_augmentation(train):
     assert digest(batches.epoch(0)) == digest(make_batches(train).epoch(0))
     assert digest(batches.epoch(0)) != digest(batches.epoch(1))
     assert digest(batches.epoch(0)) != digest(make_batches(train, seed=1).epoch(0))
+
+
+def test_the_order_alone_depends_on_seed_and_epoch(train):
+    orders = [BatchMaker(train, 32, seed).order(epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(210)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
 
 
 @pytest.mark.slow

@@ -65,6 +65,11 @@ def test_a_planted_difference_shows_where_it_lies(change: dict[str, Any], fields
     assert changed_fields(certificate_of(tiny_config()), certificate_of(tiny_config(**change))) == fields
 
 
+def test_rates_that_differ_in_the_eighth_digit_are_another_schedule() -> None:
+    rates = [certificate_of(tiny_config(optimizer={"learning_rate": rate})).schedule for rate in (0.1, 0.10000001)]
+    assert rates[0] != rates[1]
+
+
 def test_more_epochs_are_another_treatment() -> None:
     fields = changed_fields(certificate_of(tiny_config()), certificate_of(tiny_config(epochs=3)))
     assert fields == {"sample_order", "augmentation", "schedule", "recipe"}

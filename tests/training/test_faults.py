@@ -133,7 +133,6 @@ KNOWN_FAULTS: list[tuple[BaseException, str]] = [
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"), "Memory does not"),
     (torch.AcceleratorError("CUDA error: unspecified launch failure"), "The GPU reported an error or is gone"),
     (RuntimeError("CUDA error: device-side assert triggered"), "The GPU reported an error or is gone"),
-    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "A process that reads images ahead died"),
     (OSError(errno.ENOSPC, "No space left on device", "/somewhere"), "The disk is full at /somewhere"),
     (OSError(errno.EROFS, "Read-only file system", "/somewhere"), "Files cannot be written any more at /somewhere"),
     (

@@ -108,7 +108,7 @@ def test_epoch_records_hold_the_rate_of_the_last_step_and_means_over_all_images(
     frozen = {"optimizer": {"learning_rate": 1e-30}, "schedule": {"name": "step"}, "gradient_clip_norm": None}
     plain = {"dropout": 0, "stochastic_depth": 0, "augmentation": {"crop_padding": 0, "flip": False}}
     record = train_run(tiny_config(**frozen, **plain, epochs=3, ema_decay=None), tmp_path)
-    assert [epoch.learning_rate for epoch in record.epochs] == pytest.approx([1e-30, 1e-31, 1e-32])
+    assert [epoch.learning_rate for epoch in record.epochs] == pytest.approx([1e-30, 1e-31, 1e-32], rel=1e-6, abs=0)
     accuracies = [epoch.train["top1_percent"] * 20 / 100 for epoch in record.epochs]
     assert accuracies == pytest.approx(np.round(accuracies))  # 20 images, the last batch of 4 included
 

@@ -156,8 +156,31 @@ def test_the_loss_of_an_epoch_is_a_mean_over_images_and_not_over_batches() -> No
     trainer = Trainer(Smooth(), TASK, config.recipe, config.execution, CPU, seed=0, batches_per_epoch=2)
     images, labels = make_batch(9)
     trainer.train_batch(images[:8], labels[:8])
-    first = trainer.read_epoch()["loss"]
     trainer.train_batch(images[8:], labels[8:])
     with torch.no_grad():
-        last = nn.functional.cross_entropy(trainer.model(images[8:]), labels[8:], label_smoothing=0.1).item()
+        first, last = (
+            nn.functional.cross_entropy(trainer.model(images[part]), labels[part], label_smoothing=0.1).item()
+            for part in (slice(0, 8), slice(8, 9))
+        )
     assert trainer.read_epoch()["loss"] == pytest.approx((8 * first + last) / 9, rel=1e-5)
+
+
+def test_float16_clips_the_gradient_and_not_its_scaled_image() -> None:
+    def move(precision: str) -> Tensor:
+        trainer = train(steps=1, gradient_clip_norm=0.01, execution={"precision": precision})
+        torch.manual_seed(0)
+        return trainer.model.conv.weight.detach() - Smooth().conv.weight
+
+    torch.testing.assert_close(move("float16"), move("float32"), rtol=5e-2, atol=1e-6)
+
+
+def test_the_loss_scale_of_a_run_that_overflowed_is_restored() -> None:
+    half = {"precision": "float16"}
+    first, second = train(execution=half), train(execution=half)
+    first.begin_epoch()
+    images, labels = make_batch()
+    first.train_batch(images * 1e6, labels)  # The step is left out, and the scale halved.
+    scale = first.state()[1]["scaler"]
+    assert scale["scale"] < second.state()[1]["scaler"]["scale"]
+    second.restore(*first.state())
+    assert second.state()[1]["scaler"] == scale

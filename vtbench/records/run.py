@@ -63,7 +63,10 @@ class TimingRecord(Record):
 
 
 class Certificate(Record):
-    """Hashes of everything that two arms must share to be comparable. Equal fields, equal treatment."""
+    """Hashes of everything that two arms must share to be comparable. Equal fields, equal treatment.
+
+    ``precision`` is in words: that of the forward pass and, where a step is split, the number of its micro-batches.
+    """
 
     sample_order: str
     augmentation: str

@@ -13,8 +13,8 @@ from vtbench.training.trainer import DivergenceError
 def describe_fault(error: Exception) -> str | None:
     """One paragraph on a fault that is known to happen to honest runs; None for one that looks like a mistake in code.
 
-    Known are: divergence, data that cannot be read, a full disk, a folder that cannot be written, memory that does not
-    suffice, a worker process that died, a GPU that reports an error or vanished.
+    Known are: divergence, data that cannot be read (the death of a worker is one such), a full disk, a folder that
+    cannot be written, memory that does not suffice, a GPU that reports an error or vanished.
     """
     text = str(error)
     if isinstance(error, (DivergenceError, UserError)):
@@ -26,8 +26,6 @@ def describe_fault(error: Exception) -> str | None:
             f"Memory does not suffice: {_first_line(text) or 'an allocation failed'}. "
             "Split each batch with --accumulate, take a smaller --batch-size, or run fewer things at once."
         )
-    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
-        return f"A process that reads images ahead died: {_first_line(text)}. Memory may be short; try fewer --workers."
     if isinstance(error, torch.AcceleratorError) or any(name in text for name in ("CUDA error", "CUDNN", "CUBLAS")):
         return (
             f"The GPU reported an error or is gone: {_first_line(text)}. Once it is back, the same command goes on "
