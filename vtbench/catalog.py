@@ -60,7 +60,10 @@ def load_catalog() -> tuple[CatalogEntry, ...]:
     """Every preset, in the order of family and name. Raises ``UserError`` if the file cannot be read."""
     entries = []
     for entry in read_golden(CATALOG):
-        options = tuple(OptionEntry(**option) for option in entry.pop("options"))
+        options = tuple(
+            OptionEntry(**{**option, "allowed": option["allowed"] and tuple(option["allowed"])})
+            for option in entry.pop("options")
+        )
         look = entry.pop("look")
         entries.append(CatalogEntry(**entry, look=look and Look(**look), options=options))
     return tuple(entries)

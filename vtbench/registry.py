@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 from vtbench.errors import UserError, did_you_mean
@@ -54,3 +56,9 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def import_files(package: str, path: Iterable[str]) -> None:
+    """Import every module of ``package``, whose ``__path__`` is ``path``, so that what they register is known."""
+    for module in iter_modules(path):
+        import_module(f"{package}.{module.name}")

@@ -15,4 +15,4 @@ def build_registered(name: str, *, out_channels: int = 16, stride: int = 1) -> n
         "unit": {"channels": 16, "map_size": (7, 9)},
         "spatial": {"in_channels": 16, "out_channels": out_channels, "stride": stride, "map_size": (7, 9)},
     }
-    return entry.build(entry.options, **told[entry.place])
+    return entry.make(entry.options, **told[entry.place])

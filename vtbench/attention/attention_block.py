@@ -21,7 +21,7 @@ Builder = TypeVar("Builder", bound=Callable[..., Any])
 class AttentionBlock:
     """One registered block. Every entry becomes the model ``<name>_resnet20`` for small images.
 
-    ``place`` is where a residual network takes it, and with that what ``build(options, ...)`` is told by keyword:
+    ``place`` is where a residual network takes it, and with that what ``build`` is told by keyword, beside the options:
 
     - "gate", on the residual branch of every block before the addition: ``channels``.
     - "spatial", instead of a 3x3 convolution: ``in_channels``, ``out_channels``, ``stride``, ``map_size``.
@@ -44,6 +44,10 @@ class AttentionBlock:
     where: Mapping[int, tuple[int, ...]]
     look: Look | None
 
+    def make(self, options: ModelOptions, **told: Any) -> nn.Module:
+        """The block with those of ``options`` that are its own, at a place of which it is ``told``."""
+        return self.build(**told, **{name: getattr(options, name) for name in type(self.options).model_fields})
+
 
 ATTENTION_BLOCKS: Registry[AttentionBlock] = Registry("attention block")
 """Every attention block. Importing ``vtbench.attention`` fills it."""
@@ -58,7 +62,7 @@ def register_attention(
     look: Look | None = None,
     where: Mapping[int, tuple[int, ...]] = MappingProxyType({2: (0, 1), 3: (0, 1), 4: (0, 1)}),
 ) -> Callable[[Builder], Builder]:
-    """Decorate the builder of a block to enter it in `ATTENTION_BLOCKS`; see `AttentionBlock`."""
+    """Decorate a block, or its builder, to enter it in `ATTENTION_BLOCKS`; see `AttentionBlock`."""
 
     def enter(build: Builder) -> Builder:
         ATTENTION_BLOCKS.add(name, AttentionBlock(place, build, options, source, where, look))

@@ -22,6 +22,24 @@ class ConvolutionBranch(Conv2d):
     role = "convolution"
 
 
+class AugmentedOptions(ModelOptions):
+    """What a user may change about the convolution."""
+
+    kappa: float = Field(0.2, gt=0, le=1, description="key channels over channels of the layer")
+    upsilon: float = Field(0.1, gt=0, lt=1, description="channels that come from attention over channels of the layer")
+    num_heads: int = Field(8, ge=1, description="attention heads")
+    min_key_dim: int = Field(20, ge=1, description="smallest number of key channels of a head")
+    largest_map: int = Field(14, ge=1, description="side of the largest map attended over at its own resolution")
+
+
+@register_attention(
+    "aa",
+    place="spatial",
+    options=AugmentedOptions(kappa=0.25, upsilon=0.25, num_heads=2, min_key_dim=8, largest_map=16),
+    source="Bello et al. 2019, Attention Augmented Convolutional Networks, section 3",
+    look=Look("attention-augmented", "#b8860b", "X"),
+    where={2: (0,), 3: (0,), 4: (0,)},
+)
 class AugmentedConv(nn.Module):
     """``[conv3x3(x), W_o attention(x)]``: (B, C, H, W) -> (B, C_out, ceil(H / stride), ceil(W / stride)).
 
@@ -98,38 +116,3 @@ class AugmentedConv(nn.Module):
 def _halve(side: int, stride: int = 2) -> int:
     """The side of a map after a step with this stride, rounded up."""
     return -(-side // stride)
-
-
-class AugmentedOptions(ModelOptions):
-    """What a user may change about the convolution."""
-
-    kappa: float = Field(0.2, gt=0, le=1, description="key channels over channels of the layer")
-    upsilon: float = Field(0.1, gt=0, lt=1, description="channels that come from attention over channels of the layer")
-    num_heads: int = Field(8, ge=1, description="attention heads")
-    min_key_dim: int = Field(20, ge=1, description="smallest number of key channels of a head")
-    largest_map: int = Field(14, ge=1, description="side of the largest map attended over at its own resolution")
-
-
-@register_attention(
-    "aa",
-    place="spatial",
-    options=AugmentedOptions(kappa=0.25, upsilon=0.25, num_heads=2, min_key_dim=8, largest_map=16),
-    source="Bello et al. 2019, Attention Augmented Convolutional Networks, section 3",
-    look=Look("attention-augmented", "#b8860b", "X"),
-    where={2: (0,), 3: (0,), 4: (0,)},
-)
-def build_augmented(
-    options: AugmentedOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
-) -> nn.Module:
-    """The augmented convolution instead of a 3x3 convolution."""
-    return AugmentedConv(
-        in_channels,
-        out_channels,
-        map_size=map_size,
-        stride=stride,
-        kappa=options.kappa,
-        upsilon=options.upsilon,
-        num_heads=options.num_heads,
-        min_key_dim=options.min_key_dim,
-        largest_map=options.largest_map,
-    )

@@ -14,6 +14,20 @@ from vtbench.variants import ModelOptions
 # B images, C channels, H height, W width of a map; G heads.
 
 
+class BottleneckAttentionOptions(ModelOptions):
+    """What a user may change about the layer."""
+
+    num_heads: int = Field(4, ge=1, description="attention heads; each has the channels of the layer over this number")
+
+
+@register_attention(
+    "botnet",
+    place="spatial",
+    options=BottleneckAttentionOptions(),
+    source="Srinivas et al. 2021, Bottleneck Transformers for Visual Recognition, section 3",
+    look=Look("BoTNet", "#00868b", "*"),
+    where={4: (1,)},
+)
 class BottleneckAttention(nn.Module):
     """`RelativeAttention` instead of the 3x3 convolution of a bottleneck block.
 
@@ -56,24 +70,3 @@ class BottleneckAttention(nn.Module):
         head_shape = (batch, self.num_heads, self.attention.head_dim, height, width)
         attending = self.attention.expected_macs(head_shape, head_shape, head_shape)
         return batch * height * width * 3 * channels * out_channels + attending
-
-
-class BottleneckAttentionOptions(ModelOptions):
-    """What a user may change about the layer."""
-
-    num_heads: int = Field(4, ge=1, description="attention heads; each has the channels of the layer over this number")
-
-
-@register_attention(
-    "botnet",
-    place="spatial",
-    options=BottleneckAttentionOptions(),
-    source="Srinivas et al. 2021, Bottleneck Transformers for Visual Recognition, section 3",
-    look=Look("BoTNet", "#00868b", "*"),
-    where={4: (1,)},
-)
-def build_bottleneck_attention(
-    options: BottleneckAttentionOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
-) -> nn.Module:
-    """The layer instead of a 3x3 convolution."""
-    return BottleneckAttention(in_channels, out_channels, map_size=map_size, stride=stride, num_heads=options.num_heads)

@@ -80,6 +80,19 @@ class SpatialGate(nn.Module):
         return batch * height * width * 2 * self.kernel_size**2
 
 
+class CbamOptions(ModelOptions):
+    """What a user may change about the gates."""
+
+    reduction: int = Field(16, ge=1, description="channels over hidden channels of the channel gate")
+
+
+@register_attention(
+    "cbam",
+    place="gate",
+    options=CbamOptions(reduction=4),
+    source="Woo et al. 2018, CBAM, section 3",
+    look=Look("CBAM", "#3f9bd8", "v"),
+)
 class ConvolutionalBlockAttention(nn.Module):
     """`ChannelGate`, then `SpatialGate`: (B, C, H, W) -> (B, C, H, W).
 
@@ -99,21 +112,3 @@ class ConvolutionalBlockAttention(nn.Module):
     def expected_macs(self, map_shape: tuple[int, ...]) -> int:
         """MACs for a map of this shape (B, C, H, W)."""
         return self.channel_gate.expected_macs(map_shape) + self.spatial_gate.expected_macs(map_shape)
-
-
-class CbamOptions(ModelOptions):
-    """What a user may change about the gates."""
-
-    reduction: int = Field(16, ge=1, description="channels over hidden channels of the channel gate")
-
-
-@register_attention(
-    "cbam",
-    place="gate",
-    options=CbamOptions(reduction=4),
-    source="Woo et al. 2018, CBAM, section 3",
-    look=Look("CBAM", "#3f9bd8", "v"),
-)
-def build_cbam(options: CbamOptions, *, channels: int) -> nn.Module:
-    """Both gates for a branch of ``channels`` channels."""
-    return ConvolutionalBlockAttention(channels, options.reduction)

@@ -68,6 +68,6 @@ class DoubleAttentionOptions(ModelOptions):
     look=Look("A²-Net", "#7a5c3e", "p"),
     where={3: (1,), 4: (1,)},
 )
-def build_double_attention(options: DoubleAttentionOptions, *, channels: int, map_size: tuple[int, int]) -> nn.Module:
+def build_double_attention(channels: int, map_size: tuple[int, int], reduction: int) -> DoubleAttention:
     """The unit between two residual blocks."""
-    return DoubleAttention(channels, channels // options.reduction, channels // options.reduction)
+    return DoubleAttention(channels, channels // reduction, channels // reduction)

@@ -79,6 +79,6 @@ class GlobalReasoningOptions(ModelOptions):
     look=Look("GloRe", "#c2569b", ">"),
     where={3: (1,), 4: (1,)},
 )
-def build_glore(options: GlobalReasoningOptions, *, channels: int, map_size: tuple[int, int]) -> nn.Module:
+def build_glore(channels: int, map_size: tuple[int, int], reduction: int, normalize: str) -> GlobalReasoning:
     """The unit between two residual blocks."""
-    return GlobalReasoning(channels, channels // options.reduction, normalize=options.normalize == "cells")
+    return GlobalReasoning(channels, channels // reduction, normalize=normalize == "cells")

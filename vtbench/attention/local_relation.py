@@ -135,14 +135,6 @@ class LocalRelationOptions(ModelOptions):
     source="Hu et al. 2019, Local Relation Networks for Image Recognition",
     look=Look("LR-Net", "#009e73", "D"),
 )
-def build_local_relation(
-    options: LocalRelationOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
-) -> nn.Module:
-    """The layer instead of a 3x3 convolution."""
-    return LocalRelation(
-        in_channels,
-        out_channels,
-        kernel_size=options.kernel_size,
-        stride=stride,
-        channels_per_map=options.channels_per_map,
-    )
+def build_local_relation(map_size: tuple[int, int], **settings: int) -> LocalRelation:
+    """The layer instead of a 3x3 convolution; it runs on maps of any size."""
+    return LocalRelation(**settings)

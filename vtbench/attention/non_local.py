@@ -67,6 +67,6 @@ class NonLocalOptions(ModelOptions):
     look=Look("non-local", "#4c6b8a", "h"),
     where={3: (1,), 4: (1,)},
 )
-def build_non_local(options: NonLocalOptions, *, channels: int, map_size: tuple[int, int]) -> nn.Module:
+def build_non_local(channels: int, map_size: tuple[int, int], reduction: int) -> NonLocal:
     """The block between two residual blocks."""
-    return NonLocal(channels, channels // options.reduction)
+    return NonLocal(channels, channels // reduction)

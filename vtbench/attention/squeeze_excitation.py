@@ -12,6 +12,19 @@ from vtbench.variants import ModelOptions
 # B images, C channels, H height, W width of a map.
 
 
+class SqueezeExcitationOptions(ModelOptions):
+    """What a user may change about the gate."""
+
+    reduction: int = Field(16, ge=1, description="channels over hidden channels of the gate")
+
+
+@register_attention(
+    "se",
+    place="gate",
+    options=SqueezeExcitationOptions(reduction=4),
+    source="Hu et al. 2018, Squeeze-and-Excitation Networks, section 3",
+    look=Look("SE", "#0072b2", "^"),
+)
 class SqueezeExcitation(nn.Module):
     """``sigmoid(W_2 relu(W_1 mean(x))) * x``: (B, C, H, W) -> (B, C, H, W).
 
@@ -40,21 +53,3 @@ class SqueezeExcitation(nn.Module):
         """MACs for a map of this shape (B, C, H, W)."""
         batch, channels = map_shape[:2]
         return 2 * batch * channels * self.num_hidden
-
-
-class SqueezeExcitationOptions(ModelOptions):
-    """What a user may change about the gate."""
-
-    reduction: int = Field(16, ge=1, description="channels over hidden channels of the gate")
-
-
-@register_attention(
-    "se",
-    place="gate",
-    options=SqueezeExcitationOptions(reduction=4),
-    source="Hu et al. 2018, Squeeze-and-Excitation Networks, section 3",
-    look=Look("SE", "#0072b2", "^"),
-)
-def build_squeeze_excitation(options: SqueezeExcitationOptions, *, channels: int) -> nn.Module:
-    """The gate for a branch of ``channels`` channels."""
-    return SqueezeExcitation(channels, options.reduction)

@@ -165,10 +165,6 @@ class StandAloneOptions(ModelOptions):
     source="Ramachandran et al. 2019, Stand-Alone Self-Attention in Vision Models, section 3",
     look=Look("stand-alone attention", "#5a8f29", "P"),
 )
-def build_stand_alone(
-    options: StandAloneOptions, *, in_channels: int, out_channels: int, stride: int, map_size: tuple[int, int]
-) -> nn.Module:
-    """The layer instead of a 3x3 convolution."""
-    return StandAloneAttention(
-        in_channels, out_channels, kernel_size=options.kernel_size, stride=stride, num_heads=options.num_heads
-    )
+def build_stand_alone(map_size: tuple[int, int], **settings: int) -> StandAloneAttention:
+    """The layer instead of a 3x3 convolution; it runs on maps of any size."""
+    return StandAloneAttention(**settings)

@@ -27,8 +27,8 @@ from vtbench.backbones.sites import (
     Stem,
     UnitFactory,
 )
-from vtbench.layers.classifier import Classifier
 from vtbench.layers.convolution import Conv2d
+from vtbench.layers.pointwise import Classifier
 
 # B images, C channels, H height, W width of a map.
 

@@ -1,4 +1,4 @@
-"""Convolutions of one cell and linear layers on tokens, as the parts of a visual transformer use them."""
+"""Linear layers of cells, tokens and features."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ class TokenLinear(nn.Linear):
     def reset_parameters(self) -> None:
         """Draw the weight anew from the global generator."""
         nn.init.normal_(self.weight, std=self.gain / math.sqrt(self.in_features))
+
+
+class Classifier(nn.Linear):
+    """``nn.Linear`` whose MACs are booked as the classifier's. Features (B, F) -> scores (B, num_classes)."""
+
+    role = "classifier"

@@ -8,59 +8,49 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from vtbench.catalog import CATALOG
+from vtbench.catalog import CATALOG, CatalogEntry, OptionEntry
 from vtbench.files import publish_text
 from vtbench.models import MODELS
 from vtbench.profiling import count_costs
 from vtbench.variants import ModelOptions, ModelSpec
 
 
-def build_catalog() -> list[dict[str, Any]]:
+def build_catalog() -> list[CatalogEntry]:
     """One entry for each registered preset, in the order of family and name, with costs counted now."""
     specs = (MODELS[name] for name in MODELS)
     return [describe_preset(spec) for spec in sorted(specs, key=lambda spec: (spec.task, spec.family, _natural(spec)))]
 
 
-def describe_preset(spec: ModelSpec) -> dict[str, Any]:
+def describe_preset(spec: ModelSpec) -> CatalogEntry:
     """What a preset is, what its user may choose, and what it costs per image at its own setting."""
     costs = count_costs(spec.name, spec.image_size, spec.num_classes)
-    return {
-        "name": spec.name,
-        "family": spec.family,
-        "task": spec.task,
-        "twin": spec.twin,
-        "image_size": list(spec.image_size),
-        "num_classes": spec.num_classes,
-        "params": costs.params,
-        "macs": costs.macs,
-        "source": spec.source,
-        "look": spec.look and asdict(spec.look),
-        "options": describe_options(spec.options),
-    }
+    counted: dict[str, Any] = {"params": costs.params, "macs": costs.macs, "options": describe_options(spec.options)}
+    same = {name: getattr(spec, name) for name in CatalogEntry.__annotations__ if name not in counted}
+    return CatalogEntry(**same, **counted)
 
 
-def describe_options(options: ModelOptions) -> list[dict[str, Any]]:
-    """Name, default, allowed values (None where they are not a list), type and meaning of each option."""
-    defaults = options.model_dump()
-    schema = type(options).model_json_schema()["properties"]
-    return [
-        {
-            "name": name,
-            "default": defaults[name],
-            "allowed": schema[name].get("enum"),
-            "type": schema[name].get("type", "string"),
-            "description": field.description or "",
-        }
+def describe_options(options: ModelOptions) -> tuple[OptionEntry, ...]:
+    """What the catalogue says of each option."""
+    defaults, schema = options.model_dump(), type(options).model_json_schema()["properties"]
+    return tuple(
+        OptionEntry(
+            name=name,
+            default=defaults[name],
+            allowed=tuple(schema[name]["enum"]) if "enum" in schema[name] else None,
+            type=schema[name].get("type", "string"),
+            description=field.description or "",
+        )
         for name, field in type(options).model_fields.items()
-    ]
+    )
 
 
-def format_catalog(entries: list[dict[str, Any]]) -> str:
+def format_catalog(entries: Iterable[CatalogEntry]) -> str:
     """The text of the file: one line an option, so that a difference shows what changed."""
-    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps([asdict(entry) for entry in entries], indent=1, ensure_ascii=False) + "\n"
 
 
 def _natural(spec: ModelSpec) -> tuple[tuple[int, str], ...]:

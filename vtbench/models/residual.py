@@ -65,27 +65,18 @@ def plug_in(block: AttentionBlock, options: ModelOptions, where: Where | None = 
     """The keyword argument of `ResNet` that puts ``block`` at ``where``; without it, where the block itself says."""
     places = block.where if where is None else where
 
-    def make_gate(channels: int) -> nn.Module:
-        return block.build(options, channels=channels)
-
     def make_spatial(site: ConvSite) -> nn.Module | None:
-        if site.index not in places.get(site.stage, ()):
-            return None
-        return block.build(
-            options,
-            in_channels=site.in_channels,
-            out_channels=site.out_channels,
-            stride=site.stride,
-            map_size=site.map_size,
-        )
+        told = {name: getattr(site, name) for name in ("in_channels", "out_channels", "stride", "map_size")}
+        return block.make(options, **told) if site.index in places.get(site.stage, ()) else None
 
     def make_unit(site: BlockSite) -> nn.Module | None:
-        if site.block not in places.get(site.stage, ()):
-            return None
-        return block.build(options, channels=site.channels, map_size=site.map_size)
+        told = {"channels": site.channels, "map_size": site.map_size}
+        return block.make(options, **told) if site.block in places.get(site.stage, ()) else None
 
-    factories = {"gate": make_gate, "spatial": make_spatial, "unit": make_unit}
-    return {block.place: factories[block.place]}
+    def make_gate(channels: int) -> nn.Module:
+        return block.make(options, channels=channels)
+
+    return {block.place: {"gate": make_gate, "spatial": make_spatial, "unit": make_unit}[block.place]}
 
 
 def _build(

@@ -3,13 +3,10 @@
 Its metrics stand in `vtbench.metrics`, where reports find them without torch.
 """
 
-import importlib
-import pkgutil
-
+from vtbench.registry import import_files
 from vtbench.tasks.tally import Tally
 from vtbench.tasks.task import TASKS, Objective, Task, find_task
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"vtbench.tasks.{_module.name}")
+import_files(__name__, __path__)
 
 __all__ = ["TASKS", "Objective", "Tally", "Task", "find_task"]

@@ -14,7 +14,7 @@ from vtbench.attention.san_patchwise import PatchwiseAttention
 from vtbench.catalog import Look
 from vtbench.errors import UserError
 from vtbench.layers.branch_norm import BranchBatchNorm
-from vtbench.layers.classifier import Classifier
+from vtbench.layers.pointwise import Classifier
 from vtbench.layers.stochastic_depth import StochasticDepth
 from vtbench.variants import SMALL_IMAGES, ModelOptions, register_model
 
