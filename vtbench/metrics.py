@@ -35,6 +35,10 @@ class Metric:
         """What a difference of two values is counted in: percentages differ by points."""
         return "points" if self.unit == "%" else self.unit
 
+    def rank(self, value: float) -> float:
+        """The value, or its negative where lower is better: of two ranks the higher is the better."""
+        return value if self.better == "higher" else -value
+
     def format(self, value: float, *, digits: int | None = None) -> str:
         """Print a value without its unit: ``71.5 -> '71.50'``."""
         return "–" if math.isnan(value) else f"{value:.{self.digits if digits is None else digits}f}"

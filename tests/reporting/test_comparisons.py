@@ -6,9 +6,13 @@ import pytest
 from synthetic_runs import list_runs, make_run
 
 from vtbench.errors import UserError
+from vtbench.metrics import METRICS, Metric
 from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
+from vtbench.reporting.figure import Point, draw_points
 from vtbench.reporting.plan import ReportPlan, complete_plan
+from vtbench.reporting.style import house_style
+from vtbench.reporting.tables import list_numbers, tabulate_summary
 from vtbench.reporting.treatment import find_differences
 from vtbench.stats.estimates import Estimate, PairedDifference
 
@@ -57,7 +61,7 @@ def test_one_cell_of_an_arm_may_be_apart_while_the_others_are_compared() -> None
     ]
     first, second = compare(planted)
     dynamic = next(arm for arm in first.arms if arm.name == "dynamic")
-    assert [cell.state for cell in dynamic.cells.values()] == ["finished", "missing", "finished"]
+    assert [cell.state for cell in dynamic.outcomes.values()] == ["finished", "missing", "finished"]
     assert second.seeds == (1,)
 
 
@@ -82,10 +86,10 @@ def test_a_failed_cell_stays_in_its_row_and_keeps_its_reason() -> None:
     records = [run for run in list_runs() if (run.arm, run.seed) != ("dynamic", 2)]
     (comparison,) = compare([*records, make_run("dynamic", 2, error="the loss became NaN")])
     dynamic = next(arm for arm in comparison.arms if arm.name == "dynamic")
-    assert dynamic.cells[2].state == "failed"
-    assert dynamic.cells[2].top1_percent == NotMeasured(reason="the loss became NaN")
-    assert isinstance(dynamic.accuracy, Estimate)
-    assert dynamic.accuracy.n == 2
+    assert dynamic.outcomes[2].state == "failed"
+    assert dynamic.outcomes[2].value == NotMeasured(reason="the loss became NaN")
+    assert isinstance(dynamic.mean, Estimate)
+    assert dynamic.mean.n == 2
 
 
 def test_a_failed_cell_of_another_recipe_is_not_shown_as_a_cell_of_this_one() -> None:
@@ -97,7 +101,7 @@ def test_a_failed_cell_of_another_recipe_is_not_shown_as_a_cell_of_this_one() ->
 def test_arms_and_seeds_that_were_planned_and_not_run_are_holes() -> None:
     records = [make_run("convolution", 0), make_run("static", 1)]
     (comparison,) = compare(records, arms=("convolution", "static", "dynamic"), seeds=(0, 1, 2))
-    states = {arm.name: [cell.state for cell in arm.cells.values()] for arm in comparison.arms}
+    states = {arm.name: [cell.state for cell in arm.outcomes.values()] for arm in comparison.arms}
     assert states["convolution"] == ["finished", "missing", "missing"]
     assert states["dynamic"] == ["missing"] * 3
     static = comparison.arms[1]
@@ -135,3 +139,42 @@ def test_one_arm_name_for_two_variants_gives_two_rows_told_apart_by_the_variant(
     other = make_run("dynamic", 0, variant="vt_resnet32")
     (comparison,) = compare([make_run("dynamic", 0), other])
     assert [arm.name for arm in comparison.arms] == ["dynamic (vt_resnet20)", "dynamic (vt_resnet32)"]
+
+
+def test_runs_of_two_tasks_are_kept_apart_each_with_the_words_of_its_own_metric(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = Metric("depth_error_m", "depth error", "depth error", unit="m", digits=3, better="lower")
+    monkeypatch.setitem(METRICS._entries, "depth", (error,))
+    estimating = [
+        make_run(arm, seed).model_copy(update={"task": "depth", "outcome": {"depth_error_m": value}})
+        for arm, values in {"dynamic": (0.25, 0.27), "static": (0.125, 0.13)}.items()
+        for seed, value in enumerate(values)
+    ]
+    plan = complete_plan(ReportPlan(title="t"), [*list_runs(), *estimating])
+    first, second = build_comparisons([*list_runs(), *estimating], plan)
+    assert first.metric.key == "top1_percent"
+    assert second.metric == error
+    assert second.apart[0] == "task: classification and depth"
+    table = tabulate_summary(second)
+    assert table.header[3:6] == ("depth error (m)", "n", "against dynamic (m)")
+    assert table.rows[1][3].startswith("0.128 ± 0.0")
+    assert table.rows[1][5].startswith("-0.133 ± ")
+    assert {"depth_error_m", "depth_error_m_half_width", "difference_m", "seed_0_depth_error_m"} <= set(
+        next(list_numbers(second))
+    )
+    with house_style():
+        drawn = draw_points(
+            [
+                Point("dear", "resnet20", 2000, 0.1),
+                Point("bad", "resnet20", 3000, 0.3),
+                Point("lean", "vit", 1000, 0.2),
+            ],
+            error,
+            title="t",
+            caption="c",
+            legend=False,
+        )
+    assert drawn.axes[0].get_ylabel() == "depth error (m)"
+    front = next(line for line in drawn.axes[0].lines if line.get_linestyle() == "--" or len(line.get_xdata()) == 2)
+    assert list(front.get_ydata()) == [0.2, 0.1], "lower is better"

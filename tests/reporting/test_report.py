@@ -11,6 +11,7 @@ import pytest
 from synthetic_runs import list_runs, make_run, write_study
 
 from vtbench.errors import UserError
+from vtbench.metrics import TOP1
 from vtbench.reporting.figure import Point, draw_points
 from vtbench.reporting.report import write_report
 from vtbench.reporting.style import find_look, house_style
@@ -87,8 +88,8 @@ def test_a_point_with_one_seed_has_no_error_bar_and_one_with_three_has() -> None
     bare = Point("a", "resnet20", 40_000_000, 70.0)
     barred = Point("b", "vt_resnet20", 35_000_000, 71.0, half_width=0.5, seeds=(70.8, 71.0, 71.2))
     with house_style():
-        alone = draw_points([bare], title="t", caption="c", legend=False)
-        both = draw_points([bare, barred], title="t", caption="c", legend=True)
+        alone = draw_points([bare], TOP1, title="t", caption="c", legend=False)
+        both = draw_points([bare, barred], TOP1, title="t", caption="c", legend=True)
     assert len(alone.axes[0].containers) == 0
     assert len(both.axes[0].containers) == 1
     assert both.axes[0].get_legend() is not None
@@ -97,14 +98,14 @@ def test_a_point_with_one_seed_has_no_error_bar_and_one_with_three_has() -> None
 def test_a_very_long_error_bar_does_not_flatten_the_figure() -> None:
     points = [Point("a", "resnet20", 1000, 70.0, half_width=40.0), Point("b", "resnet32", 2000, 71.0)]
     with house_style():
-        low, high = draw_points(points, title="t", caption="c", legend=False).axes[0].get_ylim()
+        low, high = draw_points(points, TOP1, title="t", caption="c", legend=False).axes[0].get_ylim()
     assert high - low < 6
 
 
 def test_costs_that_lie_far_apart_are_drawn_on_a_logarithmic_axis() -> None:
     points = [Point("a", "resnet18", 10**9, 70.0), Point("b", "resnet101", 10**10, 71.0)]
     with house_style():
-        axes = draw_points(points, title="t", caption="c", legend=False).axes[0]
+        axes = draw_points(points, TOP1, title="t", caption="c", legend=False).axes[0]
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "1.5", "2", "3", "5", "7", "10"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vtbench.errors import UserError, did_you_mean
+from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.plan import ReportPlan, name_arm
 from vtbench.reporting.treatment import find_changed_settings, find_differences
@@ -14,11 +15,11 @@ from vtbench.stats.estimates import Estimate, PairedDifference, estimate_differe
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One arm at one seed: its accuracy in percent, or why there is none. ``state`` is what a table shows of it."""
+class Outcome:
+    """One arm at one seed: its headline number, or why there is none. ``state`` is what a table shows of it."""
 
     state: Literal["finished", "failed", "missing"]
-    top1_percent: float | NotMeasured
+    value: float | NotMeasured
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Arm:
     name: str
     variant: str
     costs: CostRecord | NotMeasured
-    cells: Mapping[int, Cell]
-    accuracy: Estimate | NotMeasured
+    outcomes: Mapping[int, Outcome]
+    mean: Estimate | NotMeasured
     difference: PairedDifference | NotMeasured | None
 
 
@@ -42,6 +43,11 @@ class Comparison:
     arms: tuple[Arm, ...]
     records: tuple[RunRecord, ...]
     apart: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> Metric:
+        """The headline metric of the task that all runs are of."""
+        return self.records[0].metric
 
 
 def build_comparisons(
@@ -123,8 +129,8 @@ def _summarise(
                 name=names[index],
                 variant=variant,
                 costs=_agree_on_costs(list(runs.values())),
-                cells={seed: _make_cell(runs.get(seed)) for seed in seeds},
-                accuracy=estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run"),
+                outcomes={seed: _judge(runs.get(seed)) for seed in seeds},
+                mean=estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run"),
                 difference=estimate_difference(values, base_values) if index else None,
             )
         )
@@ -140,22 +146,22 @@ def _name_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 def _empty_arm(name: str, seeds: Sequence[int]) -> Arm:
     reason = NotMeasured(reason="not run yet")
-    return Arm(name, "", reason, {seed: _make_cell(None) for seed in seeds}, reason, reason)
+    return Arm(name, "", reason, {seed: _judge(None) for seed in seeds}, reason, reason)
 
 
 def _finished_values(runs: Mapping[int, RunRecord]) -> dict[int, float]:
-    cells = {seed: _make_cell(record).top1_percent for seed, record in sorted(runs.items())}
-    return {seed: value for seed, value in cells.items() if not isinstance(value, NotMeasured)}
+    found = {seed: _judge(record).value for seed, record in sorted(runs.items())}
+    return {seed: value for seed, value in found.items() if not isinstance(value, NotMeasured)}
 
 
-def _make_cell(record: RunRecord | None) -> Cell:
+def _judge(record: RunRecord | None) -> Outcome:
     if record is None:
-        return Cell("missing", NotMeasured(reason="not run yet"))
+        return Outcome("missing", NotMeasured(reason="not run yet"))
     if record.status == "failed":
-        return Cell("failed", NotMeasured(reason=record.error or "failed without a message"))
+        return Outcome("failed", NotMeasured(reason=record.error or "failed without a message"))
     if isinstance(record.headline, NotMeasured):
-        return Cell("failed", record.headline)
-    return Cell("finished", record.headline)
+        return Outcome("failed", record.headline)
+    return Outcome("finished", record.headline)
 
 
 def _agree_on_costs(records: Sequence[RunRecord]) -> CostRecord | NotMeasured:

@@ -1,4 +1,4 @@
-"""Accuracy against MACs: labelled points that do not overlap, error bars, single seeds, and the Pareto front."""
+"""A metric against MACs: labelled points that do not overlap, error bars, single seeds, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vtbench.metrics import Metric
 from vtbench.reporting.figure_labels import Label, draw_labels
 from vtbench.reporting.style import INK, MUTED, find_look
 from vtbench.stats.pareto import find_pareto_front
@@ -25,14 +26,14 @@ class Point:
     label: str
     variant: str
     macs: int
-    top1_percent: float
+    value: float
     half_width: float | None = None
     seeds: tuple[float, ...] = ()
     hollow: bool = False
 
 
-def draw_points(points: Sequence[Point], *, title: str, caption: str, legend: bool) -> Figure:
-    """The figure itself, on the Agg canvas: no window system is touched. Call it inside `house_style`."""
+def draw_points(points: Sequence[Point], metric: Metric, *, title: str, caption: str, legend: bool) -> Figure:
+    """The figure of values of ``metric``; no window system is touched. Call it inside `house_style`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -42,10 +43,10 @@ def draw_points(points: Sequence[Point], *, title: str, caption: str, legend: bo
     scale, unit = (1e9, "G") if max(point.macs for point in points) >= 1e9 else (1e6, "M")
     _set_axes(axes, points, scale)
     axes.set_xlabel(f"MACs per image ({unit})")
-    axes.set_ylabel("top-1 accuracy (%)")
+    axes.set_ylabel(metric.axis)
     figure.text(0.085, 0.945, title, fontsize=13, fontweight="bold", va="center")
     figure.text(0.085, 0.9, caption, fontsize=9, color=MUTED, va="center")
-    front = _draw_front(axes, points, scale)
+    front = _draw_front(axes, points, metric, scale)
     for point in points:
         _draw_point(axes, point, scale)
     draw_labels(axes, [_make_label(point, scale) for point in points], front, size=8.5 if len(points) > 12 else 9.5)
@@ -76,21 +77,19 @@ def _list_log_ticks() -> list[float]:
 
 def _choose_heights(points: Sequence[Point]) -> tuple[float, float]:
     """All means and seeds fit, and error bars as far as they at most triple the height; the rim cuts the rest."""
-    values = [value for point in points for value in (point.top1_percent, *point.seeds)]
+    values = [value for point in points for value in (point.value, *point.seeds)]
     low, high = min(values), max(values)
     span = max(high - low, 0.5)
-    ends = [
-        (point.top1_percent - (point.half_width or 0), point.top1_percent + (point.half_width or 0)) for point in points
-    ]
+    ends = [(point.value - (point.half_width or 0), point.value + (point.half_width or 0)) for point in points]
     low = min(low, max(min(end[0] for end in ends), low - span))
     high = max(high, min(max(end[1] for end in ends), high + span))
     margin = 0.12 * max(high - low, 0.5)
     return low - margin, high + margin
 
 
-def _draw_front(axes: Axes, points: Sequence[Point], scale: float) -> list[tuple[float, float]]:
-    chosen = find_pareto_front([point.macs for point in points], [point.top1_percent for point in points])
-    front = [(points[index].macs / scale, points[index].top1_percent) for index in chosen]
+def _draw_front(axes: Axes, points: Sequence[Point], metric: Metric, scale: float) -> list[tuple[float, float]]:
+    chosen = find_pareto_front([point.macs for point in points], [metric.rank(point.value) for point in points])
+    front = [(points[index].macs / scale, points[index].value) for index in chosen]
     if len(front) > 1:
         axes.plot(*zip(*front, strict=True), color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
     return front
@@ -102,7 +101,7 @@ def _draw_point(axes: Axes, point: Point, scale: float) -> None:
     if point.half_width is not None:
         axes.errorbar(
             cost,
-            point.top1_percent,
+            point.value,
             point.half_width,
             color=look.color,
             alpha=0.55,
@@ -122,16 +121,14 @@ def _draw_point(axes: Axes, point: Point, scale: float) -> None:
         )
     size = 110 if look.marker == "*" else 62
     face, edge, width = ("white", look.color, 1.8) if point.hollow else (look.color, "white", 0.8)
-    axes.scatter(
-        [cost], [point.top1_percent], s=size, c=face, marker=look.marker, edgecolors=edge, linewidths=width, zorder=3
-    )
+    axes.scatter([cost], [point.value], s=size, c=face, marker=look.marker, edgecolors=edge, linewidths=width, zorder=3)
 
 
 def _make_label(point: Point, scale: float) -> Label:
     half_width = point.half_width or 0.0
-    reach = (point.top1_percent - half_width, *point.seeds, point.top1_percent + half_width)
+    reach = (point.value - half_width, *point.seeds, point.value + half_width)
     color = find_look(point.variant).color
-    return Label(point.label, point.macs / scale, point.top1_percent, min(reach), max(reach), color)
+    return Label(point.label, point.macs / scale, point.value, min(reach), max(reach), color)
 
 
 def _draw_legend(axes: Axes, points: Sequence[Point]) -> None:

@@ -12,6 +12,7 @@ from vtbench.documents.figures import save_figure
 from vtbench.documents.table import NOTHING, Table
 from vtbench.documents.texts import list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.files import check_writable, publish_text
+from vtbench.metrics import TOP1
 from vtbench.published.costs import load_costs
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_results
 from vtbench.records import CostRecord
@@ -61,7 +62,7 @@ def write_published_report(out: Path) -> ReportPaths:
         "hollow: VT's advanced recipe; dashed: Pareto front"
     )
     with house_style():
-        figure = draw_points(list_points(rows), title=TITLE, caption=caption, legend=True)
+        figure = draw_points(list_points(rows), TOP1, title=TITLE, caption=caption, legend=True)
         figures = save_figure(figure, out, "accuracy_macs", dpi=PNG_DPI)
     paths = ReportPaths(out, out / "report.md", out / "table.csv", out / "table.tex", figures)
     publish_text(paths.csv, render_published(rows, "csv"))
@@ -72,7 +73,7 @@ def write_published_report(out: Path) -> ReportPaths:
 
 def tabulate_published(rows: Sequence[PublishedRow]) -> Table:
     """MACs in G and parameters in M: here, and as printed with a mark where the convention is another."""
-    header = ("model", "top-1 (%)", "MACs (G)", "printed", "params (M)", "printed", "front", "recipe")
+    header = ("model", TOP1.head, "MACs (G)", "printed", "params (M)", "printed", "front", "recipe")
     body = tuple(
         (
             row.result.model,
@@ -125,7 +126,7 @@ def list_points(rows: Sequence[PublishedRow]) -> list[Point]:
             label=row.result.model,
             variant=row.result.variant,
             macs=row.costs.macs,
-            top1_percent=row.result.top1_percent,
+            value=row.result.top1_percent,
             hollow=row.result.recipe_kind == "vt_advanced",
         )
         for row in rows
@@ -158,7 +159,7 @@ def _flatten(row: PublishedRow) -> dict[str, Any]:
         "model": result.model,
         "family": find_look(result.variant or result.model).title,
         "variant": result.variant or None,
-        "top1_percent": result.top1_percent,
+        TOP1.key: result.top1_percent,
         "macs": row.costs.macs if row.costs else None,
         "printed_macs_g": float(result.printed_macs_g) if result.printed_macs_g is not None else None,
         "params": row.costs.params if row.costs else None,

@@ -74,12 +74,12 @@ def list_points(comparison: Comparison) -> list[Point]:
             label=arm.name,
             variant=arm.variant,
             macs=arm.costs.macs,
-            top1_percent=arm.accuracy.mean,
-            half_width=arm.accuracy.half_width if isinstance(arm.accuracy.half_width, float) else None,
-            seeds=tuple(cell.top1_percent for cell in arm.cells.values() if isinstance(cell.top1_percent, float)),
+            value=arm.mean.mean,
+            half_width=arm.mean.half_width if isinstance(arm.mean.half_width, float) else None,
+            seeds=tuple(one.value for one in arm.outcomes.values() if isinstance(one.value, float)),
         )
         for arm in comparison.arms
-        if isinstance(arm.accuracy, Estimate) and isinstance(arm.costs, CostRecord)
+        if isinstance(arm.mean, Estimate) and isinstance(arm.costs, CostRecord)
     ]
 
 
@@ -92,7 +92,7 @@ def _save_figure(report: Report, index: int, out: Path) -> Path | None:
     title = report.plan.title + (f", comparison {index + 1}" if index else "")
     caption = _write_caption(report.comparisons[index], points)
     with house_style():
-        figure = draw_points(points, title=title, caption=caption, legend=False)
+        figure = draw_points(points, report.comparisons[index].metric, title=title, caption=caption, legend=False)
         return save_figure(figure, out, name, dpi=PNG_DPI)[1]
 
 

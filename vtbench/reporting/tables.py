@@ -6,24 +6,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table
+from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured
-from vtbench.reporting.comparisons import Arm, Cell, Comparison
+from vtbench.reporting.comparisons import Arm, Comparison, Outcome
 from vtbench.stats.estimates import Estimate, PairedDifference
-from vtbench.units import format_items, format_millions, format_percent
+from vtbench.units import format_items, format_millions
 
 PLUS_MINUS = "±"
 
 
 def tabulate_summary(comparison: Comparison) -> Table:
-    """One row an arm: parameters, MACs, accuracy and the paired difference to the base."""
-    header = ("arm", "params (M)", "MACs (M)", "top-1 (%)", "n", f"against {comparison.base} (points)", "r")
+    """One row an arm: parameters, MACs, the headline metric and the paired difference to the base."""
+    metric = comparison.metric
+    against = f"against {comparison.base} ({metric.difference_unit})"
+    header = ("arm", "params (M)", "MACs (M)", metric.head, "n", against, "r")
     rows = tuple(
         (
             arm.name,
             *format_costs(arm.costs),
-            format_estimate(arm.accuracy),
+            format_estimate(arm.mean, metric),
             count_finished(arm),
-            format_difference(arm),
+            format_difference(arm, metric),
             format_correlation(arm),
         )
         for arm in comparison.arms
@@ -32,38 +35,43 @@ def tabulate_summary(comparison: Comparison) -> Table:
 
 
 def tabulate_seeds(comparison: Comparison) -> Table:
-    """One row an arm, one column a seed: the accuracy in percent, ``failed``, or a dash for a hole."""
-    header = ("top-1 (%)", *(f"seed {seed}" for seed in comparison.seeds))
-    rows = tuple((arm.name, *(format_cell(arm.cells[seed]) for seed in comparison.seeds)) for arm in comparison.arms)
+    """One row an arm, one column a seed: the headline metric, ``failed``, or a dash for a hole."""
+    metric = comparison.metric
+    header = (metric.head, *(f"seed {seed}" for seed in comparison.seeds))
+    rows = tuple(
+        (arm.name, *(format_outcome(arm.outcomes[seed], metric) for seed in comparison.seeds))
+        for arm in comparison.arms
+    )
     return Table(header, rows, (False, *(True,) * len(comparison.seeds)))
 
 
 def list_numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """One flat dictionary an arm: raw integers, percentages to six decimals; None where there is no number."""
+    """One flat dictionary an arm: raw integers, metrics to six decimals; None where there is no number."""
+    key, unit = comparison.metric.key, comparison.metric.difference_unit
     for arm in comparison.arms:
-        accuracy = arm.accuracy if isinstance(arm.accuracy, Estimate) else None
+        mean = arm.mean if isinstance(arm.mean, Estimate) else None
         paired = arm.difference if isinstance(arm.difference, PairedDifference) else None
         yield {
             "arm": arm.name,
             "variant": arm.variant or None,
             "params": arm.costs.params if isinstance(arm.costs, CostRecord) else None,
             "macs": arm.costs.macs if isinstance(arm.costs, CostRecord) else None,
-            "top1_percent": _plain(accuracy.mean) if accuracy else None,
-            "top1_half_width": _plain(accuracy.half_width) if accuracy else None,
-            "n": accuracy.n if accuracy else 0,
+            key: _plain(mean.mean) if mean else None,
+            f"{key.removesuffix('_percent')}_half_width": _plain(mean.half_width) if mean else None,
+            "n": mean.n if mean else 0,
             "base": comparison.base,
-            "difference_points": _plain(paired.estimate.mean) if paired else None,
+            f"difference_{unit}": _plain(paired.estimate.mean) if paired else None,
             "difference_half_width": _plain(paired.estimate.half_width) if paired else None,
             "difference_n": paired.estimate.n if paired else None,
             "correlation": _plain(paired.correlation) if paired else None,
-            **{f"seed_{seed}_top1_percent": _cell_number(arm.cells[seed]) for seed in comparison.seeds},
+            **{f"seed_{seed}_{key}": _outcome_number(arm.outcomes[seed]) for seed in comparison.seeds},
         }
 
 
 def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
     """What a reader must know beside the tables: what ± is, why there is no interval, what failed, what is missing."""
     arms = [arm for comparison in comparisons for arm in comparison.arms]
-    estimates = [arm.accuracy for arm in arms if isinstance(arm.accuracy, Estimate)]
+    estimates = [arm.mean for arm in arms if isinstance(arm.mean, Estimate)]
     notes = []
     if any(estimate.interval for estimate in estimates):
         notes.append(
@@ -76,10 +84,15 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
     for arm in arms:
         if isinstance(arm.costs, NotMeasured) and arm.variant:
             notes.append(f"{arm.name}: no costs, {arm.costs.reason}.")
-        for seed, cell in arm.cells.items():
-            if cell.state == "failed" and isinstance(cell.top1_percent, NotMeasured):
-                notes.append(f"Failed: {arm.name}, seed {seed}: {_first_line(cell.top1_percent.reason)}")
-    holes = [f"{arm.name}, seed {seed}" for arm in arms for seed, cell in arm.cells.items() if cell.state == "missing"]
+        for seed, outcome in arm.outcomes.items():
+            if outcome.state == "failed" and isinstance(outcome.value, NotMeasured):
+                notes.append(f"Failed: {arm.name}, seed {seed}: {_first_line(outcome.value.reason)}")
+    holes = [
+        f"{arm.name}, seed {seed}"
+        for arm in arms
+        for seed, outcome in arm.outcomes.items()
+        if outcome.state == "missing"
+    ]
     if holes:
         notes.append(f"Not run yet ({len(holes)}): {'; '.join(holes)}.")
     return notes
@@ -92,23 +105,23 @@ def format_costs(costs: CostRecord | NotMeasured) -> tuple[str, str]:
     return format_millions(costs.params, digits=3), format_millions(costs.macs)
 
 
-def format_estimate(estimate: Estimate | NotMeasured, *, sign: str = "") -> str:
+def format_estimate(estimate: Estimate | NotMeasured, metric: Metric, *, sign: str = "") -> str:
     """``71.50 ± 0.42``; ``71.50 (n = 1)`` where there is no interval."""
     if isinstance(estimate, NotMeasured):
         return NOTHING
     if isinstance(estimate.half_width, NotMeasured):
-        return f"{estimate.mean:{sign}.2f} (n = {estimate.n})"
-    return f"{estimate.mean:{sign}.2f} {PLUS_MINUS} {estimate.half_width:.2f}"
+        return f"{estimate.mean:{sign}.{metric.digits}f} (n = {estimate.n})"
+    return f"{estimate.mean:{sign}.{metric.digits}f} {PLUS_MINUS} {metric.format(estimate.half_width)}"
 
 
-def format_difference(arm: Arm) -> str:
+def format_difference(arm: Arm, metric: Metric) -> str:
     """The paired difference with its interval; the n is named where it is not that of the arm's own mean."""
     if arm.difference is None:
         return "base"
     if isinstance(arm.difference, NotMeasured):
         return NOTHING
-    text = format_estimate(arm.difference.estimate, sign="+")
-    own = arm.accuracy.n if isinstance(arm.accuracy, Estimate) else 0
+    text = format_estimate(arm.difference.estimate, metric, sign="+")
+    own = arm.mean.n if isinstance(arm.mean, Estimate) else 0
     shown = "(n =" in text or arm.difference.estimate.n == own
     return text if shown else f"{text} (n = {arm.difference.estimate.n})"
 
@@ -122,15 +135,15 @@ def format_correlation(arm: Arm) -> str:
 
 def count_finished(arm: Arm) -> str:
     """``3``, or ``2 of 3`` where cells failed or are missing."""
-    finished = sum(cell.state == "finished" for cell in arm.cells.values())
-    return str(finished) if finished == len(arm.cells) else f"{finished} of {len(arm.cells)}"
+    finished = sum(outcome.state == "finished" for outcome in arm.outcomes.values())
+    return str(finished) if finished == len(arm.outcomes) else f"{finished} of {len(arm.outcomes)}"
 
 
-def format_cell(cell: Cell) -> str:
-    """The accuracy of one run, ``failed``, or a dash for a hole."""
-    if isinstance(cell.top1_percent, NotMeasured):
-        return "failed" if cell.state == "failed" else NOTHING
-    return format_percent(cell.top1_percent)
+def format_outcome(outcome: Outcome, metric: Metric) -> str:
+    """The number of one run, ``failed``, or a dash for a hole."""
+    if isinstance(outcome.value, NotMeasured):
+        return "failed" if outcome.state == "failed" else NOTHING
+    return metric.format(outcome.value)
 
 
 def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:
@@ -164,7 +177,7 @@ def _judge_differences(arms: Sequence[Arm]) -> Iterator[str]:
 
 def _list_missing_intervals(arms: Sequence[Arm]) -> Iterator[str]:
     for arm in arms:
-        estimates = [arm.accuracy] if isinstance(arm.accuracy, Estimate) else []
+        estimates = [arm.mean] if isinstance(arm.mean, Estimate) else []
         if isinstance(arm.difference, PairedDifference):
             estimates.append(arm.difference.estimate)
             if isinstance(arm.difference.correlation, NotMeasured) and arm.difference.estimate.n > 1:
@@ -179,8 +192,8 @@ def _plain(value: float | NotMeasured) -> float | None:
     return None if isinstance(value, NotMeasured) else round(value, 6)
 
 
-def _cell_number(cell: Cell) -> float | str:
-    return cell.state if isinstance(cell.top1_percent, NotMeasured) else cell.top1_percent
+def _outcome_number(outcome: Outcome) -> float | str:
+    return outcome.state if isinstance(outcome.value, NotMeasured) else outcome.value
 
 
 def _first_line(text: str) -> str:

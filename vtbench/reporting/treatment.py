@@ -12,10 +12,12 @@ SEED_FREE = ("schedule", "recipe", "precision")
 def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     """What was not the same for both runs, one phrase each; empty where they belong into one comparison.
 
-    Runs of one seed must agree in the whole certificate. Of two seeds, the sample order and the augmentation differ by
-    right, and the data are compared by what was asked for. A run that failed before it had a certificate is compared by
-    its settings; one that finished without a certificate is comparable with nothing.
+    Runs of two tasks never do. Runs of one seed must agree in the whole certificate. Of two seeds, the sample order and
+    the augmentation differ by right, and the data are compared by what was asked for. A run that failed before it had a
+    certificate is compared by its settings; one that finished without a certificate is comparable with nothing.
     """
+    if first.task != second.task:
+        return (f"task: {first.task} and {second.task}",)
     if first.certificate is None or second.certificate is None:
         return _compare_without_certificate(first, second)
     fields = tuple(Certificate.model_fields) if first.seed == second.seed else SEED_FREE
