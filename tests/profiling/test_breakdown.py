@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from vtbench.profiling import Profile, profile
-from vtbench.profiling.against import compare_profiles
+from vtbench.profiling.breakdown import compare_profiles
 from vtbench.records import NotMeasured
 
 

@@ -53,7 +53,7 @@ def run_profile(
     with quick_import():
         from vtbench.documents.terminal import open_console
         from vtbench.errors import UserError
-        from vtbench.profiling.against import compare_profiles
+        from vtbench.profiling.breakdown import compare_profiles
         from vtbench.profiling.inputs import parse_image_size
         from vtbench.profiling.profile import ProfileSettings, profile_source
         from vtbench.reporting.profile_report import ProfiledModel, print_profiles, render_profiles

@@ -1,8 +1,9 @@
-"""Where the MACs are: the same total split by stage, by role, by module and by operator."""
+"""Where the MACs are: one total split by stage, role, module and operator, and beside that of another model."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -10,7 +11,7 @@ from vtbench.layers.stated_cost import ROLES
 from vtbench.profiling.formulas import FORMULAS
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Trace
-from vtbench.records.profile import ModuleCost, OperatorCost, Part
+from vtbench.records.profile import Difference, ModuleCost, OperatorCost, Part, PartDifference, Profile
 
 THE_MODEL = "(model itself)"
 """The part that MACs belong to which the model's own ``forward`` spends."""
@@ -88,12 +89,12 @@ def split_by_operator(trace: Trace) -> tuple[OperatorCost, ...]:
     for (_, operator), count in trace.macs.items():
         macs[operator] += count
     return tuple(
-        OperatorCost(name=name, macs=macs[name], runs=runs[name], verdict=_judge(name))
+        OperatorCost(name=name, macs=macs[name], runs=runs[name], verdict=_explain_count(name))
         for name in sorted(runs, key=lambda name: (-macs[name], name))
     )
 
 
-def _judge(operator: str) -> str:
+def _explain_count(operator: str) -> str:
     if operator in FORMULAS:
         return "counted"
     if operator == MULTIPLY_AND_SUM:
@@ -131,3 +132,32 @@ def _find_role(modules: dict[str, nn.Module], path: str, operator: str, classifi
     if attends or any(word in operator for word in _PRODUCTS_OF_ACTIVATIONS):
         return "token attention"
     return "classifier" if classifier and path.partition(".")[0] == classifier else "linear"
+
+
+def compare_profiles(this: Profile, other: Profile) -> Difference:
+    """Pair the parts of both by name; a part that only one of them has costs 0 in the other."""
+    rows = [
+        PartDifference(group="total", name="MACs", other=other.macs, this=this.macs),
+        PartDifference(group="parameters", name="parameters", other=other.params, this=this.params),
+        *_pair("stage", other.stages, this.stages),
+        *_pair("role", other.roles, this.roles),
+        *_pair(
+            "operator",
+            [Part(name=found.name, macs=found.macs) for found in other.operators if found.macs],
+            [Part(name=found.name, macs=found.macs) for found in this.operators if found.macs],
+        ),
+    ]
+    return Difference(other=other.model, parts=tuple(rows))
+
+
+def _pair(group: str, other: Sequence[Part], this: Sequence[Part]) -> list[PartDifference]:
+    others = {part.name: part.macs for part in other}
+    these = {part.name: part.macs for part in this}
+    names = list(others)
+    for name in these:  # A part that is new stands after the one that it follows in its own model.
+        if name not in others:
+            before = [known for known in list(these)[: list(these).index(name)] if known in names]
+            names.insert(names.index(before[-1]) + 1 if before else 0, name)
+    return [
+        PartDifference(group=group, name=name, other=others.get(name, 0), this=these.get(name, 0)) for name in names
+    ]

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from vtbench.profiling.shortcuts import DispatchMode
 from vtbench.records import NotMeasured
 
 
@@ -41,16 +41,11 @@ def _has_memory(value: Any) -> bool:
     return isinstance(value, Tensor) and value.layout is torch.strided
 
 
-class _MemoryMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _MemoryMeter(DispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages of tensors while they live."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from wrapping the method below for its compiler: that imports all of it, in over a second."""
-        return False
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.alive = 0
         self.peak = 0
         self._held: set[int] = set()

@@ -20,16 +20,20 @@ NOT_PLAIN = object()
 Shortcut = Callable[[Sequence[Any]], Any]
 
 
-class Shortcuts(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Takes the shortcuts while active, and changes nothing else."""
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Base of the modes that see every operator, without what torch adds for its compiler."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from wrapping the method below for its compiler, which would import that."""
+        """Keep torch from wrapping the subclass for its compiler: that imports all of it, in over a second."""
         return False
+
+
+class Shortcuts(DispatchMode):  # type: ignore[no-untyped-call]
+    """Takes the shortcuts while active, and changes nothing else."""
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None

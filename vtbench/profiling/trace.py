@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.contractions import ContractionFinder
@@ -24,7 +23,7 @@ from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas import FORMULAS
 from vtbench.profiling.free_operators import REFUSED, find_reason_free
 from vtbench.profiling.products import Contraction
-from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, Shortcut, take_shortcut
+from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, DispatchMode, Shortcut, take_shortcut
 
 MULTIPLY_AND_SUM = "multiply-and-sum"
 """The operator under which found contractions are booked."""
@@ -74,19 +73,14 @@ class Trace:
         return self.calls[0].inclusive_macs
 
 
-class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
     """Counts operators while active. `trace_forward` is the way to use it.
 
     While ``alias`` is set, operators are booked under that name.
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from wrapping the method below for its compiler: that imports all of it, in over a second."""
-        return False
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.calls: list[Call] = []
         self.macs: Counter[tuple[str, str]] = Counter()
         self.runs: Counter[tuple[str, str]] = Counter()
@@ -286,15 +280,7 @@ def _input_shapes(
 
 
 def _shapes_within(value: Any) -> Iterator[Shape]:
-    if isinstance(value, Tensor):
-        if not value.is_nested:
-            yield tuple(value.shape)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _shapes_within(part)
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from _shapes_within(part)
+    return (tuple(tensor.shape) for tensor in _tensors_within(value) if not tensor.is_nested)
 
 
 def _describe_shapes(args: Sequence[Any]) -> str:
