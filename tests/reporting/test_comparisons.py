@@ -157,9 +157,9 @@ def test_runs_of_two_tasks_are_kept_apart_each_with_the_words_of_its_own_metric(
     assert second.metric == error
     assert second.apart[0] == "task: classification and depth"
     table = tabulate_summary(second)
-    assert table.header[3:6] == ("depth error (m)", "n", "against dynamic (m)")
-    assert table.rows[1][3].startswith("0.128 ± 0.0")
-    assert table.rows[1][5].startswith("-0.133 ± ")
+    assert table.header[3:6] == ("depth error (m)", "n", "against static (m)")
+    assert table.rows[0][3].startswith("0.128 ± 0.0")
+    assert table.rows[1][5].startswith("+0.133 ± ")
     assert {"depth_error_m", "depth_error_m_half_width", "difference_m", "seed_0_depth_error_m"} <= set(
         next(list_numbers(second))
     )
