@@ -1,6 +1,7 @@
 """What a study prints while it runs and before it starts: fits 80 columns, and reads as plain lines in a pipe."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from vtbench.cli.progress import LiveDisplay
 from vtbench.cli.study_progress import StudyDisplay
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
 from vtbench.locking import Owner
-from vtbench.records import CostRecord, EnvironmentRecord, NotMeasured, RunRecord
+from vtbench.records import CostRecord, EnvironmentRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted
 from vtbench.studies.executor import CellResult
@@ -21,6 +22,7 @@ from vtbench.studies.probe import CellSpeed
 from vtbench.studies.resolution import DataFacts
 from vtbench.studies.running import StudyState
 from vtbench.studies.verification import ResumeCheck
+from vtbench.training import BatchProgress, RunStart
 
 COSTS = CostRecord(macs=12_345_678, params=98_765, input_shape=(3, 32, 32), num_classes=10)
 ENVIRONMENT = EnvironmentRecord(
@@ -36,7 +38,10 @@ ENVIRONMENT = EnvironmentRecord(
     device_name="c",
     packages={},
 )
-STARTED = CellStarted(epochs=90, first_epoch=0, batches_per_epoch=10, num_train=1000, num_val=100, costs=COSTS)
+STARTED = CellStarted(run=RunStart("classification", "resnet20", "x", 0, "cpu", 90, 10, 1000, 100, 10, 0, 0, COSTS))
+BATCH = BatchProgress(0, 5, 10, {"loss": 2.0, "top1_percent": 5.0}, 500.0)
+EPOCH = EpochRecord(epoch=0, learning_rate=0.1, train={"loss": 2.0}, val={"top1_percent": 12.5})
+TIMING = TimingRecord(epoch=0, train_seconds=1.5, val_seconds=0.5, train_images_per_second=500.0)
 FOLDER = Path("there")
 
 
@@ -98,8 +103,8 @@ def run_two_cells(shown: StudyDisplay) -> StudyState:
     for cell in state.cells[:2]:
         shown.on_begin(cell)
         shown.on_event(cell, STARTED)
-        shown.on_event(cell, CellProgress(epoch=0, batch=5, num_batches=10, loss=2.0, images_per_second=500.0))
-        shown.on_event(cell, CellEpoch(epoch=0, train_loss=2.0, outcome={"top1_percent": 12.5}, seconds=2.0))
+        shown.on_event(cell, CellProgress(progress=BATCH))
+        shown.on_event(cell, CellEpoch(epoch=EPOCH, timing=TIMING))
     return state
 
 
@@ -134,7 +139,7 @@ def test_a_run_that_goes_on_says_where() -> None:
     state = make_state()
     shown.on_study(state)
     shown.on_begin(state.cells[0])
-    shown.on_event(state.cells[0], STARTED.model_copy(update={"first_epoch": 41}))
+    shown.on_event(state.cells[0], CellStarted(run=replace(STARTED.run, first_epoch=41)))
     assert "convolution, seed 0: goes on in epoch 42" in stream.getvalue()
 
 
@@ -198,7 +203,7 @@ def make_plan(speed: float | None) -> StudyPlan:
             cell.config.variant,
             3,
             2,
-            NotMeasured(reason="no such thing") if speed is None else CellSpeed(cell, STARTED, speed, 3.0),
+            NotMeasured(reason="no such thing") if speed is None else CellSpeed(cell, STARTED.run, speed, 3.0),
         )
         for cell in cells[:2]
     ]

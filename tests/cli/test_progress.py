@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -68,8 +70,8 @@ def test_a_terminal_gets_a_line_that_fits_it(width: int) -> None:
 def test_the_longest_line_of_one_run_fits_80_columns() -> None:
     display, _ = display_on(terminal=True)
     view = display.show("x", "classification")
-    view.begin(epochs=400, first_epoch=300, num_train=1_281_167)
-    view.move(epoch=399, batch=4, num_batches=5005, loss=12.3456, images_per_second=12345.6)
+    view.begin(replace(START, epochs=400, first_epoch=300, num_train=1_281_167))
+    view.move(BatchProgress(399, 4, 5005, {"loss": 12.3456, "top1_percent": 1.0}, 12345.6))
     view.val = 100.0
     with display.console.capture() as capture:
         display.console.print(display._render())
@@ -82,7 +84,7 @@ def test_several_runs_stand_in_a_table_below_what_is_above() -> None:
     display, _ = display_on(terminal=True)
     display.above = "the grid"
     for label in ("static, seed 0", "dynamic, seed 0"):
-        display.show(label, "classification").begin(epochs=9, first_epoch=0, num_train=100)
+        display.show(label, "classification").begin(replace(START, epochs=9, num_train=100))
     with display.console.capture() as capture:
         display.console.print(display._render())
     lines = capture.get().splitlines()
@@ -96,19 +98,19 @@ def test_several_runs_stand_in_a_table_below_what_is_above() -> None:
 def test_the_time_left_comes_from_whole_epochs_as_soon_as_there_are_some() -> None:
     view = RunView("x", TOP1)
     assert view.seconds_left() is None
-    view.begin(epochs=10, first_epoch=0, num_train=1000)
-    view.move(epoch=0, batch=1, num_batches=2, loss=1.0, images_per_second=100.0)
+    view.begin(replace(START, epochs=10, num_train=1000))
+    view.move(replace(BATCH, batch=1, num_batches=2, images_per_second=100.0))
     assert view.seconds_left() == pytest.approx(95)
     assert view.done == pytest.approx(0.05)
-    view.end_epoch(epoch=0, outcome={"top1_percent": 50.0}, seconds=12.0, loss=1.0)
+    view.end_epoch(EPOCH, TIMING.model_copy(update={"train_seconds": 11.0}))
     assert view.seconds_left() == pytest.approx(9 * 12)
 
 
 def test_a_loss_that_is_no_number_is_shown_as_a_dash() -> None:
     display, _ = display_on(terminal=True)
     view = display.show("x", "classification")
-    view.begin(epochs=2, first_epoch=0, num_train=10)
-    view.move(epoch=0, batch=1, num_batches=2, loss=None, images_per_second=1.0)
+    view.begin(START)
+    view.move(replace(BATCH, train={"loss": math.nan, "top1_percent": 10.0}))
     with display.console.capture() as capture:
         display.console.print(display._render())
     assert "loss –" in capture.get()

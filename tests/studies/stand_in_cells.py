@@ -138,11 +138,15 @@ class SpeedyExecutor(Executor):
         if seconds is None:
             yield from (CellResult(cell, "failed", 0.0, "no such thing") for cell in cells)
             return
-        started = CellStarted(epochs=4, first_epoch=0, batches_per_epoch=10, num_train=1000, num_val=100, costs=COSTS)
+        started = CellStarted(
+            run=RunStart("classification", "resnet20", "x", 0, "cpu", 4, 10, 1000, 100, 10, 0, 0, COSTS)
+        )
+        epoch = EpochRecord(epoch=0, learning_rate=0.1, train={"loss": 1.0}, val={"top1_percent": 10.0})
+        timing = TimingRecord(epoch=0, train_seconds=seconds, val_seconds=0.0, train_images_per_second=1.0)
         for cell in cells:
             watcher.on_event(cell, started)
         for cell in cells:
-            watcher.on_event(cell, CellEpoch(epoch=0, train_loss=1.0, outcome={"top1_percent": 10.0}, seconds=seconds))
+            watcher.on_event(cell, CellEpoch(epoch=epoch, timing=timing))
             yield CellResult(cell, "stopped", seconds)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -41,28 +40,21 @@ class RunView:
     began: float = field(default_factory=time.monotonic)
     seconds_of_epochs: list[float] = field(default_factory=list)
 
-    def begin(self, *, epochs: int, first_epoch: int, num_train: int) -> None:
+    def begin(self, start: RunStart) -> None:
         """Data and network are ready."""
-        self.epochs, self.epoch, self.num_train = epochs, first_epoch, num_train
+        self.epochs, self.epoch, self.num_train = start.epochs, start.first_epoch, start.num_train
 
-    def move(
-        self,
-        *,
-        epoch: int,
-        batch: int,
-        num_batches: int,
-        loss: float | None,
-        images_per_second: float,
-        train: float | None = None,
-    ) -> None:
+    def move(self, progress: BatchProgress) -> None:
         """Some batches are done."""
-        self.epoch, self.part, self.loss = epoch, batch / num_batches, loss
-        self.images_per_second, self.train = images_per_second, train
+        self.epoch, self.part = progress.epoch, progress.batch / progress.num_batches
+        self.loss, self.train = progress.train["loss"], progress.train[self.metric.key]
+        self.images_per_second = progress.images_per_second
 
-    def end_epoch(self, *, epoch: int, outcome: Mapping[str, float], seconds: float, loss: float | None) -> None:
+    def end_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
         """An epoch is trained and evaluated."""
-        self.epoch, self.part, self.loss, self.val = epoch + 1, 0.0, loss, outcome[self.metric.key]
-        self.seconds_of_epochs = [*self.seconds_of_epochs, seconds][-_MEMORY_EPOCHS:]
+        self.epoch, self.part, self.loss = epoch.epoch + 1, 0.0, epoch.train["loss"]
+        self.val = epoch.outcome[self.metric.key]
+        self.seconds_of_epochs = [*self.seconds_of_epochs, timing.seconds][-_MEMORY_EPOCHS:]
 
     @property
     def done(self) -> float:
@@ -145,28 +137,16 @@ class RunDisplay:
             done = f" after {format_items(start.first_batch, 'batch', 'batches')}" if start.first_batch else ""
             self._display.say(f"Going on in epoch {start.first_epoch + 1}{done}")
         self._view = self._display.show(start.variant, start.task)
-        self._view.begin(epochs=start.epochs, first_epoch=start.first_epoch, num_train=start.num_train)
+        self._view.begin(start)
 
     def on_batch(self, progress: BatchProgress) -> None:
         """Move the line."""
-        self._view.move(
-            epoch=progress.epoch,
-            batch=progress.batch,
-            num_batches=progress.num_batches,
-            loss=progress.train["loss"],
-            images_per_second=progress.images_per_second,
-            train=progress.train[self._view.metric.key],
-        )
+        self._view.move(progress)
 
     def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
         """Move the line, or print one where none moves."""
         metric = self._view.metric
-        self._view.end_epoch(
-            epoch=epoch.epoch,
-            outcome=epoch.outcome,
-            seconds=timing.train_seconds + timing.val_seconds,
-            loss=epoch.train["loss"],
-        )
+        self._view.end_epoch(epoch, timing)
         if not self._display.live:
             left = self._view.seconds_left()
             self._display.say(
@@ -188,7 +168,7 @@ class RunDisplay:
 def _line_of(view: RunView) -> RenderableType:
     cells: list[RenderableType] = [f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}"]
     cells.append(ProgressBar(total=1.0, completed=view.done, width=_BAR_WIDTH))
-    cells += [f"loss {_number(view.loss)}"]
+    cells += [f"loss {show_number(view.loss)}"]
     if view.val is not None:
         cells.append(f"val {view.metric.show(view.val, digits=view.metric.digits - 1)}")
     elif view.train is not None:
@@ -207,11 +187,11 @@ def _table_of(views: list[RunView]) -> RenderableType:
         speed = NOTHING if view.images_per_second is None else f"{view.images_per_second:.0f}"
         left = view.seconds_left()
         time_left = NOTHING if left is None else format_duration(left)
-        rows.append((view.label, epoch, _number(view.loss), val, speed, time_left))
+        rows.append((view.label, epoch, show_number(view.loss), val, speed, time_left))
     return lay_out_live(("run", "epoch", "loss", f"val {views[0].metric.unit}", "images/s", "left"), rows)
 
 
-def _number(value: float | None) -> str:
+def show_number(value: float | None) -> str:
     return NOTHING if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 

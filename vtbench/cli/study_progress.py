@@ -9,7 +9,7 @@ from statistics import fmean
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from vtbench.cli.progress import LiveDisplay, RunView
+from vtbench.cli.progress import LiveDisplay, RunView, show_number
 from vtbench.documents.table import NOTHING
 from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS
@@ -74,19 +74,13 @@ class StudyDisplay:
         """Move the line of the cell; where no line moves, print one now and then."""
         view = self._views[cell.folder]
         if isinstance(event, CellStarted):
-            view.begin(epochs=event.epochs, first_epoch=event.first_epoch, num_train=event.num_train)
-            if event.first_epoch and not self._display.live:
-                self._say(cell, f"goes on in epoch {event.first_epoch + 1}")
+            view.begin(event.run)
+            if event.run.first_epoch and not self._display.live:
+                self._say(cell, f"goes on in epoch {event.run.first_epoch + 1}")
         elif isinstance(event, CellProgress):
-            view.move(
-                epoch=event.epoch,
-                batch=event.batch,
-                num_batches=event.num_batches,
-                loss=event.loss,
-                images_per_second=event.images_per_second,
-            )
+            view.move(event.progress)
         elif isinstance(event, CellEpoch):
-            view.end_epoch(epoch=event.epoch, outcome=event.outcome, seconds=event.seconds, loss=event.train_loss)
+            view.end_epoch(event.epoch, event.timing)
             self._print_epoch(cell, view)
         elif isinstance(event, CellMessage):
             self._say(cell, event.text)
@@ -136,10 +130,9 @@ class StudyDisplay:
             return
         self._last_line[cell.folder] = time.monotonic()
         left = self.seconds_left()
-        loss = NOTHING if view.loss is None else f"{view.loss:.3f}"
         self._say(
             cell,
-            f"epoch {view.epoch}/{view.epochs}  loss {loss}  val {view.metric.show(view.val or 0.0)}"
+            f"epoch {view.epoch}/{view.epochs}  loss {show_number(view.loss)}  val {view.metric.show(view.val or 0.0)}"
             + (f"; study: {format_duration(left)} left" if left else ""),
         )
 

@@ -61,6 +61,11 @@ class TimingRecord(Record):
     val_seconds: float
     train_images_per_second: float
 
+    @property
+    def seconds(self) -> float:
+        """Training and validation together."""
+        return self.train_seconds + self.val_seconds
+
 
 class Certificate(Record):
     """Hashes of everything that two arms must share to be comparable. Equal fields, equal treatment.

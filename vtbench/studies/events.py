@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -9,41 +10,30 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from vtbench.configuration import Configuration
-from vtbench.records import CostRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
+from vtbench.records import EpochRecord, RunRecord, TimingRecord
 from vtbench.training import BatchProgress, RunStart
 
 
 class CellStarted(Configuration):
-    """Data and network are ready; the run begins, or goes on, at ``first_epoch`` (counted from 0)."""
+    """Data and network are ready; the run begins, or goes on."""
 
     kind: Literal["started"] = "started"
-    epochs: int
-    first_epoch: int
-    batches_per_epoch: int
-    num_train: int
-    num_val: int
-    costs: CostRecord | NotMeasured
+    run: RunStart
 
 
 class CellProgress(Configuration):
-    """Where the cell stands inside an epoch (counted from 0)."""
+    """Where the cell stands inside an epoch."""
 
     kind: Literal["progress"] = "progress"
-    epoch: int
-    batch: int
-    num_batches: int
-    loss: float | None
-    images_per_second: float
+    progress: BatchProgress
 
 
 class CellEpoch(Configuration):
     """An epoch is trained, evaluated and saved."""
 
     kind: Literal["epoch"] = "epoch"
-    epoch: int
-    train_loss: float | None
-    outcome: dict[str, float]
-    seconds: float
+    epoch: EpochRecord
+    timing: TimingRecord
 
 
 class CellMessage(Configuration):
@@ -69,8 +59,8 @@ _EVENTS: TypeAdapter[CellStarted | CellProgress | CellEpoch | CellMessage | Cell
 
 
 def encode_event(event: Event) -> bytes:
-    """One line of JSON with its newline."""
-    return event.model_dump_json().encode() + b"\n"
+    """One line of JSON with its newline; the loss of a run that diverges stands in it as ``Infinity`` or ``NaN``."""
+    return json.dumps(event.model_dump()).encode() + b"\n"
 
 
 def decode_event(line: bytes) -> Event:
@@ -86,39 +76,15 @@ class EventEmitter:
 
     def on_start(self, start: RunStart) -> None:
         """Emit the size of the run and where it begins."""
-        self.emit(
-            CellStarted(
-                epochs=start.epochs,
-                first_epoch=start.first_epoch,
-                batches_per_epoch=start.batches_per_epoch,
-                num_train=start.num_train,
-                num_val=start.num_val,
-                costs=start.costs,
-            )
-        )
+        self.emit(CellStarted(run=start))
 
     def on_batch(self, progress: BatchProgress) -> None:
         """Emit where the run stands."""
-        self.emit(
-            CellProgress(
-                epoch=progress.epoch,
-                batch=progress.batch,
-                num_batches=progress.num_batches,
-                loss=_finite(progress.train["loss"]),
-                images_per_second=progress.images_per_second,
-            )
-        )
+        self.emit(CellProgress(progress=progress))
 
     def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
         """Emit an epoch's outcome."""
-        self.emit(
-            CellEpoch(
-                epoch=epoch.epoch,
-                train_loss=_finite(epoch.train["loss"]),
-                outcome=epoch.outcome,
-                seconds=timing.train_seconds + timing.val_seconds,
-            )
-        )
+        self.emit(CellEpoch(epoch=epoch, timing=timing))
 
     def on_message(self, text: str) -> None:
         """Hand a sentence on."""
@@ -126,7 +92,3 @@ class EventEmitter:
 
     def on_finish(self, record: RunRecord) -> None:
         """Say nothing: the last word is that of whoever runs the cell."""
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

@@ -15,7 +15,7 @@ from vtbench.records import NotMeasured
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult, Session
-from vtbench.training import StopRequest
+from vtbench.training import BatchProgress, RunStart, StopRequest
 
 MEASURE_SECONDS = 2.0
 _GIVE_UP_SECONDS = 90.0
@@ -28,7 +28,7 @@ class CellSpeed:
     """What the probe saw of one cell. ``epoch_seconds`` covers training, validation and saving."""
 
     cell: Cell
-    started: CellStarted
+    started: RunStart
     epoch_seconds: float
     start_seconds: float
 
@@ -73,7 +73,7 @@ class _Course:
     """One probed cell: where it stood when it was first seen in the epoch at hand, and what follows from that."""
 
     begun: float = 0.0
-    started: CellStarted | None = None
+    started: RunStart | None = None
     start_seconds: float = 0.0
     epoch: int = -1
     since: float = 0.0
@@ -101,13 +101,13 @@ class _SpeedWatcher:
         """Note how far the cell has come; what it did before the others had started does not count."""
         course, now = self._courses[cell.folder], time.monotonic()
         if isinstance(event, CellStarted):
-            course.started, course.start_seconds = event, now - course.begun
+            course.started, course.start_seconds = event.run, now - course.begun
             self._see_together()
         elif isinstance(event, CellProgress) and self._together:
-            self._note_batch(course, event, now)
+            self._note_batch(course, event.progress, now)
         elif isinstance(event, CellEpoch) and self._together:
-            course.epoch_seconds = event.seconds
-            course.measured_for += event.seconds
+            course.epoch_seconds = event.timing.seconds
+            course.measured_for += event.timing.seconds
 
     def on_end(self, result: CellResult) -> None:
         """The others are waited for no longer on its account."""
@@ -131,14 +131,14 @@ class _SpeedWatcher:
         self._together = all(course.started or course.ended for course in self._courses.values())
 
     @staticmethod
-    def _note_batch(course: _Course, event: CellProgress, now: float) -> None:
+    def _note_batch(course: _Course, progress: BatchProgress, now: float) -> None:
         assert course.started is not None
-        if course.epoch != event.epoch:
-            course.epoch, course.since, course.since_batch = event.epoch, now, event.batch
+        if course.epoch != progress.epoch:
+            course.epoch, course.since, course.since_batch = progress.epoch, now, progress.batch
             return
-        batches, seconds = event.batch - course.since_batch, now - course.since
+        batches, seconds = progress.batch - course.since_batch, now - course.since
         if batches > 0 and seconds > 0:
-            images_per_batch = course.started.num_train / event.num_batches
+            images_per_batch = course.started.num_train / progress.num_batches
             images = course.started.num_train + course.started.num_val * _VALIDATION_COST
             course.epoch_seconds = images * seconds / (batches * images_per_batch)
             course.measured_for = max(course.measured_for, seconds)
