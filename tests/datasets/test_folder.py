@@ -151,3 +151,5 @@ def test_data_without_masks_says_so(root):
     assert not load(root).has_masks
     with pytest.raises(UserError, match="has no masks"):
         load(root).read_masks(np.arange(2))
+    with pytest.raises(UserError, match="has no masks"):
+        load(root).mask_class_names  # noqa: B018

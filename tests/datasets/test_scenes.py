@@ -118,6 +118,7 @@ def test_load_dataset_gives_the_default_sizes_statistics_and_masks():
     pixels = open_split(num_train=100).read(np.arange(100)) / 255
     np.testing.assert_allclose(train.mean, pixels.mean(axis=(0, 1, 2)), atol=1e-6)
     np.testing.assert_allclose(train.std, pixels.std(axis=(0, 1, 2)), atol=1e-6)
+    assert train.mask_class_names == ("background", "disc", "square", "triangle", "cross")
     masks, direct = train.read_masks(np.arange(40)), open_split(num_train=100).read_masks(train.rows)
     np.testing.assert_array_equal(masks, direct)
     np.testing.assert_array_equal(train.read(np.arange(40)), open_split(num_train=100).read(train.rows))

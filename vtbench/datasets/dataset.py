@@ -74,7 +74,11 @@ class NeedsPacking(Protocol):
 
 @runtime_checkable
 class HasMasks(Protocol):
-    """A split whose images come with per-pixel class ids."""
+    """A split whose images come with per-pixel class ids, each the number of a name."""
+
+    @property
+    def mask_class_names(self) -> tuple[str, ...]:
+        """One name for each class of a pixel."""
 
     def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Masks of shape (B, H, W) for ``indices`` of shape (B,)."""

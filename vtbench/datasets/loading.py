@@ -61,9 +61,17 @@ class LoadedDataset:
 
     def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Per-pixel class ids of shape (B, H, W). Raises ``UserError`` when the data set has none."""
+        return self._masks().read_masks(self.rows[indices])
+
+    @property
+    def mask_class_names(self) -> tuple[str, ...]:
+        """One name for each class of a pixel. Raises ``UserError`` when the data set has no masks."""
+        return self._masks().mask_class_names
+
+    def _masks(self) -> HasMasks:
         if not isinstance(self.split, HasMasks):
             raise UserError(f"The data set {self.name!r} has no masks. Use scenes, which has one for every image.")
-        return self.split.read_masks(self.rows[indices])
+        return self.split
 
 
 def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDataset:

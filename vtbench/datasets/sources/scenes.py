@@ -66,6 +66,7 @@ class SceneSplit:
     split: Split
     image_size: tuple[int, int]
 
+    mask_class_names = ("background", *TARGETS)
     class_names = tuple(f"{TARGETS[first]}-{TARGETS[second]}" for first, second in PAIRS)
 
     @cached_property
@@ -90,7 +91,7 @@ class SceneSplit:
         return self._draw(indices)[0]
 
     def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Draw the masks of ``indices``, (B, H, W): 0 elsewhere, 1 disc, 2 square, 3 triangle, 4 cross."""
+        """Draw the masks of ``indices``, (B, H, W): numbers of ``mask_class_names``."""
         return self._draw(indices)[1]
 
     def _draw(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
