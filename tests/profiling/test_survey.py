@@ -10,7 +10,7 @@ import pytest
 from vtbench.profiling.survey import list_models, survey_model, take_apart
 from vtbench.records import EnvironmentRecord, load_lines, load_record
 from vtbench.records.profile import FvcoreCount, SurveyEntry
-from vtbench.reporting.survey_report import render_page
+from vtbench.reporting.pages.profiler import render_page
 
 FOLDER = Path(__file__).parents[2] / "reports" / "profiler"
 ENTRIES = load_lines(FOLDER / "survey.jsonl", SurveyEntry)

@@ -10,8 +10,9 @@ import pytest
 from synthetic_runs import list_runs, write_study
 
 from vtbench.reporting.archive import archive_runs, list_archives
-from vtbench.reporting.committed import PUBLISHED, render_committed
-from vtbench.reporting.published_report import write_published_report
+from vtbench.reporting.committed import render_committed, render_readme
+from vtbench.reporting.pages import PAGES, Page
+from vtbench.reporting.pages.published import write_published_report
 from vtbench.reporting.report import write_report
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
@@ -45,7 +46,7 @@ def test_every_committed_study_renders_from_its_records(tmp_path: Path) -> None:
 
 def test_the_committed_report_of_the_literature_renders_from_its_data(tmp_path: Path) -> None:
     write_published_report(tmp_path / "again")
-    assert_renders_to(REPORTS / PUBLISHED, tmp_path / "again")
+    assert_renders_to(REPORTS / "published", tmp_path / "again")
 
 
 def test_a_stale_report_is_found(tmp_path: Path) -> None:
@@ -59,8 +60,22 @@ def test_a_stale_report_is_found(tmp_path: Path) -> None:
 
 def test_all_reports_are_rendered_in_one_go(tmp_path: Path) -> None:
     archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "reports" / "components")
-    (tmp_path / "reports" / PUBLISHED).mkdir()
+    (tmp_path / "reports" / "published").mkdir()
     (tmp_path / "reports" / "components" / "report.md").write_text("stale")
-    folders = [paths.folder.name for paths in render_committed(tmp_path / "reports")]
+    folders = [path.parent.name for path in render_committed(tmp_path / "reports")]
     assert folders == ["components", "published"]
     assert (tmp_path / "reports" / "components" / "report.md").read_text("utf-8").startswith("# components")
+
+
+def test_a_registered_page_is_rendered_in_order_and_shown_in_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(reports: Path) -> list[Path]:
+        (reports / "planted.md").write_text("planted")
+        return [reports / "planted.md"]
+
+    monkeypatch.setitem(PAGES._entries, "planted", Page(order=0, write=write, block=lambda: "of the planted page"))
+    archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "reports" / "components")
+    assert [path.name for path in render_committed(tmp_path / "reports")] == ["planted.md", "report.md"]
+    text = render_readme("<!-- generated: planted -->\n<!-- end -->", tmp_path)
+    assert "of the planted page" in text

@@ -9,8 +9,8 @@ from vtbench.errors import UserError
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
-from vtbench.reporting.figure import Point, draw_points
 from vtbench.reporting.plan import ReportPlan, complete_plan
+from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import house_style
 from vtbench.reporting.tables import list_numbers, tabulate_summary
 from vtbench.reporting.treatment import find_differences

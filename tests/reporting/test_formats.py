@@ -13,7 +13,8 @@ from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
 from vtbench.reporting.plan import ReportPlan, complete_plan
 from vtbench.reporting.provenance import describe_provenance, rebuild_command
-from vtbench.reporting.rendering import Report, render_report
+from vtbench.reporting.rendering import render_report
+from vtbench.reporting.report import Report
 from vtbench.reporting.runs import LeftOut
 from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
 

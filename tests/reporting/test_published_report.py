@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vtbench.published.results import load_results
 from vtbench.records import CostRecord
-from vtbench.reporting.published_report import (
+from vtbench.reporting.pages.published import (
     PublishedRow,
     build_rows,
     list_points,

@@ -9,7 +9,7 @@ from synthetic_runs import list_runs, write_study
 
 from vtbench.errors import UserError
 from vtbench.reporting.archive import archive_runs
-from vtbench.reporting.readme import render_readme, rewrite_readme
+from vtbench.reporting.committed import render_readme, rewrite_readme
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (
@@ -19,7 +19,7 @@ TEXT = (
 
 def test_the_readme_of_the_repository_is_up_to_date() -> None:
     text = (REPOSITORY / "README.md").read_text("utf-8")
-    assert render_readme(text, REPOSITORY) == text, "run python -m vtbench.reporting.readme"
+    assert render_readme(text, REPOSITORY) == text, "run python -m vtbench.reporting.committed"
 
 
 def test_a_block_holds_the_table_of_its_study_and_the_rest_stays(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
 from synthetic_runs import list_runs, make_run, write_study
 
 from vtbench.errors import UserError
 from vtbench.metrics import TOP1
-from vtbench.reporting.figure import Point, draw_points
-from vtbench.reporting.report import write_report
+from vtbench.reporting.figures import FIGURES
+from vtbench.reporting.figures import Figure as ReportFigure
+from vtbench.reporting.report import Report, write_report
+from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import find_look, house_style
 
 
@@ -125,3 +128,27 @@ def test_every_family_has_a_look_of_its_own() -> None:
     looks = [find_look(name) for name in names]
     assert len({(look.color, look.marker) for look in looks}) == len(names)
     assert "other" not in {look.title for look in looks}
+
+
+def test_a_registered_figure_is_drawn_for_every_comparison_named_in_the_report_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(report: Report, index: int) -> Figure | None:
+        points = [Point("a", "resnet20", 1000 + index, 70.0)]
+        return None if index else draw_points(points, TOP1, title=report.plan.title, caption="c", legend=False)
+
+    monkeypatch.setitem(FIGURES._entries, "costs", ReportFigure(title="Costs of the arms", draw=draw))
+    other = [make_run(arm, 0, 60.0, epochs=1) for arm in ("dynamic", "static")]
+    study = write_study(tmp_path, [*list_runs(), *other])
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "costs_3.png").write_text("old")
+    paths = write_report(study)
+    assert [path.name for path in paths.figures if path.suffix == ".svg" and path.exists()] == [
+        "accuracy_macs.svg",
+        "costs.svg",
+        "accuracy_macs_2.svg",
+    ]
+    assert "![Accuracy against MACs](accuracy_macs.svg)\n\n![Costs of the arms](costs.svg)" in (
+        paths.markdown.read_text("utf-8")
+    )
+    assert not (paths.folder / "costs_3.png").exists()

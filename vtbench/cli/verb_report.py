@@ -69,7 +69,7 @@ def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str |
 
 def _report_published(out: Path, format: Format) -> None:
     from vtbench.documents.terminal import open_console
-    from vtbench.reporting.published_report import load_rows, render_published, write_published_report
+    from vtbench.reporting.pages.published import load_rows, render_published, write_published_report
     from vtbench.reporting.terminal import print_published
 
     paths = write_published_report(out)

@@ -1,31 +1,111 @@
-"""Render everything under ``reports/`` again from its records, and the README after it.
+"""Render everything under ``reports/`` again from its records, page by page, and the README after it.
+
+Numbers in README.md stand between markers and are rendered from what is committed: never typed by hand.
+
+.. code-block:: text
+
+    <!-- generated: costs -->        the catalogue's costs of the ResNets and their VT twins
+    <!-- generated: PAGE -->         what a page shows of itself, such as the figure of reports/published
+    <!-- generated: STUDY -->        table and figures of the archived report reports/STUDY
+    <!-- end -->
 
 ``python -m vtbench.reporting.committed`` works on the checkout in the current folder.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
-from vtbench.reporting.archive import list_archives
-from vtbench.reporting.published_report import write_published_report
-from vtbench.reporting.readme import rewrite_readme
-from vtbench.reporting.report import ReportPaths, write_report
+from vtbench.documents.table import make_table
+from vtbench.documents.texts import list_items, to_markdown
+from vtbench.errors import UserError, did_you_mean
+from vtbench.files import publish_text
+from vtbench.published.costs import load_costs
+from vtbench.reporting.figures import FIGURES
+from vtbench.reporting.pages import PAGES
+from vtbench.reporting.report import build_report
+from vtbench.reporting.runs import is_archive
+from vtbench.reporting.tables import list_notes, tabulate_summary
+from vtbench.units import format_millions
 
-PUBLISHED = "published"
-"""The folder under ``reports/`` that is rendered from the literature's data instead of from records."""
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_DEPTHS = (18, 34, 50, 101)
 
 
-def render_committed(reports: Path) -> list[ReportPaths]:
-    """Render the archives beneath ``reports``, and the literature's report if it is there."""
-    rendered = [write_report(archive) for archive in list_archives(reports)]
-    if (reports / PUBLISHED).is_dir():
-        rendered.append(write_published_report(reports / PUBLISHED))
-    return rendered
+def render_committed(reports: Path) -> list[Path]:
+    """Render every page beneath ``reports`` in order; the Markdown files."""
+    return [path for name in sorted(PAGES, key=lambda name: PAGES[name].order) for path in PAGES[name].write(reports)]
+
+
+def render_readme(text: str, root: Path) -> str:
+    """``text`` with every marked block rendered anew from ``root`` (``reports/`` and the golden costs).
+
+    Raises ``UserError`` for a name that is neither a block nor a study.
+    """
+    return _BLOCK.sub(lambda match: f"{match[1]}\n{render_block(match['name'], root)}\n\n{match[3]}", text)
+
+
+def render_block(name: str, root: Path) -> str:
+    """The content of one block, as Markdown."""
+    if name == "costs":
+        return render_costs()
+    if name in PAGES and (block := PAGES[name].block) is not None:
+        return block()
+    folder = root / "reports" / name
+    if is_archive(folder):
+        return render_study(folder, name)
+    studies = [path.stem for path in sorted((root / "ablations").glob("*.toml"))]
+    if name not in studies:
+        hint = did_you_mean(name, ("costs", *PAGES, *studies))
+        raise UserError(f"README.md has a generated block {name!r}, which is neither a block nor a study. {hint}")
+    return f"No report of the study `{name}` has been committed yet."
+
+
+def render_costs() -> str:
+    """The ResNets beside their VT twins: parameters and MACs at 224 x 224, and what the tokens save."""
+    costs = load_costs()
+    rows = []
+    for depth in _DEPTHS:
+        base = costs[f"resnet{depth}"]
+        for name in (f"resnet{depth}", f"vt_resnet{depth}"):
+            if (cost := costs.get(name)) is not None:
+                change = f"{cost.macs / base.macs - 1:+.1%}" if cost is not base else ""
+                rows.append((f"`{name}`", format_millions(cost.params), format_millions(cost.macs), change))
+    header = ("model", "params (M)", "MACs (M)", "MACs against the twin")
+    return to_markdown(make_table(header, rows, numbers=header[1:])).rstrip()
+
+
+def render_study(folder: Path, name: str) -> str:
+    """Question, summary table, notes and figure of one archived report."""
+    report = build_report(folder)
+    facts = dict(report.provenance)
+    parts = [
+        report.plan.question or "",
+        to_markdown(tabulate_summary(report.comparisons[0])).rstrip(),
+        list_items(list_notes(report.comparisons[:1])),
+        f"Data: {facts['data']}. Recipe: {facts['recipe']}.",
+        f"The whole report: [reports/{name}](reports/{name}/report.md).",
+    ]
+    for figure in FIGURES:
+        if (folder / f"{figure}.svg").exists():
+            title = FIGURES[figure].title
+            parts.append(f"![{report.plan.title}: {title[0].lower()}{title[1:]}](reports/{name}/{figure}.svg)")
+    return "\n\n".join(part for part in parts if part)
+
+
+def rewrite_readme(root: Path) -> bool:
+    """Render ``README.md`` in ``root`` anew; tells whether that changed it."""
+    path = root / "README.md"
+    before = path.read_text("utf-8")
+    after = render_readme(before, root)
+    if after != before:
+        publish_text(path, after)
+    return after != before
 
 
 if __name__ == "__main__":
-    for _paths in render_committed(Path("reports")):
-        sys.stdout.write(f"{_paths.markdown}\n")
+    for _path in render_committed(Path("reports")):
+        sys.stdout.write(f"{_path}\n")
     sys.stdout.write("README.md rewritten\n" if rewrite_readme(Path()) else "README.md is up to date\n")

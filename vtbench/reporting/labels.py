@@ -1,26 +1,39 @@
-"""Place labels beside points so that nothing overlaps: a deterministic search over positions around each point.
+"""Labels beside points so that nothing overlaps: a deterministic search over positions around each point.
 
 Every label tries the positions on rings around its point. A position costs for what it covers (other labels, points,
 lines, the rim of the plot) and for its distance. Labels are placed one after the other, the most crowded first, and
-then moved in turn as long as one can do better. All coordinates are pixels; a box is (left, bottom, right, top).
+then moved in turn as long as one can do better. A label that stands away from its point gets a thin leader.
+Coordinates of the search are pixels; a box is (left, bottom, right, top).
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.reporting.style import MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # Dimensions: N labels, K positions tried for a label, O obstacles; a box has 4 numbers.
 Floats = NDArray[np.float64]
+Box = tuple[float, float, float, float]
 
 RINGS_PX = (7.0, 13.0, 22.0, 34.0, 50.0, 70.0, 95.0)
 ANGLES_DEG = (0, 90, 270, 180, 45, 315, 135, 225, 22.5, 337.5, 67.5, 292.5, 112.5, 247.5, 157.5, 202.5)
 POINT_RADIUS_PX = 6.0
 _OVERLAP, _RIM, _LINE, _LEADER, _DISTANCE, _TURN = 1000.0, 4000.0, 150.0, 400.0, 1.0, 0.15
 _TOUCH, _TANGLE = 0.3, 80.0
+_LEADER_FROM_PX = 20.0
+_BREAK_AFTER = 26
+_LINE_SPACING = 1.1
 
 
 @dataclass(frozen=True)
@@ -160,3 +173,83 @@ def _turn(from_2: Floats, to_2: Floats, point_2: Floats) -> Floats:
     """Positive where ``point_2`` lies to the left of the way ``from_2`` -> ``to_2``; broadcasts over K."""
     way, view = to_2 - from_2, point_2 - from_2
     return np.asarray(way[..., 0] * view[..., 1] - way[..., 1] * view[..., 0])
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text for the point (x, y), in data coordinates; ``low`` and ``high`` are the ends of the point's error bar."""
+
+    text: str
+    x: float
+    y: float
+    low: float
+    high: float
+    color: str
+
+
+def draw_labels(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float]], *, size: float) -> None:
+    """Write ``labels`` into ``axes``, whose limits must be final; they avoid each other, the points and ``line``."""
+    from matplotlib.patheffects import withStroke
+
+    texts = [_break_label(label.text) for label in labels]
+    rim = axes.get_window_extent()
+    centres = [_to_pixels(axes, label.x, label.y) for label in labels]
+    bars = [_box_bar(axes, label) for label in labels]
+    placements = place_labels(
+        centres,
+        [_measure(axes, text, size) for text in texts],
+        (rim.x0 + 3, rim.y0 + 3, rim.x1 - 3, rim.y1 - 3),
+        [*bars, *_cut_line([_to_pixels(axes, x, y) for x, y in line])],
+    )
+    halo = withStroke(linewidth=2.6, foreground="white", alpha=0.85)
+    to_data = axes.transData.inverted().transform
+    for text, label, centre, placement in zip(texts, labels, centres, placements, strict=True):
+        left, bottom, right, top = placement.box
+        if placement.distance_px >= _LEADER_FROM_PX:
+            end = (min(max(centre[0], left), right), min(max(centre[1], bottom), top))
+            (ax, ay), (bx, by) = to_data([centre, end])
+            axes.plot([ax, bx], [ay, by], color=MUTED, linewidth=0.7, zorder=1.5, scalex=False, scaley=False)
+        x, y = to_data(((left + right) / 2, (bottom + top) / 2))
+        written = axes.text(
+            x, y, text, fontsize=size, color=label.color, ha="center", va="center", linespacing=_LINE_SPACING, zorder=4
+        )
+        written.set_path_effects([halo])
+
+
+def _to_pixels(axes: Axes, x: float, y: float) -> tuple[float, float]:
+    across, up = axes.transData.transform((x, y))
+    return float(across), float(up)
+
+
+def _break_label(label: str) -> str:
+    """Break the spelling of a variant at its colon and commas where it is long."""
+    lines = [""]
+    for piece in label.replace(":", ":\0").replace(",", ",\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(piece) > _BREAK_AFTER:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
+
+
+def _measure(axes: Axes, text: str, size: float) -> tuple[float, float]:
+    probe = axes.text(0.5, 0.5, text, fontsize=size, linespacing=_LINE_SPACING, transform=axes.transAxes)
+    extent = probe.get_window_extent()
+    probe.remove()
+    return math.ceil(extent.width) + 2.0, math.ceil(extent.height) + 2.0
+
+
+def _box_bar(axes: Axes, label: Label) -> Box:
+    x, low = _to_pixels(axes, label.x, label.low)
+    _, high = _to_pixels(axes, label.x, label.high)
+    return x - 3, low - 2, x + 3, high + 2
+
+
+def _cut_line(corners: Sequence[tuple[float, float]]) -> list[Box]:
+    """A line through ``corners`` as a chain of small boxes."""
+    boxes = []
+    for (ax, ay), (bx, by) in itertools.pairwise(corners):
+        pieces = max(1, round(math.hypot(bx - ax, by - ay) / (2 * POINT_RADIUS_PX)))
+        for piece in range(pieces + 1):
+            x, y = ax + (bx - ax) * piece / pieces, ay + (by - ay) * piece / pieces
+            boxes.append((x - 3, y - 3, x + 3, y + 3))
+    return boxes

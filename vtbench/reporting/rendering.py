@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vtbench.documents.table import Table
 from vtbench.documents.texts import escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.plan import ReportPlan
-from vtbench.reporting.runs import LeftOut
 from vtbench.reporting.tables import list_notes, list_numbers, tabulate_seeds, tabulate_summary
 
+if TYPE_CHECKING:
+    from vtbench.reporting.report import Report
+
 TextFormat = Literal["markdown", "csv", "latex", "json"]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that the formats show. ``comparisons[0]`` is that of the base; the others were kept apart."""
-
-    plan: ReportPlan
-    comparisons: tuple[Comparison, ...]
-    left_out: tuple[LeftOut, ...]
-    provenance: tuple[tuple[str, str], ...]
 
 
 def render_report(report: Report, text_format: TextFormat) -> str:
@@ -53,16 +43,15 @@ def render_latex(report: Report) -> str:
     return "\n".join(parts)
 
 
-def render_markdown(report: Report, figures: Mapping[int, str] | None = None) -> str:
-    """The whole report. ``figures`` maps the number of a comparison to the file name of its SVG figure."""
+def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | None = None) -> str:
+    """The whole report. ``figures`` gives for a comparison's place the file names of its figures by their titles."""
     parts = [f"# {report.plan.title}"]
     if report.plan.question:
         parts.append(report.plan.question)
     for index, comparison in enumerate(report.comparisons):
         if comparison.apart:
             parts += [f"## Kept apart: comparison {index + 1}", explain_apart(comparison)]
-        if figures and index in figures:
-            parts.append(f"![Accuracy against MACs]({figures[index]})")
+        parts += [f"![{title}]({file})" for title, file in (figures or {}).get(index, {}).items()]
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
     parts.append(list_items(list_notes(report.comparisons)))

@@ -10,14 +10,15 @@ from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
-from vtbench.reporting.published_report import (
+from vtbench.reporting.pages.published import (
     TITLE,
     PublishedRow,
     list_published_notes,
     list_recipes,
     tabulate_published,
 )
-from vtbench.reporting.rendering import Report, explain_apart
+from vtbench.reporting.rendering import explain_apart
+from vtbench.reporting.report import Report
 from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
 from vtbench.reporting.token_report import shorten_name
 

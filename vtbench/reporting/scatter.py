@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtbench.metrics import Metric
-from vtbench.reporting.figure_labels import Label, draw_labels
+from vtbench.reporting.labels import Label, draw_labels
 from vtbench.reporting.style import INK, MUTED, find_look
 from vtbench.stats.pareto import find_pareto_front
 

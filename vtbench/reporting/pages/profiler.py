@@ -12,16 +12,20 @@ from vtbench.documents.texts import list_items, to_markdown
 from vtbench.files import publish_text
 from vtbench.records import EnvironmentRecord, load_lines, load_record
 from vtbench.records.profile import FvcoreCount, SurveyEntry
+from vtbench.reporting.pages.page import PAGES, Page
 from vtbench.units import format_count, format_millions
 
 
-def write_survey_page(folder: Path) -> Path:
-    """Write ``survey.md`` into ``folder`` from the records that lie there."""
+def write_survey_page(reports: Path) -> list[Path]:
+    """Write ``profiler/survey.md`` from the records that lie there, if any do."""
+    folder = reports / "profiler"
+    if not folder.is_dir():
+        return []
     entries = sorted(load_lines(folder / "survey.jsonl", SurveyEntry), key=lambda entry: entry.model)
     publish_text(
         folder / "survey.md", render_page(entries, load_record(folder / "environment.json", EnvironmentRecord))
     )
-    return folder / "survey.md"
+    return [folder / "survey.md"]
 
 
 def render_page(entries: Sequence[SurveyEntry], environment: EnvironmentRecord) -> str:
@@ -111,3 +115,6 @@ def _explain(theirs: FvcoreCount) -> str:
     if missed and unseen:
         texts.append(f"it ignores {', '.join(unseen)}")
     return "; ".join(texts) or "none"
+
+
+PAGES.add("profiler", Page(order=3, write=write_survey_page))

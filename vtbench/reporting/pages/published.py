@@ -16,9 +16,10 @@ from vtbench.metrics import TOP1
 from vtbench.published.costs import load_costs
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_results
 from vtbench.records import CostRecord
-from vtbench.reporting.figure import Point, draw_points
+from vtbench.reporting.pages.page import PAGES, Page
 from vtbench.reporting.rendering import TextFormat
 from vtbench.reporting.report import ReportPaths
+from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import PNG_DPI, find_look, house_style
 from vtbench.stats.pareto import find_pareto_front
 
@@ -185,3 +186,15 @@ def _mark(row: PublishedRow) -> str:
 
 def _format_printed(number: Decimal | None) -> str:
     return NOTHING if number is None else str(number)
+
+
+def _write_page(reports: Path) -> list[Path]:
+    folder = reports / "published"
+    return [write_published_report(folder).markdown] if folder.is_dir() else []
+
+
+def _render_block() -> str:
+    return f"![{TITLE}](reports/published/accuracy_macs.svg)\n\n{list_items(list_published_notes(load_rows())[:1])}"
+
+
+PAGES.add("published", Page(order=2, write=_write_page, block=_render_block))

@@ -1,0 +1,30 @@
+"""What a figure of a report is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vtbench.registry import Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+    from vtbench.reporting.report import Report
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One kind of figure, of which a report has at most one a comparison. ``title`` is its alternative text.
+
+    ``draw`` gets the report and the place of the comparison in it, and gives None where there is nothing to draw. It is
+    called inside `house_style`.
+    """
+
+    title: str
+    draw: Callable[[Report, int], Drawing | None]
+
+
+FIGURES: Registry[Figure] = Registry("figure")
+"""By name, which is that of the files: ``NAME.svg`` of the first comparison, ``NAME_2.svg`` of the second."""
