@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -217,9 +217,10 @@ def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
     return valued + switches
 
 
-def validate_configuration(
-    kind: type[Configuration], values: Mapping[str, Any], *, source: str, noun: str = "key"
-) -> Any:
+C = TypeVar("C", bound=Configuration)
+
+
+def validate_configuration(kind: type[C], values: Mapping[str, Any], *, source: str, noun: str = "key") -> C:
     """Build a ``kind`` from ``values``; a mistake becomes a ``UserError`` naming ``source`` and the key."""
     try:
         return kind.model_validate(values)

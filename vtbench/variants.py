@@ -65,10 +65,7 @@ class ModelSpec:
     def resolve_options(self, given: Mapping[str, Any]) -> ModelOptions:
         """Validate ``given`` over the defaults of this preset. Raises ``UserError`` for an unknown option or value."""
         values = {**self.options.model_dump(), **given}
-        options: ModelOptions = validate_configuration(
-            type(self.options), values, source=f"The model {self.name!r}", noun="option"
-        )
-        return options
+        return validate_configuration(type(self.options), values, source=f"The model {self.name!r}", noun="option")
 
     def spell(self, options: ModelOptions) -> str:
         """The canonical spelling of this model with ``options``."""

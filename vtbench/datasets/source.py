@@ -50,7 +50,7 @@ def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
     if "path" in known:
         path["path"], tail = _split_path(name, tail, [knob for knob in known if knob != "path"])
     given = split_options(text, tail, noun="knob", example=_EXAMPLE)
-    knobs: Knobs = validate_configuration(source.knobs, {**given, **path}, source=f"The data set {name!r}", noun="knob")
+    knobs = validate_configuration(source.knobs, {**given, **path}, source=f"The data set {name!r}", noun="knob")
     return source, knobs, _spell(name, knobs)
 
 

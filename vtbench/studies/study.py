@@ -95,5 +95,4 @@ def read_study(path: Path) -> Study:
         raise UserError(f"Cannot read the study {path}: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"The study {path} is not TOML: {error}.") from error
-    study: Study = validate_configuration(Study, values, source=f"The study {path}")
-    return study
+    return validate_configuration(Study, values, source=f"The study {path}")

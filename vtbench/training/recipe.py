@@ -54,8 +54,7 @@ def load_recipe(
     if learning_rate is not None:
         values["optimizer"] = {**values.get("optimizer", {}), "learning_rate": learning_rate}
     _set_teacher(values, teacher)
-    recipe: Recipe = validate_configuration(Recipe, values, source=f"The recipe {str(name_or_path)!r}")
-    return recipe
+    return validate_configuration(Recipe, values, source=f"The recipe {str(name_or_path)!r}")
 
 
 def _find_recipe(name_or_path: str | Path) -> Path:
