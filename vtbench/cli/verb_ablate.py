@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vtbench.cli.derived_options import DerivedCommand
+from vtbench.errors import UserError
 
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig, StudyOptions
@@ -141,8 +142,6 @@ def _open_session(executor: str, jobs: str, threads: int | None) -> Session:
 
 
 def _parse_jobs(text: str) -> int | None:
-    from vtbench.errors import UserError
-
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:

@@ -30,7 +30,7 @@ def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
         environment = describe_environment(resolve_device(config.execution.device)).model_copy(
             update={"threads": config.execution.threads or 1}
         )
-    reason = "the cell failed before its cost was counted"
+    reason, metrics = "the cell failed before its cost was counted", cell.folder / METRICS
     return RunRecord(
         task=cell.task,
         variant=config.variant,
@@ -43,7 +43,7 @@ def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
         num_train=facts.num_train,
         num_val=facts.num_val,
         num_classes=facts.num_classes,
-        epochs=_read_epochs(cell.folder / METRICS),
+        epochs=tuple(load_lines(metrics, EpochRecord)) if metrics.exists() else (),
         outcome=NotMeasured(reason="the cell failed"),
         weights_sha256=None,
         error=result.error,
@@ -58,7 +58,3 @@ def _read_part(path: Path, kind: type[R]) -> R | None:
         return load_record(path, kind)
     except UserError:
         return None
-
-
-def _read_epochs(path: Path) -> tuple[EpochRecord, ...]:
-    return tuple(load_lines(path, EpochRecord)) if path.exists() else ()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtbench.records import CostRecord, NotMeasured
-from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.cells import ResolvedStudy, list_cells
 from vtbench.studies.executor import Session
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.placement import Placement, choose_placement, read_placement
@@ -79,11 +78,7 @@ def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_fa
         company = first[: placement.jobs - len(group)]  # As many neighbours as in the study, or it would seem faster.
         speeds += measure_speeds([*group, *company], session)[: len(group)]
     arms = [
-        PlannedArm(cell.arm, cell.config.variant, study.seeds, _count(still_open, cell.arm), speed)
+        PlannedArm(cell.arm, cell.config.variant, study.seeds, sum(one.arm == cell.arm for one in still_open), speed)
         for cell, speed in zip(first, speeds, strict=True)
     ]
     return StudyPlan(study, folder, facts, placement, tuple(arms))
-
-
-def _count(cells: Sequence[Cell], arm: str) -> int:
-    return sum(cell.arm == arm for cell in cells)

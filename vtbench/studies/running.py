@@ -9,11 +9,10 @@ from typing import Protocol
 
 from vtbench.errors import UserError
 from vtbench.files import check_writable
-from vtbench.locking import HeldLock, Owner, hold_lock
+from vtbench.locking import Owner, hold_lock
 from vtbench.records import RunRecord
 from vtbench.run_folder import STUDY_LOCK
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
-from vtbench.studies.events import Event
 from vtbench.studies.executor import CellResult, CellWatcher, Session
 from vtbench.studies.failures import build_failed_record
 from vtbench.studies.ledger import Ledger, move_aside
@@ -102,7 +101,9 @@ def run_study(
             waiting = [cell.with_threads(placement.threads) for cell in waiting]
             for cell in waiting:
                 ledger.set_failure_aside(cell)
-            watcher.on_study(_describe(study, cells, waiting, placement, ledger, lock))
+            done = [cell for cell in cells if ledger.status(cell) in ("finished", "failed")]
+            records = {cell.folder: ledger.read_record(cell) for cell in done}
+            watcher.on_study(StudyState(study, folder, cells, records, tuple(waiting), placement, lock.took_over_from))
             keeper = _BookKeeper(watcher, ledger, facts)
             _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
         _conclude(outcome, cells, ledger)
@@ -126,15 +127,7 @@ class _BookKeeper:
 
     def __init__(self, watcher: StudyWatcher, ledger: Ledger, facts: DataFacts) -> None:
         self._watcher, self._ledger, self._facts = watcher, ledger, facts
-
-    def on_begin(self, cell: Cell) -> None:
-        self._watcher.on_begin(cell)
-
-    def on_event(self, cell: Cell, event: Event) -> None:
-        self._watcher.on_event(cell, event)
-
-    def on_turn(self) -> None:
-        self._watcher.on_turn()
+        self.on_begin, self.on_event, self.on_turn = watcher.on_begin, watcher.on_event, watcher.on_turn
 
     def on_end(self, result: CellResult) -> None:
         if result.status == "failed":
@@ -142,19 +135,6 @@ class _BookKeeper:
         self._watcher.on_end(result)
         if result.status != "stopped":
             self._watcher.on_record(result.cell, self._ledger.read_record(result.cell))
-
-
-def _describe(
-    study: ResolvedStudy,
-    cells: Sequence[Cell],
-    waiting: Sequence[Cell],
-    placement: Placement,
-    ledger: Ledger,
-    lock: HeldLock,
-) -> StudyState:
-    done = [cell for cell in cells if ledger.status(cell) in ("finished", "failed")]
-    records = {cell.folder: ledger.read_record(cell) for cell in done}
-    return StudyState(study, ledger.folder, tuple(cells), records, tuple(waiting), placement, lock.took_over_from)
 
 
 def _conclude(outcome: StudyOutcome, cells: Sequence[Cell], ledger: Ledger) -> None:

@@ -84,14 +84,11 @@ class LocalProcesses(Executor):
                 watcher.on_end(result)
                 yield result
         finally:
-            self._end_all(list(running))
-
-    def _end_all(self, processes: Sequence[CellProcess]) -> None:
-        for process in processes:
-            process.dismiss()
-        deadline = time.monotonic() + self.grace_seconds
-        for process in processes:
-            process.end_by(deadline)
+            for process in running:
+                process.dismiss()
+            deadline = time.monotonic() + self.grace_seconds
+            for process in running:
+                process.end_by(deadline)
 
 
 def list_gpus(device: str) -> tuple[str, ...]:
