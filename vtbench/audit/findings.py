@@ -11,14 +11,7 @@ from vtbench.records.finding import Finding, Status
 
 def describe_claim(claim: Claim) -> dict[str, str]:
     """The fields of a finding that stand in the claim already."""
-    return {
-        "id": claim.id,
-        "paper": claim.paper,
-        "table": claim.table,
-        "cell": claim.cell,
-        "quantity": claim.quantity,
-        "printed": claim.printed,
-    }
+    return {name: getattr(claim, name) for name in ("id", "paper", "table", "cell", "quantity", "printed")}
 
 
 def leave_untested(claim: Claim, reason: str, command: str | None) -> Finding:

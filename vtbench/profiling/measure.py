@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import quantiles
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vtbench.environment import describe_environment, resolve_device
 from vtbench.errors import UserError
@@ -45,12 +44,21 @@ class MeasureSettings:
 
 @dataclass
 class _Arm:
-    """One model in the round robin."""
+    """One model in the round robin, and its batch of images."""
 
     model: nn.Module
-    inputs: tuple[Any, ...]
+    images: Tensor
     passes: int = 1
     samples: list[float] = field(default_factory=list)
+
+    def take_sample(self) -> float:
+        """Seconds of one pass, the device's queue emptied before and after."""
+        _synchronize(self.images.device)
+        start = time.perf_counter()
+        for _ in range(self.passes):
+            self.model(self.images)
+        _synchronize(self.images.device)
+        return (time.perf_counter() - start) / self.passes
 
 
 def measure_models(
@@ -73,13 +81,12 @@ def measure_models(
                 raise
             except Exception as error:  # Whatever a model raises on a device that does not suit it.
                 results[place] = NotMeasured(reason=summarize_exception(error))
-        settled = take_turns(
-            [_timer(arm, device) for arm in arms.values()], [arm.samples for arm in arms.values()], settings.time_limit
-        )
+        turns = list(arms.values())
+        settled = take_turns([arm.take_sample for arm in turns], [arm.samples for arm in turns], settings.time_limit)
         together = tuple(sources[place].spelling for place in arms)
         environment = describe_environment(device)
         for (place, arm), still in zip(arms.items(), settled, strict=True):
-            results[place] = _summarize(arm, input_shapes[place][0], settings, still, together, environment, device)
+            results[place] = _summarize(arm, settings.dtype, still, together, environment)
     return [result for result in results if result is not None]
 
 
@@ -121,44 +128,26 @@ def find_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
 
 def _warm_up(source: Source, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> _Arm:
     model = source.build().to(device=device, dtype=dtype).eval()
-    arm = _Arm(model, make_inputs(shape, model, device))
-    timer = _timer(arm, device)
-    last = [timer() for _ in range(_WARM_UP_PASSES)][-1]
+    (images,) = make_inputs(shape, model, device)
+    arm = _Arm(model, images)
+    last = [arm.take_sample() for _ in range(_WARM_UP_PASSES)][-1]
     arm.passes = max(1, round(_SHORTEST_SAMPLE_SECONDS / max(last, 1e-9)))
     return arm
 
 
-def _timer(arm: _Arm, device: torch.device) -> Callable[[], float]:
-    def take_sample() -> float:
-        """Seconds of one pass, the device's queue emptied before and after."""
-        _synchronize(device)
-        start = time.perf_counter()
-        for _ in range(arm.passes):
-            arm.model(*arm.inputs)
-        _synchronize(device)
-        return (time.perf_counter() - start) / arm.passes
-
-    return take_sample
-
-
 def _summarize(
-    arm: _Arm,
-    batch_size: int,
-    settings: MeasureSettings,
-    settled: bool,
-    together: tuple[str, ...],
-    environment: EnvironmentRecord,
-    device: torch.device,
+    arm: _Arm, dtype: str, settled: bool, together: tuple[str, ...], environment: EnvironmentRecord
 ) -> Measurement:
+    batch_size = len(arm.images)
     low, middle, high = find_quartiles(arm.samples)
     return Measurement(
         latency_ms=1000 * middle,
         latency_ms_quartiles=(1000 * low, 1000 * high),
         latency_per_image_ms=1000 * middle / batch_size,
         images_per_second=batch_size / middle,
-        peak_memory_bytes=measure_peak_memory(arm.model, arm.inputs, device),
+        peak_memory_bytes=measure_peak_memory(arm.model, (arm.images,), arm.images.device),
         batch_size=batch_size,
-        dtype=settings.dtype,
+        dtype=dtype,
         threads=torch.get_num_threads(),
         num_samples=len(arm.samples),
         passes_per_sample=arm.passes,

@@ -20,27 +20,26 @@ from vtbench.records.profile import ActivationCount, ParameterCount
 def count_parameters(model: nn.Module) -> ParameterCount:
     """Count the parameters and buffers of ``model``; one that appears twice, or as a view of another, counts once."""
     seen: set[object] = set()
-    trainable = frozen = buffers = 0
+    numbers: Counter[str] = Counter()
     size: Counter[str] = Counter()
-    for tensor in unique_tensors(model.parameters(), seen):
-        if tensor.requires_grad:
-            trainable += tensor.numel()
-        else:
-            frozen += tensor.numel()
-        size[_name_dtype(tensor)] += tensor.numel() * tensor.element_size()
-    for tensor in unique_tensors(model.buffers(), seen):
-        buffers += tensor.numel()
-        size[_name_dtype(tensor)] += tensor.numel() * tensor.element_size()
+    for parameter in unique_tensors(model.parameters(), seen):
+        numbers["trainable" if parameter.requires_grad else "frozen"] += parameter.numel()
+        size[str(parameter.dtype).removeprefix("torch.")] += parameter.numel() * parameter.element_size()
+    for buffer in unique_tensors(model.buffers(), seen):
+        numbers["buffers"] += buffer.numel()
+        size[str(buffer.dtype).removeprefix("torch.")] += buffer.numel() * buffer.element_size()
     return ParameterCount(
-        trainable=trainable, frozen=frozen, buffers=buffers, bytes_by_dtype=dict(sorted(size.items()))
+        trainable=numbers["trainable"],
+        frozen=numbers["frozen"],
+        buffers=numbers["buffers"],
+        bytes_by_dtype=dict(sorted(size.items())),
     )
 
 
 def measure_activations(model: nn.Module, inputs: Sequence[Any]) -> ActivationCount:
     """Run a forward pass in training mode and count what automatic differentiation saves, each memory block once."""
     own: set[object] = set()
-    for _ in unique_tensors((*model.parameters(), *model.buffers()), own):
-        pass
+    list(unique_tensors((*model.parameters(), *model.buffers()), own))
     own_storages = {key[0] if isinstance(key, tuple) else key for key in own}
     kept: dict[int, Tensor] = {}
 
@@ -78,7 +77,3 @@ def _identify(tensor: Tensor) -> object:
         return tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.numel()
     except (RuntimeError, NotImplementedError):  # Sparse and opaque tensors have no storage.
         return id(tensor)
-
-
-def _name_dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
