@@ -16,9 +16,9 @@ from vtbench.profiling.measure import (
     find_quartiles,
     has_settled,
     measure_models,
+    measure_peak_memory,
     take_turns,
 )
-from vtbench.profiling.memory import measure_peak_memory
 from vtbench.profiling.sources import Source, resolve_source
 from vtbench.records import NotMeasured
 from vtbench.reporting.profile_report import find_disagreements

@@ -46,14 +46,6 @@ def trace_operators(source: Source, input_shape: tuple[int, ...]) -> Trace:
         return trace_forward(model, make_inputs(input_shape, model, torch.device("meta")))
 
 
-def group_operators(trace: Trace) -> Counter[str]:
-    """MACs by "operator in class of the module that ran it"."""
-    groups: Counter[str] = Counter()
-    for parts in list_operators(trace).values():
-        groups.update(parts)
-    return groups
-
-
 def list_operators(trace: Trace) -> dict[str, Counter[str]]:
     """Path of a module -> MACs by "operator in class of the module"."""
     kinds = {call.path: type(call.module).__name__ for call in trace.calls}

@@ -19,7 +19,7 @@ from vtbench.profiling.subject import Subject, kept_randomness, take_subject
 from vtbench.profiling.trace import trace_forward
 from vtbench.profiling.verification import Verification, verify
 from vtbench.records import CostRecord, NotMeasured
-from vtbench.records.profile import ActivationCount, Profile, TrainingCost, Unstated
+from vtbench.records.profile import ActivationCount, Profile, TrainingCost
 
 _CANNOT_BE_COPIED = NotMeasured(reason="the model cannot be copied")
 
@@ -119,7 +119,7 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
         training=_count_training(run, settings) if settings.backward else None,
         covered_macs=found.covered_macs,
         stated_only_macs=found.stated_only_macs,
-        unstated=tuple(Unstated(kind=kind, calls=calls, macs=macs) for kind, calls, macs in found.unstated),
+        unstated=found.unstated,
         traced_on=run.device.type,
         notes=notes,
         stages=split_by_stage(run.model, run.trace),
@@ -164,7 +164,7 @@ def _describe_training_failure(error: Exception) -> str:
 def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:
     notes = []
     if found.unstated:
-        listing = ", ".join(f"{kind} x{calls} {macs / 1e6:,.2f} M" for kind, calls, macs in found.unstated[:5])
+        listing = ", ".join(f"{one.kind} x{one.calls} {one.macs / 1e6:,.2f} M" for one in found.unstated[:5])
         more = f" and {len(found.unstated) - 5} more" if len(found.unstated) > 5 else ""
         notes.append(f"closed forms cover {100 * found.covered_macs / total:.1f} %; unstated: {listing}{more}")
     if found.stated_only_macs:

@@ -18,7 +18,7 @@ import torch
 
 from vtbench.environment import describe_environment
 from vtbench.errors import UserError
-from vtbench.profiling.compare_tools import confined, group_operators, trace_operators
+from vtbench.profiling.compare_tools import confined, list_operators, trace_operators
 from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.profile import profile_source
@@ -74,7 +74,7 @@ def survey_model(name: str) -> SurveyEntry:
         counted = profile_source(source)
     except UserError as error:
         return SurveyEntry(model=name, refused=" ".join(str(error).removeprefix(f"{name}: ").split()))
-    groups = group_operators(trace_operators(source, shape))
+    groups = sum(list_operators(trace_operators(source, shape)).values(), Counter[str]())
     return SurveyEntry(
         model=name,
         input_size=shape,

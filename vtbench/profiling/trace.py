@@ -61,9 +61,9 @@ class Call:
 class Trace:
     """Everything that ran: the module calls in order of their start, and MACs and runs per module path and operator."""
 
-    calls: list[Call]
-    macs: Counter[tuple[str, str]]
-    runs: Counter[tuple[str, str]]
+    calls: list[Call] = field(default_factory=list)
+    macs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    runs: Counter[tuple[str, str]] = field(default_factory=Counter)
     backward_macs: int = 0
     backward_uncounted: list[UncountedOperator] = field(default_factory=list)
 
@@ -81,13 +81,9 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[Call] = []
-        self.macs: Counter[tuple[str, str]] = Counter()
-        self.runs: Counter[tuple[str, str]] = Counter()
+        self.trace = Trace()
         self.open: list[Call] = []
         self.backward = False
-        self.backward_macs = 0
-        self.backward_uncounted: list[UncountedOperator] = []
         self.alias: str | None = None
         self._finder = ContractionFinder()
         self._known: dict[Any, _Rule] = {}
@@ -100,7 +96,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         rule = self._known.get(func)
         if rule is None:
             rule = self._known[func] = _find_rule(func)
-        if rule.kind == "unknown" and rule.decomposes:
+        if rule.decomposes:
             with self:
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
@@ -119,19 +115,19 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
                 macs = rule.formula(args, kwargs, out)
             except RefusedOperatorError as error:
                 uncounted = UncountedOperator(rule.name, _describe_shapes(args), str(error))
-        elif rule.kind != "free":
-            uncounted = UncountedOperator(rule.name, _describe_shapes(args), rule.reason)
+        elif not rule.is_free:
+            uncounted = UncountedOperator(rule.name, _describe_shapes(args), rule.refusal)
         if self.backward:
-            self.backward_macs += macs
+            self.trace.backward_macs += macs
             if uncounted is not None:
-                self.backward_uncounted.append(uncounted)
+                self.trace.backward_uncounted.append(uncounted)
             return
         call = self.open[-1]
         call.own_macs += macs
         key = (call.path, self.alias or rule.name)
-        self.runs[key] += 1
+        self.trace.runs[key] += 1
         if macs:
-            self.macs[key] += macs
+            self.trace.macs[key] += macs
         if uncounted is not None:
             call.uncounted.append(uncounted)
         contraction = self._finder.observe(rule.name, args, out, is_view=rule.is_view, frame=call)
@@ -142,7 +138,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         """A module begins its forward pass."""
         call = Call(path, module, self.open[-1] if self.open else None, input_shapes)
         if not self.backward:  # A module that runs again to recompute its activations.
-            self.calls.append(call)
+            self.trace.calls.append(call)
         self.open.append(call)
 
     def leave(self, output_shapes: tuple[Shape, ...]) -> None:
@@ -152,8 +148,8 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         summed = sum(contraction.macs for contraction in call.contractions)
         if summed:
             call.own_macs += summed
-            self.macs[call.path, MULTIPLY_AND_SUM] += summed
-            self.runs[call.path, MULTIPLY_AND_SUM] += len(call.contractions)
+            self.trace.macs[call.path, MULTIPLY_AND_SUM] += summed
+            self.trace.runs[call.path, MULTIPLY_AND_SUM] += len(call.contractions)
         call.inclusive_macs += call.own_macs
         if call.parent is not None:
             call.parent.inclusive_macs += call.inclusive_macs
@@ -173,7 +169,7 @@ def trace_forward(model: nn.Module, inputs: Sequence[Any], *, backward: bool = F
         if backward:
             tracer.backward = True
             _sum_outputs(outputs).backward()  # type: ignore[no-untyped-call]
-    return Trace(tracer.calls, tracer.macs, tracer.runs, tracer.backward_macs, tracer.backward_uncounted)
+    return tracer.trace
 
 
 @contextmanager
@@ -215,12 +211,12 @@ def _hooked(model: nn.Module, tracer: Tracer) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Rule:
-    """What is done about one operator."""
+    """What is done about one operator. One that is not counted, free or refused is decomposed if that goes."""
 
     name: str
-    kind: str
     formula: Callable[..., int] | None
-    reason: str | None
+    is_free: bool
+    refusal: str | None
     is_view: bool
     decomposes: bool
     shortcut: Shortcut | None
@@ -228,17 +224,10 @@ class _Rule:
 
 def _find_rule(func: Any) -> _Rule:
     name = str(func._schema.name) if hasattr(func, "_schema") else str(func)
-    formula, reason = FORMULAS.get(name) or _find_registered_formula(name, func), find_reason_free(name)
-    kind = "counted" if formula else "free" if reason else "refused" if name in REFUSED else "unknown"
-    return _Rule(
-        name=name,
-        kind=kind,
-        formula=formula,
-        reason=reason or REFUSED.get(name),
-        is_view=getattr(func, "is_view", False),
-        decomposes=bool(getattr(func, "_can_decompose", bool)()),
-        shortcut=SHORTCUTS.get(func),
-    )
+    formula = FORMULAS.get(name) or _find_registered_formula(name, func)
+    is_free, refusal = find_reason_free(name) is not None, REFUSED.get(name)
+    decomposes = not (formula or is_free or refusal) and bool(getattr(func, "_can_decompose", bool)())
+    return _Rule(name, formula, is_free, refusal, getattr(func, "is_view", False), decomposes, SHORTCUTS.get(func))
 
 
 def _find_registered_formula(name: str, func: Any) -> Callable[..., int] | None:
@@ -288,13 +277,10 @@ def _describe_shapes(args: Sequence[Any]) -> str:
 
 
 def _sum_outputs(outputs: Any) -> Tensor:
-    total: Tensor | None = None
-    for tensor in _tensors_within(outputs):
-        if tensor.requires_grad:
-            total = tensor.sum() if total is None else total + tensor.sum()
-    if total is None:
+    sums = [tensor.sum() for tensor in _tensors_within(outputs) if tensor.requires_grad]
+    if not sums:
         raise RefusedOperatorError("no output of the model depends on a parameter that wants a gradient")
-    return total
+    return sum(sums[1:], start=sums[0])
 
 
 def _tensors_within(value: Any) -> Iterator[Tensor]:

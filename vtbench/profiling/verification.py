@@ -10,18 +10,18 @@ from vtbench.profiling.closed_forms import find_form
 from vtbench.profiling.closed_forms_foreign import find_foreign_form
 from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError, summarize_exception
 from vtbench.profiling.trace import STATED, Call, Trace
+from vtbench.records.profile import Unstated
 
 _SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Verification:
-    """How far the closed forms reach. ``covered_macs`` are explained by them; ``unstated`` lists the rest by class."""
+    """How far the closed forms reach. ``covered_macs`` are explained by them; ``unstated`` lists the rest by size."""
 
     covered_macs: int
     stated_only_macs: int
-    unstated: tuple[tuple[str, int, int], ...]
-    """(class name, number of calls, MACs), largest first."""
+    unstated: tuple[Unstated, ...]
 
 
 @dataclass
@@ -47,7 +47,7 @@ def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -
     _compare(trace, costs)
     covered, unstated = _measure_coverage(trace, costs)
     if require_coverage and unstated:
-        listing = "; ".join(f"{name} x{calls}: {macs:,} MACs" for name, calls, macs in unstated[:_SHOWN])
+        listing = "; ".join(f"{one.kind} x{one.calls}: {one.macs:,} MACs" for one in unstated[:_SHOWN])
         raise CostMismatchError(
             f"the closed forms leave out {trace.total_macs - covered:,} of {trace.total_macs:,} MACs: {listing}. "
             "Give these modules a method expected_macs."
@@ -165,7 +165,7 @@ def _compare(trace: Trace, costs: dict[int, _StatedCost]) -> None:
     )
 
 
-def _measure_coverage(trace: Trace, costs: dict[int, _StatedCost]) -> tuple[int, tuple[tuple[str, int, int], ...]]:
+def _measure_coverage(trace: Trace, costs: dict[int, _StatedCost]) -> tuple[int, tuple[Unstated, ...]]:
     calls: Counter[str] = Counter()
     macs: Counter[str] = Counter()
     for call in trace.calls:
@@ -173,7 +173,7 @@ def _measure_coverage(trace: Trace, costs: dict[int, _StatedCost]) -> tuple[int,
             name = type(call.module).__name__
             calls[name] += 1
             macs[name] += call.own_macs
-    unstated = tuple((name, calls[name], count) for name, count in macs.most_common())
+    unstated = tuple(Unstated(kind=name, calls=calls[name], macs=count) for name, count in macs.most_common())
     return trace.total_macs - sum(macs.values()), unstated
 
 
