@@ -8,9 +8,10 @@ import pytest
 from synthetic_runs import list_runs, make_run, write_study
 
 from vtbench.errors import UserError
-from vtbench.records import RunRecord, load_record
+from vtbench.records import RunRecord, TimingRecord, load_record, save_lines
 from vtbench.reporting.archive import archive_runs, list_archives, make_portable
-from vtbench.reporting.report import write_report
+from vtbench.reporting.report import build_report, write_report
+from vtbench.reporting.runs import LeftOut, identify_run
 
 
 def test_an_archive_holds_flat_records_and_renders_to_the_same_bytes_again(tmp_path: Path) -> None:
@@ -31,6 +32,30 @@ def test_an_archive_renders_as_the_runs_themselves_did(tmp_path: Path) -> None:
     archived = archive_runs([study], tmp_path / "archived")
     for path in direct.folder.iterdir():
         assert path.read_bytes() == (archived.folder / path.name).read_bytes(), path.name
+
+
+def test_an_archive_keeps_the_times_of_epochs_and_one_without_them_still_loads(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "components", list_runs())
+    timing = TimingRecord(epoch=0, train_seconds=5.5, val_seconds=1.0, train_images_per_second=900.0)
+    save_lines(study / "cells" / "static" / "seed-1" / "timing.jsonl", [timing])
+    archive = archive_runs([study], tmp_path / "archive").folder
+    assert (archive / "records" / "static-seed1.timing.jsonl").is_file()
+    report = build_report(archive)
+    timed = next(record for record in report.comparisons[0].records if (record.arm, record.seed) == ("static", 1))
+    assert report.timings == {identify_run(timed): (timing,)}
+    untimed = write_study(tmp_path / "untimed", list_runs())
+    archive_runs([untimed], archive)
+    assert not list((archive / "records").glob("*.jsonl"))
+    assert build_report(archive).timings == {}
+
+
+def test_damaged_times_are_named_and_the_run_is_still_reported(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "components", list_runs())
+    (study / "cells" / "static" / "seed-1" / "timing.jsonl").write_text('{"epoch": 0')
+    report = build_report(study)
+    assert len(report.comparisons[0].records) == 15
+    (left,) = report.left_out
+    assert left == LeftOut("cells/static/seed-1/timing.jsonl", "damaged: it does not say how long epochs took")
 
 
 def test_the_base_that_was_asked_for_is_kept(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
     reports/<study>/report.json              title, question, base, order of the arms: the plan
     reports/<study>/records/ARM-seedN.json   one run record each
+    reports/<study>/records/ARM-seedN.timing.jsonl   how long its epochs took, where that is known
     reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
 """
 
@@ -16,11 +17,12 @@ from typing import Any
 
 from vtbench.errors import UserError
 from vtbench.files import check_writable
-from vtbench.records import RunRecord, save_record
+from vtbench.records import RunRecord, save_lines, save_record
 from vtbench.reporting.comparisons import choose_base
 from vtbench.reporting.plan import PLAN_FILE, name_arm
 from vtbench.reporting.report import ReportPaths, write_report
-from vtbench.reporting.runs import ARCHIVE_FOLDER, is_archive, load_runs
+from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_timings
+from vtbench.run_folder import TIMING
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",:;]+[/\\])+([^/\\\s'\",:;]+)")
 
@@ -35,10 +37,13 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
     if target.exists() and any(target.iterdir()) and not is_archive(target):
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
     check_writable(target / ARCHIVE_FOLDER)
-    for stale in (target / ARCHIVE_FOLDER).glob("*.json"):
+    records = target / ARCHIVE_FOLDER
+    for stale in (*records.glob("*.json"), *records.glob(f"*.{TIMING}")):
         stale.unlink()
     for name, record in _name_files(loaded.records).items():
-        save_record(target / ARCHIVE_FOLDER / name, make_portable(record))
+        save_record(records / name, make_portable(record))
+        if timings := loaded.timings.get(identify_run(record)):
+            save_lines(locate_timings(records / name), timings)
     plan = loaded.plan.model_copy(update={"base": choose_base(loaded.plan, base, loaded.records)})
     save_record(target / PLAN_FILE, plan)
     return write_report(target)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtbench.documents.figures import save_figure
 from vtbench.files import check_writable, publish_text
+from vtbench.records import TimingRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.plan import ReportPlan
 from vtbench.reporting.provenance import describe_provenance
 from vtbench.reporting.rendering import render_csv, render_latex, render_markdown
-from vtbench.reporting.runs import LeftOut, is_archive, load_runs
+from vtbench.reporting.runs import LeftOut, RunKey, is_archive, load_runs
 from vtbench.reporting.style import PNG_DPI, house_style
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the formats show. ``comparisons[0]`` is that of the base; the others were kept apart."""
+    """Everything that formats and figures show. ``comparisons[0]`` is that of the base; the others were kept apart.
+
+    ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept.
+    """
 
     plan: ReportPlan
     comparisons: tuple[Comparison, ...]
     left_out: tuple[LeftOut, ...]
     provenance: tuple[tuple[str, str], ...]
+    timings: Mapping[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def build_report(*folders: Path, base: str | None = None) -> Report:
     loaded = load_runs(*folders)
     comparisons = build_comparisons(loaded.records, loaded.plan, base=base)
     provenance = describe_provenance(loaded.records, loaded.plan)
-    return Report(loaded.plan, comparisons, loaded.left_out, tuple(provenance))
+    return Report(loaded.plan, comparisons, loaded.left_out, tuple(provenance), loaded.timings)
 
 
 def write_report(folder: Path, out: Path | None = None, *, base: str | None = None) -> ReportPaths:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtbench.errors import UserError
-from vtbench.records import RunRecord, load_record
+from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
 from vtbench.reporting.plan import PLAN_FILE, ReportPlan, complete_plan, load_plan, name_arm
-from vtbench.run_folder import CONFIG, RECORD
+from vtbench.run_folder import CONFIG, RECORD, TIMING
 
 ARCHIVE_FOLDER = "records"
 
@@ -23,13 +23,20 @@ class LeftOut:
     reason: str
 
 
+RunKey = tuple[str, str, int, Certificate | None]
+
+
 @dataclass(frozen=True)
 class LoadedRuns:
-    """All that was found: the records in the order of their paths, what was left out, and the report's plan."""
+    """All that was found: the records in the order of their paths, what was left out, and the report's plan.
+
+    ``timings`` are those of the epochs of each run, by `identify_run`; a run whose times were not kept is not in it.
+    """
 
     records: tuple[RunRecord, ...]
     left_out: tuple[LeftOut, ...]
     plan: ReportPlan
+    timings: Mapping[RunKey, tuple[TimingRecord, ...]]
 
 
 def load_runs(*folders: Path) -> LoadedRuns:
@@ -38,6 +45,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
     Raises ``UserError`` if a folder is not there or if no record at all is found.
     """
     records: list[RunRecord] = []
+    timings: dict[RunKey, tuple[TimingRecord, ...]] = {}
     left_out: list[LeftOut] = []
     seen: dict[Path, None] = {}
     for folder in folders:
@@ -48,12 +56,22 @@ def load_runs(*folders: Path) -> LoadedRuns:
         for path in _find_records(folder):
             if path.resolve() not in seen:
                 seen[path.resolve()] = None
-                _read(path, folder, records, left_out)
+                _read(path, folder, records, timings, left_out)
         left_out.extend(_find_unfinished(folder))
     if not records:
         raise UserError(_explain_emptiness(folders, left_out))
     kept, repeated = _drop_repeated(records)
-    return LoadedRuns(kept, (*left_out, *repeated), complete_plan(_find_plan(folders, kept), kept))
+    return LoadedRuns(kept, (*left_out, *repeated), complete_plan(_find_plan(folders, kept), kept), timings)
+
+
+def identify_run(record: RunRecord) -> RunKey:
+    """What two records of one cell have in common."""
+    return name_arm(record), record.variant, record.seed, record.certificate
+
+
+def locate_timings(record: Path) -> Path:
+    """Where the times of a run's epochs lie: in its folder, or in an archive beside its record."""
+    return record.with_name(TIMING) if record.name == RECORD else record.with_suffix(f".{TIMING}")
 
 
 def is_archive(folder: Path) -> bool:
@@ -71,12 +89,24 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
-def _read(path: Path, folder: Path, records: list[RunRecord], left_out: list[LeftOut]) -> None:
+def _read(
+    path: Path,
+    folder: Path,
+    records: list[RunRecord],
+    timings: dict[RunKey, tuple[TimingRecord, ...]],
+    left_out: list[LeftOut],
+) -> None:
     try:
-        records.append(load_record(path, RunRecord))
+        record = load_record(path, RunRecord)
+        records.append(record)
+        path = locate_timings(path)
+        if path.is_file():
+            timings.setdefault(identify_run(record), tuple(load_lines(path, TimingRecord)))
     except UserError as error:
         reason = str(error).removeprefix(f"{path} is ").removeprefix(f"Cannot read {path}: ")
         left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
+    except (OSError, ValueError):
+        left_out.append(LeftOut(path.relative_to(folder).as_posix(), "damaged: it does not say how long epochs took"))
 
 
 def _find_unfinished(folder: Path) -> Iterator[LeftOut]:
@@ -99,11 +129,10 @@ def _explain_emptiness(folders: Sequence[Path], left_out: Sequence[LeftOut]) -> 
 
 def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], list[LeftOut]]:
     """Keep the first record of each cell; a second that is not its equal is named."""
-    cells: dict[tuple[object, ...], RunRecord] = {}
+    cells: dict[RunKey, RunRecord] = {}
     repeated: list[LeftOut] = []
     for record in records:
-        key = (name_arm(record), record.variant, record.seed, record.certificate)
-        first = cells.setdefault(key, record)
+        first = cells.setdefault(identify_run(record), record)
         if first.model_copy(update={"study": record.study, "environment": record.environment}) != record:
             name = f"{name_arm(record)}, seed {record.seed}"
             repeated.append(LeftOut(name, "a second record of the same cell with another outcome; the first is used"))
