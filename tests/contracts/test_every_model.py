@@ -62,6 +62,11 @@ def make_images(*shape: int) -> torch.Tensor:
     return F.interpolate(torch.randn(batch, 3, 6, 6, generator=generator), size=(height, width), mode="bicubic")
 
 
+def spread(labels: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """The label of an image, for each of its pixels where those are what the model classifies."""
+    return labels.view(-1, *[1] * (scores.ndim - 2)).expand(-1, *scores.shape[2:])
+
+
 def check_shape(variant: str, scores: torch.Tensor, batch: int, size: tuple[int, int]) -> None:
     task = MODELS[split_variant(variant)[0]].task
     expected = (batch, NUM_CLASSES) if task == "classification" else (batch, NUM_CLASSES, *size)
@@ -90,7 +95,8 @@ def test_an_image_does_not_see_the_rest_of_its_batch(variant):
 @pytest.mark.parametrize("variant", SMALL)
 def test_gradients_reach_every_parameter(variant):
     model = build(variant).train()
-    F.cross_entropy(model(make_images(8, 32, 32)), torch.arange(8) % NUM_CLASSES).backward()
+    scores = model(make_images(8, 32, 32))
+    F.cross_entropy(scores, spread(torch.arange(8) % NUM_CLASSES, scores)).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -199,11 +205,12 @@ def test_64_images_can_be_learned_by_heart(variant):
         for group in optimizer.param_groups:
             group["lr"] = 0.05 * min(1.0, (step + 1) / 20)
         scores = model(images)
-        if (scores.argmax(dim=1) == labels).all():
+        targets = spread(labels, scores)
+        if (scores.argmax(dim=1) == targets).all():
             return
         optimizer.zero_grad()
-        F.cross_entropy(scores, labels).backward()
+        F.cross_entropy(scores, targets).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         optimizer.step()
-    accuracy = (scores.argmax(dim=1) == labels).double().mean().item()
+    accuracy = (scores.argmax(dim=1) == targets).double().mean().item()
     raise AssertionError(f"after {NUM_STEPS} steps {accuracy:.0%} of 64 images are known")
