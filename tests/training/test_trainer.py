@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vtbench.tasks import TASKS
 from vtbench.training.trainer import Trainer
-from vtbench.training.world import Alone
+from vtbench.training.world import World
 
 TASK = TASKS["classification"]
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_micro_batches_give_the_weights_of_the_whole_batch(accumulate: int) -> N
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_batch_normalisation_is_synchronised_where_a_run_has_several_processes(size: int) -> None:
-    config, world = tiny_config(sync_batch_norm=True), Alone()
+    config, world = tiny_config(sync_batch_norm=True), World()
     world.size = size
     trainer = Trainer(
         TinyNet(4, 4), TASK, config.recipe, config.execution, CPU, seed=0, batches_per_epoch=2, world=world

@@ -19,19 +19,19 @@ from vtbench.training.loop import EpochLoop
 from vtbench.training.preparation import prepare_run
 from vtbench.training.progress import SilentListener
 from vtbench.training.stop import RunStopped
-from vtbench.training.world import Alone
+from vtbench.training.world import World
 
 IMAGES = TinyImages(20, 1)
 SUMS = dict[str, Tensor]
 
 
-class OneOfTwo(Alone):
+class OneOfTwo(World):
     """Process ``rank`` of two, whose other one has ``others`` to add and wishes what ``wish`` says."""
 
     size = 2
 
     def __init__(self, rank: int, others: SUMS | None = None, *, wish: bool = False) -> None:
-        self.rank, self.is_first, self.others, self.wish = rank, rank == 0, others, wish
+        self.rank, self.others, self.wish = rank, others, wish
         self.given: SUMS = {}
 
     def all_sum(self, tensors: SUMS) -> SUMS:
@@ -58,19 +58,19 @@ def test_the_shares_of_two_processes_are_together_the_batch_of_one() -> None:
 def test_two_processes_find_the_numbers_of_the_whole_split() -> None:
     model = TinyNet(4, 4)
 
-    def measure(world: Alone) -> dict[str, float]:
+    def measure(world: World) -> dict[str, float]:
         batches = EvalBatches(IMAGES, 8, rank=world.rank, num_ranks=world.size)
         task = TASKS["classification"]
         return evaluate(model, batches, task=task, to_device=lambda x: x, autocast=nullcontext, world=world)
 
     second = OneOfTwo(1)
-    alone, share = measure(Alone()), measure(second)
+    alone, share = measure(World()), measure(second)
     together = measure(OneOfTwo(0, second.given))
     assert together == pytest.approx(alone, rel=1e-6)
     assert share["loss"] != pytest.approx(alone["loss"], rel=1e-6)
 
 
-def loop_of(world: Alone, folder: Path, listener: SilentListener) -> EpochLoop:
+def loop_of(world: World, folder: Path, listener: SilentListener) -> EpochLoop:
     prepared = prepare_run(tiny_config(), folder, torch.device("cpu"), listener, world)
     return EpochLoop(prepared, folder, listener, StopRequest())
 

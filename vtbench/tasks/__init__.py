@@ -4,8 +4,7 @@ Its metrics stand in `vtbench.metrics`, where reports find them without torch.
 """
 
 from vtbench.registry import import_files
-from vtbench.tasks.tally import Tally
-from vtbench.tasks.task import TASKS, Objective, Task, find_task
+from vtbench.tasks.task import TASKS, Objective, Tally, Task, find_task
 
 import_files(__name__, __path__)
 

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor, nn
 
 from vtbench.configuration import Recipe
-from vtbench.datasets.augmentation import AugmentationDraws
+from vtbench.datasets.batches import Targets
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.registry import Registry
 from vtbench.variants import MODELS, split_variant
 
 # Dimensions: B images of a batch, C channels, H height, W width, K classes. Targets are (B,) or (B, H, W), scores
 # (B, K) or (B, K, H, W), as the task has them. Items are what a loss is a mean over: images, or pixels that count.
+# N batches of an epoch or a split.
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(images_BCHW, scores, targets) -> the loss of a batch in training, a scalar, the mean over its items."""
 
 
-class Task(Protocol):
+class Task(Targets, Protocol):
     """Holds no state of its own; processes that make batches get a copy."""
 
     name: str
 
     def name_classes(self, data: ImageDataset) -> tuple[str, ...]:
         """One name for each class that a network tells apart. Raises ``UserError`` for data that do not fit."""
-
-    def read_targets(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
-        """The targets of the images ``indices_B``, as they stand in the data."""
-
-    def transform_targets(self, targets: NDArray[Any], draws: AugmentationDraws) -> NDArray[Any]:
-        """Do to targets what ``draws`` do to their images."""
 
     def count_items(self, targets: Tensor) -> int:
         """How many items the batch has; ``targets`` lie in main memory."""
@@ -59,3 +54,40 @@ TASKS: Registry[Task] = Registry("task")
 def find_task(variant: str) -> Task:
     """The task of a variant. Raises ``UserError`` for an unknown model or one that cannot be trained."""
     return TASKS[MODELS[split_variant(variant)[0]].task]
+
+
+class Tally:
+    """Adds up what ``task`` counts over ``num_batches`` batches; nothing waits for the device until it is read.
+
+    ``sums`` holds the task's counts, the number of ``items``, and ``losses`` of shape (N,): each batch's own sum, so
+    that adding them up rounds once. Sums of parts of the same batches add up to the sums of the whole.
+    """
+
+    def __init__(self, task: Task, num_batches: int) -> None:
+        self.task, self.num_batches = task, num_batches
+        self.sums: dict[str, Tensor] = {}
+
+    def count(self, scores: Tensor, targets: Tensor) -> None:
+        """Add the counts of a batch, or of a part of one."""
+        for name, value in self.task.count(scores, targets).items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def add_loss(self, batch: int, loss: Tensor, num_items: int) -> None:
+        """Enter the loss of the batch number ``batch``, summed over its ``num_items``."""
+        if "losses" not in self.sums:
+            self.sums["losses"] = torch.zeros(self.num_batches, device=loss.device)
+            self.sums["items"] = torch.zeros((), dtype=torch.int64, device=loss.device)
+        self.sums["losses"][batch] = loss
+        self.sums["items"] += num_items
+
+    def list_losses(self) -> list[float]:
+        """The loss of each batch, summed over its items; 0 for a batch that is still to come."""
+        return self.sums["losses"].tolist()
+
+    def read(self, all_sum: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda sums: sums) -> dict[str, float]:
+        """The mean ``loss`` and the metrics of all that was added, here or with ``all_sum`` anywhere.
+
+        Waits for the device.
+        """
+        sums = all_sum(self.sums)
+        return {"loss": math.fsum(sums["losses"].tolist()) / int(sums["items"]), **self.task.measure(sums)}

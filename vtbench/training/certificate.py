@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Protocol
 
 from vtbench.configuration import RunConfig
+from vtbench.datasets.batches import TrainBatches
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.records import Certificate
 from vtbench.training.schedule import learning_rate_at
 
 
-class OrderedBatches(Protocol):
-    """The part of the training batches that a certificate needs."""
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-
-    def order_hash(self, epochs: int) -> str:
-        """A hash of the order of samples over that many epochs."""
-
-    def augmentation_hash(self, epochs: int) -> str:
-        """A hash of every augmentation draw over that many epochs."""
-
-
 def certify(
-    config: RunConfig, batches: OrderedBatches, train: ImageDataset, val: ImageDataset, *, teacher_sha256: str | None
+    config: RunConfig, batches: TrainBatches, train: ImageDataset, val: ImageDataset, *, teacher_sha256: str | None
 ) -> Certificate:
     """Hash the treatment that ``config`` and its data give to a network; the network itself does not enter.
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from vtbench.datasets.batches import Batch
+from vtbench.datasets.batches import EvalBatches
 from vtbench.tasks import Tally, Task
 from vtbench.training.world import ALONE, World
 
 
-class Batches(Protocol):
-    """The batches of a split: images of shape (B, C, H, W), and targets."""
-
-    def __len__(self) -> int:
-        """Number of batches."""
-
-    def __iter__(self) -> Iterator[Batch]:
-        """One after the other."""
-
-
 def evaluate(
     model: nn.Module,
-    batches: Batches,
+    batches: EvalBatches,
     *,
     task: Task,
     to_device: Callable[[Tensor], Tensor],
