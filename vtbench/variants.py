@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import ConfigDict
 
@@ -30,15 +30,15 @@ class ModelOptions(Configuration):
     model_config = ConfigDict(validate_default=True)
 
 
-class Setting(NamedTuple):
+class Setting(TypedDict):
     """What a cost is quoted for: images of ``image_size`` (height, width) in pixels, and so many classes."""
 
     image_size: tuple[int, int]
     num_classes: int
 
 
-IMAGENET = Setting((224, 224), 1000)
-SMALL_IMAGES = Setting((32, 32), 10)
+IMAGENET = Setting(image_size=(224, 224), num_classes=1000)
+SMALL_IMAGES = Setting(image_size=(32, 32), num_classes=10)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def register_model(
     task: str = "classification",
 ) -> None:
     """Enter one model in `MODELS`; see `ModelSpec`. Raises ``ValueError`` if the name is taken."""
-    MODELS.add(name, ModelSpec(name, build, options, *setting, source, family, twin, task, look))
+    spec = ModelSpec(name, build, options, **setting, source=source, family=family, twin=twin, task=task, look=look)
+    MODELS.add(name, spec)
 
 
 def create_model(

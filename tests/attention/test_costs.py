@@ -16,8 +16,7 @@ from vtbench.attention.double_attention import DoubleAttention
 from vtbench.attention.glore import GlobalReasoning
 from vtbench.attention.local_relation import LocalRelation
 from vtbench.attention.non_local import NonLocal
-from vtbench.attention.san_pairwise import PairwiseAttention
-from vtbench.attention.san_patchwise import PatchwiseAttention
+from vtbench.attention.san import PairwiseAttention, PatchwiseAttention
 from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.attention.stand_alone import AttentionStem, StandAloneAttention
 from vtbench.layers.stated_cost import ROLES
@@ -117,7 +116,7 @@ def test_a_block_states_the_cost_of_the_whole_batch(name: str) -> None:
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_every_block_says_what_its_macs_are_spent_on(name: str) -> None:
-    roles = {vars(type(module)).get("role") for module in DERIVED[name][0].modules()} - {None}
+    roles = {getattr(module, "role", None) for module in DERIVED[name][0].modules()} - {None}
     assert roles
     assert roles <= set(ROLES)
 

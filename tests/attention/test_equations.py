@@ -19,8 +19,7 @@ from vtbench.attention.glore import GlobalReasoning
 from vtbench.attention.local_relation import LocalRelation
 from vtbench.attention.non_local import NonLocal
 from vtbench.attention.relative_attention import RelativeAttention
-from vtbench.attention.san_pairwise import PairwiseAttention
-from vtbench.attention.san_patchwise import PatchwiseAttention
+from vtbench.attention.san import PairwiseAttention, PatchwiseAttention
 from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.attention.stand_alone import AttentionStem, StandAloneAttention
 

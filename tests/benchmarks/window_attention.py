@@ -19,7 +19,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from vtbench.attention import san_pairwise, san_patchwise
+from vtbench.attention import san
 from vtbench.attention.local_relation import LocalRelation
 from vtbench.attention.stand_alone import StandAloneAttention
 from vtbench.attention.window import pad_window
@@ -91,8 +91,8 @@ def build(layer: str, way: str, channels: int, num_heads: int) -> nn.Module:
     if layer == "local relation":
         return (LocalRelation if way == "shifted views" else PlainLocalRelation)(channels, channels)
     if way == "plain unfold":  # In a process of its own.
-        san_pairwise.aggregate = san_patchwise.aggregate = aggregate_copies
-    kind = san_pairwise.PairwiseAttention if layer == "san pairwise" else san_patchwise.PatchwiseAttention
+        san.aggregate = aggregate_copies
+    kind = san.PairwiseAttention if layer == "san pairwise" else san.PatchwiseAttention
     return kind(channels, max(1, channels // 16), max(8, channels // 4), kernel_size=7)
 
 

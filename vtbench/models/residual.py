@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import pydantic
 from pydantic import Field
@@ -14,7 +14,7 @@ from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
 from vtbench.backbones.residual_block import BlockKind, StrideIn
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import BlockSite, ConvSite
-from vtbench.variants import ModelOptions, register_model
+from vtbench.variants import ModelOptions, Setting, register_model
 
 DEPTHS: dict[int, tuple[BlockKind, tuple[int, int, int, int]]] = {
     18: ("basic", (2, 2, 2, 2)),
@@ -80,17 +80,10 @@ def plug_in(block: AttentionBlock, options: ModelOptions, where: Where | None = 
 
 
 def _build(
-    block: AttentionBlock,
-    depth: int,
-    where: Where | None,
-    options: ModelOptions,
-    *,
-    num_classes: int,
-    image_size: tuple[int, int],
+    block: AttentionBlock, depth: int, where: Where | None, options: ModelOptions, **setting: Unpack[Setting]
 ) -> ResNet:
     kind, depths = DEPTHS[depth]
-    places, stride_in = plug_in(block, options, where), find_stride(options)
-    return ResNet(kind, depths, num_classes=num_classes, image_size=image_size, stride_in=stride_in, **places)
+    return ResNet(kind, depths, stride_in=find_stride(options), **setting, **plug_in(block, options, where))
 
 
 def _add_stride(options: ModelOptions) -> ModelOptions:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from vtbench.datasets.statistics import IMAGENET
+from vtbench.datasets.statistics import IMAGENET, ChannelStatistics
 from vtbench.models import MODELS, create_model
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.records.tokens import PreparationRecord
 from vtbench.training.initialization import initialize_by_name
 from vtbench.training.trained import load_run
 from vtbench.variants import canonical_spelling, split_variant
-
-_RESIZING = "scaled bilinearly so that the shorter side fits, then cut at the centre"
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,14 @@ class Subject:
 def open_run(folder: Path, image_size: str | None) -> Subject:
     """The network of a finished run; images are normalised as those that it was trained on."""
     run = load_run(folder)
+    size = parse_image_size(image_size) if image_size else run.data.image_size
     return Subject(
         run.model,
         run.record.variant,
         str(folder),
         run.record.weights_sha256,
         run.record.seed,
-        PreparationRecord(
-            image_size=parse_image_size(image_size) if image_size else run.data.image_size,
-            resizing=_RESIZING,
-            mean=run.data.mean,
-            std=run.data.std,
-            normalization=f"channel means and deviations of the run's training images, {run.data.name}",
-        ),
+        _prepare(size, ChannelStatistics(run.data.mean, run.data.std), f"the run's training images, {run.data.name}"),
         folder / "tokens",
         run.data.name,
     )
@@ -70,13 +63,17 @@ def open_model(name: str, image_size: str | None, *, seed: int) -> Subject:
         "untrained",
         None,
         seed,
-        PreparationRecord(
-            image_size=size,
-            resizing=_RESIZING,
-            mean=IMAGENET.mean,
-            std=IMAGENET.std,
-            normalization="channel means and deviations of ImageNet",
-        ),
+        _prepare(size, IMAGENET, "ImageNet"),
         Path("runs") / f"tokens-{variant.replace(':', '-').replace(',', '-').replace('=', '-')}",
         None,
+    )
+
+
+def _prepare(size: tuple[int, int], colour: ChannelStatistics, owner: str) -> PreparationRecord:
+    return PreparationRecord(
+        image_size=size,
+        resizing="scaled bilinearly so that the shorter side fits, then cut at the centre",
+        mean=colour.mean,
+        std=colour.std,
+        normalization=f"channel means and deviations of {owner}",
     )

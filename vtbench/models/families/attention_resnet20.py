@@ -8,20 +8,19 @@ this one; the blocks are theirs, with fewer heads and smaller reductions where 1
 from __future__ import annotations
 
 from functools import partial
+from typing import Unpack
 
 from vtbench.attention.attention_block import ATTENTION_BLOCKS, AttentionBlock
 from vtbench.backbones.resnet import ResNet
 from vtbench.models.families.resnet_small import SmallResNetOptions, build_small_resnet
 from vtbench.models.residual import plug_in
-from vtbench.variants import SMALL_IMAGES, ModelOptions, register_model
+from vtbench.variants import SMALL_IMAGES, ModelOptions, Setting, register_model
 
 
-def build_attention_resnet20(
-    block: AttentionBlock, options: ModelOptions, *, num_classes: int, image_size: tuple[int, int]
-) -> ResNet:
+def build_attention_resnet20(block: AttentionBlock, options: ModelOptions, **setting: Unpack[Setting]) -> ResNet:
     """ResNet-20 with ``block``, whose options are ``options``."""
     places = plug_in(block, options)
-    return build_small_resnet(20, SmallResNetOptions(), num_classes=num_classes, image_size=image_size, **places)
+    return build_small_resnet(20, SmallResNetOptions(), **setting, **places)
 
 
 for _name in ATTENTION_BLOCKS:

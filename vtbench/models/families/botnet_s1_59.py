@@ -5,6 +5,8 @@ Six attention blocks in c5, whose stride is 1; squeeze-and-excitation in every b
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from pydantic import Field
 from torch import nn
 
@@ -13,7 +15,7 @@ from vtbench.attention.bottleneck_attention import BottleneckAttentionOptions
 from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.backbones.resnet import ResNet
 from vtbench.models.residual import StrideOptions, plug_in
-from vtbench.variants import register_model
+from vtbench.variants import Setting, register_model
 
 
 class BoTNetOptions(BottleneckAttentionOptions, StrideOptions):
@@ -22,7 +24,7 @@ class BoTNetOptions(BottleneckAttentionOptions, StrideOptions):
     reduction: int = Field(16, ge=1, description="channels over hidden channels of squeeze-and-excitation")
 
 
-def build_botnet_s1_59(options: BoTNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+def build_botnet_s1_59(options: BoTNetOptions, **setting: Unpack[Setting]) -> ResNet:
     """Bottlenecks [3, 4, 6, 6] make 3 * 19 + 2 = 59 layers. Fixed to one ``image_size`` by its relative positions."""
     return ResNet(
         "bottleneck",
@@ -30,8 +32,7 @@ def build_botnet_s1_59(options: BoTNetOptions, *, num_classes: int, image_size: 
         strides=(1, 2, 2, 1),
         activation=nn.SiLU,
         gate=lambda channels: SqueezeExcitation(channels, options.reduction),
-        num_classes=num_classes,
-        image_size=image_size,
+        **setting,
         stride_in=options.stride_in,
         **plug_in(ATTENTION_BLOCKS["botnet"], options, {5: (0,)}),
     )

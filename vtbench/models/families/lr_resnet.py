@@ -8,6 +8,7 @@ out, so there is none here.
 from __future__ import annotations
 
 from functools import partial
+from typing import Unpack
 
 from torch import nn
 
@@ -17,7 +18,7 @@ from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import Stem
 from vtbench.layers.convolution import Conv2d
 from vtbench.models.residual import DEPTHS, StrideOptions, plug_in
-from vtbench.variants import register_model
+from vtbench.variants import Setting, register_model
 
 _DEPTHS = {26: (2, 2, 2, 2), 50: DEPTHS[50][1], 101: DEPTHS[101][1]}
 _INNER_WIDTHS = (100, 200, 400, 800)
@@ -34,15 +35,14 @@ def make_local_relation_stem(options: LRResNetOptions) -> Stem:
     return Stem(conv, nn.BatchNorm2d(64), nn.MaxPool2d(3, stride=2, padding=1), out_channels=64, stride=4)
 
 
-def build_lr_resnet(depth: int, options: LRResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+def build_lr_resnet(depth: int, options: LRResNetOptions, **setting: Unpack[Setting]) -> ResNet:
     """The network of ``depth`` layers, all of whose 3x3 convolutions are local relation layers."""
     return ResNet(
         "bottleneck",
         _DEPTHS[depth],
         inner_widths=_INNER_WIDTHS,
         stem=make_local_relation_stem(options),
-        num_classes=num_classes,
-        image_size=image_size,
+        **setting,
         stride_in=options.stride_in,
         **plug_in(ATTENTION_BLOCKS["lr"], options, dict.fromkeys((2, 3, 4, 5), (0,))),
     )

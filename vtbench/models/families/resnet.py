@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 from pydantic import Field
 
 from vtbench.backbones.resnet import ResNet
 from vtbench.catalog import Look
 from vtbench.models.residual import DEPTHS, StrideOptions
-from vtbench.variants import ModelOptions, register_model
+from vtbench.variants import ModelOptions, Setting, register_model
 
 LOOK = Look("ResNet", "#333333", "s")
 
@@ -28,10 +28,10 @@ class BottleneckResNetOptions(StrideOptions, ResNetOptions):
     """A ResNet of bottlenecks can also choose where their stride is."""
 
 
-def build_resnet(depth: int, options: ResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+def build_resnet(depth: int, options: ResNetOptions, **setting: Unpack[Setting]) -> ResNet:
     """The ResNet of ``depth`` layers with ``options``; its settings are `DEPTHS` and the options, nothing else."""
     block, depths = DEPTHS[depth]
-    return ResNet(block, depths, num_classes=num_classes, image_size=image_size, **options.model_dump())
+    return ResNet(block, depths, **setting, **options.model_dump())
 
 
 for _depth, (_kind, _) in DEPTHS.items():

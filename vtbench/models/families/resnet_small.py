@@ -25,19 +25,15 @@ class SmallResNetOptions(ModelOptions):
     )
 
 
-def build_small_resnet(
-    depth: int, options: SmallResNetOptions, *, num_classes: int, image_size: tuple[int, int], **parts: Any
-) -> ResNet:
-    """The ResNet of ``depth`` layers with ``options``, and ``parts`` plugged in (see `ResNet`)."""
+def build_small_resnet(depth: int, options: SmallResNetOptions, **settings: Any) -> ResNet:
+    """The ResNet of ``depth`` layers with ``options``; ``settings``: sizes, and parts to plug in, of `ResNet`."""
     return ResNet(
         "basic",
         (BLOCKS_A_STAGE[depth],) * 3,
         stem="small",
-        num_classes=num_classes,
-        image_size=image_size,
         width=options.width,
         shortcut=options.shortcut,
-        **parts,
+        **settings,
     )
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from vtbench.attention.san_pairwise import PairwiseAttention
-from vtbench.attention.san_patchwise import PatchwiseAttention
+from vtbench.attention.san import PairwiseAttention, PatchwiseAttention
 from vtbench.catalog import Look
 from vtbench.errors import UserError
 from vtbench.layers.branch_norm import BranchBatchNorm
 from vtbench.layers.pointwise import Classifier
 from vtbench.layers.stochastic_depth import StochasticDepth
-from vtbench.variants import SMALL_IMAGES, ModelOptions, register_model
+from vtbench.variants import SMALL_IMAGES, ModelOptions, Setting, register_model
 
 # B images, C channels, H height, W width of a map.
 
@@ -117,9 +116,7 @@ _LOOK = Look("SAN", "#9c5fb5", "<")
 _DEPTHS = {10: (2, 1, 2, 4, 1), 15: (3, 2, 3, 5, 2), 19: (3, 3, 4, 6, 3)}
 
 
-def build_san(
-    depth: int, options: SANOptions, *, num_classes: int, image_size: tuple[int, int]
-) -> SelfAttentionNetwork:
+def build_san(depth: int, options: SANOptions, **setting: Unpack[Setting]) -> SelfAttentionNetwork:
     """The network of table 1 that the paper calls SAN and ``depth``."""
     return SelfAttentionNetwork(
         options.attention,
@@ -127,12 +124,11 @@ def build_san(
         widths=(64, 256, 512, 1024, 2048),
         kernel_sizes=(3, 7, 7, 7, 7),
         pools=(True,) * 5,
-        image_size=image_size,
-        num_classes=num_classes,
+        **setting,
     )
 
 
-def build_san_small(options: SANOptions, *, num_classes: int, image_size: tuple[int, int]) -> SelfAttentionNetwork:
+def build_san_small(options: SANOptions, **setting: Unpack[Setting]) -> SelfAttentionNetwork:
     """Three stages of three blocks at full, half and quarter resolution, for images of about 32 pixels."""
     return SelfAttentionNetwork(
         options.attention,
@@ -140,8 +136,7 @@ def build_san_small(options: SANOptions, *, num_classes: int, image_size: tuple[
         widths=(64, 128, 256),
         kernel_sizes=(3, 7, 7),
         pools=(False, True, True),
-        image_size=image_size,
-        num_classes=num_classes,
+        **setting,
     )
 
 

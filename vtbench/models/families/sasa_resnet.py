@@ -6,7 +6,7 @@ Ramachandran et al. 2019, Stand-Alone Self-Attention in Vision Models (arXiv 190
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 from pydantic import Field
 from torch import nn
@@ -16,7 +16,7 @@ from vtbench.attention.stand_alone import AttentionStem, StandAloneOptions
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import Stem
 from vtbench.models.residual import StrideOptions, plug_in
-from vtbench.variants import register_model
+from vtbench.variants import Setting, register_model
 
 _DEPTHS = {26: (1, 2, 4, 1), 38: (2, 3, 5, 2), 50: (3, 4, 6, 3)}
 
@@ -35,16 +35,13 @@ def make_attention_stem(num_heads: int) -> Stem:
     return Stem(AttentionStem(3, 64, num_heads=num_heads), nn.BatchNorm2d(64), pool, out_channels=64, stride=4)
 
 
-def build_sasa_resnet(
-    depth: int, options: SASAResNetOptions, *, num_classes: int, image_size: tuple[int, int]
-) -> ResNet:
+def build_sasa_resnet(depth: int, options: SASAResNetOptions, **setting: Unpack[Setting]) -> ResNet:
     """The network of ``depth`` layers, all of whose 3x3 convolutions are stand-alone attention."""
     return ResNet(
         "bottleneck",
         _DEPTHS[depth],
         stem="imagenet" if options.stem == "conv" else make_attention_stem(options.num_heads),
-        num_classes=num_classes,
-        image_size=image_size,
+        **setting,
         stride_in=options.stride_in,
         **plug_in(ATTENTION_BLOCKS["sasa"], options, dict.fromkeys((2, 3, 4, 5), (0,))),
     )

@@ -16,7 +16,7 @@ take ``num_tokens=8`` there.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 from pydantic import Field
 from torch import nn
@@ -24,16 +24,21 @@ from torch import nn
 from vtbench.backbones.resnet import ResNet
 from vtbench.backbones.sites import LastStage, LastStageFactory, MapSize
 from vtbench.catalog import Look
-from vtbench.layers.token_mlp import TokenMlp
 from vtbench.models.families.resnet import ResNetOptions
 from vtbench.models.residual import DEPTHS, StrideOptions, find_stride
 from vtbench.models.token_options import TokenOptions
-from vtbench.models.visual_transformer import TokenMean, TokenModule, VisualTransformer, VisualTransformerModule
+from vtbench.models.visual_transformer import (
+    TokenMean,
+    TokenMlp,
+    TokenModule,
+    VisualTransformer,
+    VisualTransformerModule,
+)
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import RELATIONS
 from vtbench.tokenizers.position import AttentionPosition
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
-from vtbench.variants import register_model
+from vtbench.variants import Setting, register_model
 
 LOOK = Look("Visual Transformer", "#d1420e", "o")
 NUM_MODULES = {18: 2, 34: 3, 50: 3, 101: 3}
@@ -87,7 +92,7 @@ def tokenize_last_stage(
     return make_last_stage
 
 
-def build_vt_resnet(depth: int, options: VtResNetOptions, *, num_classes: int, image_size: tuple[int, int]) -> ResNet:
+def build_vt_resnet(depth: int, options: VtResNetOptions, **setting: Unpack[Setting]) -> ResNet:
     """The VT-ResNet of ``depth`` layers with ``options``."""
     block, depths = DEPTHS[depth]
     out_channels, pool = 8 * options.width, None
@@ -99,8 +104,7 @@ def build_vt_resnet(depth: int, options: VtResNetOptions, *, num_classes: int, i
     return ResNet(
         block,
         depths,
-        num_classes=num_classes,
-        image_size=image_size,
+        **setting,
         stem=options.stem,
         width=options.width,
         stride_in=find_stride(options),

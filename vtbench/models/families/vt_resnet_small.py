@@ -8,13 +8,13 @@ tokens have four times as many, and grouped convolutions have groups of ``width`
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from vtbench.backbones.resnet import ResNet
 from vtbench.models.families.resnet_small import SmallResNetOptions, build_small_resnet
 from vtbench.models.families.vt_resnet import LOOK, tokenize_last_stage
 from vtbench.models.token_options import TokenOptions
-from vtbench.variants import SMALL_IMAGES, register_model
+from vtbench.variants import SMALL_IMAGES, Setting, register_model
 
 NUM_MODULES = {20: 2, 32: 3, 56: 3}
 
@@ -25,14 +25,12 @@ class SmallVtResNetOptions(TokenOptions, SmallResNetOptions):
     token_dim_per_width: ClassVar[int] = 8
 
 
-def build_small_vt_resnet(
-    depth: int, options: SmallVtResNetOptions, *, num_classes: int, image_size: tuple[int, int]
-) -> ResNet:
+def build_small_vt_resnet(depth: int, options: SmallVtResNetOptions, **setting: Unpack[Setting]) -> ResNet:
     """The VT-ResNet of ``depth`` layers with ``options``."""
     tokens = tokenize_last_stage(
         options, num_modules=NUM_MODULES[depth], width=options.width, out_channels=4 * options.width
     )
-    return build_small_resnet(depth, options, num_classes=num_classes, image_size=image_size, last_stage=tokens)
+    return build_small_resnet(depth, options, **setting, last_stage=tokens)
 
 
 for _depth in NUM_MODULES:
