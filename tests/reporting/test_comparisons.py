@@ -9,7 +9,7 @@ from vtbench.errors import UserError
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
-from vtbench.reporting.plan import ReportPlan, complete_plan
+from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import house_style
 from vtbench.reporting.tables import list_numbers, tabulate_summary
@@ -17,8 +17,8 @@ from vtbench.reporting.treatment import find_differences
 from vtbench.stats.estimates import Estimate, PairedDifference
 
 
-def compare(records: list[RunRecord], *, base: str | None = None, **plan: object) -> tuple[Comparison, ...]:
-    return build_comparisons(records, complete_plan(ReportPlan(title="t", **plan), records), base=base)  # type: ignore[arg-type]
+def compare(records: list[RunRecord], *, base: str | None = None, **outline: object) -> tuple[Comparison, ...]:
+    return build_comparisons(records, complete_outline(ReportOutline(title="t", **outline), records), base=base)  # type: ignore[arg-type]
 
 
 def replace_certificate(record: RunRecord, **fields: str) -> RunRecord:
@@ -151,8 +151,8 @@ def test_runs_of_two_tasks_are_kept_apart_each_with_the_words_of_its_own_metric(
         for arm, values in {"dynamic": (0.25, 0.27), "static": (0.125, 0.13)}.items()
         for seed, value in enumerate(values)
     ]
-    plan = complete_plan(ReportPlan(title="t"), [*list_runs(), *estimating])
-    first, second = build_comparisons([*list_runs(), *estimating], plan)
+    outline = complete_outline(ReportOutline(title="t"), [*list_runs(), *estimating])
+    first, second = build_comparisons([*list_runs(), *estimating], outline)
     assert first.metric.key == "top1_percent"
     assert second.metric == error
     assert second.apart[0] == "task: classification and depth"

@@ -11,7 +11,7 @@ from synthetic_runs import list_runs, make_run
 from vtbench.configuration import DataConfig, DistillationConfig, ExecutionConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
-from vtbench.reporting.plan import ReportPlan, complete_plan
+from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.provenance import describe_provenance, rebuild_command
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import Report
@@ -19,8 +19,8 @@ from vtbench.reporting.runs import LeftOut
 from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
 
 
-def report_on(records: list[RunRecord], **plan: object) -> Report:
-    full = complete_plan(ReportPlan(title="components", **plan), records)  # type: ignore[arg-type]
+def report_on(records: list[RunRecord], **outline: object) -> Report:
+    full = complete_outline(ReportOutline(title="components", **outline), records)  # type: ignore[arg-type]
     comparisons = build_comparisons(records, full)
     provenance = tuple(describe_provenance(records, full))
     return Report(full, comparisons, (LeftOut("cells/x", "begun but not finished"),), provenance)
@@ -99,7 +99,7 @@ def test_markdown_names_what_was_kept_apart_and_why() -> None:
 
 
 def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_command() -> None:
-    facts = dict(describe_provenance(list_runs(), ReportPlan(title="t")))
+    facts = dict(describe_provenance(list_runs(), ReportOutline(title="t")))
     assert facts["data"] == "scenes: 5,000 training and 2,000 validation images, 10 classes"
     assert facts["recipe"].startswith("small: 10 epochs, batch 128, sgd")
     assert facts["seeds"] == "0, 1, 2"
@@ -114,7 +114,7 @@ def test_uncommitted_changes_and_a_second_machine_are_named() -> None:
     other = other.model_copy(
         update={"environment": other.environment.model_copy(update={"dirty": True, "device_name": "Other CPU"})}
     )
-    facts = dict(describe_provenance([make_run("convolution", 0), other], ReportPlan(title="t")))
+    facts = dict(describe_provenance([make_run("convolution", 0), other], ReportOutline(title="t")))
     assert "with uncommitted changes" in facts["commit"]
     assert facts["machine"].count(";") == 1
 
@@ -135,13 +135,13 @@ def test_unlike_conditions_of_one_seed_are_named_and_those_of_two_seeds_are_not(
 
 
 def test_a_single_run_is_repeated_by_vtbench_train() -> None:
-    assert rebuild_command([make_run(None, 2, study=None)], ReportPlan(title="t")) == (
+    assert rebuild_command([make_run(None, 2, study=None)], ReportOutline(title="t")) == (
         "vtbench train resnet20 --data scenes --recipe small --epochs 10 --seed 2"
     )
 
 
 def test_runs_of_several_settings_have_no_single_command() -> None:
-    assert rebuild_command([make_run("a", 0), make_run("b", 0, epochs=90)], ReportPlan(title="t")) is None
+    assert rebuild_command([make_run("a", 0), make_run("b", 0, epochs=90)], ReportOutline(title="t")) is None
 
 
 def test_the_command_repeats_whatever_shaped_the_runs_and_leaves_defaults_out() -> None:
@@ -155,15 +155,15 @@ def test_the_command_repeats_whatever_shaped_the_runs_and_leaves_defaults_out() 
             ),
         }
     )
-    assert rebuild_command([run.model_copy(update={"config": config})], ReportPlan(title="t")) == (
+    assert rebuild_command([run.model_copy(update={"config": config})], ReportOutline(title="t")) == (
         "vtbench ablate components --data scenes --recipe small --epochs 10 --teacher timm:resnet50 --limit-train 500 "
         "--image-size 64 --precision bfloat16 --accumulate 2 --no-channels-last --compile --seeds 1"
     )
     other = make_run("static", 0)
-    assert rebuild_command([run.model_copy(update={"config": config}), other], ReportPlan(title="t")) is None
+    assert rebuild_command([run.model_copy(update={"config": config}), other], ReportOutline(title="t")) is None
 
 
 def test_a_study_is_repeated_with_the_base_that_it_was_given() -> None:
-    command = rebuild_command(list_runs(), ReportPlan(title="t", study_base="vt_resnet18:width=8"))
+    command = rebuild_command(list_runs(), ReportOutline(title="t", study_base="vt_resnet18:width=8"))
     assert command is not None
     assert command.startswith("vtbench ablate components --base vt_resnet18:width=8 --data scenes")

@@ -135,7 +135,7 @@ def test_a_registered_figure_is_drawn_for_every_comparison_named_in_the_report_a
 ) -> None:
     def draw(report: Report, index: int) -> Figure | None:
         points = [Point("a", "resnet20", 1000 + index, 70.0)]
-        return None if index else draw_points(points, TOP1, title=report.plan.title, caption="c", legend=False)
+        return None if index else draw_points(points, TOP1, title=report.outline.title, caption="c", legend=False)
 
     monkeypatch.setitem(FIGURES._entries, "costs", ReportFigure(title="Costs of the arms", draw=draw))
     other = [make_run(arm, 0, 60.0, epochs=1) for arm in ("dynamic", "static")]

@@ -21,19 +21,19 @@ def test_all_records_beneath_a_study_are_found_in_the_order_of_arms_and_seeds(tm
 
 def test_the_plan_of_a_study_gives_question_base_order_and_seeds(tmp_path: Path) -> None:
     write_study(tmp_path, [make_run("dynamic", 1)], seeds=3)
-    plan = load_runs(tmp_path).plan
-    assert plan.title == "components"
-    assert plan.question is not None
-    assert plan.base == "convolution"
-    assert plan.arms == ("convolution", "static", "static-position", "dynamic", "dynamic-position")
-    assert plan.seeds == (0, 1, 2)
+    outline = load_runs(tmp_path).outline
+    assert outline.title == "components"
+    assert outline.question is not None
+    assert outline.base == "convolution"
+    assert outline.arms == ("convolution", "static", "static-position", "dynamic", "dynamic-position")
+    assert outline.seeds == (0, 1, 2)
 
 
 def test_a_single_run_folder_is_read_too(tmp_path: Path) -> None:
     save_record(tmp_path / "mine" / "record.json", make_run(None, study=None))
     loaded = load_runs(tmp_path / "mine")
     assert len(loaded.records) == 1
-    assert loaded.plan.title == "mine"
+    assert loaded.outline.title == "mine"
 
 
 def test_several_folders_are_read_once_each_record(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 .. code-block:: text
 
-    reports/<study>/report.json              title, question, base, order of the arms: the plan
+    reports/<study>/report.json              title, question, base, order of the arms: the outline
     reports/<study>/records/ARM-seedN.json   one run record each
     reports/<study>/records/ARM-seedN.timing.jsonl   how long its epochs took, where that is known
     reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
@@ -19,7 +19,7 @@ from vtbench.errors import UserError
 from vtbench.files import check_writable
 from vtbench.records import RunRecord, save_lines, save_record
 from vtbench.reporting.comparisons import choose_base
-from vtbench.reporting.plan import PLAN_FILE, name_arm
+from vtbench.reporting.outline import OUTLINE_FILE, name_arm
 from vtbench.reporting.report import ReportPaths, write_report
 from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_timings
 from vtbench.run_folder import TIMING
@@ -44,8 +44,8 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
         save_record(records / name, make_portable(record))
         if timings := loaded.timings.get(identify_run(record)):
             save_lines(locate_timings(records / name), timings)
-    plan = loaded.plan.model_copy(update={"base": choose_base(loaded.plan, base, loaded.records)})
-    save_record(target / PLAN_FILE, plan)
+    outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
+    save_record(target / OUTLINE_FILE, outline)
     return write_report(target)
 
 

@@ -82,7 +82,7 @@ def render_study(folder: Path, name: str) -> str:
     report = build_report(folder)
     facts = dict(report.provenance)
     parts = [
-        report.plan.question or "",
+        report.outline.question or "",
         to_markdown(tabulate_summary(report.comparisons[0])).rstrip(),
         list_items(list_notes(report.comparisons[:1])),
         f"Data: {facts['data']}. Recipe: {facts['recipe']}.",
@@ -91,7 +91,7 @@ def render_study(folder: Path, name: str) -> str:
     for figure in FIGURES:
         if (folder / f"{figure}.svg").exists():
             title = FIGURES[figure].title
-            parts.append(f"![{report.plan.title}: {title[0].lower()}{title[1:]}](reports/{name}/{figure}.svg)")
+            parts.append(f"![{report.outline.title}: {title[0].lower()}{title[1:]}](reports/{name}/{figure}.svg)")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from vtbench.errors import UserError, did_you_mean
 from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured, RunRecord
-from vtbench.reporting.plan import ReportPlan, name_arm
+from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.treatment import find_changed_settings, find_differences
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 
@@ -51,15 +51,15 @@ class Comparison:
 
 
 def build_comparisons(
-    records: Sequence[RunRecord], plan: ReportPlan, *, base: str | None = None
+    records: Sequence[RunRecord], outline: ReportOutline, *, base: str | None = None
 ) -> tuple[Comparison, ...]:
-    """Sort ``records`` into comparisons. The base's own comparison comes first and shows the holes of the plan.
+    """Sort ``records`` into comparisons. The base's own comparison comes first and shows the holes of the outline.
 
     A cell joins a comparison if its certificate equals that of the comparison's cells of the same seed (see
-    `find_differences`). ``base`` overrides the plan's. Raises ``UserError`` for a base that has no record.
+    `find_differences`). ``base`` overrides the outline's. Raises ``UserError`` for a base that has no record.
     """
-    base = choose_base(plan, base, records)
-    order = [base, *(arm for arm in plan.arms if arm != base)]
+    base = choose_base(outline, base, records)
+    order = [base, *(arm for arm in outline.arms if arm != base)]
     waiting = sorted(records, key=lambda record: (order.index(name_arm(record)), record.seed))
     groups: list[tuple[list[RunRecord], tuple[str, ...]]] = []
     while waiting:
@@ -68,20 +68,20 @@ def build_comparisons(
         taken = {id(record) for record in members}
         waiting = [record for record in waiting if id(record) not in taken]
     first = groups[0][0]
-    planned = [arm for arm in plan.arms if not any(name_arm(record) == arm for record in records)]
+    planned = [arm for arm in outline.arms if not any(name_arm(record) == arm for record in records)]
     return tuple(
-        _summarise(members, apart, plan if members is first else None, planned if members is first else [])
+        _summarise(members, apart, outline if members is first else None, planned if members is first else [])
         for members, apart in groups
     )
 
 
-def choose_base(plan: ReportPlan, wanted: str | None, records: Sequence[RunRecord]) -> str:
-    """The arm that differences are taken to: the wanted one, else the plan's, else the first that has a record."""
+def choose_base(outline: ReportOutline, wanted: str | None, records: Sequence[RunRecord]) -> str:
+    """The arm that differences are taken to: the wanted one, else the outline's, else the first that has a record."""
     present = {name_arm(record) for record in records}
     if wanted is not None and wanted not in present:
         raise UserError(f"There is no arm {wanted!r} to compare with. {did_you_mean(wanted, sorted(present))}")
-    base = wanted or plan.base
-    return base if base in present else next(arm for arm in plan.arms if arm in present)
+    base = wanted or outline.base
+    return base if base in present else next(arm for arm in outline.arms if arm in present)
 
 
 def _gather(waiting: Sequence[RunRecord], first_group: Sequence[RunRecord]) -> tuple[list[RunRecord], tuple[str, ...]]:
@@ -113,12 +113,12 @@ def _explain_apart(first_group: Sequence[RunRecord], lead: RunRecord) -> tuple[s
 
 
 def _summarise(
-    members: Sequence[RunRecord], apart: tuple[str, ...], plan: ReportPlan | None, planned: Sequence[str]
+    members: Sequence[RunRecord], apart: tuple[str, ...], outline: ReportOutline | None, planned: Sequence[str]
 ) -> Comparison:
     rows: dict[tuple[str, str], dict[int, RunRecord]] = {}
     for record in members:
         rows.setdefault((name_arm(record), record.variant), {})[record.seed] = record
-    seeds = plan.seeds if plan else tuple(sorted({record.seed for record in members}))
+    seeds = outline.seeds if outline else tuple(sorted({record.seed for record in members}))
     names = _name_rows(list(rows))
     base_values = _finished_values(next(iter(rows.values())))
     arms = []

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig, RunOptions, spell_flags
 from vtbench.records import RunRecord
-from vtbench.reporting.plan import ReportPlan
+from vtbench.reporting.outline import ReportOutline
 
 
-def describe_provenance(records: Sequence[RunRecord], plan: ReportPlan) -> list[tuple[str, str]]:
+def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) -> list[tuple[str, str]]:
     """Pairs of a heading and what it was for all ``records``; where they differ, every value is named."""
     environments = [record.environment for record in records]
     facts = [
@@ -34,11 +34,11 @@ def describe_provenance(records: Sequence[RunRecord], plan: ReportPlan) -> list[
         ),
         ("commit", _join(_describe_commit(env.commit, env.dirty) for env in environments)),
     ]
-    command = plan.command or rebuild_command(records, plan)
+    command = outline.command or rebuild_command(records, outline)
     return [*facts, ("command", command)] if command else facts
 
 
-def rebuild_command(records: Sequence[RunRecord], plan: ReportPlan) -> str | None:
+def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline) -> str | None:
     """The command that repeats the runs, from their own configuration; None where no single command made them all."""
     settings = {record.config.model_copy(update={"variant": "", "seed": 0}) for record in records}
     studies = {record.study for record in records}
@@ -49,7 +49,7 @@ def rebuild_command(records: Sequence[RunRecord], plan: ReportPlan) -> str | Non
     if study is None and len(records) != 1:
         return None
     words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
-    words += ["--base", plan.study_base] if study and plan.study_base else []
+    words += ["--base", outline.study_base] if study and outline.study_base else []
     words += _list_flags(config)
     words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
     return shlex.join(words)

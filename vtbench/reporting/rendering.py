@@ -34,7 +34,7 @@ def render_csv(report: Report) -> str:
 
 def render_latex(report: Report) -> str:
     """One ``tabular`` a comparison, the notes as comments."""
-    parts = [f"% {report.plan.title}\n"]
+    parts = [f"% {report.outline.title}\n"]
     for number, comparison in enumerate(report.comparisons, 1):
         if comparison.apart:
             parts.append(f"% Comparison {number}, kept apart: {'; '.join(comparison.apart)}\n")
@@ -45,9 +45,9 @@ def render_latex(report: Report) -> str:
 
 def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | None = None) -> str:
     """The whole report. ``figures`` gives for a comparison's place the file names of its figures by their titles."""
-    parts = [f"# {report.plan.title}"]
-    if report.plan.question:
-        parts.append(report.plan.question)
+    parts = [f"# {report.outline.title}"]
+    if report.outline.question:
+        parts.append(report.outline.question)
     for index, comparison in enumerate(report.comparisons):
         if comparison.apart:
             parts += [f"## Kept apart: comparison {index + 1}", explain_apart(comparison)]
@@ -67,8 +67,8 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
 def render_json(report: Report) -> str:
     """The report as JSON: numbers not cut for show, null where there is none, the notes beside them."""
     plain = {
-        "title": report.plan.title,
-        "question": report.plan.question,
+        "title": report.outline.title,
+        "question": report.outline.question,
         "comparisons": [
             {"base": comparison.base, "kept_apart_because": comparison.apart, "arms": list(list_numbers(comparison))}
             for comparison in report.comparisons

@@ -11,7 +11,7 @@ from vtbench.files import check_writable, publish_text
 from vtbench.records import TimingRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.figures import FIGURES
-from vtbench.reporting.plan import ReportPlan
+from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.provenance import describe_provenance
 from vtbench.reporting.rendering import render_csv, render_latex, render_markdown
 from vtbench.reporting.runs import LeftOut, RunKey, is_archive, load_runs
@@ -25,7 +25,7 @@ class Report:
     ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept.
     """
 
-    plan: ReportPlan
+    outline: ReportOutline
     comparisons: tuple[Comparison, ...]
     left_out: tuple[LeftOut, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -46,9 +46,9 @@ class ReportPaths:
 def build_report(*folders: Path, base: str | None = None) -> Report:
     """Read all runs beneath ``folders`` and compare them. Raises ``UserError`` if there is nothing to report."""
     loaded = load_runs(*folders)
-    comparisons = build_comparisons(loaded.records, loaded.plan, base=base)
-    provenance = describe_provenance(loaded.records, loaded.plan)
-    return Report(loaded.plan, comparisons, loaded.left_out, tuple(provenance), loaded.timings)
+    comparisons = build_comparisons(loaded.records, loaded.outline, base=base)
+    provenance = describe_provenance(loaded.records, loaded.outline)
+    return Report(loaded.outline, comparisons, loaded.left_out, tuple(provenance), loaded.timings)
 
 
 def write_report(folder: Path, out: Path | None = None, *, base: str | None = None) -> ReportPaths:

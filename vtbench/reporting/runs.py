@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vtbench.errors import UserError
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
-from vtbench.reporting.plan import PLAN_FILE, ReportPlan, complete_plan, load_plan, name_arm
+from vtbench.reporting.outline import OUTLINE_FILE, ReportOutline, complete_outline, load_outline, name_arm
 from vtbench.run_folder import CONFIG, RECORD, TIMING
 
 ARCHIVE_FOLDER = "records"
@@ -28,14 +28,14 @@ RunKey = tuple[str, str, int, Certificate | None]
 
 @dataclass(frozen=True)
 class LoadedRuns:
-    """All that was found: the records in the order of their paths, what was left out, and the report's plan.
+    """All that was found: the records in the order of their paths, what was left out, and the report's outline.
 
     ``timings`` are those of the epochs of each run, by `identify_run`; a run whose times were not kept is not in it.
     """
 
     records: tuple[RunRecord, ...]
     left_out: tuple[LeftOut, ...]
-    plan: ReportPlan
+    outline: ReportOutline
     timings: Mapping[RunKey, tuple[TimingRecord, ...]]
 
 
@@ -61,7 +61,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
     if not records:
         raise UserError(_explain_emptiness(folders, left_out))
     kept, repeated = _drop_repeated(records)
-    return LoadedRuns(kept, (*left_out, *repeated), complete_plan(_find_plan(folders, kept), kept), timings)
+    return LoadedRuns(kept, (*left_out, *repeated), complete_outline(_find_outline(folders, kept), kept), timings)
 
 
 def identify_run(record: RunRecord) -> RunKey:
@@ -75,8 +75,8 @@ def locate_timings(record: Path) -> Path:
 
 
 def is_archive(folder: Path) -> bool:
-    """Whether ``folder`` is a report that was archived: a plan beside a folder of flat records."""
-    return (folder / PLAN_FILE).is_file() and (folder / ARCHIVE_FOLDER).is_dir()
+    """Whether ``folder`` is a report that was archived: an outline beside a folder of flat records."""
+    return (folder / OUTLINE_FILE).is_file() and (folder / ARCHIVE_FOLDER).is_dir()
 
 
 def _find_records(folder: Path) -> Iterator[Path]:
@@ -139,7 +139,7 @@ def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...],
     return tuple(cells.values()), repeated
 
 
-def _find_plan(folders: Sequence[Path], records: Sequence[RunRecord]) -> ReportPlan:
-    if len(folders) == 1 and (plan := load_plan(folders[0])):
-        return plan
-    return ReportPlan(title=" + ".join(folder.resolve().name for folder in folders))
+def _find_outline(folders: Sequence[Path], records: Sequence[RunRecord]) -> ReportOutline:
+    if len(folders) == 1 and (outline := load_outline(folders[0])):
+        return outline
+    return ReportOutline(title=" + ".join(folder.resolve().name for folder in folders))

@@ -25,9 +25,9 @@ from vtbench.reporting.token_report import shorten_name
 
 def print_report(report: Report, console: Console) -> None:
     """Title, question, the tables of every comparison, the notes, and what was left out."""
-    print_text(report.plan.title, console, style="bold")
-    if report.plan.question:
-        print_text(report.plan.question, console)
+    print_text(report.outline.title, console, style="bold")
+    if report.outline.question:
+        print_text(report.outline.question, console)
     for number, comparison in enumerate(report.comparisons, 1):
         if comparison.apart:
             print_text(f"\nKept apart: comparison {number}", console, style="bold yellow")

@@ -25,7 +25,7 @@ def draw_accuracy(report: Report, index: int) -> Drawing | None:
     points = list_points(comparison)
     if len(points) < (2 if index else 1):
         return None
-    title = report.plan.title + (f", comparison {index + 1}" if index else "")
+    title = report.outline.title + (f", comparison {index + 1}" if index else "")
     caption = _write_caption(comparison, points)
     return draw_points(points, comparison.metric, title=title, caption=caption, legend=False)
 

@@ -11,11 +11,11 @@ from vtbench.errors import UserError
 from vtbench.records import Record, RunRecord, load_record
 from vtbench.run_folder import STUDY
 
-PLAN_FILE = "report.json"
-"""The plan's file name in an archived report, beside ``records/``."""
+OUTLINE_FILE = "report.json"
+"""The outline's file name in an archived report, beside ``records/``."""
 
 
-class ReportPlan(Record):
+class ReportOutline(Record):
     """The frame of one report. ``arms`` are in the order of the tables; those without a record show as holes.
 
     ``base`` is the arm that differences are taken to; None takes the first arm. ``study_base`` is the model that the
@@ -31,7 +31,7 @@ class ReportPlan(Record):
     command: str | None = None
 
 
-class _StudyOutline(BaseModel):
+class _StudyHead(BaseModel):
     """The part of a study file that frames a report; the rest of the file is the business of the studies."""
 
     name: str
@@ -42,17 +42,17 @@ class _StudyOutline(BaseModel):
     seeds: int
 
 
-def load_plan(folder: Path) -> ReportPlan | None:
-    """The plan that lies in ``folder``: of an archived report, or of a study. None where there is neither."""
-    if (folder / PLAN_FILE).is_file():
-        return load_record(folder / PLAN_FILE, ReportPlan)
+def load_outline(folder: Path) -> ReportOutline | None:
+    """The outline that lies in ``folder``: of an archived report, or of a study. None where there is neither."""
+    if (folder / OUTLINE_FILE).is_file():
+        return load_record(folder / OUTLINE_FILE, ReportOutline)
     if not (folder / STUDY).is_file():
         return None
     try:
-        study = _StudyOutline.model_validate_json((folder / STUDY).read_bytes())
+        study = _StudyHead.model_validate_json((folder / STUDY).read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / STUDY} is damaged: it does not say name, question, arms and seeds.") from error
-    return ReportPlan(
+    return ReportOutline(
         title=study.name,
         question=study.question,
         base=study.reference,
@@ -67,8 +67,8 @@ def name_arm(record: RunRecord) -> str:
     return record.arm or record.variant
 
 
-def complete_plan(plan: ReportPlan, records: Sequence[RunRecord]) -> ReportPlan:
-    """Add the arms and seeds that ``records`` have beyond the plan, in the order in which they come."""
-    arms = dict.fromkeys((*plan.arms, *(name_arm(record) for record in records)))
-    seeds = sorted({*plan.seeds, *(record.seed for record in records)})
-    return plan.model_copy(update={"arms": tuple(arms), "seeds": tuple(seeds)})
+def complete_outline(outline: ReportOutline, records: Sequence[RunRecord]) -> ReportOutline:
+    """Add the arms and seeds that ``records`` have beyond the outline, in the order in which they come."""
+    arms = dict.fromkeys((*outline.arms, *(name_arm(record) for record in records)))
+    seeds = sorted({*outline.seeds, *(record.seed for record in records)})
+    return outline.model_copy(update={"arms": tuple(arms), "seeds": tuple(seeds)})
