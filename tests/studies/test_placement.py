@@ -1,14 +1,16 @@
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
-from stand_in_cells import IN_PROCESS, LOCAL, SpeedyExecutor, make_study
+from stand_in_cells import IN_PROCESS, LOCAL, SpeedyExecutor, make_study, run_cell
 
 from vtbench.errors import UserError
 from vtbench.studies import executor, probe
 from vtbench.studies.cells import list_cells
 from vtbench.studies.executor import Executor, Session, count_cores
+from vtbench.studies.executors.in_process import InProcess
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
 from vtbench.training import StopRequest
 
@@ -86,7 +88,8 @@ def test_more_jobs_than_the_executor_can_have_are_refused() -> None:
     cells = list_cells(make_study(), Path("nowhere"))
     with pytest.raises(UserError, match="--jobs was given 2, and this executor runs 1 at once"):
         choose_placement(cells, Session(IN_PROCESS, StopRequest(), jobs=2), before=None)
-    assert choose_placement(cells, Session(IN_PROCESS, StopRequest(), threads=4), before=None).threads == 4
+    chosen = choose_placement(cells, Session(IN_PROCESS, StopRequest(), threads=4), before=None)
+    assert (chosen.jobs, chosen.threads, chosen.measured) == (1, 4, ())
 
 
 def test_cores_are_those_that_this_process_may_use() -> None:
@@ -126,6 +129,15 @@ def test_the_probe_measures_while_all_cells_are_training(monkeypatch: pytest.Mon
 def test_the_probe_names_what_it_could_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = measure(["raises"], monkeypatch, IN_PROCESS)
     assert getattr(speeds[0], "reason", "") == "ValueError: a mistake in the code"
+
+
+def test_the_probe_runs_in_the_scratch_folder_of_its_executor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Elsewhere(InProcess):
+        def scratch(self) -> AbstractContextManager[str]:
+            return nullcontext(str(tmp_path))
+
+    measure(["raises"], monkeypatch, Elsewhere(run_cell))
+    assert (tmp_path / "0" / "log.txt").exists()
 
 
 @pytest.mark.parametrize("executor", [LOCAL, IN_PROCESS], ids=["local", "in_process"])

@@ -1,10 +1,11 @@
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stand_in_cells import FACTS, IN_PROCESS, LOCAL, list_files, make_study
+from stand_in_cells import FACTS, IN_PROCESS, LOCAL, list_files, make_study, run_cell
 
 from vtbench.errors import UserError
 from vtbench.locking import hold_lock
@@ -13,6 +14,7 @@ from vtbench.studies import running
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.events import Event
 from vtbench.studies.executor import CellResult, Executor, Session
+from vtbench.studies.executors.in_process import InProcess
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.running import StudyOutcome, StudyState, run_study
 from vtbench.training import StopRequest
@@ -191,6 +193,18 @@ def test_a_second_study_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "lock"), pytest.raises(UserError, match="in use by process"):
         run(make_study(seeds=2), tmp_path)
     assert json.loads((tmp_path / "study.json").read_text())["seeds"] == 1
+
+
+def test_the_executor_is_given_the_lock_of_the_folder_for_its_cells_to_hold(tmp_path: Path) -> None:
+    held: list[int] = []
+
+    class Holding(InProcess):
+        def holding(self, lock: int) -> Executor:
+            held.append(os.fstat(lock).st_ino)
+            return self
+
+    run(make_study(seeds=1), tmp_path, executor=Holding(run_cell))
+    assert held == [(tmp_path / "lock").stat().st_ino]
 
 
 def test_data_that_cannot_be_used_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
