@@ -10,7 +10,8 @@ from synthetic_runs import list_runs, make_run, write_study
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, TimingRecord, load_record, save_lines
 from vtbench.reporting.archive import archive_runs, list_archives, make_portable
-from vtbench.reporting.report import build_report, write_report
+from vtbench.reporting.rendering import write_report
+from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import LeftOut, identify_run
 
 

@@ -13,7 +13,7 @@ from vtbench.reporting.archive import archive_runs, list_archives
 from vtbench.reporting.committed import render_committed, render_readme
 from vtbench.reporting.pages import PAGES, Page
 from vtbench.reporting.pages.published import write_published_report
-from vtbench.reporting.report import write_report
+from vtbench.reporting.rendering import write_report
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 ADVICE = "run python -m vtbench.reporting.committed"

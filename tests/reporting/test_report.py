@@ -15,7 +15,8 @@ from vtbench.errors import UserError
 from vtbench.metrics import TOP1
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.figures import Figure as ReportFigure
-from vtbench.reporting.report import Report, write_report
+from vtbench.reporting.rendering import write_report
+from vtbench.reporting.report import Report
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import find_look, house_style
 
@@ -47,7 +48,7 @@ def test_a_report_builds_without_torch(tmp_path: Path) -> None:
     write_study(tmp_path, list_runs())
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path; from vtbench.reporting.report import write_report\n"
+        "from pathlib import Path; from vtbench.reporting.rendering import write_report\n"
         f"print(write_report(Path({str(tmp_path)!r})).markdown)"
     )
     answer = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)

@@ -95,7 +95,8 @@ def _leave(code: int) -> NoReturn:
 
 def _report(folder: Path) -> None:
     from vtbench.documents.terminal import open_console
-    from vtbench.reporting.report import build_report, default_output, save_report
+    from vtbench.reporting.rendering import default_output, save_report
+    from vtbench.reporting.report import build_report
     from vtbench.reporting.terminal import print_report
 
     report = build_report(folder)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from vtbench.reporting.report import ReportPaths
+    from vtbench.reporting.rendering import ReportPaths
 
 Format = Literal["table", "markdown", "csv", "latex", "json"]
 
@@ -53,8 +53,8 @@ def run_report(
 def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
     from vtbench.documents.terminal import open_console
     from vtbench.reporting.archive import archive_runs
-    from vtbench.reporting.rendering import render_report
-    from vtbench.reporting.report import build_report, default_output, save_report
+    from vtbench.reporting.rendering import default_output, render_report, save_report
+    from vtbench.reporting.report import build_report
     from vtbench.reporting.terminal import print_report
 
     report = build_report(*runs, base=base)

@@ -20,7 +20,7 @@ from vtbench.files import check_writable
 from vtbench.records import RunRecord, save_lines, save_record
 from vtbench.reporting.comparisons import choose_base
 from vtbench.reporting.outline import OUTLINE_FILE, name_arm
-from vtbench.reporting.report import ReportPaths, write_report
+from vtbench.reporting.rendering import ReportPaths, write_report
 from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_timings
 from vtbench.run_folder import TIMING
 

@@ -17,8 +17,7 @@ from vtbench.published.costs import load_costs
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_results
 from vtbench.records import CostRecord
 from vtbench.reporting.pages.page import PAGES, Page
-from vtbench.reporting.rendering import TextFormat
-from vtbench.reporting.report import ReportPaths
+from vtbench.reporting.rendering import ReportPaths, TextFormat
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import PNG_DPI, find_look, house_style
 from vtbench.stats.pareto import find_pareto_front

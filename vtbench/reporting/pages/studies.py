@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vtbench.reporting.archive import list_archives
 from vtbench.reporting.pages.page import PAGES, Page
-from vtbench.reporting.report import write_report
+from vtbench.reporting.rendering import write_report
 
 
 def write_studies(reports: Path) -> list[Path]:
