@@ -30,9 +30,7 @@ def run_ablate(
     jobs: Annotated[str, typer.Option(help="Cells at once; auto measures how many are fastest.")] = "auto",
     executor: Annotated[str, typer.Option(help="What carries the cells out: {executors}.")] = "local",
     execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
-    out: Annotated[
-        Path | None, typer.Option(help="The study's folder.  [default: runs/STUDY]", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder.  [default: runs/STUDY]")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say which cells there are and what they cost.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move the folder aside and start another study.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,

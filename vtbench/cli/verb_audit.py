@@ -9,12 +9,10 @@ import typer
 def run_audit(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders of runs on ImageNet that may speak to claims about accuracy.", show_default=False),
+        typer.Argument(help="Folders of runs on ImageNet that may speak to claims about accuracy."),
     ] = None,
     format: Annotated[Literal["table", "markdown", "json"], typer.Option(help="What to print.")] = "table",
-    table: Annotated[
-        str | None, typer.Option(help="Only the claims of one table, e.g. 4, or abstract.", show_default=False)
-    ] = None,
+    table: Annotated[str | None, typer.Option(help="Only the claims of one table, e.g. 4, or abstract.")] = None,
 ) -> None:
     """Which claims of the literature are reproduced, contradicted, or not tested by anyone here.
 

@@ -19,9 +19,7 @@ _PIPE_WIDTH = 1000
 
 
 def run_list(
-    pattern: Annotated[
-        str | None, typer.Argument(help="Only models whose name contains this text.", show_default=False)
-    ] = None,
+    pattern: Annotated[str | None, typer.Argument(help="Only models whose name contains this text.")] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
     options: Annotated[bool, typer.Option("--options", help="Below the table, explain every option.")] = False,
 ) -> None:

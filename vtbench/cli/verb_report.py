@@ -14,20 +14,14 @@ Format = Literal["table", "markdown", "csv", "latex", "json"]
 def run_report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="A study, a run, an archived report, or several of them.", show_default=False),
+        typer.Argument(help="A study, a run, an archived report, or several of them."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the report.  [default: RUNS/report]", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.  [default: RUNS/report]")] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
-    base: Annotated[
-        str | None, typer.Option(help="Arm that differences are taken to.  [default: the study's]", show_default=False)
-    ] = None,
+    base: Annotated[str | None, typer.Option(help="Arm that differences are taken to.  [default: the study's]")] = None,
     archive: Annotated[
         Path | None,
-        typer.Option(
-            help="Copy the records into this folder and render there: a report to commit.", show_default=False
-        ),
+        typer.Option(help="Copy the records into this folder and render there: a report to commit."),
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="The literature's accuracy against the MACs counted here.")

@@ -15,37 +15,19 @@ COMMAND = ManyValuesCommand
 
 
 def run_tokens(
-    run: Annotated[Path | None, typer.Argument(help="Folder of a finished run.", show_default=False)] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Instead of RUN: NAME[:option=value,...], untrained.", show_default=False)
-    ] = None,
-    image: Annotated[list[Path] | None, typer.Option(help="Image files, one or more.", show_default=False)] = None,
-    mask: Annotated[
-        list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.", show_default=False)
-    ] = None,
-    index: Annotated[
-        list[int] | None, typer.Option(help="Numbers of images in --data.", min=0, show_default=False)
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data set of --index; else the run's own.", show_default=False)
-    ] = None,
+    run: Annotated[Path | None, typer.Argument(help="Folder of a finished run.")] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of RUN: NAME[:option=value,...], untrained.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="Image files, one or more.")] = None,
+    mask: Annotated[list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.")] = None,
+    index: Annotated[list[int] | None, typer.Option(help="Numbers of images in --data.", min=0)] = None,
+    data: Annotated[str | None, typer.Option(help="Data set of --index; else the run's own.")] = None,
     split: Annotated[Literal["train", "val"], typer.Option(help="Split of --data.")] = "val",
-    module: Annotated[
-        list[int] | None, typer.Option(help="Modules to look at, from 0; else all.", show_default=False)
-    ] = None,
-    foreground: Annotated[
-        list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.", show_default=False)
-    ] = None,
-    leave_out: Annotated[
-        list[int] | None, typer.Option(help="Class ids that count as neither.", show_default=False)
-    ] = None,
-    image_size: Annotated[
-        str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.", show_default=False)
-    ] = None,
+    module: Annotated[list[int] | None, typer.Option(help="Modules to look at, from 0; else all.")] = None,
+    foreground: Annotated[list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.")] = None,
+    leave_out: Annotated[list[int] | None, typer.Option(help="Class ids that count as neither.")] = None,
+    image_size: Annotated[str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Weights of --model.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Draw the spatial attention of each visual token over images, and the reach after the tokens are mixed.
