@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -227,6 +229,16 @@ def validate_configuration(kind: type[C], values: Mapping[str, Any], *, source: 
     except ValidationError as error:
         reasons = "; ".join(_explain(kind, problem, noun) for problem in error.errors())
         raise UserError(f"{source}: {reasons if reasons.endswith('?') else f'{reasons}.'}") from error
+
+
+def read_toml(path: Path, noun: str) -> dict[str, Any]:
+    """The values in the TOML file ``path``. Raises ``UserError`` if it is no such file; ``noun`` says what it holds."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read the {noun} {path}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"The {noun} {path} is not TOML: {error}.") from error
 
 
 def list_differences(before: BaseModel, now: BaseModel, *, exclude: Any = None) -> list[tuple[str, Any, Any]]:

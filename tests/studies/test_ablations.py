@@ -5,8 +5,8 @@ import pytest
 import vtbench.models  # noqa: F401  (fills the registry)
 from vtbench.configuration import ExecutionConfig, StudyOptions
 from vtbench.studies.arms import resolve_arms
-from vtbench.studies.finding import find_study, list_studies
 from vtbench.studies.resolution import inspect_study, resolve_study
+from vtbench.studies.study import find_study, list_studies
 
 OF_THE_PAPER = ("components", "tokenizers", "recurrent", "relations", "num_tokens", "projector")
 FAMILIES_AT_RESNET50_SIZE = (

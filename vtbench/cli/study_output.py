@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def print_studies() -> None:
     """Every study that comes with vtbench: name, number of arms, question."""
-    from vtbench.studies.finding import list_studies
-    from vtbench.studies.study import read_study
+    from vtbench.studies.study import list_studies, read_study
 
     studies = {name: read_study(path) for name, path in list_studies().items()}
     rows = [(name, study.question, str(len(study.list_arms()))) for name, study in studies.items()]

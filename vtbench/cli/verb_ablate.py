@@ -48,8 +48,8 @@ def run_ablate(
 
         print_studies()
         return
-    from vtbench.studies.finding import find_study
     from vtbench.studies.resolution import resolve_study
+    from vtbench.studies.study import find_study
 
     name, found = find_study(study)
     session = _open_session(executor, jobs, options.threads)

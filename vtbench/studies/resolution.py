@@ -16,7 +16,7 @@ from vtbench.variants import MODELS, split_variant
 def resolve_study(name: str, study: Study, options: StudyOptions, execution: ExecutionConfig) -> ResolvedStudy:
     """Apply ``options`` and look up models and recipe. Raises ``UserError`` for whatever does not exist.
 
-    >>> from vtbench.studies.finding import find_study
+    >>> from vtbench.studies.study import find_study
     >>> name, study = find_study("components")
     >>> resolved = resolve_study(name, study, StudyOptions(base="vt_resnet20", epochs=3), ExecutionConfig(device="cpu"))
     >>> resolved.recipe.epochs, resolved.arms["convolution"], resolved.arms["dynamic"]

@@ -14,8 +14,7 @@ from vtbench.records import RunRecord
 from vtbench.run_folder import STUDY_LOCK
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult, CellWatcher, Session
-from vtbench.studies.failures import build_failed_record
-from vtbench.studies.ledger import Ledger, move_aside
+from vtbench.studies.ledger import Ledger, build_failed_record, move_aside
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
 

@@ -19,15 +19,15 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import itertools
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from vtbench.configuration import Configuration, DataConfig, validate_configuration
+from vtbench.configuration import Configuration, DataConfig, read_toml, validate_configuration
 from vtbench.errors import UserError, did_you_mean
 from vtbench.variants import spell_variant
 
@@ -89,10 +89,31 @@ class Study(Configuration):
 
 def read_study(path: Path) -> Study:
     """Read a study file. Raises ``UserError`` naming the file and the key for anything that is not a study."""
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"Cannot read the study {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"The study {path} is not TOML: {error}.") from error
-    return validate_configuration(Study, values, source=f"The study {path}")
+    return validate_configuration(Study, read_toml(path, "study"), source=f"The study {path}")
+
+
+def list_studies() -> dict[str, Path]:
+    """The studies that come with vtbench: name -> file, sorted by name. Independent of the current directory."""
+    package = Path(str(importlib.resources.files("vtbench")))
+    for folder in (package / "ablations", package.parent / "ablations"):
+        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+        if found:
+            return found
+    return {}
+
+
+def find_study(name_or_path: str) -> tuple[str, Study]:
+    """The name and content of a study given by its name or by the path of its file.
+
+    Raises ``UserError`` when there is neither, naming the nearest study, and when the file is not a study.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.parent != Path():
+        return path.stem, read_study(path)
+    known = list_studies()
+    if name_or_path not in known:
+        raise UserError(
+            f"There is no study named {name_or_path!r}. {did_you_mean(name_or_path, known)} "
+            "A study of your own is given by its path, for example ./mine.toml."
+        )
+    return name_or_path, read_study(known[name_or_path])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from vtbench.configuration import Recipe, validate_configuration
+from vtbench.configuration import Recipe, read_toml, validate_configuration
 from vtbench.errors import UserError, did_you_mean
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -37,12 +36,7 @@ def load_recipe(
     teacher.
     """
     path = _find_recipe(name_or_path)
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"Cannot read the recipe {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"The recipe {path} is not TOML: {error}.") from error
+    values = read_toml(path, "recipe")
     values.setdefault("name", path.stem)
     wanted = {
         "epochs": epochs,
