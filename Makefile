@@ -49,7 +49,7 @@ slow: setup
 
 golden: setup
 	$(BIN)/python -m vtbench.models.golden
-	$(BIN)/python -m vtbench.audit.variant_costs
+	$(BIN)/python -m vtbench.audit.counting
 
 reports: setup
 	$(BIN)/python -m vtbench.reporting.committed

@@ -15,8 +15,7 @@ from vtbench.audit.audit import is_clean, list_stale_marks, run_audit
 from vtbench.audit.counting import make_counter
 from vtbench.cli.main import app
 from vtbench.errors import UserError
-from vtbench.published.claims import load_claims
-from vtbench.published.inconsistencies import load_inconsistencies
+from vtbench.published.claims import load_claims, load_inconsistencies
 from vtbench.records import to_json
 from vtbench.reporting.audit_report import group_untested, print_audit, render_markdown
 

@@ -8,8 +8,7 @@ import pytest
 from stand_in_counts import count_from, make_counts
 
 from vtbench.audit.consistency import audit_consistency
-from vtbench.published.claims import Claim, load_claims
-from vtbench.published.inconsistencies import Inconsistency, load_inconsistencies
+from vtbench.published.claims import Claim, Inconsistency, load_claims, load_inconsistencies
 from vtbench.records.finding import Finding
 
 CLAIMS = {claim.id: claim for claim in load_claims()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from vtbench.audit.variant_costs import count_published_variants
-from vtbench.published.costs import VARIANT_COSTS
+from vtbench.audit.counting import count_published_variants
+from vtbench.published.results import VARIANT_COSTS
 
 
 def test_the_golden_counts_of_variants_are_up_to_date() -> None:
     golden = json.loads(VARIANT_COSTS.read_text("utf-8"))
-    assert golden == count_published_variants(), "run python -m vtbench.audit.variant_costs"
+    assert golden == count_published_variants(), "run python -m vtbench.audit.counting"

@@ -33,7 +33,7 @@ def copied_package(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("records/cost.py", "import torch", "Reports rebuild without torch"),
+        ("records/run.py", "import torch", "Reports rebuild without torch"),
         ("stats/__init__.py", "import torch", "Reports rebuild without torch"),
         ("tokenizers/__init__.py", "import vtbench.models", "Rooms"),
         ("profiling/__init__.py", "import vtbench.models", "Rooms"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from vtbench.published.claims import load_claims, load_explanations
-from vtbench.published.inconsistencies import load_inconsistencies
+from vtbench.published.claims import load_claims, load_explanations, load_inconsistencies
 from vtbench.variants import split_variant
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from vtbench.errors import UserError
-from vtbench.published import costs
+from vtbench.published import results
 from vtbench.published.claims import load_claims
-from vtbench.published.costs import load_costs
-from vtbench.published.results import load_results
+from vtbench.published.results import load_costs, load_results
 
 
 def test_every_row_of_table_8_is_there_with_the_numbers_of_the_claims() -> None:
@@ -42,12 +41,12 @@ def test_every_variant_of_the_literature_has_a_golden_count() -> None:
 
 
 def test_the_counts_are_read_without_torch() -> None:
-    program = "import sys; sys.modules['torch'] = None; from vtbench.published.costs import load_costs; load_costs()"
+    program = "import sys; sys.modules['torch'] = None; from vtbench.published.results import load_costs; load_costs()"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_damaged_golden_data_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.json").write_text(json.dumps([])[:1])
-    monkeypatch.setattr(costs, "VARIANT_COSTS", tmp_path / "broken.json")
+    monkeypatch.setattr(results, "VARIANT_COSTS", tmp_path / "broken.json")
     with pytest.raises(UserError, match=r"golden costs in broken\.json"):
         load_costs()

@@ -9,8 +9,7 @@ from vtbench.audit.consistency import audit_consistency
 from vtbench.audit.costs import COST_METHODS, audit_cost
 from vtbench.audit.counting import CountFunction
 from vtbench.errors import UserError, did_you_mean
-from vtbench.published.claims import Claim, load_claims, load_explanations
-from vtbench.published.inconsistencies import load_inconsistencies
+from vtbench.published.claims import Claim, load_claims, load_explanations, load_inconsistencies
 from vtbench.records import RunRecord
 from vtbench.records.finding import Finding
 

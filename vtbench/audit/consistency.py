@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from vtbench.audit.counting import CountFunction
-from vtbench.published.claims import UNITS, Claim
-from vtbench.published.inconsistencies import Inconsistency
+from vtbench.published.claims import UNITS, Claim, Inconsistency
 from vtbench.records import NotMeasured
 from vtbench.records.finding import Finding
 

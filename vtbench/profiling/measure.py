@@ -26,7 +26,7 @@ from vtbench.profiling.shortcuts import DispatchMode
 from vtbench.profiling.sources import Source
 from vtbench.profiling.subject import kept_randomness
 from vtbench.records import EnvironmentRecord, NotMeasured
-from vtbench.records.measurement import Measurement
+from vtbench.records.profile import Measurement
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _LEAST_SAMPLES = 10

@@ -1,23 +1,28 @@
 """Claims of the literature, one number a row: where it is printed, what it says, and how it is computed here.
 
-``claims.csv`` has the columns of `Claim`. ``explanations.toml`` says why a contradiction is known. Papers:
-VT-2020 is arXiv 2006.03677, VT-ICCV21 is "Where Do Transformers Really Belong in Vision Models?" (ICCV 2021).
+``claims.csv`` has the columns of `Claim`. ``explanations.toml`` says why a contradiction is known, and
+``inconsistencies.toml`` where the paper contradicts itself: printed numbers that cannot all be right, each with the sum
+that shows it. Papers: VT-2020 is arXiv 2006.03677, VT-ICCV21 is "Where Do Transformers Really Belong in Vision Models?"
+(ICCV 2021).
 """
 
 from __future__ import annotations
 
-import csv
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import BeforeValidator, field_validator
 
-from vtbench.records import Record
+from vtbench.records.record import Record, load_table
 
 CLAIMS = Path(__file__).with_name("claims.csv")
 EXPLANATIONS = Path(__file__).with_name("explanations.toml")
+INCONSISTENCIES = Path(__file__).with_name("inconsistencies.toml")
+
+Printed = Annotated[Decimal | None, BeforeValidator(lambda text: None if text == "" else text)]
+"""A printed number, or an empty cell of a CSV file."""
 
 Method = Literal[
     "macs",
@@ -57,20 +62,15 @@ class Claim(Record):
     table: str
     cell: str
     quantity: str
-    value: Decimal | None
+    value: Printed
     unit: str
-    rounding: Decimal | None
+    rounding: Printed
     method: Method
     variant: str
     against: str
     image_size: tuple[int, int]
     recipe: str
     known: str
-
-    @field_validator("value", "rounding", mode="before")
-    @classmethod
-    def _empty_is_none(cls, text: object) -> object:
-        return None if text == "" else text
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -87,11 +87,41 @@ class Claim(Record):
 
 def load_claims(path: Path = CLAIMS) -> tuple[Claim, ...]:
     """Every claim, in the order of the tables."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        return tuple(Claim.model_validate(row) for row in csv.DictReader(stream))
+    return load_table(path, Claim)
 
 
 def load_explanations(path: Path = EXPLANATIONS) -> dict[str, str]:
     """Why the known contradictions are there: key -> explanation."""
     with path.open("rb") as stream:
         return {key: str(text) for key, text in tomllib.load(stream).items()}
+
+
+Check = Literal["at_most", "equal", "saving", "ratio", "stage5_ratio", "stated"]
+"""What ought to hold between the printed numbers of ``claims``:
+
+- ``at_most``: the first is not larger than the second;
+- ``equal``: both are the same number, being of the same model;
+- ``saving``: the first less the second is each of the ``stated`` numbers;
+- ``ratio``: the first is the second over the third;
+- ``stage5_ratio``: the first is the reduction of stage 5 that the totals, second and third, leave room for;
+- ``stated``: different texts of the paper state different things; there is nothing to compute.
+"""
+
+
+class Inconsistency(Record):
+    """One place where the paper's numbers are held against each other. ``number`` groups those of one kind."""
+
+    id: str
+    number: int
+    table: str
+    statement: str
+    check: Check
+    claims: tuple[str, ...] = ()
+    stated: tuple[Decimal, ...] = ()
+    explanation: str
+
+
+def load_inconsistencies(path: Path = INCONSISTENCIES) -> tuple[Inconsistency, ...]:
+    """All of them, in order."""
+    with path.open("rb") as stream:
+        return tuple(Inconsistency.model_validate(entry) for entry in tomllib.load(stream)["inconsistency"])

@@ -1,17 +1,22 @@
-"""What the literature reports: accuracy on ImageNet, printed cost, whose recipe trained it, how it was counted."""
+"""What the literature reports: accuracy on ImageNet, printed cost, whose recipe trained it, how it was counted.
+
+Our counts for the same models are golden data, read without torch; tests hold them against a live count. Presets stand
+in the catalogue of models, ``variant_costs.json`` has the variants with options that the literature also reports.
+``python -m vtbench.audit.counting`` writes it anew.
+"""
 
 from __future__ import annotations
 
-import csv
-from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator
-
-from vtbench.records import Record
+from vtbench.catalog import CATALOG, read_golden
+from vtbench.published.claims import Printed
+from vtbench.records import CostRecord
+from vtbench.records.record import Record, load_table
 
 RESULTS = Path(__file__).with_name("results.csv")
+VARIANT_COSTS = Path(__file__).with_name("variant_costs.json")
 
 Convention = Literal["same", "v1_stride", "twice_macs", "norm_counted", "unverified"]
 
@@ -34,8 +39,8 @@ class PublishedResult(Record):
     model: str
     variant: str
     top1_percent: float
-    printed_macs_g: Decimal | None
-    printed_params_m: Decimal | None
+    printed_macs_g: Printed
+    printed_params_m: Printed
     convention: Convention
     recipe: str
     recipe_kind: Literal["own", "vt_default", "vt_advanced"]
@@ -43,13 +48,20 @@ class PublishedResult(Record):
     drawn: bool
     note: str
 
-    @field_validator("printed_macs_g", "printed_params_m", mode="before")
-    @classmethod
-    def _empty_is_none(cls, text: object) -> object:
-        return None if text == "" else text
-
 
 def load_results(path: Path = RESULTS) -> tuple[PublishedResult, ...]:
     """Every row, in the order of the file."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        return tuple(PublishedResult.model_validate(row) for row in csv.DictReader(stream))
+    return load_table(path, PublishedResult)
+
+
+def load_costs() -> dict[str, CostRecord]:
+    """Variant -> MACs and parameters per image, each at its own image size and number of classes."""
+    return {
+        entry["name"]: CostRecord(
+            macs=entry["macs"],
+            params=entry["params"],
+            input_shape=(3, *entry["image_size"]),
+            num_classes=entry["num_classes"],
+        )
+        for entry in (*read_golden(CATALOG), *read_golden(VARIANT_COSTS))
+    }

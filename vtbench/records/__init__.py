@@ -6,9 +6,8 @@ measured is a `NotMeasured` with its reason, never 0 or NaN.
 
 from __future__ import annotations
 
-from vtbench.records.cost import CostRecord
 from vtbench.records.record import NotMeasured, Record, load_lines, load_record, save_lines, save_record, to_json
-from vtbench.records.run import Certificate, EnvironmentRecord, EpochRecord, RunRecord, TimingRecord
+from vtbench.records.run import Certificate, CostRecord, EnvironmentRecord, EpochRecord, RunRecord, TimingRecord
 
 __all__ = [
     "Certificate",

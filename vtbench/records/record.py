@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,6 +57,12 @@ def load_record(path: Path, kind: type[R]) -> R:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(f"{path} is not a {kind.__name__}: {where}: {first['msg']}.") from error
+
+
+def load_table(path: Path, kind: type[R]) -> tuple[R, ...]:
+    """The rows of a CSV file, each a record whose fields are the columns."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return tuple(kind.model_validate(row) for row in csv.DictReader(stream))
 
 
 def save_lines(path: Path, records: Iterable[Record]) -> None:

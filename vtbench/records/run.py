@@ -1,4 +1,7 @@
-"""One run: where it was done, epoch by epoch, and how it ended."""
+"""One run: where it was done, what its variant costs, epoch by epoch, and how it ended.
+
+Committed archives hold records of format 1, which knew one task and one metric; they are read as those of today.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,16 @@ from pydantic import model_validator
 
 from vtbench.configuration import RunConfig
 from vtbench.metrics import METRICS, Metric
-from vtbench.records.cost import CostRecord
-from vtbench.records.format_1 import upgrade_epoch, upgrade_run
 from vtbench.records.record import NotMeasured, Record
+
+
+class CostRecord(Record):
+    """What a variant costs per image: 1 MAC = 1 multiply-accumulate. ``input_shape`` is (channels, height, width)."""
+
+    macs: int
+    params: int
+    input_shape: tuple[int, int, int]
+    num_classes: int
 
 
 class EnvironmentRecord(Record):
@@ -50,7 +60,7 @@ class EpochRecord(Record):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, plain: Any) -> Any:
-        return upgrade_epoch(plain)
+        return _upgrade_epoch(plain)
 
 
 class TimingRecord(Record):
@@ -117,7 +127,7 @@ class RunRecord(Record):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, plain: Any) -> Any:
-        return upgrade_run(plain)
+        return _upgrade_run(plain)
 
     @model_validator(mode="after")
     def _check_headline(self) -> RunRecord:
@@ -126,3 +136,28 @@ class RunRecord(Record):
         if isinstance(self.outcome, dict) and self.metric.key not in self.outcome:
             raise ValueError(f"the outcome lacks {self.metric.key}")
         return self
+
+
+def _upgrade_epoch(plain: Any) -> Any:
+    """The fields of an epoch of format 1 by today's names; anything else comes back as it is."""
+    if not isinstance(plain, dict) or "train_loss" not in plain:
+        return plain
+    values = dict(plain)
+    read = {
+        part: {key: values.pop(f"{old}_{key}", None) for key in ("loss", "top1_percent")}
+        for part, old in (("train", "train"), ("val", "val"), ("averaged_val", "ema_val"))
+    }
+    return values | {part: numbers for part, numbers in read.items() if None not in numbers.values()}
+
+
+def _upgrade_run(plain: Any) -> Any:
+    """The fields of a run of format 1 by today's names; anything else comes back as it is."""
+    if not isinstance(plain, dict) or "val_top1_percent" not in plain:
+        return plain
+    values = dict(plain)
+    headline = values.pop("val_top1_percent")
+    if not isinstance(headline, float):
+        return values | {"task": "classification", "outcome": headline}
+    epochs = [_upgrade_epoch(epoch) for epoch in values["epochs"]]
+    last = epochs[-1].get("averaged_val") or epochs[-1]["val"] if epochs else {}
+    return values | {"task": "classification", "epochs": epochs, "outcome": {**last, "top1_percent": headline}}

@@ -22,7 +22,7 @@ from vtbench.documents.table import make_table
 from vtbench.documents.texts import list_items, to_markdown
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
-from vtbench.published.costs import load_costs
+from vtbench.published.results import load_costs
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.pages import PAGES
 from vtbench.reporting.report import build_report

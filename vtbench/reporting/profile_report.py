@@ -12,8 +12,7 @@ from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.documents.texts import escape_latex, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.records import NotMeasured
-from vtbench.records.measurement import Measurement
-from vtbench.records.profile import Difference, Profile, ToolOpinion
+from vtbench.records.profile import Difference, Measurement, Profile, ToolOpinion
 from vtbench.units import format_bytes, format_count, format_items, format_millions
 
 _NUMERIC = ("runs", "MACs (M)", "%", "params (M)")

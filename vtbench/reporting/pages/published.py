@@ -13,8 +13,7 @@ from vtbench.documents.table import NOTHING, Table
 from vtbench.documents.texts import list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.files import check_writable, publish_text
 from vtbench.metrics import TOP1
-from vtbench.published.costs import load_costs
-from vtbench.published.results import CONVENTIONS, PublishedResult, load_results
+from vtbench.published.results import CONVENTIONS, PublishedResult, load_costs, load_results
 from vtbench.records import CostRecord
 from vtbench.reporting.pages.page import PAGES, Page
 from vtbench.reporting.rendering import ReportPaths, TextFormat
