@@ -20,7 +20,7 @@ from vtbench.attention.relative_attention import RelativeAttention
 from vtbench.attention.squeeze_excitation import SqueezeExcitation
 from vtbench.attention.stand_alone import AttentionStem, StandAloneAttention
 from vtbench.errors import UserError
-from vtbench.training.initialization import initialize_by_name
+from vtbench.training.network import initialize_by_name
 
 
 @pytest.mark.parametrize("unit", [GlobalReasoning(8, 4), NonLocal(8, 4), DoubleAttention(8, 4, 4)])

@@ -13,7 +13,7 @@ from torch import nn
 
 from vtbench.layers.stochastic_depth import StochasticDepth
 from vtbench.models import MODELS, create_model
-from vtbench.training.initialization import initialize_by_name, set_regularization
+from vtbench.training.network import initialize_by_name, set_regularization
 from vtbench.variants import canonical_spelling, split_variant
 
 NUM_CLASSES = 7

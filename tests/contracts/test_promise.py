@@ -21,7 +21,7 @@ from vtbench.profiling import count_costs
 from vtbench.records import CostRecord
 from vtbench.training import load_recipe
 from vtbench.training.preparation import prepare_run
-from vtbench.training.progress import SilentListener
+from vtbench.training.progress import ProgressListener
 from vtbench.variants import ModelOptions, ModelSpec
 
 PLANTED = "planted"
@@ -94,7 +94,7 @@ def ask_training(folder: Path) -> int | str:
         seed=0,
         execution=ExecutionConfig(device="cpu", threads=1),
     )
-    costs = prepare_run(config, folder, torch.device("cpu"), SilentListener()).costs
+    costs = prepare_run(config, folder, torch.device("cpu"), ProgressListener()).costs
     return costs.macs if isinstance(costs, CostRecord) else costs.reason
 
 

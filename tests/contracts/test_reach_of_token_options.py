@@ -9,7 +9,7 @@ from vtbench.errors import UserError
 from vtbench.models import MODELS, create_model
 from vtbench.models.visual_transformer import VisualTransformerModule
 from vtbench.profiling import profile
-from vtbench.training.initialization import initialize_by_name
+from vtbench.training.network import initialize_by_name
 from vtbench.variants import canonical_spelling
 
 BASE = "vt_resnet34:stem=small,width=8"

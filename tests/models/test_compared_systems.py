@@ -15,7 +15,7 @@ from vtbench.attention.stand_alone import StandAloneAttention
 from vtbench.errors import UserError
 from vtbench.models import MODELS, create_model
 from vtbench.profiling import profile
-from vtbench.training.initialization import initialize_by_name, set_regularization
+from vtbench.training.network import initialize_by_name, set_regularization
 
 # Parameters and MACs at 224x224 of torchvision's networks, which the gates and units are added to.
 RESNET = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160}

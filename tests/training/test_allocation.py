@@ -4,11 +4,11 @@ import platform
 import subprocess
 import sys
 
-from vtbench.training.allocation import keep_freed_memory
+from vtbench.training.reproducibility import keep_freed_memory
 
 COUNT_FAULTS = """
 import resource, torch
-from vtbench.training.allocation import keep_freed_memory
+from vtbench.training.reproducibility import keep_freed_memory
 def count_faults():
     [torch.zeros(2_000_000) for _ in range(4)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

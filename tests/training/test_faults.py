@@ -20,7 +20,7 @@ from vtbench.errors import UserError
 from vtbench.records import NotMeasured, RunRecord, load_record
 from vtbench.training import train_run
 from vtbench.training.faults import describe_fault
-from vtbench.training.progress import SilentListener
+from vtbench.training.progress import ProgressListener
 from vtbench.training.trainer import Trainer
 
 
@@ -175,7 +175,7 @@ def test_a_failed_run_that_is_called_again_goes_on_and_ends_as_if_nothing_had_be
     assert digest_run(tmp_path / "failed") == digest_run(tmp_path / "straight")
 
 
-class DiskThatFills(SilentListener):
+class DiskThatFills(ProgressListener):
     """From the end of the first epoch on nothing can be written."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_saved(tiny: pytest.Monke
     assert digest_run(tmp_path / "run") == digest_run(tmp_path / "straight")
 
 
-class LimitedFiles(SilentListener):
+class LimitedFiles(ProgressListener):
     """From the end of the first epoch on the system stops every write at this many bytes, as a full disk would."""
 
     def __init__(self, num_bytes: int) -> None:

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from vtbench.layers.stochastic_depth import StochasticDepth
-from vtbench.training.initialization import initialize_by_name, set_regularization
+from vtbench.training.network import initialize_by_name, set_regularization
 
 
 def test_equal_paths_and_shapes_start_equal_whatever_else_the_model_contains():

@@ -10,10 +10,10 @@ from vtbench.records import EpochRecord, TimingRecord
 from vtbench.training import StopRequest
 from vtbench.training.loop import EpochLoop
 from vtbench.training.preparation import prepare_run
-from vtbench.training.progress import SilentListener
+from vtbench.training.progress import ProgressListener
 
 
-class Observer(SilentListener):
+class Observer(ProgressListener):
     """Reads off the optimiser and the network, after each epoch, what its record must say."""
 
     def __init__(self) -> None:

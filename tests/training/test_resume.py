@@ -16,7 +16,7 @@ from vtbench.errors import UserError
 from vtbench.records import EnvironmentRecord, load_lines
 from vtbench.training import RunStopped, StopRequest, train_run
 from vtbench.training.checkpoint import find_checkpoint, save_checkpoint
-from vtbench.training.progress import SilentListener
+from vtbench.training.progress import ProgressListener
 
 
 class Killed(BaseException):
@@ -73,7 +73,7 @@ class FailingFiles:
         return guarded
 
 
-class Messages(SilentListener):
+class Messages(ProgressListener):
     def __init__(self) -> None:
         self.texts: list[str] = []
 

@@ -27,10 +27,10 @@ from vtbench.records import (
     load_record,
 )
 from vtbench.training import BatchProgress, RunStart, load_recipe, train_run
-from vtbench.training.progress import SilentListener
+from vtbench.training.progress import ProgressListener
 
 
-class Diary(SilentListener):
+class Diary(ProgressListener):
     def __init__(self) -> None:
         self.events: list[Any] = []
 

@@ -7,7 +7,7 @@ import pytest
 
 from vtbench.configuration import OptimizerConfig, Recipe, ScheduleConfig
 from vtbench.training import load_recipe
-from vtbench.training.schedule import learning_rate_at
+from vtbench.training.optimization import learning_rate_at
 
 
 def recipe_with(**schedule: Any) -> Recipe:

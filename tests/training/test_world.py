@@ -17,7 +17,7 @@ from vtbench.training import StopRequest
 from vtbench.training.evaluation import evaluate
 from vtbench.training.loop import EpochLoop
 from vtbench.training.preparation import prepare_run
-from vtbench.training.progress import SilentListener
+from vtbench.training.progress import ProgressListener
 from vtbench.training.stop import RunStopped
 from vtbench.training.world import World
 
@@ -70,7 +70,7 @@ def test_two_processes_find_the_numbers_of_the_whole_split() -> None:
     assert share["loss"] != pytest.approx(alone["loss"], rel=1e-6)
 
 
-def loop_of(world: World, folder: Path, listener: SilentListener) -> EpochLoop:
+def loop_of(world: World, folder: Path, listener: ProgressListener) -> EpochLoop:
     prepared = prepare_run(tiny_config(), folder, torch.device("cpu"), listener, world)
     return EpochLoop(prepared, folder, listener, StopRequest())
 
@@ -81,7 +81,7 @@ def test_only_the_first_process_saves_publishes_and_reports(
 ) -> None:
     epochs = []
 
-    class Diary(SilentListener):
+    class Diary(ProgressListener):
         def on_epoch(self, epoch: object, timing: object) -> None:
             epochs.append(epoch)
 
@@ -95,5 +95,5 @@ def test_only_the_first_process_saves_publishes_and_reports(
 
 def test_a_process_stops_when_another_was_asked_to(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(RunStopped) as stopped:
-        loop_of(OneOfTwo(1, wish=True), tmp_path, SilentListener()).run()
+        loop_of(OneOfTwo(1, wish=True), tmp_path, ProgressListener()).run()
     assert stopped.value.batch == 1

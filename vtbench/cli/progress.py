@@ -15,7 +15,7 @@ from vtbench.documents.table import NOTHING
 from vtbench.documents.terminal import escape_controls, lay_out_live
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import EpochRecord, RunRecord, TimingRecord
-from vtbench.training import BatchProgress, RunStart
+from vtbench.training import BatchProgress, ProgressListener, RunStart
 from vtbench.units import format_duration, format_items
 
 _REFRESHES_PER_SECOND = 4
@@ -120,8 +120,8 @@ class LiveDisplay:
         return Group(self.above, lines) if self.above is not None else lines
 
 
-class RunDisplay:
-    """A `ProgressListener` that shows one run."""
+class RunDisplay(ProgressListener):
+    """Shows one run."""
 
     def __init__(self, display: LiveDisplay) -> None:
         self._display = display

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from vtbench.configuration import Configuration
-from vtbench.records import EpochRecord, RunRecord, TimingRecord
-from vtbench.training import BatchProgress, RunStart
+from vtbench.records import EpochRecord, TimingRecord
+from vtbench.training import BatchProgress, ProgressListener, RunStart
 
 
 class CellStarted(Configuration):
@@ -69,8 +69,8 @@ def decode_event(line: bytes) -> Event:
 
 
 @dataclass(frozen=True)
-class EventEmitter:
-    """A `ProgressListener` that makes events of what it hears."""
+class EventEmitter(ProgressListener):
+    """Makes events of what it hears; the last word of a cell is that of whoever runs it."""
 
     emit: Callable[[Event], None]
 
@@ -89,6 +89,3 @@ class EventEmitter:
     def on_message(self, text: str) -> None:
         """Hand a sentence on."""
         self.emit(CellMessage(text=text))
-
-    def on_finish(self, record: RunRecord) -> None:
-        """Say nothing: the last word is that of whoever runs the cell."""

@@ -11,7 +11,7 @@ from vtbench.datasets.statistics import IMAGENET, ChannelStatistics
 from vtbench.models import MODELS, create_model
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.records.tokens import PreparationRecord
-from vtbench.training.initialization import initialize_by_name
+from vtbench.training.network import initialize_by_name
 from vtbench.training.trained import load_run
 from vtbench.variants import canonical_spelling, split_variant
 

@@ -9,7 +9,7 @@ from vtbench.configuration import RunConfig
 from vtbench.datasets.batches import TrainBatches
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.records import Certificate
-from vtbench.training.schedule import learning_rate_at
+from vtbench.training.optimization import learning_rate_at
 
 
 def certify(

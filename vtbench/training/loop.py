@@ -12,9 +12,9 @@ from vtbench.records import EpochRecord, TimingRecord, save_lines
 from vtbench.run_folder import CHECKPOINTS, METRICS, TIMING
 from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vtbench.training.evaluation import evaluate
+from vtbench.training.optimization import learning_rate_at
 from vtbench.training.preparation import Prepared
 from vtbench.training.progress import SILENT, BatchProgress, ProgressListener
-from vtbench.training.schedule import learning_rate_at
 from vtbench.training.stop import RunStopped, StopRequest
 from vtbench.training.trainer import DivergenceError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from vtbench.records import CostRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
 
@@ -41,8 +40,11 @@ class BatchProgress:
     images_per_second: float
 
 
-class ProgressListener(Protocol):
-    """Receives the course of a run, in the process and thread that trains. It must return at once."""
+class ProgressListener:
+    """Receives the course of a run, in the process and thread that trains, and by itself says nothing.
+
+    What a subclass does must return at once.
+    """
 
     def on_start(self, start: RunStart) -> None:
         """The data and the network are ready and the first batch comes next."""
@@ -60,24 +62,5 @@ class ProgressListener(Protocol):
         """The run has finished or failed and its record is written, or was found finished."""
 
 
-class SilentListener:
-    """Listens to a run and says nothing."""
-
-    def on_start(self, start: RunStart) -> None:
-        """Say nothing."""
-
-    def on_batch(self, progress: BatchProgress) -> None:
-        """Say nothing."""
-
-    def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
-        """Say nothing."""
-
-    def on_message(self, text: str) -> None:
-        """Say nothing."""
-
-    def on_finish(self, record: RunRecord) -> None:
-        """Say nothing."""
-
-
-SILENT: ProgressListener = SilentListener()
+SILENT = ProgressListener()
 """The listener of those who do not watch."""

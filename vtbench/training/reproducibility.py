@@ -1,9 +1,14 @@
-"""Settings of torch under which a run repeats itself to the bit, and the random draws of each step."""
+"""Settings of torch under which a run repeats itself to the bit, and the random draws of each step.
+
+How the C library treats the memory that a step frees changes no number, and is set beside them.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,3 +50,23 @@ def seed_step(seed: int, step: int) -> None:
     """Set torch's generators to a state made from ``(seed, step)``: dropout and the like have no past to restore."""
     digest = hashlib.blake2b(f"{seed}:{step}".encode(), digest_size=8).digest()
     torch.manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # From glibc's malloc.h.
+_MOST = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees, instead of giving it back and fetching it anew in every step.
+
+    Every step frees and allocates the same activations; handing them back to the system costs a page fault for each
+    4 KiB, about a tenth of the time of a small network on a CPU. No number changes. Done where the C library is glibc;
+    returns whether it was. It holds for the rest of the process, whose memory then stays at its peak.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except AttributeError:  # Another C library, such as musl.
+        return False
+    return bool(set_option(_TRIM_THRESHOLD, _MOST)) and bool(set_option(_MMAP_THRESHOLD, _MOST))

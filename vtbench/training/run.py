@@ -13,7 +13,6 @@ from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
 from vtbench.records import NotMeasured, RunRecord, save_record
 from vtbench.run_folder import CHECKPOINTS, ERROR, RECORD, WEIGHTS
-from vtbench.training.allocation import keep_freed_memory
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.faults import describe_fault
 from vtbench.training.folder import accept_config, find_record, hold_folder
@@ -21,7 +20,7 @@ from vtbench.training.loop import EpochLoop
 from vtbench.training.network import canonical_config
 from vtbench.training.preparation import Prepared, prepare_run
 from vtbench.training.progress import SILENT, ProgressListener, RunStart
-from vtbench.training.reproducibility import repeatable
+from vtbench.training.reproducibility import keep_freed_memory, repeatable
 from vtbench.training.stop import RunStopped, StopRequest
 
 

@@ -14,12 +14,12 @@ from vtbench.tasks import Tally, Task
 from vtbench.training.averaging import WeightAverage
 from vtbench.training.optimization import (
     build_optimizer,
+    learning_rate_at,
     read_optimizer_state,
     restore_optimizer_state,
     set_learning_rate,
 )
 from vtbench.training.reproducibility import seed_step
-from vtbench.training.schedule import learning_rate_at
 from vtbench.training.world import ALONE, World
 
 # Dimensions: B images of a batch, C channels, H height, W width. Targets and scores are of the shape of the task.
