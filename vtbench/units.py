@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 _DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -32,11 +30,6 @@ def format_bytes(num_bytes: int, *, digits: int = 1) -> str:
         if abs(num_bytes) >= size:
             return f"{num_bytes / size:.{digits}f} {prefix}"
     return f"{num_bytes} B"
-
-
-def format_percent(value: float, *, digits: int = 2) -> str:
-    """Print a percentage that is already in percent: ``71.5 -> '71.50'``. The unit stands in the header."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def format_duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
@@ -11,12 +12,13 @@ from stand_in_counts import count_from, make_counts
 from typer.testing import CliRunner
 
 from vtbench.audit import counting
-from vtbench.audit.audit import is_clean, list_stale_marks, run_audit
+from vtbench.audit.audit import is_clean, run_audit
 from vtbench.audit.counting import make_counter
 from vtbench.cli.main import app
 from vtbench.errors import UserError
-from vtbench.published.claims import load_claims, load_inconsistencies
+from vtbench.published.claims import Claim, load_claims, load_inconsistencies
 from vtbench.records import to_json
+from vtbench.records.finding import Finding
 from vtbench.reporting.audit_report import group_untested, print_audit, render_markdown
 
 WRONG = count_from(
@@ -26,6 +28,12 @@ WRONG = count_from(
     }
 )
 ALL = len(load_claims()) + len(load_inconsistencies())
+
+
+def list_stale_marks(findings: Sequence[Finding], claims: Sequence[Claim]) -> list[str]:
+    """Ids of claims that are marked as known contradictions and are none (any more)."""
+    verdicts = {finding.id: finding.status for finding in findings}
+    return [claim.id for claim in claims if claim.known and verdicts[claim.id] == "reproduced"]
 
 
 def test_contradictions_come_first_and_the_unexplained_before_the_known() -> None:

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vtbench.cli.derived_options import DerivedCommand, derive_options
+from vtbench.cli.commands import DerivedCommand, derive_options
 from vtbench.cli.main import app, build_command, list_verbs
 from vtbench.configuration import Configuration, Effect, ExecutionConfig, StudyOptions, TrainOptions, spell_flags
 from vtbench.datasets import list_datasets

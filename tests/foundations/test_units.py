@@ -1,6 +1,6 @@
 import pytest
 
-from vtbench.units import format_bytes, format_count, format_duration, format_items, format_millions, format_percent
+from vtbench.units import format_bytes, format_count, format_duration, format_items, format_millions
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,3 @@ def test_bytes_print_with_binary_prefixes(size: int, text: str) -> None:
 )
 def test_durations_print_in_two_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
-
-
-def test_percent_prints_a_dash_for_nothing() -> None:
-    assert format_percent(71.5) == "71.50"
-    assert format_percent(float("nan")) == "–"

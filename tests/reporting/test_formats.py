@@ -12,9 +12,8 @@ from vtbench.configuration import DataConfig, DistillationConfig, ExecutionConfi
 from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
 from vtbench.reporting.outline import ReportOutline, complete_outline
-from vtbench.reporting.provenance import describe_provenance, rebuild_command
 from vtbench.reporting.rendering import render_report
-from vtbench.reporting.report import Report
+from vtbench.reporting.report import Report, describe_provenance, rebuild_command
 from vtbench.reporting.runs import LeftOut
 from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
 

@@ -41,12 +41,6 @@ def is_clean(findings: Sequence[Finding]) -> bool:
     return not any(finding.status == "contradicted" and not finding.known for finding in findings)
 
 
-def list_stale_marks(findings: Sequence[Finding], claims: Sequence[Claim]) -> list[str]:
-    """Ids of claims that are marked as known contradictions and are none (any more)."""
-    verdicts = {finding.id: finding.status for finding in findings}
-    return [claim.id for claim in claims if claim.known and verdicts[claim.id] == "reproduced"]
-
-
 def _judge(claim: Claim, count: CountFunction, runs: Sequence[RunRecord], explanations: dict[str, str]) -> Finding:
     if claim.method in COST_METHODS:
         return audit_cost(claim, count, explanations)

@@ -44,25 +44,9 @@ def repeat_count(claim: Claim) -> str:
     return f"vtbench profile {' '.join((*names, *against))} --input-size {size}"
 
 
-def _count_macs(variants: list[Counts], _: list[Counts]) -> Candidates:
-    return [(variants[0].macs, "")]
-
-
-def _count_params(variants: list[Counts], _: list[Counts]) -> Candidates:
-    return [(variants[0].params, "")]
-
-
 def _count_params_but_norm(variants: list[Counts], _: list[Counts]) -> Candidates:
     whole, norms = variants[0].params, variants[0].norm_params
     return [(whole, ""), (whole - norms, "without the parameters of normalisation")]
-
-
-def _compare_macs(variants: list[Counts], bases: list[Counts]) -> Candidates:
-    return [(bases[0].macs / variants[0].macs, "")]
-
-
-def _compare_params(variants: list[Counts], bases: list[Counts]) -> Candidates:
-    return [(bases[0].params / variants[0].params, "")]
 
 
 def _compare_stage5_macs(variants: list[Counts], bases: list[Counts]) -> Candidates:
@@ -81,11 +65,11 @@ def _find_largest_stage5_reduction(variants: list[Counts], bases: list[Counts]) 
 
 
 COST_METHODS: dict[str, Callable[[list[Counts], list[Counts]], Candidates]] = {
-    "macs": _count_macs,
-    "params": _count_params,
+    "macs": lambda variants, _: [(variants[0].macs, "")],
+    "params": lambda variants, _: [(variants[0].params, "")],
     "params_but_norm": _count_params_but_norm,
-    "macs_ratio": _compare_macs,
-    "params_ratio": _compare_params,
+    "macs_ratio": lambda variants, bases: [(bases[0].macs / variants[0].macs, "")],
+    "params_ratio": lambda variants, bases: [(bases[0].params / variants[0].params, "")],
     "stage5_macs_ratio": _compare_stage5_macs,
     "stage5_params_ratio": _compare_stage5_params,
     "largest_stage5_macs_ratio": _find_largest_stage5_reduction,

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import vtbench.cli
 from vtbench import __version__
-from vtbench.cli.derived_options import DerivedCommand, derive_options
+from vtbench.cli.commands import DerivedCommand, derive_options
 from vtbench.errors import UserError
 
 _ORDER = ("list", "profile", "train", "ablate", "report", "audit", "tokens")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from vtbench.cli.derived_options import DerivedCommand
+from vtbench.cli.commands import DerivedCommand
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def run_list(
         if options:
             _print_options(entries)
     else:
-        {"json": _print_json, "csv": _print_csv, "markdown": _print_markdown}[format](entries)
+        typer.echo(_render(entries, format), nl=False)
 
 
 def _select(pattern: str | None) -> "Sequence[CatalogEntry]":
@@ -105,18 +105,14 @@ def _print_options(entries: "Sequence[CatalogEntry]") -> None:
             typer.echo(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
 
 
-def _print_json(entries: "Sequence[CatalogEntry]") -> None:
+def _render(entries: "Sequence[CatalogEntry]", format: Format) -> str:
     from dataclasses import asdict
 
-    from vtbench.documents.texts import to_plain_json
+    from vtbench.documents.texts import to_csv, to_markdown, to_plain_json
 
-    typer.echo(to_plain_json([asdict(entry) for entry in entries]), nl=False)
-
-
-def _print_csv(entries: "Sequence[CatalogEntry]") -> None:
-    from vtbench.documents.texts import to_csv
-
-    typer.echo(to_csv(map(_flatten, entries)), nl=False)
+    if format == "json":
+        return to_plain_json([asdict(entry) for entry in entries])
+    return to_csv(map(_flatten, entries)) if format == "csv" else to_markdown(_tabulate(entries), padded=False)
 
 
 def _flatten(entry: "CatalogEntry") -> dict[str, Any]:
@@ -125,9 +121,3 @@ def _flatten(entry: "CatalogEntry") -> dict[str, Any]:
     plain = {key: getattr(entry, key) for key in ("name", "family", "task", "twin", "params", "macs")}
     plain |= {"height": height, "width": width, "num_classes": entry.num_classes}
     return {**plain, "options": options, "source": entry.source}
-
-
-def _print_markdown(entries: "Sequence[CatalogEntry]") -> None:
-    from vtbench.documents.texts import to_markdown
-
-    typer.echo(to_markdown(_tabulate(entries), padded=False), nl=False)

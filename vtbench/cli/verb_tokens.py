@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vtbench.cli.many_values import ManyValuesCommand
+from vtbench.cli.commands import ManyValuesCommand
 
 if TYPE_CHECKING:
     from vtbench.datasets.shown_images import ShownImage
-    from vtbench.tokens.subject import Subject
+    from vtbench.tokens.survey import Subject
 
 COMMAND = ManyValuesCommand
 
@@ -51,8 +51,7 @@ def run_tokens(
         from vtbench.records import to_json
         from vtbench.reporting.terminal import print_tokens
         from vtbench.reporting.token_report import write_tokens
-        from vtbench.tokens.subject import open_model, open_run
-        from vtbench.tokens.survey import survey_tokens
+        from vtbench.tokens.survey import open_model, open_run, survey_tokens
 
     subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
     shown = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtbench.cli.derived_options import DerivedCommand
+from vtbench.cli.commands import DerivedCommand
 
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig, RunConfig, TrainOptions

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vtbench.records import TimingRecord
+from vtbench.configuration import Effect, ExecutionConfig, RunConfig, RunOptions, spell_flags
+from vtbench.records import RunRecord, TimingRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
-from vtbench.reporting.provenance import describe_provenance
 from vtbench.reporting.runs import LeftOut, RunKey, load_runs
 
 
@@ -33,3 +34,87 @@ def build_report(*folders: Path, base: str | None = None) -> Report:
     comparisons = build_comparisons(loaded.records, loaded.outline, base=base)
     provenance = describe_provenance(loaded.records, loaded.outline)
     return Report(loaded.outline, comparisons, loaded.left_out, tuple(provenance), loaded.timings)
+
+
+def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) -> list[tuple[str, str]]:
+    """Pairs of a heading and what it was for all ``records``; where they differ, every value is named."""
+    environments = [record.environment for record in records]
+    facts = [
+        ("data", _join(_describe_data(record) for record in records)),
+        ("recipe", _join(_describe_recipe(record) for record in records)),
+        ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
+        (
+            "machine",
+            _join(
+                f"{env.device_name} ({env.device}), {env.threads} of {env.num_cores} threads, {env.platform}"
+                for env in environments
+            ),
+        ),
+        ("precision", _join(record.config.execution.precision for record in records)),
+        (
+            "versions",
+            _join(
+                ", ".join([f"vtbench {env.vtbench}", f"Python {env.python}", *_describe_packages(env.packages)])
+                for env in environments
+            ),
+        ),
+        ("commit", _join(_describe_commit(env.commit, env.dirty) for env in environments)),
+    ]
+    command = outline.command or rebuild_command(records, outline)
+    return [*facts, ("command", command)] if command else facts
+
+
+def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline) -> str | None:
+    """The command that repeats the runs, from their own configuration; None where no single command made them all."""
+    settings = {record.config.model_copy(update={"variant": "", "seed": 0}) for record in records}
+    studies = {record.study for record in records}
+    if len(studies) != 1 or len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) != 1:
+        return None
+    study, config = studies.pop(), records[0].config
+    seeds = {record.seed for record in records}
+    if study is None and len(records) != 1:
+        return None
+    words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
+    words += ["--base", outline.study_base] if study and outline.study_base else []
+    words += _list_flags(config)
+    words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
+    return shlex.join(words)
+
+
+def _list_flags(config: RunConfig) -> list[str]:
+    """The options that shape a run: of its data, its recipe and, where they are not at their default, its execution."""
+    words = spell_flags(RunOptions.of_run(config), tuple(RunOptions.model_fields))
+    return words + spell_flags(config.execution, ExecutionConfig.list_settings(Effect.NUMBERS))
+
+
+def _describe_data(record: RunRecord) -> str:
+    size = f", {record.config.data.image_size} px" if record.config.data.image_size else ""
+    return (
+        f"{record.config.data.spec}{size}: {record.num_train:,} training and {record.num_val:,} validation images, "
+        f"{record.num_classes} classes"
+    )
+
+
+def _describe_recipe(record: RunRecord) -> str:
+    recipe = record.config.recipe
+    return (
+        f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer.name}, "
+        f"learning rate {recipe.optimizer.learning_rate:g}, {recipe.schedule.name} schedule, "
+        f"weight decay {recipe.optimizer.weight_decay:g}"
+    )
+
+
+def _describe_packages(packages: dict[str, str]) -> list[str]:
+    return [
+        f"{name} {version}" for name, version in sorted(packages.items()) if name in ("numpy", "torch", "torchvision")
+    ]
+
+
+def _describe_commit(commit: str | None, dirty: bool | None) -> str:
+    if commit is None:
+        return "unknown (not run from a checkout)"
+    return f"{commit[:12]}{' with uncommitted changes' if dirty else ''}"
+
+
+def _join(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(values))

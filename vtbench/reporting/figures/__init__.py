@@ -1,11 +1,8 @@
 """The figures of a report, one file a figure: a new file here that registers itself in `FIGURES` is drawn and shown."""
 
-import importlib
-import pkgutil
-
+from vtbench.registry import import_files
 from vtbench.reporting.figures.figure import FIGURES, Figure
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"vtbench.reporting.figures.{_module.name}")
+import_files(__name__, __path__)
 
 __all__ = ["FIGURES", "Figure"]

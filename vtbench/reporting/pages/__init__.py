@@ -1,11 +1,8 @@
 """The pages under ``reports/``, one file a page: a new file here that registers itself in `PAGES` is rendered."""
 
-import importlib
-import pkgutil
-
+from vtbench.registry import import_files
 from vtbench.reporting.pages.page import PAGES, Page
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"vtbench.reporting.pages.{_module.name}")
+import_files(__name__, __path__)
 
 __all__ = ["PAGES", "Page"]
