@@ -96,11 +96,7 @@ def register_model(
 
 
 def create_model(
-    name: str,
-    *,
-    num_classes: int | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    **options: Any,
+    name: str, *, num_classes: int | None = None, image_size: int | tuple[int, int] | None = None, **options: Any
 ) -> nn.Module:
     """Build the model ``name`` with ``options``; ``name`` may carry options in its spelling, too.
 

@@ -200,7 +200,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, **outcome: object) -> list[tuple]:
         return StudyOutcome(folder, 2, **outcome)  # type: ignore[arg-type]
 
     monkeypatch.setattr(running, "run_study", pretend)
-    monkeypatch.setattr("vtbench.cli.verb_ablate._report", lambda folder: None)
+    monkeypatch.setattr("vtbench.cli.verb_report.report_runs", lambda *given: None)
     return seen
 
 

@@ -4,12 +4,12 @@ import gc
 import subprocess
 import sys
 
-from vtbench.cli.quick_import import quick_import
+from vtbench.cli.commands import quick_import
 
 
 def test_what_an_import_makes_is_not_looked_through_again_and_collecting_goes_on() -> None:
     program = (
-        "import gc\nfrom vtbench.cli.quick_import import quick_import\n"
+        "import gc\nfrom vtbench.cli.commands import quick_import\n"
         "with quick_import():\n    import decimal\n    assert not gc.isenabled()\n"
         "print(gc.get_freeze_count() > 1000, gc.isenabled())"
     )
@@ -19,7 +19,7 @@ def test_what_an_import_makes_is_not_looked_through_again_and_collecting_goes_on
 
 def test_a_process_that_has_loaded_torchs_compiler_ends_in_silence() -> None:
     """Triton 3.9.0, which comes with torch 2.15.0 on Linux, tells of 30 lines of leaks when its objects are frozen."""
-    program = "import torch._dynamo\nfrom vtbench.cli.quick_import import quick_import\nwith quick_import(): pass"
+    program = "import torch._dynamo\nfrom vtbench.cli.commands import quick_import\nwith quick_import(): pass"
     call = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (call.stdout, call.stderr) == ("", "")
 

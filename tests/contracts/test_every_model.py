@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.residual_branch import StochasticDepth
 from vtbench.models import MODELS, create_model
 from vtbench.training.network import initialize_by_name, set_regularization
 from vtbench.variants import canonical_spelling, split_variant

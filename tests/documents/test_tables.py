@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vtbench.documents.table import Table, make_table
+from vtbench.documents.table import Table, escape_latex, make_table, to_csv, to_latex, to_markdown
 from vtbench.documents.terminal import escape_controls, lay_out, lay_out_live, print_text
-from vtbench.documents.texts import escape_latex, to_csv, to_latex, to_markdown
 
 PACKAGE = Path(__file__).parents[2] / "vtbench"
 

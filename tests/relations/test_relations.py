@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vtbench.layers.branch_norm import BRANCH_SCALE
+from vtbench.layers.residual_branch import BRANCH_SCALE
 from vtbench.profiling import profile
 from vtbench.relations.graph_conv import GraphConvolution
 from vtbench.relations.relation import RELATIONS

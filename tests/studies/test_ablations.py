@@ -4,8 +4,7 @@ import pytest
 
 import vtbench.models  # noqa: F401  (fills the registry)
 from vtbench.configuration import ExecutionConfig, StudyOptions
-from vtbench.studies.arms import resolve_arms
-from vtbench.studies.resolution import inspect_study, resolve_study
+from vtbench.studies.resolution import inspect_study, resolve_arms, resolve_study
 from vtbench.studies.study import find_study, list_studies
 
 OF_THE_PAPER = ("components", "tokenizers", "recurrent", "relations", "num_tokens", "projector")

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from vtbench.errors import UserError
-from vtbench.studies.arms import resolve_arms
+from vtbench.studies.resolution import resolve_arms
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vtbench.training.averaging import WeightAverage
+from vtbench.training.optimization import WeightAverage
 
 
 def test_the_average_follows_its_recursion_with_a_warm_start() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.residual_branch import StochasticDepth
 from vtbench.training.network import initialize_by_name, set_regularization
 
 

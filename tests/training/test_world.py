@@ -17,8 +17,7 @@ from vtbench.training import StopRequest
 from vtbench.training.evaluation import evaluate
 from vtbench.training.loop import EpochLoop
 from vtbench.training.preparation import prepare_run
-from vtbench.training.progress import ProgressListener
-from vtbench.training.stop import RunStopped
+from vtbench.training.progress import ProgressListener, RunStopped
 from vtbench.training.world import World
 
 IMAGES = TinyImages(20, 1)

@@ -42,13 +42,7 @@ class BottleneckAttention(nn.Module):
     role = "spatial attention"
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        map_size: tuple[int, int],
-        stride: int = 1,
-        num_heads: int = 4,
+        self, in_channels: int, out_channels: int, *, map_size: tuple[int, int], stride: int = 1, num_heads: int = 4
     ) -> None:
         super().__init__()
         if out_channels % num_heads:

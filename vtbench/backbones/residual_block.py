@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vtbench.backbones.sites import ConvSite, GateFactory, MapSize, SpatialFactory
 from vtbench.layers.convolution import Conv2d
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.residual_branch import StochasticDepth
 
 # B images, C channels, H height, W width of a map.
 

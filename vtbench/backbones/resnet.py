@@ -9,15 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from vtbench.backbones.residual_block import (
-    EXPANSION,
-    Activation,
-    BlockKind,
-    ResidualBlock,
-    Shortcut,
-    StrideIn,
-    shrink,
-)
+from vtbench.backbones.residual_block import EXPANSION, Activation, BlockKind, ResidualBlock, Shortcut, StrideIn, shrink
 from vtbench.backbones.sites import (
     BlockSite,
     GateFactory,

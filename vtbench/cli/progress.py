@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -37,7 +36,6 @@ class RunView:
     val: float | None = None
     images_per_second: float | None = None
     num_train: int = 0
-    began: float = field(default_factory=time.monotonic)
     seconds_of_epochs: list[float] = field(default_factory=list)
 
     def begin(self, start: RunStart) -> None:
@@ -81,10 +79,7 @@ class LiveDisplay:
         self.above: RenderableType | None = None
         self._views: dict[str, RunView] = {}
         self._live = Live(
-            console=console,
-            get_renderable=self._render,
-            refresh_per_second=_REFRESHES_PER_SECOND,
-            transient=True,
+            console=console, get_renderable=self._render, refresh_per_second=_REFRESHES_PER_SECOND, transient=True
         )
 
     def __enter__(self) -> LiveDisplay:

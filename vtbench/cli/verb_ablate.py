@@ -66,6 +66,7 @@ def run_ablate(
 def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -> None:
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
+    from vtbench.cli.verb_report import report_runs
     from vtbench.documents.terminal import open_console
     from vtbench.studies.running import run_study
 
@@ -78,7 +79,7 @@ def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -
             err=True,
         )
         _leave(130)
-    _report(folder)
+    report_runs([folder], None, "table", None, None)
     if outcome.failed:
         _print_failures(outcome)
         raise typer.Exit(1)
@@ -89,19 +90,6 @@ def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _report(folder: Path) -> None:
-    from vtbench.documents.terminal import open_console
-    from vtbench.reporting.rendering import default_output, save_report
-    from vtbench.reporting.report import build_report
-    from vtbench.reporting.terminal import print_report
-
-    report = build_report(folder)
-    paths = save_report(report, default_output(folder))
-    print_report(report, open_console())
-    files = ", ".join(path.name for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
-    typer.echo(f"\nReport: {paths.folder} ({files})")
 
 
 def _print_failures(outcome: StudyOutcome) -> None:

@@ -8,8 +8,7 @@ import typer
 
 def run_audit(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Folders of runs on ImageNet that may speak to claims about accuracy."),
+        list[Path] | None, typer.Argument(help="Folders of runs on ImageNet that may speak to claims about accuracy.")
     ] = None,
     format: Annotated[Literal["table", "markdown", "json"], typer.Option(help="What to print.")] = "table",
     table: Annotated[str | None, typer.Option(help="Only the claims of one table, e.g. 4, or abstract.")] = None,

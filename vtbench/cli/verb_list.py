@@ -108,7 +108,7 @@ def _print_options(entries: "Sequence[CatalogEntry]") -> None:
 def _render(entries: "Sequence[CatalogEntry]", format: Format) -> str:
     from dataclasses import asdict
 
-    from vtbench.documents.texts import to_csv, to_markdown, to_plain_json
+    from vtbench.documents.table import to_csv, to_markdown, to_plain_json
 
     if format == "json":
         return to_plain_json([asdict(entry) for entry in entries])

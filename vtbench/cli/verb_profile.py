@@ -47,7 +47,7 @@ def run_profile(
     Every operator that runs is counted, known to be free, or refused; the count is held against closed forms of the
     layers. With --measure, latency is measured as well. A model that fails does not stop the others: exit code 2.
     """
-    from vtbench.cli.quick_import import quick_import
+    from vtbench.cli.commands import quick_import
 
     splits = _parse_splits(by)
     with quick_import():
@@ -107,7 +107,7 @@ def _parse_splits(text: str | None) -> tuple[str, ...]:
 
 
 def _resolve(name: str, size: tuple[int, int] | None, channels: int | None, num_classes: int | None) -> Source:
-    from vtbench.cli.quick_import import quick_import
+    from vtbench.cli.commands import quick_import
     from vtbench.profiling.sources import resolve_source
 
     if not name.startswith(("timm:", "torchvision:")) and ".py:" not in name:

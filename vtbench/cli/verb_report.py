@@ -13,15 +13,13 @@ Format = Literal["table", "markdown", "csv", "latex", "json"]
 
 def run_report(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="A study, a run, an archived report, or several of them."),
+        list[Path] | None, typer.Argument(help="A study, a run, an archived report, or several of them.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.  [default: RUNS/report]")] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
     base: Annotated[str | None, typer.Option(help="Arm that differences are taken to.  [default: the study's]")] = None,
     archive: Annotated[
-        Path | None,
-        typer.Option(help="Copy the records into this folder and render there: a report to commit."),
+        Path | None, typer.Option(help="Copy the records into this folder and render there: a report to commit.")
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="The literature's accuracy against the MACs counted here.")
@@ -41,10 +39,11 @@ def run_report(
     elif archive is not None and out is not None:
         raise UserError("--archive renders in its own folder. Leave out --out.")
     else:
-        _report_runs(runs, out, format, base, archive)
+        report_runs(runs, out, format, base, archive)
 
 
-def _report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
+def report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
+    """Print the report of ``runs`` and write it, into the folder ``archive`` with its records where one is given."""
     from vtbench.documents.terminal import open_console
     from vtbench.reporting.archive import archive_runs
     from vtbench.reporting.rendering import default_output, render_report, save_report

@@ -35,7 +35,7 @@ def run_tokens(
     Options that take several values take all that follow: --image a.png b.png. Entropies are in nats. Masks (scenes has
     them, and parquet files with a column annotation) give the attention on foreground against background.
     """
-    from vtbench.cli.quick_import import quick_import
+    from vtbench.cli.commands import quick_import
     from vtbench.errors import UserError
     from vtbench.files import check_writable
 

@@ -85,10 +85,7 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
     weights = " (averaged weights)" if record.config.recipe.ema_decay is not None else ""
     metric = record.metric
     lines = [
-        (
-            metric.label,
-            f"{metric.show(record.headline)} of {record.num_val:,} validation images{weights}",
-        ),
+        (metric.label, f"{metric.show(record.headline)} of {record.num_val:,} validation images{weights}"),
         ("trained", f"{len(record.epochs)} epochs, recipe {record.config.recipe.name}, {record.config.data.spec}"),
     ]
     if isinstance(record.costs, NotMeasured):

@@ -1,25 +1,27 @@
 """Augmentation of whole batches of uint8 images, every draw a pure function of (seed, epoch, sample index).
 
 Random crop after reflection padding is one gather of whole rows, mirroring one more copy: no loop visits the images.
-AutoAugment (Cubuk et al. 2019) goes through torchvision image by image, with the draws handed to it.
+AutoAugment (Cubuk et al. 2019, arXiv 1805.09501) goes through torchvision image by image, with the draws handed to it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vtbench.configuration import AugmentationConfig
-from vtbench.datasets.auto_augment import apply_auto_augment
-from vtbench.datasets.counter_based import derive_key, draw_words, to_below
+from vtbench.datasets.counter_based import derive_key, draw_words, to_below, to_unit
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB), N samples, D draws.
 
-NUM_AUTO_AUGMENT_DRAWS = 5
+NUM_AUTO_AUGMENT_DRAWS = 5  # Policy, 2 probabilities, 2 signs.
 _NUM_DRAWS = 3 + NUM_AUTO_AUGMENT_DRAWS
+_SMALL_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,27 @@ def mirror(images_BHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for channel in range(images_BHWC.shape[3]):
         mirrored_BHWC[..., channel] = images_BHWC[:, :, ::-1, channel]
     return mirrored_BHWC
+
+
+def apply_auto_augment(images_BHWC: NDArray[np.uint8], words_BD: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Augment each image by the words drawn for it. Sides up to 64 pixels use CIFAR-10's policy, larger ImageNet's."""
+    from torchvision.transforms import AutoAugment, AutoAugmentPolicy  # Slow to import, and seldom wanted.
+
+    small = min(images_BHWC.shape[1:3]) <= _SMALL_SIDE
+    transform = AutoAugment(AutoAugmentPolicy.CIFAR10 if small else AutoAugmentPolicy.IMAGENET)
+    policies_B = to_below(words_BD[:, 0], len(transform.policies))
+    probabilities_B2 = torch.from_numpy(to_unit(words_BD[:, 1:3]))
+    signs_B2 = torch.from_numpy(to_below(words_BD[:, 3:5], 2))
+    images_BCHW = torch.from_numpy(np.ascontiguousarray(images_BHWC.transpose(0, 3, 1, 2)))
+    for index, image_CHW in enumerate(images_BCHW):
+        # What its forward asks for in place of global random numbers: sub-policy, probabilities and signs.
+        drawn = int(policies_B[index]), probabilities_B2[index], signs_B2[index]
+        transform.get_params = partial(_hand_over, drawn)
+        images_BCHW[index] = transform(image_CHW)
+    return np.ascontiguousarray(images_BCHW.numpy().transpose(0, 2, 3, 1))
+
+
+def _hand_over(
+    drawn: tuple[int, torch.Tensor, torch.Tensor], num_policies: int
+) -> tuple[int, torch.Tensor, torch.Tensor]:
+    return drawn

@@ -1,9 +1,16 @@
-"""A table of words, the same for every format that readers see."""
+"""A table of words, the same for every format that readers see, and its text as Markdown, LaTeX and CSV.
+
+Equal input gives equal bytes, in JSON of plain numbers too. All escaping stands here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import csv
+import io
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 NOTHING = "–"
 """What stands in a cell for which there is no number."""
@@ -34,3 +41,71 @@ def make_table(
 ) -> Table:
     """A table whose columns of the titles ``numbers`` are set flush right."""
     return Table(tuple(header), tuple(tuple(row) for row in rows), tuple(column in numbers for column in header), title)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+_LATEX |= {"±": r"$\pm$", "–": "--", "→": r"$\to$", "×": r"$\times$", "−": "$-$"}
+
+
+def to_markdown(table: Table, *, padded: bool = True) -> str:
+    """A GitHub table; its columns are ``padded``, so that the source reads well too, unless a row is very long."""
+    rows = [[_escape_markdown(cell) for cell in row] for row in (table.header, *table.rows)]
+    columns = list(zip(*rows, strict=True)) if padded else [()] * len(table.header)
+    widths = [max((3, *map(len, column))) if padded else 0 for column in columns]
+    rule = [
+        ("-" * (width - 1) + ":" if width else "---:") if numeric else "-" * (width or 3)
+        for width, numeric in zip(widths, table.numeric, strict=True)
+    ]
+
+    def align(row: Sequence[str]) -> str:
+        cells = (
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(row, widths, table.numeric, strict=True)
+        )
+        return f"| {' | '.join(cells)} |\n"
+
+    return "".join(align(row) for row in (rows[0], rule, *rows[1:]))
+
+
+def to_latex(table: Table) -> str:
+    """A ``tabular`` in the style of ``booktabs``."""
+    columns = "".join("r" if numeric else "l" for numeric in table.numeric)
+    lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", _latex_row(table.header), "\\midrule"]
+    lines += [*(_latex_row(row) for row in table.rows), "\\bottomrule", "\\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Comma-separated values with a header, which is that of all keys; None is an empty field. No rows, no text."""
+    listed = list(rows)
+    columns = list(dict.fromkeys(key for row in listed for key in row))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    if columns:
+        writer.writeheader()
+    writer.writerows(listed)
+    return stream.getvalue()
+
+
+def to_plain_json(plain: Any) -> str:
+    """Plain values as JSON text with a newline at the end; a number that is none is an error."""
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def list_items(items: Iterable[str]) -> str:
+    """A list in Markdown, an item a line."""
+    return "\n".join(f"- {item}" for item in items)
+
+
+def escape_latex(text: str) -> str:
+    """``text`` on one line, with every character that LaTeX reads as a command made a letter again."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.splitlines()))
+
+
+def _escape_markdown(cell: str) -> str:
+    return " ".join(cell.replace("|", "\\|").splitlines())
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(escape_latex(cell) for cell in cells) + " \\\\"

@@ -1,10 +1,10 @@
-"""Linear layers of cells, tokens and features."""
+"""Linear layers of cells, tokens and features, and how the channels of tokens are split among attention heads."""
 
 from __future__ import annotations
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Pointwise(nn.Conv2d):
@@ -45,3 +45,19 @@ class Classifier(nn.Linear):
     """``nn.Linear`` whose MACs are booked as the classifier's. Features (B, F) -> scores (B, num_classes)."""
 
     role = "classifier"
+
+
+# B images; L tokens; D dimensions of a token; N heads; E = D / N dimensions of a head.
+
+NUM_HEADS = 4
+"""Heads of every attention of a visual transformer. The paper names no number; heads cost no MACs."""
+
+
+def split_heads(tokens_BLD: Tensor) -> Tensor:
+    """(B, L, D) -> (B, N, L, E)."""
+    return tokens_BLD.reshape(*tokens_BLD.shape[:2], NUM_HEADS, -1).transpose(1, 2)
+
+
+def join_heads(tokens_BNLE: Tensor) -> Tensor:
+    """(B, N, L, E) -> (B, L, D)."""
+    return tokens_BNLE.transpose(1, 2).flatten(2)

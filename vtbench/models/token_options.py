@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from vtbench.layers.heads import NUM_HEADS
+from vtbench.layers.pointwise import NUM_HEADS
 from vtbench.registry import Registry
 from vtbench.relations.relation import RELATIONS
 from vtbench.relations.transformer import TOKEN_DIM_MULTIPLE
@@ -44,9 +44,7 @@ class TokenOptions(ModelOptions):
     position: Literal["off", "on"] = Field("off", description="encode where a token looked into the token")
     num_tokens: int = Field(16, ge=1, description="visual tokens of a module")
     token_dim: int = Field(
-        0,
-        ge=0,
-        description="dimensions of a token, a multiple of 8; 0: 16 times the width (8 times with three stages)",
+        0, ge=0, description="dimensions of a token, a multiple of 8; 0: 16 times the width (8 times with three stages)"
     )
     projector: Literal["on", "off"] = Field(
         "on", description="write the tokens back to the map; off: modules after the first see only tokens"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vtbench.layers.branch_norm import BranchLayerNorm
 from vtbench.layers.pointwise import TokenLinear
+from vtbench.layers.residual_branch import BranchLayerNorm
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import Relation
 from vtbench.tokenizers.position import AttentionPosition

@@ -7,10 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vtbench.layers.branch_norm import BranchBatchNorm
-from vtbench.layers.heads import join_heads, split_heads
-from vtbench.layers.pointwise import Pointwise, TokenLinear
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.pointwise import Pointwise, TokenLinear, join_heads, split_heads
+from vtbench.layers.residual_branch import BranchBatchNorm, StochasticDepth
 
 # B images, C channels, H height, W width of a map; L tokens; D dimensions of a token; N heads.
 

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vtbench.layers.branch_norm import BranchLayerNorm
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.residual_branch import BranchLayerNorm, StochasticDepth
 from vtbench.relations.relation import RELATIONS, Relation
 
 

@@ -7,10 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vtbench.layers.branch_norm import BranchLayerNorm
-from vtbench.layers.heads import NUM_HEADS, join_heads, split_heads
-from vtbench.layers.pointwise import TokenLinear
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.pointwise import NUM_HEADS, TokenLinear, join_heads, split_heads
+from vtbench.layers.residual_branch import BranchLayerNorm, StochasticDepth
 from vtbench.relations.relation import RELATIONS, Relation
 
 # B images; L tokens; D dimensions of a token; N heads; E dimensions of a head.

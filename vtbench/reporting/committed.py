@@ -18,8 +18,7 @@ import re
 import sys
 from pathlib import Path
 
-from vtbench.documents.table import make_table
-from vtbench.documents.texts import list_items, to_markdown
+from vtbench.documents.table import list_items, make_table, to_markdown
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 from vtbench.published.results import load_costs

@@ -8,9 +8,17 @@ from typing import Any
 
 from rich.console import Console
 
-from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.documents.table import (
+    NOTHING,
+    Table,
+    escape_latex,
+    make_table,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_plain_json,
+)
 from vtbench.documents.terminal import lay_out, print_text
-from vtbench.documents.texts import escape_latex, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.records import NotMeasured
 from vtbench.records.profile import Difference, Measurement, Profile, ToolOpinion
 from vtbench.units import format_bytes, format_count, format_items, format_millions

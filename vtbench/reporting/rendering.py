@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vtbench.documents.figures import save_figure
-from vtbench.documents.table import Table
-from vtbench.documents.texts import escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
+from vtbench.documents.table import Table, escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.files import check_writable, publish_text
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.figures import FIGURES
@@ -124,7 +123,8 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
         parts.append("## Left out")
         parts.append(list_items(f"`{left.path}`: {left.reason}" for left in report.left_out))
     parts.append("## Provenance")
-    parts.append(list_items(f"{name}: {_quote(name, text)}" for name, text in report.provenance))
+    quoted = [(name, f"`{text}`" if name == "command" else text) for name, text in report.provenance]
+    parts.append(list_items(f"{name}: {text}" for name, text in quoted))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -156,7 +156,3 @@ def _list_variants(report: Report) -> list[str]:
     pairs = {arm.name: arm.variant for comparison in report.comparisons for arm in comparison.arms if arm.variant}
     named = tuple((name, f"`{variant}`") for name, variant in pairs.items() if name != variant)
     return [to_markdown(Table(("arm", "variant"), named, (False, False))).rstrip()] if named else []
-
-
-def _quote(name: str, text: str) -> str:
-    return f"`{text}`" if name == "command" else text

@@ -100,14 +100,7 @@ def _draw_point(axes: Axes, point: Point, scale: float) -> None:
     cost = point.macs / scale
     if point.half_width is not None:
         axes.errorbar(
-            cost,
-            point.value,
-            point.half_width,
-            color=look.color,
-            alpha=0.55,
-            linewidth=1.2,
-            capsize=3.5,
-            zorder=2,
+            cost, point.value, point.half_width, color=look.color, alpha=0.55, linewidth=1.2, capsize=3.5, zorder=2
         )
     if len(point.seeds) > 1:
         axes.scatter(

@@ -69,8 +69,8 @@ def print_tokens(record: TokensRecord, console: Console) -> None:
     ]
     for note in notes:
         print_text(note, console)
-    missing = {one.reason for image in record.images for m in image.modules if (one := _find_missing(m)) is not None}
-    for reason in sorted(missing):
+    reaches = [module.mean_reach_entropy_nats for image in record.images for module in image.modules]
+    for reason in sorted({reach.reason for reach in reaches if isinstance(reach, NotMeasured)}):
         print_text(f"No reach: {reason}", console)
     for index, reason in record.skipped.items():
         print_text(f"No maps of module {index}: {reason}", console)
@@ -79,10 +79,6 @@ def print_tokens(record: TokensRecord, console: Console) -> None:
 def _print_table(table: Table, console: Console) -> None:
     console.print()
     console.print(lay_out(table))
-
-
-def _find_missing(module: ModuleMapsRecord) -> NotMeasured | None:
-    return module.mean_reach_entropy_nats if isinstance(module.mean_reach_entropy_nats, NotMeasured) else None
 
 
 def _list_cells(module: ModuleMapsRecord) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.documents.figures import save_figure
-from vtbench.documents.texts import to_csv
+from vtbench.documents.table import to_csv
 from vtbench.files import publish_bytes, publish_text
 from vtbench.records import NotMeasured, save_record
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord

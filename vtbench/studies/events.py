@@ -51,10 +51,7 @@ class CellEnded(Configuration):
     error: str | None = None
 
 
-Event = Annotated[
-    CellStarted | CellProgress | CellEpoch | CellMessage | CellEnded,
-    Field(discriminator="kind"),
-]
+Event = Annotated[CellStarted | CellProgress | CellEpoch | CellMessage | CellEnded, Field(discriminator="kind")]
 _EVENTS: TypeAdapter[CellStarted | CellProgress | CellEpoch | CellMessage | CellEnded] = TypeAdapter(Event)
 
 

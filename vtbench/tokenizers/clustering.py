@@ -8,8 +8,14 @@ from torch import Tensor, nn
 
 from vtbench.tokenizers.pooling import make_grid
 from vtbench.tokenizers.recurrent import RecurrentTokenizer
-from vtbench.tokenizers.tokenizer import TOKENIZERS, Tokenizer, TokenizerSite, pool_by_attention, softmax_over_map
-from vtbench.tokenizers.value import ValueMap
+from vtbench.tokenizers.tokenizer import (
+    TOKENIZERS,
+    Tokenizer,
+    TokenizerSite,
+    ValueMap,
+    pool_by_attention,
+    softmax_over_map,
+)
 
 NUM_STEPS = 1
 """Lloyd steps. With one, the first module costs what table 3 prints for ResNet-18 (1580 M in all)."""

@@ -5,8 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from vtbench.layers.pointwise import Pointwise
-from vtbench.tokenizers.tokenizer import TOKENIZERS, Tokenizer, TokenizerSite, pool_by_attention, softmax_over_map
-from vtbench.tokenizers.value import ValueMap
+from vtbench.tokenizers.tokenizer import (
+    TOKENIZERS,
+    Tokenizer,
+    TokenizerSite,
+    ValueMap,
+    pool_by_attention,
+    softmax_over_map,
+)
 
 FILTER_GAIN = 0.1
 """Starting gain of attention logits: maps start near uniform, so that training starts near average pooling."""

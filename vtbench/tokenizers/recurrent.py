@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from vtbench.layers.pointwise import Pointwise, TokenLinear
 from vtbench.tokenizers.filter import FILTER_GAIN, FilterTokenizer
-from vtbench.tokenizers.tokenizer import TOKENIZERS, Tokenizer, TokenizerSite, pool_by_attention, softmax_over_map
-from vtbench.tokenizers.value import ValueMap
+from vtbench.tokenizers.tokenizer import (
+    TOKENIZERS,
+    Tokenizer,
+    TokenizerSite,
+    ValueMap,
+    pool_by_attention,
+    softmax_over_map,
+)
 
 
 class RecurrentTokenizer(Tokenizer):

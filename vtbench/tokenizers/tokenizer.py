@@ -1,4 +1,4 @@
-"""What a tokenizer is to the rest of the house, and where it is put."""
+"""What a tokenizer is to the rest of the house, where it is put, and the values that its attention pools."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from vtbench.layers.pointwise import Pointwise
 from vtbench.registry import Registry
 
 # B images, C channels, H height, W width of a map; L tokens; D dimensions of a token.
@@ -60,3 +61,22 @@ def pool_by_attention(attention_BLHW: Tensor, values_BCHW: Tensor) -> Tensor:
 def softmax_over_map(logits_BLHW: Tensor) -> Tensor:
     """Each token's logits to weights that sum to 1 over the map."""
     return logits_BLHW.flatten(2).softmax(dim=2).view_as(logits_BLHW)
+
+
+class ValueMap(nn.Module):
+    """V(X) = relu(norm(X W_V)), W_V a 1x1 convolution in groups: (B, C, H, W) -> the same shape.
+
+    C x ``group_width`` MACs a cell. Wu et al. leave open what follows the convolution. The normalisation is needed: the
+    mean over a map of rectified features is nearly the same for all images, and without it tokens hardly differ at
+    first. The rectifier keeps a constant part in the pooled value, so that the layer normalisation of the token MLP
+    does not blow up the small differences, and with them the gradients that flow back into the convolutions.
+    """
+
+    def __init__(self, channels: int, group_width: int) -> None:
+        super().__init__()
+        self.conv = Pointwise(channels, channels, group_width=group_width)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Map to values."""
+        return self.norm(self.conv(map_BCHW)).relu()  # type: ignore[no-any-return]

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vtbench.training.progress import SILENT, BatchProgress, ProgressListener, RunStart
+from vtbench.training.progress import SILENT, BatchProgress, ProgressListener, RunStart, RunStopped, StopRequest
 from vtbench.training.recipe import list_recipes, load_recipe
-from vtbench.training.stop import RunStopped, StopRequest
 
 if TYPE_CHECKING:
     from vtbench.training.run import train_run

@@ -14,8 +14,7 @@ from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vtbench.training.evaluation import evaluate
 from vtbench.training.optimization import learning_rate_at
 from vtbench.training.preparation import Prepared
-from vtbench.training.progress import SILENT, BatchProgress, ProgressListener
-from vtbench.training.stop import RunStopped, StopRequest
+from vtbench.training.progress import SILENT, BatchProgress, ProgressListener, RunStopped, StopRequest
 from vtbench.training.trainer import DivergenceError
 
 _SECONDS_BETWEEN_REPORTS = 0.25

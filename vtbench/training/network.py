@@ -13,7 +13,7 @@ from torch import nn
 
 from vtbench.configuration import Recipe, RunConfig
 from vtbench.errors import UserError
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.residual_branch import StochasticDepth
 from vtbench.variants import canonical_spelling, create_model
 
 

@@ -1,8 +1,20 @@
-"""What a run tells whoever watches it. Nothing here loads torch, so a display can live in another process."""
+"""What a run tells whoever watches it, and how it is told to stop.
+
+Nothing here loads torch, so a display can live in another process. To stop a run cleanly, a signal sets a flag; the
+loop sees it after the step in hand, saves and leaves.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 
 from vtbench.records import CostRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
 
@@ -64,3 +76,69 @@ class ProgressListener:
 
 SILENT = ProgressListener()
 """The listener of those who do not watch."""
+
+
+class RunStopped(Exception):  # noqa: N818 - it is no error: the run was asked to stop and did.
+    """The run was asked to stop, has saved its state in ``folder``, and goes on there when called again."""
+
+    def __init__(self, folder: Path, *, epoch: int, batch: int) -> None:
+        self.folder = folder
+        self.epoch = epoch
+        self.batch = batch
+        super().__init__(
+            f"Stopped in epoch {epoch + 1} after {batch} of its batches; the state is saved in {folder}. "
+            "The same command again goes on from there."
+        )
+
+
+class StopRequest:
+    """A wish to stop that the training loop looks at after every step."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the run shall stop."""
+        return self._event.is_set()
+
+    def request(self) -> None:
+        """Ask the run to stop after the step in hand. Safe from any thread and from a signal handler."""
+        self._event.set()
+
+    @contextmanager
+    def on_signals(self, *, grace_seconds: float = 4.0) -> Iterator[StopRequest]:
+        """Turn SIGINT and SIGTERM into a stop request while the block runs; call it in the main thread.
+
+        The first signal asks; the second ends the process the hard way, which loses no more than the steps since the
+        last checkpoint. So does a step that is still not over ``grace_seconds`` after the first signal: a very slow
+        step cannot be saved half-way.
+        """
+        previous: dict[signal.Signals, object] = {}
+        timer: list[threading.Timer] = []
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.requested:
+                leave_at_once(number)
+            self.request()
+            watchdog = threading.Timer(grace_seconds, leave_at_once, args=(number,))
+            watchdog.daemon = True
+            watchdog.start()
+            timer.append(watchdog)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, handle)
+        try:
+            yield self
+        finally:
+            for watchdog in timer:
+                watchdog.cancel()
+            for number, handler in previous.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def leave_at_once(signal_number: int) -> None:
+    """End this process without unwinding; what was saved stands, and the same command goes on from it."""
+    sys.stderr.write("\nStopped in the middle of a step; the same command again goes on from the last checkpoint.\n")
+    sys.stderr.flush()
+    os._exit(128 + signal_number)

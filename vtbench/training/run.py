@@ -19,9 +19,8 @@ from vtbench.training.folder import accept_config, find_record, hold_folder
 from vtbench.training.loop import EpochLoop
 from vtbench.training.network import canonical_config
 from vtbench.training.preparation import Prepared, prepare_run
-from vtbench.training.progress import SILENT, ProgressListener, RunStart
+from vtbench.training.progress import SILENT, ProgressListener, RunStart, RunStopped, StopRequest
 from vtbench.training.reproducibility import keep_freed_memory, repeatable
-from vtbench.training.stop import RunStopped, StopRequest
 
 
 def train_run(

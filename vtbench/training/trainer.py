@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vtbench.configuration import ExecutionConfig, Recipe
 from vtbench.tasks import Tally, Task
-from vtbench.training.averaging import WeightAverage
 from vtbench.training.optimization import (
+    WeightAverage,
     build_optimizer,
     learning_rate_at,
     read_optimizer_state,

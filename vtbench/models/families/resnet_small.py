@@ -28,12 +28,7 @@ class SmallResNetOptions(ModelOptions):
 def build_small_resnet(depth: int, options: SmallResNetOptions, **settings: Any) -> ResNet:
     """The ResNet of ``depth`` layers with ``options``; ``settings``: sizes, and parts to plug in, of `ResNet`."""
     return ResNet(
-        "basic",
-        (BLOCKS_A_STAGE[depth],) * 3,
-        stem="small",
-        width=options.width,
-        shortcut=options.shortcut,
-        **settings,
+        "basic", (BLOCKS_A_STAGE[depth],) * 3, stem="small", width=options.width, shortcut=options.shortcut, **settings
     )
 
 

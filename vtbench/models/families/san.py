@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from vtbench.attention.san import PairwiseAttention, PatchwiseAttention
 from vtbench.catalog import Look
 from vtbench.errors import UserError
-from vtbench.layers.branch_norm import BranchBatchNorm
 from vtbench.layers.pointwise import Classifier
-from vtbench.layers.stochastic_depth import StochasticDepth
+from vtbench.layers.residual_branch import BranchBatchNorm, StochasticDepth
 from vtbench.variants import SMALL_IMAGES, ModelOptions, Setting, register_model
 
 # B images, C channels, H height, W width of a map.

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from vtbench.documents.table import NOTHING, make_table
-from vtbench.documents.texts import list_items, to_markdown
+from vtbench.documents.table import NOTHING, list_items, make_table, to_markdown
 from vtbench.files import publish_text
 from vtbench.records import EnvironmentRecord, load_lines, load_record
 from vtbench.records.profile import FvcoreCount, SurveyEntry

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.documents.figures import save_figure
-from vtbench.documents.table import NOTHING, Table
-from vtbench.documents.texts import list_items, to_csv, to_latex, to_markdown, to_plain_json
+from vtbench.documents.table import NOTHING, Table, list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.files import check_writable, publish_text
 from vtbench.metrics import TOP1
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_costs, load_results
