@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -144,3 +146,23 @@ def test_inputs_passed_by_name_reach_the_closed_form_in_the_order_of_the_signatu
             return self.both(right=right, left=left)  # type: ignore[no-any-return]
 
     assert profile(Calling(), inputs=[torch.zeros(2, 3), torch.zeros(3, 5)]).covered_macs == 30
+
+
+class Pair(NamedTuple):
+    left: Tensor
+    right: Tensor
+
+
+@pytest.mark.parametrize("kind", [Pair, lambda left, right: {"left": left, "right": right}])
+def test_tensors_inside_a_named_tuple_or_a_dictionary_need_no_values(kind: Callable[[Tensor, Tensor], Any]) -> None:
+    class Summing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(4, 4)
+
+        def forward(self, pair: Any) -> Tensor:
+            left, right = pair if isinstance(pair, Pair) else pair.values()
+            return self.dense(left) + self.dense(right)
+
+    counted = profile(Summing(), inputs=(kind(torch.ones(2, 4), torch.ones(2, 4)),))
+    assert (counted.macs, counted.traced_on) == (2 * 2 * 4 * 4, "meta")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from vtbench.errors import UserError
 
@@ -63,7 +64,8 @@ def make_inputs(given: Any, model: nn.Module, device: torch.device) -> tuple[Any
     """Inputs for ``model`` on ``device``: from a shape, or copies of given tensors without (meta) or with values."""
     if isinstance(given, tuple) and given and all(isinstance(side, int) for side in given):
         return (_make_tensor(given, find_dtype(model), device),)
-    return tuple(_move(value, device) for value in (given if isinstance(given, (tuple, list)) else (given,)))
+    arguments = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().to(device), arguments)  # type: ignore[no-any-return]
 
 
 def _make_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -71,11 +73,3 @@ def _make_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: torch.devic
         return torch.empty(shape, dtype=dtype, device=device)
     generator = torch.Generator().manual_seed(0)
     return torch.randn(shape, generator=generator).to(device=device, dtype=dtype)
-
-
-def _move(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().to(device)
-    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
-        return type(value)(_move(part, device) for part in value)
-    return value
