@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from vtbench.profiling import profile
 from vtbench.profiling.errors import RefusedOperatorError
+from vtbench.profiling.products import have_same_values
 
 
 class Function(nn.Module):
@@ -189,3 +190,10 @@ def test_scaled_residuals_of_many_blocks_are_no_chain() -> None:
             return x + self.scale * x.relu()
 
     profile(nn.Sequential(*(Block() for _ in range(12))), inputs=[torch.zeros(2, 4)], activations=False)
+
+
+def test_two_views_have_the_same_values_only_if_they_show_the_same_part_in_the_same_form() -> None:
+    memory = torch.arange(12.0)
+    assert have_same_values(memory.view(3, 4), memory.view(3, 4))
+    for other in (memory[:8].view(2, 4), memory[1:], memory.view(4, 3).T, torch.arange(12.0).view(3, 4)):
+        assert not have_same_values(memory.view(3, 4), other)
