@@ -111,3 +111,13 @@ def test_counted_live_nothing_is_contradicted_that_is_not_known_and_no_mark_is_s
     costs = {finding.id: finding for finding in findings}
     assert costs["t2-resnet34-macs"].here == "3663.76 M"
     assert costs["t8-vit_b_16-macs"].status == "reproduced"
+    cells = [finding for finding in findings if finding.id.startswith(("t9-", "t10-"))]
+    assert sum(finding.status == "not tested" for finding in cells) == 8  # Accuracy takes training on their data.
+    counted = {finding.id: finding for finding in cells if finding.status != "not tested"}
+    assert len(counted) == 16
+    wrong = {name for name, finding in counted.items() if finding.status == "contradicted"}
+    assert wrong == {"t10-fpn_resnet50-total"}
+    assert counted["t9-vt_fpn_resnet50-head"].here == "8.516 G"
+    assert counted["t10-vt_fpn_resnet101-total"].here == "43.546 G"
+    assert costs["headline-fpn-low"].here == "6.26x"
+    assert costs["headline-fpn-high"].here == "6.47x"

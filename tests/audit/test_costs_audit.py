@@ -14,7 +14,7 @@ def claim_of(method: str, value: str, unit: str = "M", **fields: str) -> Claim:
     places = len(value.partition(".")[2])
     defaults = {
         "id": "c", "paper": "P", "table": "2", "cell": "x", "quantity": "q", "variant": "vt", "against": "",
-        "image_size": "224x224", "recipe": "", "known": "",
+        "image_size": "224x224", "num_classes": "", "recipe": "", "known": "",
     }  # fmt: skip
     rounding = f"1e-{places}"
     return Claim.model_validate(
@@ -98,6 +98,20 @@ def test_the_largest_reduction_is_taken_over_all_pairs() -> None:
     assert audit_cost(claim, count, {}).status == "reproduced"
     swapped = claim_of("largest_stage5_macs_ratio", "6.9", "x", variant="b a", against="A B")
     assert audit_cost(swapped, count, {}).status == "contradicted"
+
+
+def test_a_neck_is_counted_alone_and_as_many_classes_are_asked_for_as_the_table_has() -> None:
+    setting = {"image_size": "473x473", "num_classes": "20"}
+    count = count_from(
+        {"vt_fpn": make_counts(99, neck_macs=2_058_200_000), "fpn": make_counts(99, neck_macs=12_893_000_000)}
+    )
+    finding = audit_cost(claim_of("neck_macs", "2.0", "G", variant="vt_fpn", **setting), count, {})
+    assert (finding.status, finding.here) == ("reproduced", "2.058 G")
+    assert finding.command == "vtbench profile vt_fpn --input-size 473 --num-classes 20 --by stage"
+    claim = claim_of("neck_macs_ratio", "6.3", "x", variant="vt_fpn", against="fpn", **setting)
+    finding = audit_cost(claim, count, {})
+    assert (finding.status, finding.here) == ("reproduced", "6.26x")
+    assert finding.command == "vtbench profile vt_fpn --against fpn --input-size 473 --num-classes 20"
 
 
 def test_a_model_that_is_not_registered_leaves_the_claim_untested_with_reason_and_command() -> None:

@@ -99,7 +99,7 @@ def ask_training(folder: Path) -> int | str:
 
 
 def ask_the_audit(folder: Path) -> int | str:
-    counts = make_counter()(PLANTED, (32, 32))
+    counts = make_counter()(PLANTED, (32, 32), None)
     return counts.macs if isinstance(counts, Counts) else counts.reason
 
 

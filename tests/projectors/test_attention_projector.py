@@ -14,7 +14,7 @@ def make_inputs(channels: int, token_dim: int) -> tuple[torch.Tensor, torch.Tens
 
 
 def test_the_projector_follows_equation_5():
-    projector = AttentionProjector(8, 16, 32, group_width=4).eval()
+    projector = AttentionProjector(8, 16, 32, lateral_groups=1, query_groups=4).eval()
     map_BCHW, tokens = make_inputs(8, 32)
     queries = projector.query(map_BCHW).permute(0, 2, 3, 1).reshape(2, 15, 16)
     keys, values = tokens @ projector.key.weight.T, tokens @ projector.value.weight.T
@@ -28,29 +28,55 @@ def test_the_projector_follows_equation_5():
 
 
 def test_equal_widths_need_no_lateral_and_no_values():
-    projector = AttentionProjector(16, 16, 16, group_width=4)
+    projector = AttentionProjector(16, 16, 16, lateral_groups=None, query_groups=4)
     assert isinstance(projector.lateral, nn.Identity)
     assert isinstance(projector.value, nn.Identity)
 
 
+FORMS = {
+    "dense lateral": {"lateral_groups": 1, "query_groups": 4},
+    "no lateral": {"lateral_groups": None, "query_groups": 2},
+    "grouped lateral asks": {"lateral_groups": 4, "query": "lateral"},
+    "the map asks": {"lateral_groups": 2, "query": "map"},
+}
+
+
+@pytest.mark.parametrize("is_kept_known", [False, True])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("widths", [(8, 16, 32), (16, 16, 32), (16, 8, 16), (16, 16, 16)])
-def test_the_macs_that_the_projector_states_are_counted(widths):
+def test_the_macs_that_the_projector_states_are_counted(widths, form, is_kept_known):
     channels, out_channels, token_dim = widths
-    projector = AttentionProjector(channels, out_channels, token_dim, group_width=4)
+    if form == "no lateral" and channels != out_channels:
+        return
+    projector = AttentionProjector(channels, out_channels, token_dim, **FORMS[form])
     inputs = make_inputs(channels, token_dim)
+    if is_kept_known:
+        inputs = (*inputs, projector.lateral(inputs[0]).detach())
     counted = profile(projector, inputs=inputs, activations=False).macs
     assert counted == projector.expected_macs(*(tuple(value.shape) for value in inputs))
 
 
-def test_groups_are_counted_on_the_wider_side():
-    # 1024 -> 512 in groups of 64 makes 16 groups, which is what the costs of VT-ResNet-50 imply.
-    assert AttentionProjector(1024, 512, 1024, group_width=64).query.groups == 16
-    assert AttentionProjector(256, 512, 1024, group_width=64).query.groups == 8
+@pytest.mark.parametrize(("query", "asks"), [("lateral", lambda p, x: p.lateral(x)), ("map", lambda p, x: x)])
+def test_the_lateral_or_the_map_itself_can_ask(query, asks):
+    projector = AttentionProjector(8, 16, 32, lateral_groups=4, query=query).eval()
+    map_BCHW, tokens = make_inputs(8, 32)
+    kept = projector.lateral(map_BCHW)
+    queries = asks(projector, map_BCHW).permute(0, 2, 3, 1).reshape(2, 15, -1)
+    keys, values = tokens @ projector.key.weight.T, tokens @ projector.value.weight.T
+    dim = queries.shape[2] // 4
+    projected = torch.empty(2, 15, 16)
+    for head in range(4):
+        own, its = slice(dim * head, dim * (head + 1)), slice(4 * head, 4 * head + 4)
+        weights = (queries[:, :, own] @ keys[:, :, own].transpose(1, 2) / math.sqrt(dim)).softmax(dim=2)
+        projected[:, :, its] = weights @ values[:, :, its]
+    expected = (kept + projector.norm(projected.transpose(1, 2).reshape(2, 16, 5, 3))).relu()
+    torch.testing.assert_close(projector(map_BCHW, tokens), expected)
+    torch.testing.assert_close(projector(map_BCHW, tokens, kept), expected)
 
 
 def test_the_map_passes_almost_unchanged_at_first():
     torch.manual_seed(0)
-    projector = AttentionProjector(16, 16, 32, group_width=4).train()
+    projector = AttentionProjector(16, 16, 32, lateral_groups=None, query_groups=4).train()
     map_BCHW, tokens = make_inputs(16, 32)
     change = (projector(map_BCHW, tokens) - map_BCHW).square().mean().sqrt()
     assert 0 < change < 0.15

@@ -36,6 +36,9 @@ def test_a_block_holds_the_table_of_its_study_and_the_rest_stays(tmp_path: Path)
 def test_the_costs_come_from_the_golden_data(tmp_path: Path) -> None:
     archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "reports" / "components")
     assert "| `resnet34`     |      21.80 | 3,663.76 |" in render_readme(TEXT, tmp_path)
+    text = render_readme("<!-- generated: costs of segmentation -->\n<!-- end -->\n", tmp_path)
+    assert "| `fpn_resnet50`     |      28.48 | 159,134.52 |                       |" in text
+    assert "| `vt_fpn_resnet50`  |      30.26 | 112,551.60 |                -29.3% |" in text
 
 
 def test_a_study_without_a_committed_report_says_so(tmp_path: Path) -> None:

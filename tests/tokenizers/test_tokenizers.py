@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,18 @@ from vtbench.tokenizers.pooling import PoolingTokenizer, make_grid
 from vtbench.tokenizers.position import AttentionPosition
 from vtbench.tokenizers.recurrent import RecurrentTokenizer
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
+from vtbench.tokenizers.value import PooledValues, ValueRule
 
-FIRST = TokenizerSite(in_channels=8, num_tokens=6, token_dim=16, group_width=4, first=True)
-LATER = TokenizerSite(in_channels=8, num_tokens=6, token_dim=16, group_width=4, first=False)
+FIRST = TokenizerSite(
+    in_channels=8, num_tokens=6, token_dim=16, group_width=4, first=True, value=ValueRule("rectified", 8, groups=2)
+)
+LATER = replace(FIRST, first=False)
+VALUES = [
+    ValueRule("rectified", 8, groups=2),
+    ValueRule("linear", 12, groups=4),
+    ValueRule("folded", 12, groups=4),
+    ValueRule("none", 8),
+]
 
 
 def make_map(batch: int = 2) -> torch.Tensor:
@@ -22,7 +32,8 @@ def make_map(batch: int = 2) -> torch.Tensor:
 
 
 def find_values(tokenizer: torch.nn.Module, map_BCHW: torch.Tensor) -> torch.Tensor:
-    return tokenizer.value(map_BCHW).permute(0, 2, 3, 1).reshape(len(map_BCHW), 35, 8)
+    values = tokenizer.value.norm(tokenizer.value.conv(map_BCHW)).relu()
+    return values.permute(0, 2, 3, 1).reshape(len(map_BCHW), 35, 8)
 
 
 def test_filter_tokens_follow_equation_1():
@@ -100,12 +111,41 @@ def test_pooled_tokens_are_cells_of_the_map_in_reading_order():
 
 
 @pytest.mark.parametrize("name", list(TOKENIZERS))
-@pytest.mark.parametrize("site", [FIRST, LATER])
-def test_each_tokenizer_states_the_macs_that_are_counted(name, site):
-    tokenizer = TOKENIZERS[name](site)
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("value", VALUES, ids=lambda rule: rule.form)
+def test_each_tokenizer_states_the_macs_that_are_counted(name, is_first, value):
+    tokenizer = TOKENIZERS[name](replace(FIRST, first=is_first, value=value))
     inputs = (make_map(), torch.randn(2, 6, 16))
     counted = profile(tokenizer, inputs=inputs, activations=False)
     assert counted.macs == tokenizer.expected_macs(*(tuple(value.shape) for value in inputs))
+    assert tokenizer(*inputs)[0].shape == (2, 6, tokenizer.out_channels)
+
+
+def write_values(pooling: PooledValues, map_BCHW: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+    """The equation, one output channel after the other: each reads the inputs of its group only."""
+    batch, channels = map_BCHW.shape[:2]
+    weight, groups = pooling.conv.weight[:, :, 0, 0], pooling.conv.groups
+    ins, outs = channels // groups, len(weight) // groups
+    tokens = torch.zeros(batch, attention.shape[1], len(weight))
+    for channel in range(len(weight)):
+        first = channel // outs * ins
+        value = sum(weight[channel, i] * map_BCHW[:, first + i] for i in range(ins))
+        tokens[:, :, channel] = (attention * value[:, None]).sum(dim=(2, 3))
+    return tokens
+
+
+@pytest.mark.parametrize("form", ["linear", "folded"])
+def test_values_without_normalisation_follow_the_equation_pooled_before_or_after(form):
+    pooling, map_BCHW = PooledValues(8, ValueRule(form, 12, groups=4)), make_map()
+    attention = torch.rand(2, 6, 5, 7).flatten(2).softmax(dim=2).reshape(2, 6, 5, 7)
+    torch.testing.assert_close(pooling(map_BCHW, attention), write_values(pooling, map_BCHW, attention))
+
+
+def test_without_values_the_map_itself_is_pooled():
+    pooling, attention = PooledValues(8, ValueRule("none", 8)), torch.rand(2, 6, 5, 7)
+    expected = torch.einsum("blhw,bchw->blc", attention, make_map())
+    torch.testing.assert_close(pooling(make_map(), attention), expected)
+    assert list(pooling.parameters()) == []
 
 
 def test_position_is_written_from_where_the_token_looked():

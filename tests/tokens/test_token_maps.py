@@ -8,6 +8,7 @@ from vtbench.errors import UserError
 from vtbench.models import create_model
 from vtbench.relations.relation import RELATIONS
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
+from vtbench.tokenizers.value import ValueRule
 from vtbench.tokens.maps import observe_tokens
 from vtbench.training.network import initialize_by_name
 
@@ -89,7 +90,9 @@ def test_what_has_no_maps_is_refused(variant, only, message):
         observe_tokens(build(variant), IMAGES, only=only)
 
 
-SITE = TokenizerSite(in_channels=8, num_tokens=4, token_dim=16, group_width=4, first=True)
+SITE = TokenizerSite(
+    in_channels=8, num_tokens=4, token_dim=16, group_width=4, first=True, value=ValueRule("rectified", 8, groups=2)
+)
 
 
 @pytest.mark.parametrize("name", list(TOKENIZERS))
@@ -107,3 +110,12 @@ def test_every_relation_gives_the_weights_of_its_attention_or_says_why_it_has_no
     weights = relation.attend(torch.randn(2, 4, 16))
     assert (weights is None) == bool(relation.no_attention)
     assert relation.name == name
+
+
+def test_the_levels_of_a_vt_fpn_are_looked_at_each_at_its_own_size_and_say_why_no_mixing_is_shown():
+    levels = observe_tokens(build("vt_fpn_resnet18:stem=small,width=8"), IMAGES).images[1]
+    assert [maps.attention.shape for maps in levels] == [(8, 32, 48), (8, 16, 24), (8, 8, 12), (8, 4, 6)]
+    assert {(maps.tokenizer, maps.relation) for maps in levels} == {("filter", "transformer")}
+    assert all(maps.mixing is None and "all levels" in maps.no_mixing for maps in levels)
+    unrelated = observe_tokens(build("vt_fpn_resnet18:stem=small,width=8,relations=none"), IMAGES).images[1]
+    assert all("not mixed" in maps.no_mixing for maps in unrelated)

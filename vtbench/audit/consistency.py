@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from vtbench.audit.counting import CountFunction
+from vtbench.audit.counting import CountFunction, Counts
 from vtbench.published.claims import UNITS, Claim, Inconsistency
 from vtbench.records import NotMeasured
 from vtbench.records.finding import Finding
@@ -79,13 +79,27 @@ def _check_ratio(_: Inconsistency, chosen: list[Claim], __: CountFunction) -> Ou
 def _check_stage5_ratio(_: Inconsistency, chosen: list[Claim], count: CountFunction) -> Outcome | NotMeasured:
     """If the whole saving is made in stage 5, the reduction is stage 5 over stage 5 less the saving."""
     ratio, full, reduced = chosen
-    counted = count(full.variant, full.image_size)
+    counted = count(full.variant, full.image_size, full.num_classes)
     if isinstance(counted, NotMeasured):
         return counted
     stage5 = Decimal(counted.stage_macs["stage5"])
     implied = stage5 / (stage5 - (_raw(full) - _raw(reduced)))
     holds = abs(implied - _raw(ratio)) < _step(ratio)
     return Outcome(holds, ratio.printed, f"the totals leave room for {implied:.2f}x")
+
+
+def _check_trunk_difference(_: Inconsistency, chosen: list[Claim], count: CountFunction) -> Outcome | NotMeasured:
+    counted = [count(claim.variant, claim.image_size, claim.num_classes) for claim in chosen]
+    for one in counted:
+        if isinstance(one, NotMeasured):
+            return one
+    deep, shallow = (one.macs for one in counted if isinstance(one, Counts))
+    first, second = chosen
+    implied, unit = _raw(first) - _raw(second), UNITS[first.unit]
+    here = (
+        f"{first.printed} less {second.printed} is {implied / unit}, the trunks differ by {(deep - shallow) / unit:.2f}"
+    )
+    return Outcome(abs(implied - (deep - shallow)) < _step(first), f"{implied / unit} {first.unit} between them", here)
 
 
 def _check_stated(_: Inconsistency, __: list[Claim], ___: CountFunction) -> Outcome:
@@ -108,5 +122,6 @@ _CHECKS: dict[str, Callable[[Inconsistency, list[Claim], CountFunction], Outcome
     "saving": _check_saving,
     "ratio": _check_ratio,
     "stage5_ratio": _check_stage5_ratio,
+    "trunk_difference": _check_trunk_difference,
     "stated": _check_stated,
 }

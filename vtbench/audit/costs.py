@@ -22,7 +22,8 @@ def audit_cost(claim: Claim, count: CountFunction, explanations: dict[str, str])
     command = repeat_count(claim)
     if not claim.variant:
         return leave_untested(claim, explanations.get(claim.known, "no such model is registered here"), None)
-    counted = [count(name, claim.image_size) for name in (*claim.variant.split(), *claim.against.split())]
+    names = (*claim.variant.split(), *claim.against.split())
+    counted = [count(name, claim.image_size, claim.num_classes) for name in names]
     for one in counted:
         if isinstance(one, NotMeasured):
             return leave_untested(claim, one.reason, command)
@@ -39,9 +40,11 @@ def repeat_count(claim: Claim) -> str:
     size = "x".join(map(str, claim.image_size)) if claim.image_size[0] != claim.image_size[1] else claim.image_size[0]
     names = [shlex.quote(name) for name in claim.variant.split()]
     against = [shlex.quote(name) for name in claim.against.split()]
+    setting = f"--input-size {size}{f' --num-classes {claim.num_classes}' if claim.num_classes else ''}"
+    by_stage = " --by stage" if claim.method == "neck_macs" else ""
     if len(names) == 1 and against:
-        return f"vtbench profile {names[0]} --against {against[0]} --input-size {size}"
-    return f"vtbench profile {' '.join((*names, *against))} --input-size {size}"
+        return f"vtbench profile {names[0]} --against {against[0]} {setting}"
+    return f"vtbench profile {' '.join((*names, *against))} {setting}{by_stage}"
 
 
 def _count_params_but_norm(variants: list[Counts], _: list[Counts]) -> Candidates:
@@ -70,6 +73,8 @@ COST_METHODS: dict[str, Callable[[list[Counts], list[Counts]], Candidates]] = {
     "params_but_norm": _count_params_but_norm,
     "macs_ratio": lambda variants, bases: [(bases[0].macs / variants[0].macs, "")],
     "params_ratio": lambda variants, bases: [(bases[0].params / variants[0].params, "")],
+    "neck_macs": lambda variants, _: [(variants[0].stage_macs["neck"], "")],
+    "neck_macs_ratio": lambda variants, bases: [(bases[0].stage_macs["neck"] / variants[0].stage_macs["neck"], "")],
     "stage5_macs_ratio": _compare_stage5_macs,
     "stage5_params_ratio": _compare_stage5_params,
     "largest_stage5_macs_ratio": _find_largest_stage5_reduction,

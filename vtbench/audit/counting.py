@@ -33,8 +33,9 @@ class Counts:
     stage_params: Mapping[str, int]
 
 
-CountFunction = Callable[[str, tuple[int, int]], Counts | NotMeasured]
-"""From a variant's spelling and an image size to its counts, or the reason why there are none."""
+CountFunction = Callable[[str, tuple[int, int], int | None], Counts | NotMeasured]
+"""From a variant's spelling, an image size and a number of classes (None: those that the model is quoted with) to its
+counts, or the reason why there are none."""
 
 
 def make_counter() -> CountFunction:
@@ -42,7 +43,7 @@ def make_counter() -> CountFunction:
     return cache(_count_variant)
 
 
-def _count_variant(variant: str, image_size: tuple[int, int]) -> Counts | NotMeasured:
+def _count_variant(variant: str, image_size: tuple[int, int], num_classes: int | None) -> Counts | NotMeasured:
     import torch
 
     from vtbench.models import create_model
@@ -51,8 +52,8 @@ def _count_variant(variant: str, image_size: tuple[int, int]) -> Counts | NotMea
 
     try:
         with torch.device("meta"):
-            model = create_model(variant, image_size=image_size)
-        source = resolve_source(variant, image_size=image_size)
+            model = create_model(variant, image_size=image_size, num_classes=num_classes)
+        source = resolve_source(variant, image_size=image_size, num_classes=num_classes)
         counted = profile_source(source, ProfileSettings(activations=False))
     except UserError as error:
         return NotMeasured(reason=str(error))
@@ -81,7 +82,7 @@ def count_published_variants() -> list[dict[str, Any]]:
     count = make_counter()
     entries = []
     for variant in sorted({result.variant for result in load_results() if ":" in result.variant}):
-        counted = count(variant, (224, 224))
+        counted = count(variant, (224, 224), None)
         if isinstance(counted, Counts):
             spec = MODELS[split_variant(variant)[0]]
             size, classes = list(spec.image_size), spec.num_classes

@@ -43,6 +43,8 @@ class ResNet(nn.Module):
     stride 2), "small" (3x3 stride 1, section 4.2) or a `Stem` of your own, whose parts become ``conv1``, ``bn1``,
     ``maxpool``. ``stride_in``, ``shortcut``: see `ResidualBlock`.
 
+    ``stage_ends`` are the places after each stage, save one that is replaced.
+
     Places to plug parts in; each factory is called while the network is built (see `sites` for what it is told):
 
     - ``spatial(ConvSite)``: instead of a 3x3 convolution of a block; None keeps the convolution.
@@ -96,12 +98,15 @@ class ResNet(nn.Module):
         self.conv1, self.bn1, self.relu, self.maxpool = parts.conv, parts.norm, activation(), parts.pool
         self.layer_names = tuple(f"layer{number}" for number in range(1, len(depths) + 1))
         in_channels, map_size = parts.out_channels, shrink(image_size, parts.stride)
+        ends: list[BlockSite] = []
         channels = [width_ * EXPANSION[block] for width_ in widths]
         for number, name in enumerate(self.layer_names[: len(depths) - (last_stage is not None)]):
             sizes = (in_channels, inner_widths[number], channels[number])
             stage = _make_stage(build, unit, number + 2, depths[number], sizes, strides[number], map_size)
             self.add_module(name, stage)
             in_channels, map_size = channels[number], shrink(map_size, strides[number])
+            ends.append(BlockSite(in_channels, map_size, number + 2, depths[number] - 1))
+        self.stage_ends = tuple(ends)
         pool: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         if last_stage is not None:
             replaced = last_stage(in_channels, map_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -79,6 +79,9 @@ UnitFactory = Callable[[BlockSite], nn.Module | None]
 
 LastStageFactory = Callable[[int, MapSize], LastStage]
 """Given the channels and the size of the map that enters the last stage, gives what replaces that stage."""
+
+NeckFactory = Callable[[Sequence[BlockSite]], nn.Module]
+"""Given the ends of the stages, gives what takes their maps, one argument each, and returns maps of one width."""
 
 HeadFactory = Callable[[tuple[int, ...]], nn.Module]
 """Given the channels of the stages' outputs, gives what takes these outputs, first to last, one argument each."""

@@ -10,15 +10,11 @@ from torch import Tensor, nn
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution without bias, (B, C_in, H, W) -> (B, C_out, H, W): C_in C_out / groups MACs a cell.
 
-    ``group_width`` is the number of channels of a group, of input or output, whichever is wider; None is one group.
     Weights start normal with standard deviation ``gain`` / sqrt(fan-in), so that unit variance in gives gain^2 out.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, group_width: int | None = None, gain: float = 1.0
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, groups: int = 1, gain: float = 1.0) -> None:
         self.gain = gain
-        groups = 1 if group_width is None else max(in_channels, out_channels) // group_width
         super().__init__(in_channels, out_channels, 1, groups=groups, bias=False)
 
     def reset_parameters(self) -> None:

@@ -1,4 +1,4 @@
-"""What ends a residual branch: normalisation that lets a network begin near the identity, and stochastic depth.
+"""What ends a residual branch: normalisation or a scale, to begin near the identity, and stochastic depth.
 
 Stochastic depth (Huang et al. 2016, arXiv 1603.09382) drops the branch of single images in training.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 BRANCH_SCALE = 0.1
-"""Where the weights of these normalisations start.
+"""Where the weights of these parts start.
 
 Residual networks start theirs at 0 (Goyal et al. 2017, arXiv 1706.02677, section 5.1). From a small number, gradients
 reach every weight of the branch from the first step on.
@@ -32,6 +32,29 @@ class BranchBatchNorm(nn.BatchNorm2d):
         """Reset the statistics, set the weight to `BRANCH_SCALE` and the bias to 0."""
         super().reset_parameters()
         nn.init.constant_(self.weight, BRANCH_SCALE)
+
+
+class BranchScale(nn.Module):
+    """w X + b of each channel of a map (B, C, H, W), w starting at `BRANCH_SCALE`: for branches of unit variance.
+
+    No MACs by convention, 2 C parameters. It stands where a map is nearly the same in all its cells, so that the
+    statistics of a batch would be those of its few images.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(channels, 1, 1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the weight to `BRANCH_SCALE` and the bias to 0."""
+        nn.init.constant_(self.weight, BRANCH_SCALE)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """The map, scaled."""
+        return torch.addcmul(self.bias, map_BCHW, self.weight)
 
 
 class StochasticDepth(nn.Module):

@@ -26,8 +26,11 @@ class OneOf:
         return core_schema.literal_schema(list(self.registry))
 
 
-class TokenOptions(ModelOptions):
-    """The parts of a visual transformer. A combination that makes no sense is refused with the reason.
+Relations = Annotated[str, OneOf(RELATIONS), Field(description="how tokens are related to each other")]
+
+
+class TokenFindingOptions(ModelOptions):
+    """How tokens are found. A combination that makes no sense is refused with the reason.
 
     A subclass has the option ``width``, the channels of the first stage, declared before these.
     """
@@ -46,12 +49,6 @@ class TokenOptions(ModelOptions):
     token_dim: int = Field(
         0, ge=0, description="dimensions of a token, a multiple of 8; 0: 16 times the width (8 times with three stages)"
     )
-    projector: Literal["on", "off"] = Field(
-        "on", description="write the tokens back to the map; off: modules after the first see only tokens"
-    )
-    relations: Annotated[str, OneOf(RELATIONS)] = Field(
-        "transformer", description="how tokens are related to each other"
-    )
 
     @field_validator("token_dim")
     @classmethod
@@ -65,12 +62,25 @@ class TokenOptions(ModelOptions):
         return 0 if token_dim == cls.token_dim_per_width * info.data.get("width", 0) else token_dim
 
     @model_validator(mode="after")
-    def _refuse_what_makes_no_sense(self) -> TokenOptions:
+    def _refuse_positions_without_attention(self) -> TokenFindingOptions:
         if self.tokenizer == "pooling" and self.position == "on":
             raise ValueError(
                 "position=on encodes the spatial attention of tokens, and tokenizer=pooling has none. "
                 "Leave one of them out"
             )
+        return self
+
+
+class TokenOptions(TokenFindingOptions):
+    """The parts of a visual transformer in the place of a stage."""
+
+    projector: Literal["on", "off"] = Field(
+        "on", description="write the tokens back to the map; off: modules after the first see only tokens"
+    )
+    relations: Relations = "transformer"
+
+    @model_validator(mode="after")
+    def _refuse_two_names_of_one_model(self) -> TokenOptions:
         if self.tokenizer == "static" and self.projector == "off":
             raise ValueError(
                 "with projector=off only the first module reads the map, and it has static filters under "

@@ -20,33 +20,65 @@ from vtbench.tokenizers.tokenizer import Tokenizer
 class TokenMlp(nn.Module):
     """norm(relu(norm(T W_1)) W_2), W_1: C x D, W_2: D x D: pooled values (B, L, C) -> tokens (B, L, D).
 
-    L (C D + D^2) MACs. Where C = D the first layer is left out: norm(T W_2). That two dense layers stand here follows
-    from the costs that Wu et al. 2020 print. Layer normalisation: batch normalisation over tokens made the gradients
-    of the convolutions below much larger and training slow.
+    L (C D + D^2) MACs with two layers; one is norm(T W_1), none, where C = D, is norm(T). That two dense layers stand
+    in a VT-ResNet where C differs from D, and one where not, follows from the costs that Wu et al. 2020 print. Layer
+    normalisation: batch normalisation over tokens made the gradients of the convolutions below much larger and
+    training slow.
     """
 
     role = "token MLP"
 
-    def __init__(self, in_dim: int, token_dim: int) -> None:
+    def __init__(self, in_dim: int, token_dim: int, num_layers: int) -> None:
         super().__init__()
         self.token_dim = token_dim
-        widen: list[nn.Module] = []
-        if in_dim != token_dim:
-            widen = [TokenLinear(in_dim, token_dim, gain=math.sqrt(2)), nn.LayerNorm(token_dim), nn.ReLU()]
-        self.layers = nn.Sequential(*widen, TokenLinear(token_dim, token_dim), nn.LayerNorm(token_dim))
+        self.num_layers = num_layers
+        layers: list[nn.Module] = []
+        for index in range(num_layers):
+            is_last = index == num_layers - 1
+            layers.append(TokenLinear(token_dim if index else in_dim, token_dim, gain=1.0 if is_last else math.sqrt(2)))
+            layers += [nn.LayerNorm(token_dim)] if is_last else [nn.LayerNorm(token_dim), nn.ReLU()]
+        self.layers = nn.Sequential(*layers) if layers else nn.LayerNorm(token_dim)
 
     def forward(self, pooled_BLC: Tensor) -> Tensor:
         """Pooled values to tokens."""
         return self.layers(pooled_BLC)  # type: ignore[no-any-return]
 
     def expected_macs(self, pooled_shape: tuple[int, ...]) -> int:
-        """Both layers, or the second alone."""
+        """The first layer from C, the others from D."""
         batch, num_tokens, in_dim = pooled_shape
-        widening = in_dim * self.token_dim if in_dim != self.token_dim else 0
-        return batch * num_tokens * (widening + self.token_dim * self.token_dim)
+        widths = (in_dim, *(self.token_dim,) * (self.num_layers - 1))[: self.num_layers]
+        return batch * num_tokens * sum(widths) * self.token_dim
 
 
-class VisualTransformerModule(nn.Module):
+class TokenReader(nn.Module):
+    """Tokenizer, token MLP, position (or None): what the parts that read tokens off a map share.
+
+    ``relation_name`` is what records call the relation of the tokens, and ``no_mixing`` why it gives no weights with
+    which the tokens of this part are mixed; empty if it gives some.
+    """
+
+    relation_name: str
+    no_mixing: str
+
+    def __init__(self, tokenizer: Tokenizer, token_mlp: TokenMlp, position: AttentionPosition | None) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.token_mlp = token_mlp
+        self.position = position
+
+    @property
+    def no_attention(self) -> str:
+        """Why the part has no spatial attention; empty if it has."""
+        return self.tokenizer.no_attention
+
+    def read_tokens(self, map_BCHW: Tensor, earlier_BLD: Tensor | None) -> Tensor:
+        """Tokens (B, L, D) of a map; ``earlier_BLD`` may tell the tokenizer where to look."""
+        pooled_BLC, attention_BLHW = self.tokenizer(map_BCHW, earlier_BLD)
+        found_BLD: Tensor = self.token_mlp(pooled_BLC)
+        return found_BLD if self.position is None else self.position(found_BLD, attention_BLHW)
+
+
+class VisualTransformerModule(TokenReader):
     """Tokenizer, token MLP, position, relation, projector: (map, tokens before) -> (map, tokens).
 
     ``position`` and ``projector`` may be None; without a projector the map goes on unchanged. Tokens of the module
@@ -62,24 +94,14 @@ class VisualTransformerModule(nn.Module):
         relation: Relation,
         projector: AttentionProjector | None,
     ) -> None:
-        super().__init__()
-        self.tokenizer = tokenizer
-        self.token_mlp = token_mlp
-        self.position = position
+        super().__init__(tokenizer, token_mlp, position)
         self.relation = relation
+        self.relation_name, self.no_mixing = relation.name, relation.no_attention
         self.projector = projector
-
-    @property
-    def no_attention(self) -> str:
-        """Why the module has no spatial attention; empty if it has."""
-        return self.tokenizer.no_attention
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step of the visual transformer."""
-        pooled_BLC, attention_BLHW = self.tokenizer(map_BCHW, tokens_BLD)
-        found_BLD = self.token_mlp(pooled_BLC)
-        if self.position is not None:
-            found_BLD = self.position(found_BLD, attention_BLHW)
+        found_BLD = self.read_tokens(map_BCHW, tokens_BLD)
         related_BLD = self.relation(found_BLD if tokens_BLD is None else found_BLD + tokens_BLD)
         if self.projector is not None:
             map_BCHW = self.projector(map_BCHW, related_BLD)

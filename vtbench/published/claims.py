@@ -21,7 +21,8 @@ CLAIMS = Path(__file__).with_name("claims.csv")
 EXPLANATIONS = Path(__file__).with_name("explanations.toml")
 INCONSISTENCIES = Path(__file__).with_name("inconsistencies.toml")
 
-Printed = Annotated[Decimal | None, BeforeValidator(lambda text: None if text == "" else text)]
+_EMPTY_IS_NONE = BeforeValidator(lambda text: None if text == "" else text)
+Printed = Annotated[Decimal | None, _EMPTY_IS_NONE]
 """A printed number, or an empty cell of a CSV file."""
 
 Method = Literal[
@@ -33,7 +34,8 @@ Method = Literal[
     "stage5_macs_ratio",
     "stage5_params_ratio",
     "largest_stage5_macs_ratio",
-    "segmentation_macs",
+    "neck_macs",
+    "neck_macs_ratio",
     "top1",
     "train_top1",
     "top1_gain",
@@ -42,6 +44,7 @@ Method = Literal[
 ]
 """How a claim is computed here. The ratios are of ``against`` over ``variant``.
 
+``neck_macs`` are those between the stages of the trunk and the head of a segmentation network.
 ``params_but_norm``: parameters in full, or without those of normalisation, which the paper leaves out for its VTs.
 """
 
@@ -53,7 +56,8 @@ class Claim(Record):
     """One printed number, or a statement without one (``value`` None).
 
     ``rounding`` is one unit in the last printed place. ``variant`` and ``against`` are spellings of models here,
-    several with spaces between, empty where there is none. ``recipe`` is whose training the accuracy comes from.
+    several with spaces between, empty where there is none. ``num_classes`` is None for as many as the model is quoted
+    with. ``recipe`` is whose training the accuracy comes from.
     ``known`` names the explanation of a contradiction that has been looked into, or of a model that is not here.
     """
 
@@ -69,6 +73,7 @@ class Claim(Record):
     variant: str
     against: str
     image_size: tuple[int, int]
+    num_classes: Annotated[int | None, _EMPTY_IS_NONE]
     recipe: str
     known: str
 
@@ -96,7 +101,7 @@ def load_explanations(path: Path = EXPLANATIONS) -> dict[str, str]:
         return {key: str(text) for key, text in tomllib.load(stream).items()}
 
 
-Check = Literal["at_most", "equal", "saving", "ratio", "stage5_ratio", "stated"]
+Check = Literal["at_most", "equal", "saving", "ratio", "stage5_ratio", "trunk_difference", "stated"]
 """What ought to hold between the printed numbers of ``claims``:
 
 - ``at_most``: the first is not larger than the second;
@@ -104,6 +109,8 @@ Check = Literal["at_most", "equal", "saving", "ratio", "stage5_ratio", "stated"]
 - ``saving``: the first less the second is each of the ``stated`` numbers;
 - ``ratio``: the first is the second over the third;
 - ``stage5_ratio``: the first is the reduction of stage 5 that the totals, second and third, leave room for;
+- ``trunk_difference``: the first less the second, which differ in the depth of the trunk only, is what their trunks
+  differ by;
 - ``stated``: different texts of the paper state different things; there is nothing to compute.
 """
 

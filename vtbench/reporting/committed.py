@@ -5,6 +5,7 @@ Numbers in README.md stand between markers and are rendered from what is committ
 .. code-block:: text
 
     <!-- generated: costs -->        the catalogue's costs of the ResNets and their VT twins
+    <!-- generated: costs of segmentation -->    those of FPN and VT-FPN
     <!-- generated: PAGE -->         what a page shows of itself, such as the figure of reports/published
     <!-- generated: STUDY -->        table and figures of the archived report reports/STUDY
     <!-- end -->
@@ -31,6 +32,7 @@ from vtbench.units import format_millions
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DEPTHS = (18, 34, 50, 101)
+_COSTS = {"costs": ("resnet", "vt_resnet"), "costs of segmentation": ("fpn_resnet", "vt_fpn_resnet")}
 
 
 def render_committed(reports: Path) -> list[Path]:
@@ -48,8 +50,8 @@ def render_readme(text: str, root: Path) -> str:
 
 def render_block(name: str, root: Path) -> str:
     """The content of one block, as Markdown."""
-    if name == "costs":
-        return render_costs()
+    if name in _COSTS:
+        return render_costs(*_COSTS[name])
     if name in PAGES and (block := PAGES[name].block) is not None:
         return block()
     folder = root / "reports" / name
@@ -57,18 +59,18 @@ def render_block(name: str, root: Path) -> str:
         return render_study(folder, name)
     studies = [path.stem for path in sorted((root / "ablations").glob("*.toml"))]
     if name not in studies:
-        hint = did_you_mean(name, ("costs", *PAGES, *studies))
+        hint = did_you_mean(name, (*_COSTS, *PAGES, *studies))
         raise UserError(f"README.md has a generated block {name!r}, which is neither a block nor a study. {hint}")
     return f"No report of the study `{name}` has been committed yet."
 
 
-def render_costs() -> str:
-    """The ResNets beside their VT twins: parameters and MACs at 224 x 224, and what the tokens save."""
+def render_costs(base_family: str, family: str) -> str:
+    """Networks of one family beside their twins: parameters, MACs at their own setting, and what the tokens save."""
     costs = load_costs()
     rows = []
     for depth in _DEPTHS:
-        base = costs[f"resnet{depth}"]
-        for name in (f"resnet{depth}", f"vt_resnet{depth}"):
+        base = costs[f"{base_family}{depth}"]
+        for name in (f"{base_family}{depth}", f"{family}{depth}"):
             if (cost := costs.get(name)) is not None:
                 change = f"{cost.macs / base.macs - 1:+.1%}" if cost is not base else ""
                 rows.append((f"`{name}`", format_millions(cost.params), format_millions(cost.macs), change))

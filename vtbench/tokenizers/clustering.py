@@ -8,14 +8,8 @@ from torch import Tensor, nn
 
 from vtbench.tokenizers.pooling import make_grid
 from vtbench.tokenizers.recurrent import RecurrentTokenizer
-from vtbench.tokenizers.tokenizer import (
-    TOKENIZERS,
-    Tokenizer,
-    TokenizerSite,
-    ValueMap,
-    pool_by_attention,
-    softmax_over_map,
-)
+from vtbench.tokenizers.tokenizer import TOKENIZERS, Tokenizer, TokenizerSite, softmax_over_map
+from vtbench.tokenizers.value import PooledValues
 
 NUM_STEPS = 1
 """Lloyd steps. With one, the first module costs what table 3 prints for ResNet-18 (1580 M in all)."""
@@ -28,7 +22,7 @@ class ClusteringTokenizer(Tokenizer):
     to its most similar centroid, moves each centroid to the mean of its pixels and normalises it (an empty cluster
     keeps its centroid). It is deterministic, and no gradient flows through it: the maps learn through the pixels and s,
     which starts at 1, near average pooling.
-    H W (C g + 2 C L) MACs as the filters that it replaces, and H W C L for each Lloyd step; means are additions.
+    As many MACs as the filters that it replaces, and H W C L for each Lloyd step; means are additions.
     """
 
     name = "clustering"
@@ -36,7 +30,8 @@ class ClusteringTokenizer(Tokenizer):
     def __init__(self, site: TokenizerSite) -> None:
         super().__init__()
         self.grid = make_grid(site.num_tokens)
-        self.value = ValueMap(site.in_channels, site.group_width)
+        self.value = PooledValues(site.in_channels, site.value)
+        self.out_channels = site.value.out_channels
         self.scale = nn.Parameter(torch.ones(1))
 
     def reset_parameters(self) -> None:
@@ -44,14 +39,14 @@ class ClusteringTokenizer(Tokenizer):
         nn.init.ones_(self.scale)
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Pooled values (B, L, C) and attention (B, L, H, W); earlier tokens are not looked at."""
+        """Pooled values (B, L, C') and attention (B, L, H, W); earlier tokens are not looked at."""
         pixels_BCN = F.normalize(map_BCHW.flatten(2), dim=1)
         with torch.no_grad():
             centroids_BLC = self._find_centroids(map_BCHW, pixels_BCN)
         logits_BLN = self.scale * (centroids_BLC @ pixels_BCN)
         attention_shape = (*logits_BLN.shape[:2], *map_BCHW.shape[2:])
         attention = softmax_over_map(logits_BLN.reshape(attention_shape))
-        return pool_by_attention(attention, self.value(map_BCHW)), attention
+        return self.value(map_BCHW, attention), attention
 
     def _find_centroids(self, map_BCHW: Tensor, pixels_BCN: Tensor) -> Tensor:
         cells_BCL = F.adaptive_avg_pool2d(map_BCHW, self.grid).flatten(2)
@@ -67,9 +62,9 @@ class ClusteringTokenizer(Tokenizer):
     def expected_macs(self, map_shape: tuple[int, ...], tokens_shape: tuple[int, ...] | None = None) -> int:
         """Values, Lloyd steps, logits and pooling."""
         batch, channels, height, width = map_shape
-        group_width = channels // self.value.conv.groups
         num_tokens = self.grid[0] * self.grid[1]
-        return batch * height * width * channels * (group_width + (NUM_STEPS + 2) * num_tokens)
+        values = self.value.expected_macs(map_shape, (batch, num_tokens, height, width))
+        return batch * height * width * channels * (NUM_STEPS + 1) * num_tokens + values
 
 
 @TOKENIZERS.register("clustering")

@@ -23,6 +23,7 @@ class PoolingTokenizer(Tokenizer):
     def __init__(self, site: TokenizerSite) -> None:
         super().__init__()
         self.grid = make_grid(site.num_tokens)
+        self.out_channels = site.in_channels
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, None]:
         """Cells (B, L, C); there is no attention, and earlier tokens are not looked at."""

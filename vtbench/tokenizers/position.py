@@ -10,6 +10,9 @@ from vtbench.layers.pointwise import TokenLinear
 
 # B images; L tokens; D dimensions of a token; H height, W width of a map; P dimensions of a position.
 
+POSITION_GRID = (7, 7)
+"""Cells to which models average attention: half the side of the 14x14 map that the paper's VT-ResNets read."""
+
 
 class AttentionPosition(nn.Module):
     """P = flatten(downsample(A)) W_{A->P}; T_out = norm([T, P] W): (B, L, D), (B, L, H, W) -> (B, L, D).

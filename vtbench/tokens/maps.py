@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vtbench.errors import UserError
 from vtbench.models.visual_transformer import VisualTransformer
+from vtbench.models.visual_transformer_neck import VisualTransformerNeck
 from vtbench.relations.relation import Relation
 from vtbench.stats.attention_maps import TokenMaps
 
@@ -66,17 +67,18 @@ class _Watched:
     def keep_mixing(self, relation: Relation, inputs: tuple[Tensor, ...]) -> None:
         """Ask the relation for the weights that it will mix its input with."""
         weights_BNLL = relation.attend(inputs[0])
-        self.mixing = None if weights_BNLL is None else weights_BNLL.mean(dim=1)
+        assert weights_BNLL is not None, "a relation without weights says so in no_attention"
+        self.mixing = weights_BNLL.mean(dim=1)
 
     def describe(self, index: int, image: int) -> TokenMaps:
         """The maps of one image, in double precision."""
         return TokenMaps(
             module=index,
             tokenizer=self.module.tokenizer.name,
-            relation=self.module.relation.name,
+            relation=self.module.relation_name,
             attention=_renormalize(self.attention[image]),
             mixing=None if self.mixing is None else _renormalize(self.mixing[image][:, None])[:, 0],
-            no_mixing=self.module.relation.no_attention,
+            no_mixing=self.module.no_mixing,
         )
 
 
@@ -85,7 +87,8 @@ def _watch(watched: Any) -> Iterator[None]:
     handles = []
     for one in watched:
         handles.append(one.module.tokenizer.register_forward_hook(one.keep_attention))
-        handles.append(one.module.relation.register_forward_pre_hook(one.keep_mixing))
+        if not one.module.no_mixing:
+            handles.append(one.module.relation.register_forward_pre_hook(one.keep_mixing))
     try:
         yield
     finally:
@@ -94,11 +97,12 @@ def _watch(watched: Any) -> Iterator[None]:
 
 
 def _find_modules(model: nn.Module, only: Sequence[int]) -> dict[int, Any]:
-    stages = [module for module in model.modules() if isinstance(module, VisualTransformer)]
+    kinds = (VisualTransformer, VisualTransformerNeck)
+    stages = [module for module in model.modules() if isinstance(module, kinds)]
     if not stages:
         raise UserError(
             "The network has no visual tokens: none of its stages is a visual transformer. "
-            "Give a run or a model of the family vt_resnet; vtbench list shows them."
+            "Give a run or a model of the family vt_resnet or vt_fpn_resnet; vtbench list shows them."
         )
     modules = dict(enumerate(module for stage in stages for module in stage.list_modules()))
     for index in only:

@@ -36,14 +36,13 @@ from vtbench.models.visual_transformer import (
 )
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import RELATIONS
-from vtbench.tokenizers.position import AttentionPosition
+from vtbench.tokenizers.position import POSITION_GRID, AttentionPosition
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
+from vtbench.tokenizers.value import ValueRule
 from vtbench.variants import Setting, register_model
 
 LOOK = Look("Visual Transformer", "#d1420e", "o")
 NUM_MODULES = {18: 2, 34: 3, 50: 3, 101: 3}
-POSITION_GRID = (7, 7)
-"""Cells to which attention is averaged for the position encoding: half the side of the paper's 14x14 map."""
 
 
 class VtResNetOptions(TokenOptions, ResNetOptions):
@@ -75,14 +74,23 @@ def tokenize_last_stage(
         relation = RELATIONS[options.relations](options.num_tokens, token_dim)
         if index > 0 and options.projector == "off":
             return TokenModule(token_dim, relation)
-        site = TokenizerSite(channels, options.num_tokens, token_dim, group_width=width, first=index == 0)
+        value = ValueRule("rectified", channels, groups=channels // width)
+        site = TokenizerSite(channels, options.num_tokens, token_dim, width, first=index == 0, value=value)
         is_projected = options.projector == "on" and index < num_modules - 1
         return VisualTransformerModule(
             TOKENIZERS[options.tokenizer](site),
-            TokenMlp(channels, token_dim),
+            TokenMlp(channels, token_dim, num_layers=1 if channels == token_dim else 2),
             AttentionPosition(token_dim, token_dim // 8, POSITION_GRID) if options.position == "on" else None,
             relation,
-            AttentionProjector(channels, out_channels, token_dim, group_width=width) if is_projected else None,
+            AttentionProjector(
+                channels,
+                out_channels,
+                token_dim,
+                lateral_groups=None if channels == out_channels else 1,
+                query_groups=max(channels, out_channels) // width,
+            )
+            if is_projected
+            else None,
         )
 
     def make_last_stage(in_channels: int, map_size: MapSize) -> LastStage:
