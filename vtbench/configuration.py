@@ -6,17 +6,40 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vtbench.errors import UserError, did_you_mean
 
 
 class Configuration(BaseModel):
-    """Base of all configurations: frozen, and an unknown key is an error."""
+    """Base of all configurations: frozen, and an unknown key is an error.
 
+    ``LATER`` names settings that came after runs had been certified: they are written only where they differ from their
+    default, so that what was written before stays what it was.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        for name in self.LATER & values.keys():
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del values[name]
+        return values
 
 
 class DataConfig(Configuration):
@@ -28,12 +51,47 @@ class DataConfig(Configuration):
     limit_val: int | None = Field(None, ge=1, description="class-balanced subset of this many validation images")
 
 
+def _repeat_side(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+Side = Annotated[int, Field(ge=1)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_repeat_side)]
+"""Height and width in pixels; one number stands for both."""
+
+
 class AugmentationConfig(Configuration):
-    """Random changes to a training image; validation images are only normalised."""
+    """Random changes to a training image; validation images are only normalised.
+
+    With ``scale`` or ``crop`` a window of the image is cut out and brought to the size of the crop, instead of the
+    crop by padding: of the image scaled by a factor drawn uniformly, a part of the size of ``crop``. Beyond the image
+    it is filled with the mean colour, and its mask with void.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"scale", "crop", "swap_on_flip"})
 
     crop_padding: int = Field(4, ge=0, description="reflect-pad by this many pixels per 32 of the side, then crop back")
     flip: bool = Field(True, description="mirror left to right with probability one half")
     auto_augment: bool = Field(False, description="AutoAugment before the crop (Cubuk et al. 2019)")
+    scale: tuple[float, float] | None = Field(None, description="smallest and largest factor; None: 1")
+    crop: Size | None = Field(None, description="height and width to train at; None: those of the image")
+    swap_on_flip: tuple[tuple[int, int], ...] = Field((), description="classes of pixels that mirroring exchanges")
+
+    @property
+    def cuts_windows(self) -> bool:
+        """Whether ``scale`` or ``crop`` stands instead of the crop by padding."""
+        return self.scale is not None or self.crop is not None
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> AugmentationConfig:
+        if self.cuts_windows and self.crop_padding:
+            raise ValueError("'scale' and 'crop' stand instead of 'crop_padding': set crop_padding = 0")
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"'scale' is {self.scale}: write [smallest, largest], both above 0")
+        swapped = [number for pair in self.swap_on_flip for number in pair]
+        if len(set(swapped)) < len(swapped):
+            raise ValueError(f"'swap_on_flip' is {self.swap_on_flip}: a class may stand in one pair only")
+        return self
 
 
 class OptimizerConfig(Configuration):
@@ -52,9 +110,12 @@ class OptimizerConfig(Configuration):
 class ScheduleConfig(Configuration):
     """The learning rate over the run, in parts of its length, so that ``--epochs`` rescales it."""
 
-    name: Literal["step", "cosine", "exponential"] = "step"
+    LATER: ClassVar[frozenset[str]] = frozenset({"power"})
+
+    name: Literal["step", "cosine", "exponential", "polynomial"] = "step"
     milestones: tuple[float, ...] = Field((1 / 3, 2 / 3), description="step: parts of the run after which to decay")
     decay: float = Field(0.1, gt=0, description="step: factor at a milestone; exponential: factor over the whole run")
+    power: float = Field(0.9, gt=0, description="polynomial: the exponent of the part of the run that remains")
     warmup: float = Field(0.0, ge=0, lt=1, description="part of the run in which the rate rises linearly")
     warmup_start: float = Field(0.0, ge=0, le=1, description="the rate at the very start, as a part of the peak")
 
@@ -70,6 +131,8 @@ class DistillationConfig(Configuration):
 class Recipe(Configuration):
     """How a network is trained; every arm of a comparison gets the same one."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride"})
+
     name: str
     epochs: int = Field(90, ge=1)
     batch_size: int = Field(256, ge=1)
@@ -83,6 +146,11 @@ class Recipe(Configuration):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="also keep, and evaluate, averaged weights")
     sync_batch_norm: bool = Field(False, description="batch statistics over all processes of a run (SyncBN)")
     distillation: DistillationConfig | None = None
+    class_weights: tuple[NonNegativeFloat, ...] | Literal["inverse_frequency", "median_frequency"] | None = Field(
+        None, description="segmentation: of each class in the loss, given or from how many training pixels it has"
+    )
+    window: Size | None = Field(None, description="segmentation: evaluate by windows of this size; None: whole images")
+    stride: Size | None = Field(None, description="segmentation: from window to window; None: two thirds of one")
 
 
 class Effect(Enum):

@@ -118,3 +118,116 @@ def test_auto_augment_leaves_the_global_random_numbers_alone(images):
     before = torch.get_rng_state()
     augment(make_augmentation(AugmentationConfig(auto_augment=True)), images, 0, np.arange(20))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+WINDOWED = AugmentationConfig(crop_padding=0, scale=(0.5, 2.0), crop=(10, 14))
+
+
+@pytest.fixture
+def masks():
+    return np.random.default_rng(5).choice(np.array([0, 1, 2, 3, 255], np.uint8), (20, 16, 12))
+
+
+def with_colours(masks):
+    """Images whose red is their mask, so that what was done to both can be compared."""
+    return np.repeat(masks[..., None], 3, axis=3)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [AugmentationConfig(), AugmentationConfig(crop_padding=0, crop=(10, 30)), OFF],
+    ids=["padded crop", "crop larger than the image", "off"],
+)
+def test_a_mask_goes_where_its_image_goes(masks, config):
+    augmentation = Augmentation(config, 0, (16, 12), fill=(255, 255, 255))
+    draws = augmentation.draw(3, np.arange(20))
+    found = augmentation.apply_to_masks(masks, draws)
+    assert found.shape[1:] == augmentation.output_size
+    np.testing.assert_array_equal(found, augmentation.apply(with_colours(masks), draws)[..., 0])
+
+
+def test_a_scaled_mask_lies_where_its_scaled_image_lies():
+    rows, columns = np.mgrid[:64, :64]
+    masks = np.repeat(((rows // 16 + columns // 16) % 2).astype(np.uint8)[None], 30, axis=0)
+    augmentation = Augmentation(AugmentationConfig(crop_padding=0, scale=(0.5, 2.0), crop=(48, 40)), 0, (64, 64))
+    draws = augmentation.draw(0, np.arange(30))
+    image, mask = (
+        augmentation.apply(with_colours(masks * 200), draws)[..., 0],
+        augmentation.apply_to_masks(masks, draws),
+    )
+    inside = mask != 255
+    assert (~inside).any() and ((mask == 0) & (image < 100) | (mask == 1) & (image > 100))[inside].mean() > 0.98
+
+
+@pytest.mark.parametrize("config", [AugmentationConfig(), WINDOWED], ids=["padded crop", "windows"])
+def test_masks_hold_no_value_that_they_did_not_hold_save_void(masks, config):
+    augmentation = Augmentation(config, 0, (16, 12))
+    before, kept = masks.copy(), masks % 3
+    for epoch in range(5):
+        found = augmentation.apply_to_masks(kept, augmentation.draw(epoch, np.arange(20)))
+        for mask, old in zip(found, kept, strict=True):
+            assert set(np.unique(mask)) <= {*np.unique(old), 255}
+    np.testing.assert_array_equal(masks, before)
+
+
+def test_a_double_flip_with_swapped_classes_is_the_identity(masks):
+    config = AugmentationConfig(crop_padding=0, swap_on_flip=((1, 2),))
+    augmentation = Augmentation(config, 0, (16, 12))
+    draws = augmentation.draw(0, np.arange(20))
+    once = augmentation.apply_to_masks(masks, draws)
+    flipped = draws.flip
+    assert flipped.any() and not flipped.all()
+    np.testing.assert_array_equal(once[~flipped], masks[~flipped])
+    np.testing.assert_array_equal(once[flipped] == 1, masks[flipped][:, :, ::-1] == 2)
+    np.testing.assert_array_equal(once[flipped] == 2, masks[flipped][:, :, ::-1] == 1)
+    np.testing.assert_array_equal(augmentation.apply_to_masks(once, draws), masks)
+
+
+def test_a_window_shows_the_image_at_the_scale_drawn_and_beyond_it_the_fill(images):
+    augmentation = Augmentation(
+        AugmentationConfig(crop_padding=0, flip=False, scale=(0.5, 0.5)), 0, (16, 12), (1, 2, 3)
+    )
+    found = augment(augmentation, images, 0, np.arange(20))
+    halved = torch.nn.functional.interpolate(torch.from_numpy(images).permute(0, 3, 1, 2), (8, 6), mode="bilinear")
+    draws = augmentation.draw(0, np.arange(20)).windows
+    for index in range(20):
+        top, left = -draws.top[index] // 2, -draws.left[index] // 2
+        if draws.top[index] % 2 == draws.left[index] % 2 == 0:
+            part = found[index, top : top + 8, left : left + 6]
+            np.testing.assert_array_equal(part, halved[index].permute(1, 2, 0).numpy())
+        assert (found[index].reshape(-1, 3) == (1, 2, 3)).all(1).sum() >= 16 * 12 - 9 * 7
+
+
+def test_windows_of_an_image_in_its_own_size_are_the_image(images):
+    same = AugmentationConfig(crop_padding=0, flip=False, scale=(1.0, 1.0))
+    np.testing.assert_array_equal(augment(make_augmentation(same), images, 0, np.arange(20)), images)
+
+
+def test_windows_are_alike_in_any_batch_and_every_draw_of_them_counts_in_the_hash(images, monkeypatch):
+    augmentation = make_augmentation(WINDOWED)
+    whole = augment(augmentation, images, 4, np.arange(100, 120))
+    np.testing.assert_array_equal(augment(augmentation, images[[7, 3]], 4, np.array([107, 103])), whole[[7, 3]])
+    plain, draw = augmentation.hash(2, 50), Augmentation.draw
+    for part in range(4):
+
+        def draw_otherwise(self, epoch, indices, part=part):
+            draws = draw(self, epoch, indices)
+            draws.windows[part][-1] += epoch
+            return draws
+
+        monkeypatch.setattr(Augmentation, "draw", draw_otherwise)
+        assert augmentation.hash(2, 50) != plain
+
+
+def test_windows_leave_the_other_draws_as_they_are():
+    plain, windowed = (make_augmentation(config).draw(1, np.arange(50)) for config in (OFF, WINDOWED))
+    np.testing.assert_array_equal(plain.auto_augment, windowed.auto_augment)
+    flips = [make_augmentation(AugmentationConfig(crop_padding=0, scale=s)).draw(1, np.arange(50)).flip
+             for s in (None, (0.5, 2.0))]  # fmt: skip
+    np.testing.assert_array_equal(*flips)
+
+
+def test_the_hash_of_augmentation_without_windows_is_what_it_always_was():
+    assert make_augmentation(AugmentationConfig()).hash(2, 50) == (
+        "73c69995b87dcb1f49f960c7425be6d17ff26ec5f2b521721645872fcad09ea3"
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny_parts import TinyImages, tiny_config
 
-from vtbench.configuration import RunConfig
+from vtbench.configuration import Recipe, RunConfig
 from vtbench.datasets.batches import TrainBatches
 from vtbench.records import Certificate
 from vtbench.training.certificate import certify
@@ -55,6 +55,9 @@ def test_names_workers_and_threads_do_not_count() -> None:
         ({"batch_size": 10}, {"sample_order", "schedule", "recipe"}),
         ({"label_smoothing": 0.2}, {"recipe"}),
         ({"dropout": 0.3}, {"recipe"}),
+        ({"class_weights": [1, 2, 1, 1]}, {"recipe"}),
+        ({"window": 4}, {"recipe"}),
+        ({"augmentation": {"crop_padding": 0, "crop": 6}}, {"augmentation", "recipe"}),
         ({"ema_decay": 0.99}, {"recipe"}),
         ({"execution": {"precision": "bfloat16"}}, {"precision"}),
         ({"execution": {"accumulate": 2}}, {"precision"}),
@@ -63,6 +66,16 @@ def test_names_workers_and_threads_do_not_count() -> None:
 )
 def test_a_planted_difference_shows_where_it_lies(change: dict[str, Any], fields: set[str]) -> None:
     assert changed_fields(certificate_of(tiny_config()), certificate_of(tiny_config(**change))) == fields
+
+
+def test_settings_that_came_later_leave_earlier_certificates_as_they_were() -> None:
+    written = tiny_config().recipe.model_dump(mode="json")
+    assert not {"class_weights", "window", "stride"} & written.keys()
+    assert not {"scale", "crop", "swap_on_flip"} & written["augmentation"].keys()
+    assert "power" not in written["schedule"]
+    assert Recipe.model_validate(written) == tiny_config().recipe
+    changed = tiny_config(schedule={"name": "polynomial", "power": 2.0}, window=(4, 8)).recipe
+    assert Recipe.model_validate_json(changed.model_dump_json()) == changed
 
 
 def test_rates_that_differ_in_the_eighth_digit_are_another_schedule() -> None:

@@ -28,6 +28,17 @@ def test_the_default_recipe_keeps_its_shape_over_another_number_of_epochs() -> N
     assert rates == pytest.approx([0.1] * 3 + [0.01] * 3 + [0.001] * 3)
 
 
+def test_a_polynomial_falls_by_iteration_to_nothing() -> None:
+    rates = [learning_rate_at(recipe_with(name="polynomial", power=0.9), step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.8 * (1 - step / 10) ** 0.9 for step in range(10)])
+
+
+def test_a_polynomial_begins_at_the_peak_after_the_warm_up() -> None:
+    recipe = recipe_with(name="polynomial", power=2.0, warmup=0.2)
+    assert learning_rate_at(recipe, 2, 10) == pytest.approx(0.8)
+    assert learning_rate_at(recipe, 6, 10) == pytest.approx(0.8 * 0.25)
+
+
 def test_the_advanced_recipe_rises_to_016_in_5_epochs_and_then_loses_a_factor_09875_an_epoch() -> None:
     recipe, steps_an_epoch = load_recipe("advanced", teacher="none"), 10
     rates = [learning_rate_at(recipe, step, 400 * steps_an_epoch) for step in range(400 * steps_an_epoch)]

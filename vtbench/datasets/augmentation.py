@@ -2,6 +2,7 @@
 
 Random crop after reflection padding is one gather of whole rows, mirroring one more copy: no loop visits the images.
 AutoAugment (Cubuk et al. 2019, arXiv 1805.09501) goes through torchvision image by image, with the draws handed to it.
+Masks follow their images with the same draws, and never hold a value that they did not hold before, save void.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from vtbench.configuration import AugmentationConfig
 from vtbench.datasets.counter_based import derive_key, draw_words, to_below, to_unit
+from vtbench.datasets.dataset import VOID
+from vtbench.datasets.windows import Windows, cut_images, cut_masks, draw_windows
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB), N samples, D draws.
 
@@ -26,7 +29,7 @@ _SMALL_SIDE = 64
 
 @dataclass(frozen=True)
 class AugmentationDraws:
-    """What was drawn for N samples of one epoch: three arrays of shape (N,) and one of (N, D).
+    """What was drawn for N samples of one epoch: three arrays of shape (N,) and one of (N, D), maybe windows.
 
     ``top`` and ``left`` count from the corner of the image with ``padding`` pixels on each side.
     """
@@ -36,15 +39,22 @@ class AugmentationDraws:
     left: NDArray[np.int64]
     flip: NDArray[np.bool_]
     auto_augment: NDArray[np.uint64]
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The augmentation of one run on images of one size."""
+    """The augmentation of one run on images of one size; ``fill`` is the colour of what lies beyond an image."""
 
     config: AugmentationConfig
     seed: int
     image_size: tuple[int, int]
+    fill: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Height and width of what `apply` gives."""
+        return self.config.crop or self.image_size
 
     @property
     def padding(self) -> int:
@@ -61,16 +71,41 @@ class Augmentation:
             left=to_below(words_ND[:, 1], 2 * self.padding + 1),
             flip=(to_below(words_ND[:, 2], 2) == 1) & self.config.flip,
             auto_augment=words_ND[:, 3:] if self.config.auto_augment else words_ND[:, :0],
+            windows=self._draw_windows(epoch, indices_N) if self.config.cuts_windows else None,
         )
 
+    def _draw_windows(self, epoch: int, indices_N: NDArray[np.int64]) -> Windows:
+        key = derive_key("windows", self.seed, epoch)  # A stream of its own, so that the others stay as they were.
+        return draw_windows(key, indices_N, self.image_size, self.output_size, self.config.scale or (1.0, 1.0))
+
     def apply(self, images_BHWC: NDArray[np.uint8], draws: AugmentationDraws) -> NDArray[np.uint8]:
-        """Augment the images that ``draws`` were drawn for; shape and type stay, the input is not changed."""
+        """Augment the images that ``draws`` were drawn for, to `output_size`; the input is not changed."""
         if self.config.auto_augment:
             images_BHWC = apply_auto_augment(images_BHWC, draws.auto_augment)
-        images_BHWC = crop(images_BHWC, draws.top, draws.left, draws.padding)
+        if draws.windows is not None:
+            images_BHWC = cut_images(images_BHWC, draws.windows, self.output_size, self.fill)
+        else:
+            images_BHWC = crop(images_BHWC, draws.top, draws.left, draws.padding)
         flipped = np.flatnonzero(draws.flip)
         images_BHWC[flipped] = mirror(images_BHWC[flipped])
         return images_BHWC
+
+    def apply_to_masks(self, masks_BHW: NDArray[np.uint8], draws: AugmentationDraws) -> NDArray[np.uint8]:
+        """Do to masks what `apply` does to their images; ``swap_on_flip`` exchanges classes where one is mirrored."""
+        if draws.windows is not None:
+            masks_BHW = cut_masks(masks_BHW, draws.windows, self.output_size)
+        else:
+            masks_BHW = crop(masks_BHW[..., None], draws.top, draws.left, draws.padding)[..., 0]
+        flipped = np.flatnonzero(draws.flip)
+        masks_BHW[flipped] = self._swapped_classes[masks_BHW[flipped][:, :, ::-1]]
+        return masks_BHW
+
+    @property
+    def _swapped_classes(self) -> NDArray[np.uint8]:
+        classes = np.arange(VOID + 1, dtype=np.uint8)
+        for left, right in self.config.swap_on_flip:
+            classes[[left, right]] = right, left
+        return classes
 
     def hash(self, epochs: int, num_samples: int) -> str:
         """SHA-256 over the settings and every draw of ``epochs`` epochs: equal hashes, equal augmentation."""
@@ -78,7 +113,8 @@ class Augmentation:
         indices = np.arange(num_samples, dtype=np.int64)
         for epoch in range(epochs):
             draws = self.draw(epoch, indices)
-            for drawn in (draws.top, draws.left, draws.flip, draws.auto_augment):
+            windows = () if draws.windows is None else draws.windows
+            for drawn in (draws.top, draws.left, draws.flip, draws.auto_augment, *windows):
                 digest.update(np.ascontiguousarray(drawn, dtype=drawn.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 

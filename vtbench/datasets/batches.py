@@ -33,8 +33,13 @@ class Targets(Protocol):
     def read_targets(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
         """The targets of the images ``indices_B``, as they stand in the data."""
 
-    def transform_targets(self, targets: NDArray[Any], draws: AugmentationDraws) -> NDArray[Any]:
-        """Do to targets what ``draws`` do to their images."""
+    def transform_targets(
+        self, targets: NDArray[Any], augmentation: Augmentation, draws: AugmentationDraws
+    ) -> NDArray[Any]:
+        """Do to targets what ``augmentation`` does to their images by ``draws``."""
+
+    def read_truth(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
+        """What answers are judged by, which need not be what networks are trained with."""
 
 
 class Labels:
@@ -44,9 +49,15 @@ class Labels:
         """Labels of shape (B,), int64."""
         return data.labels[indices_B]
 
-    def transform_targets(self, labels_B: NDArray[Any], draws: AugmentationDraws) -> NDArray[Any]:
+    def transform_targets(
+        self, labels_B: NDArray[Any], augmentation: Augmentation, draws: AugmentationDraws
+    ) -> NDArray[Any]:
         """The same labels."""
         return labels_B
+
+    def read_truth(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
+        """The labels."""
+        return data.labels[indices_B]
 
 
 LABELS: Targets = Labels()
@@ -99,15 +110,17 @@ class BatchMaker:
         return self._order
 
     def make(self, epoch: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images of shape (B, H, W, C), uint8, augmented, and their targets."""
+        """Images of shape (B, H, W, C), uint8, augmented, and their targets; or as they stand, and their truth."""
         indices_B = self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
         indices_B = indices_B[self.rank :: self.num_ranks]
         images_BHWC = self.dataset.read(indices_B)
-        targets = self.targets.read_targets(self.dataset, indices_B)
-        if self.augmentation is not None:
+        if self.augmentation is None:
+            targets = self.targets.read_truth(self.dataset, indices_B)
+        else:
             draws = self.augmentation.draw(epoch, indices_B)
             images_BHWC = self.augmentation.apply(images_BHWC, draws)
-            targets = self.targets.transform_targets(targets, draws)
+            targets = self.targets.read_targets(self.dataset, indices_B)
+            targets = self.targets.transform_targets(targets, self.augmentation, draws)
         return torch.from_numpy(images_BHWC), torch.from_numpy(targets)
 
 
@@ -129,10 +142,11 @@ class TrainBatches:
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
-        self._augmentation = Augmentation(augmentation, seed, dataset.image_size)
+        red, green, blue = (round(255 * mean) for mean in dataset.mean)
+        self._augmentation = Augmentation(augmentation, seed, dataset.image_size, (red, green, blue))
         self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation, targets, rank, num_ranks)
         self._loader = BatchLoader(self._maker, workers)
-        self._normalize = Normalizer(dataset.mean, dataset.std, dataset.image_size[1])
+        self._normalize = Normalizer(dataset.mean, dataset.std, self._augmentation.output_size[1])
 
     def __len__(self) -> int:
         return len(self._maker)

@@ -13,6 +13,9 @@ from vtbench.errors import UserError
 
 Split = Literal["train", "val"]
 
+VOID = 255
+"""The value of a pixel of a mask that belongs to no class and counts nowhere."""
+
 
 class DataError(UserError):
     """The data is not what it was said to be: corrupt, changed or gone. May come in mid-run."""
@@ -70,6 +73,14 @@ class NeedsPacking(Protocol):
 
     def pack(self, rows: NDArray[np.int64]) -> Images:
         """The images ``rows``, in that order, where they can be read at random."""
+
+
+@runtime_checkable
+class HasOriginalMasks(Protocol):
+    """Data whose masks can be had as large as they were made."""
+
+    def read_original_masks(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """One mask of shape (H_i, W_i) for each of ``indices``, as `HasMasks.read_masks` but not resized."""
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,17 @@ class Classification(Labels):
         """The number of images."""
         return len(labels_B)
 
+    def settle_recipe(self, recipe: Recipe, train: ImageDataset) -> Recipe:
+        """The same recipe."""
+        return recipe
+
     def make_objective(self, recipe: Recipe, teacher: nn.Module | None) -> Objective:
         """Cross entropy with the recipe's label smoothing and distillation."""
         return ClassificationObjective(recipe, teacher)
+
+    def align(self, logits_BK: Tensor, labels_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Both as they are."""
+        yield logits_BK, labels_B
 
     def sum_losses(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """Cross entropy without label smoothing."""

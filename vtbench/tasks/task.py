@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -34,8 +34,14 @@ class Task(Targets, Protocol):
     def count_items(self, targets: Tensor) -> int:
         """How many items the batch has; ``targets`` lie in main memory."""
 
+    def settle_recipe(self, recipe: Recipe, train: ImageDataset) -> Recipe:
+        """The recipe with whatever it leaves to the data. Raises ``UserError`` for what this task cannot do."""
+
     def make_objective(self, recipe: Recipe, teacher: nn.Module | None) -> Objective:
-        """The loss that training by ``recipe`` minimises."""
+        """The loss that training by a settled ``recipe`` minimises."""
+
+    def align(self, scores: Tensor, truth: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Scores and truth of a batch in parts that fit each other; ``truth`` lies in main memory."""
 
     def sum_losses(self, scores: Tensor, targets: Tensor) -> Tensor:
         """The loss that evaluation reports, whatever the recipe: a scalar, summed over items."""
@@ -90,4 +96,4 @@ class Tally:
         Waits for the device.
         """
         sums = all_sum(self.sums)
-        return {"loss": math.fsum(sums["losses"].tolist()) / int(sums["items"]), **self.task.measure(sums)}
+        return {"loss": math.fsum(sums["losses"].tolist()) / max(1, int(sums["items"])), **self.task.measure(sums)}

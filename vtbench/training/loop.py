@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vtbench.datasets.batches import Batch
+from vtbench.metrics import is_of_class
 from vtbench.records import EpochRecord, TimingRecord, save_lines
 from vtbench.run_folder import CHECKPOINTS, METRICS, TIMING
 from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
-from vtbench.training.evaluation import evaluate
+from vtbench.training.evaluation import SlidingWindow, evaluate
 from vtbench.training.optimization import learning_rate_at
 from vtbench.training.preparation import Prepared
 from vtbench.training.progress import SILENT, BatchProgress, ProgressListener, RunStopped, StopRequest
@@ -54,7 +55,7 @@ class EpochLoop:
             EpochRecord(
                 epoch=epoch,
                 learning_rate=learning_rate_at(self.config.recipe, trainer.step - 1, trainer.num_steps),
-                train=train,
+                train={key: value for key, value in train.items() if not is_of_class(key)},
                 val=val,
                 averaged_val=averaged,
             )
@@ -137,6 +138,7 @@ class EpochLoop:
                 task=trainer.task,
                 to_device=trainer.to_device,
                 autocast=trainer.autocast,
+                predict=SlidingWindow.of(self.config.recipe),
                 after_batch=self._stop_or_save,
                 world=self.world,
             )

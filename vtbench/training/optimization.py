@@ -89,6 +89,7 @@ def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
     - ``step``: peak * decay ** (number of milestones passed); milestones are parts of the whole run, after
       its first step;
     - ``cosine``: peak * (1 + cos(pi q)) / 2 (Loshchilov and Hutter 2017, equation 5, without restarts);
+    - ``polynomial``: peak * (1 - q) ** power, of Chen et al. 2018 (DeepLab, arXiv 1606.00915, section 4.1);
     - ``exponential``: peak * decay ** q, the smooth form of "times a constant every epoch".
     """
     schedule, peak = recipe.schedule, recipe.optimizer.learning_rate
@@ -102,6 +103,8 @@ def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
     part = (step - warmup_steps) / (num_steps - warmup_steps)
     if schedule.name == "cosine":
         return peak * (1 + math.cos(math.pi * part)) / 2
+    if schedule.name == "polynomial":
+        return float(peak * (1 - part) ** schedule.power)
     return float(peak * schedule.decay**part)
 
 

@@ -69,7 +69,7 @@ def prepare_run(
     task = find_task(config.variant)
     train = load_dataset(config.data, "train", seed=config.seed)
     val = load_dataset(config.data, "val", seed=config.seed)
-    recipe, execution = config.recipe, config.execution
+    recipe, execution = task.settle_recipe(config.recipe, train), config.execution
     share: dict[str, Any] = {"targets": task, "rank": world.rank, "num_ranks": world.size}
     train_batches = TrainBatches(
         train,

@@ -107,7 +107,7 @@ class Trainer:
         if (num_parts := self.execution.accumulate) == 1:
             loss = self._backward(images, targets_there, 1.0)
         else:
-            shares = [self.task.count_items(part) / num_items for part in targets.chunk(num_parts)]
+            shares = [self.task.count_items(part) / max(1, num_items) for part in targets.chunk(num_parts)]
             parts = zip(images.chunk(num_parts), targets_there.chunk(num_parts), shares, strict=True)
             loss = torch.stack([self._backward(*part) for part in parts]).sum()
         if self.recipe.gradient_clip_norm is not None:

@@ -1,0 +1,209 @@
+"""Segmentation: one class a pixel; cross entropy over the pixels that are not void; mean intersection over union."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vtbench.configuration import Recipe
+from vtbench.datasets.augmentation import Augmentation, AugmentationDraws
+from vtbench.datasets.dataset import VOID, HasMasks, HasOriginalMasks, ImageDataset
+from vtbench.errors import UserError
+from vtbench.metrics import VOID_PERCENT, score_segmentation
+from vtbench.tasks.task import TASKS, Objective
+
+# Dimensions: B images of a batch, C channels, H height, W width, K classes. h, w: of a mask as it stands in its file.
+
+_OUTSIDE = -1
+"""Fills up the masks of a batch to one size."""
+_AT_A_TIME = 64
+
+
+class Segmentation:
+    """Tell of every pixel which of K classes it shows: scores of shape (B, K, H, W) against masks (B, H, W), uint8.
+
+    The loss is a mean over the pixels that are not void (`VOID`), whatever image or micro-batch they stand in. The
+    metrics come from one integer confusion matrix over the whole split, and so are the same for any size of batches and
+    number of processes. They are counted at the original size of each mask, to which the scores are brought bilinearly.
+    """
+
+    name = "segmentation"
+
+    def name_classes(self, data: ImageDataset) -> tuple[str, ...]:
+        """The names of the classes of a pixel. Raises ``UserError`` for data without masks."""
+        return self._with_masks(data).mask_class_names
+
+    def read_targets(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
+        """Masks of shape (B, H, W), uint8, of the size of the images."""
+        return self._with_masks(data).read_masks(indices_B)
+
+    def transform_targets(
+        self, masks_BHW: NDArray[Any], augmentation: Augmentation, draws: AugmentationDraws
+    ) -> NDArray[Any]:
+        """The masks cut and mirrored as their images."""
+        return augmentation.apply_to_masks(masks_BHW, draws)
+
+    def read_truth(self, data: ImageDataset, indices_B: NDArray[np.int64]) -> NDArray[Any]:
+        """Masks of shape (B, h, w) at their original sizes; where these differ, filled up with -1 to the largest."""
+        if len(indices_B) == 0 or not isinstance(data, HasOriginalMasks):
+            return self.read_targets(data, indices_B)
+        masks = data.read_original_masks(indices_B)
+        if len({mask.shape for mask in masks}) == 1:
+            return np.stack(masks)
+        height, width = (max((mask.shape[axis] for mask in masks), default=0) for axis in range(2))
+        truth_Bhw = np.full((len(masks), height, width), _OUTSIDE, np.int16)
+        for number, mask_hw in enumerate(masks):
+            truth_Bhw[number, : mask_hw.shape[0], : mask_hw.shape[1]] = mask_hw
+        return truth_Bhw
+
+    def count_items(self, masks_BHW: Tensor) -> int:
+        """The number of pixels that are not void."""
+        return int(((masks_BHW != VOID) & (masks_BHW != _OUTSIDE)).sum())
+
+    def settle_recipe(self, recipe: Recipe, train: ImageDataset) -> Recipe:
+        """The recipe with numbers for the weights of the classes, counted over the masks of ``train``."""
+        names = self.name_classes(train)
+        if recipe.distillation is not None:
+            raise UserError(
+                f"The recipe {recipe.name!r} distils knowledge from a teacher, which is done for classification only. "
+                "Train without one with --teacher none."
+            )
+        if recipe.augmentation.auto_augment:
+            raise UserError(
+                f"The recipe {recipe.name!r} asks for auto_augment, which moves pixels of an image and not of its "
+                "mask. Switch it off; scale, crop and flip are done to both."
+            )
+        for number in (number for pair in recipe.augmentation.swap_on_flip for number in pair):
+            if not 0 <= number < len(names):
+                raise UserError(
+                    f"The recipe {recipe.name!r} exchanges class {number} on a flip (swap_on_flip), but the classes of "
+                    f"{train.name} are 0 to {len(names) - 1}."
+                )
+        if isinstance(recipe.class_weights, str):
+            weights = weigh_classes(count_pixels(self._with_masks(train), len(train), len(names)), recipe.class_weights)
+            return recipe.model_copy(update={"class_weights": weights})
+        if recipe.class_weights is not None and len(recipe.class_weights) != len(names):
+            raise UserError(
+                f"The recipe {recipe.name!r} has {len(recipe.class_weights)} class_weights, but {train.name} has "
+                f"{len(names)} classes: {', '.join(names)}."
+            )
+        return recipe
+
+    def make_objective(self, recipe: Recipe, teacher: nn.Module | None) -> Objective:
+        """Cross entropy with the recipe's label smoothing and weights of the classes."""
+        return SegmentationObjective(recipe)
+
+    def align(self, scores_BKHW: Tensor, truth_Bhw: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The scores at the size of the truth, image by image where sizes differ."""
+        if truth_Bhw.dtype == torch.uint8:  # All of one size.
+            yield resize_scores(scores_BKHW, truth_Bhw.shape[1:]), truth_Bhw
+            return
+        for scores_KHW, mask_hw in zip(scores_BKHW, truth_Bhw, strict=True):
+            height, width = int((mask_hw[:, 0] != _OUTSIDE).sum()), int((mask_hw[0] != _OUTSIDE).sum())
+            mask_1hw = mask_hw[None, :height, :width].to(torch.uint8)
+            yield resize_scores(scores_KHW[None], mask_1hw.shape[1:]), mask_1hw
+
+    def sum_losses(self, scores_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
+        """Cross entropy without label smoothing and weights."""
+        return F.cross_entropy(scores_BKHW.float(), masks_BHW.long(), ignore_index=VOID, reduction="sum")
+
+    def count(self, scores_BKHW: Tensor, masks_BHW: Tensor) -> dict[str, Tensor]:
+        """The confusion matrix (K, K), rows by the truth, and the number of void pixels."""
+        from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+        careful = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(False)  # Integers add up to the same; else it makes a row for every pixel.
+        try:
+            confusion_KK = multiclass_confusion_matrix(
+                scores_BKHW.argmax(1),
+                masks_BHW,
+                num_classes=scores_BKHW.shape[1],
+                ignore_index=VOID,
+                validate_args=False,
+            )
+        finally:
+            torch.use_deterministic_algorithms(careful, warn_only=warn_only)
+        return {"confusion": confusion_KK, "void": (masks_BHW == VOID).sum()}
+
+    def measure(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
+        """The metrics, the numbers of each class, and the share of void pixels: see `score_segmentation`."""
+        void, confusion = int(sums["void"]), sums["confusion"].tolist()
+        pixels = void + sum(map(sum, confusion))
+        return {**score_segmentation(confusion), VOID_PERCENT: 100 * void / max(1, pixels)}
+
+    def _with_masks(self, data: ImageDataset) -> HasMasks:
+        if not isinstance(data, HasMasks):
+            raise UserError(f"The data set {data.name!r} has no masks. Use scenes, which has one for every image.")
+        return data
+
+
+class SegmentationObjective:
+    """The loss of a recipe, a mean over the pixels that are not void; 0 where there is none.
+
+    It is the cross entropy of each pixel times the weight of its class, summed and divided by the number of pixels.
+    torch's own mean divides by the sum of the weights instead; divided by pixels, the losses of micro-batches add up to
+    that of the batch. Label smoothing is that of classification, at every pixel.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        assert not isinstance(recipe.class_weights, str), "settle_recipe puts numbers in their place"
+        self.label_smoothing = recipe.label_smoothing
+        self.weights_K = None if recipe.class_weights is None else torch.tensor(recipe.class_weights)
+
+    def __call__(self, images_BCHW: Tensor, scores_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
+        """The loss of one batch, a scalar."""
+        if self.weights_K is not None:
+            self.weights_K = self.weights_K.to(scores_BKHW.device)
+        loss = F.cross_entropy(
+            scores_BKHW.float(),
+            masks_BHW.long(),
+            weight=self.weights_K,
+            ignore_index=VOID,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        return loss / (masks_BHW != VOID).sum().clamp(min=1)
+
+
+def resize_scores(scores_BKHW: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """Scores at another height and width, bilinearly; the very same where they have it."""
+    if scores_BKHW.shape[2:] == size:
+        return scores_BKHW
+    return F.interpolate(scores_BKHW.float(), tuple(size), mode="bilinear", align_corners=False)
+
+
+def count_pixels(data: HasMasks, num_images: int, num_classes: int) -> NDArray[np.int64]:
+    """Two rows of K classes: the pixels that each has, and all pixels with a class of the images that show it."""
+    counts_2K = np.zeros((2, num_classes), np.int64)
+    for start in range(0, num_images, _AT_A_TIME):
+        for mask_HW in data.read_masks(np.arange(start, min(start + _AT_A_TIME, num_images), dtype=np.int64)):
+            pixels_K = np.bincount(mask_HW.ravel(), minlength=VOID + 1)[:num_classes]
+            counts_2K[0] += pixels_K
+            counts_2K[1] += np.where(pixels_K > 0, pixels_K.sum(), 0)
+    return counts_2K
+
+
+def weigh_classes(counts_2K: NDArray[np.int64], rule: str) -> tuple[float, ...]:
+    """Weights of the classes whose mean over the pixels is 1, so that the learning rate means what it did.
+
+    ``inverse_frequency``: in proportion to 1 / pixels. ``median_frequency``: to median(f) / f with f the pixels of a
+    class over those of the images that show it (Eigen and Fergus 2015, arXiv 1411.4734, section 6.3.2). A class without
+    a pixel gets 0.
+    """
+    pixels_K, shown_K = counts_2K.astype(np.float64)
+    here_K = pixels_K > 0
+    weights_K = np.zeros(len(pixels_K))
+    frequency_K = pixels_K[here_K] if rule == "inverse_frequency" else pixels_K[here_K] / shown_K[here_K]
+    weights_K[here_K] = 1 / frequency_K
+    mean = (weights_K * pixels_K).sum() / max(1.0, pixels_K.sum())
+    return tuple(float(weight) for weight in weights_K / (mean or 1.0))
+
+
+TASKS.add(Segmentation.name, Segmentation())
