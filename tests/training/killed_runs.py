@@ -1,4 +1,4 @@
-"""Kill real processes at random moments: ``python killed_runs.py FOLDER KILLS`` prints a JSON object a kill.
+"""Kill real processes at random moments: ``python killed_runs.py TASK FOLDER KILLS`` prints a JSON object a kill.
 
 The parent loads torch once and never computes; every run is a fork of it.
 """
@@ -18,15 +18,16 @@ from tiny_parts import digest_run, tiny_config, tiny_world
 
 from vtbench.training import train_run
 
-_CONFIG = tiny_config(epochs=6, execution={"checkpoint_seconds": 1e-9})  # Saves after every batch.
+_TASK = sys.argv[1]
 
 
 def start_run(folder: Path) -> int:
     """Train in a process of its own; returns its number."""
     child = os.fork()
     if child == 0:
-        with tiny_world():
-            record = train_run(_CONFIG, folder)
+        with tiny_world(_TASK):
+            config = tiny_config(epochs=6, execution={"checkpoint_seconds": 1e-9})  # Saves after every batch.
+            record = train_run(config, folder)
         os._exit(0 if record.status == "finished" else 1)
     return child
 
@@ -88,4 +89,4 @@ def main(folder: Path, num_kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[2]), int(sys.argv[3]))

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from vtbench.tasks import TASKS
+
 NUM_KILLS = 20
 
 
 @pytest.mark.slow
-def test_runs_killed_by_the_system_at_20_random_moments_end_in_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", list(TASKS))
+def test_runs_killed_by_the_system_at_20_random_moments_end_in_the_same_bits(tmp_path: Path, task: str) -> None:
     script = Path(__file__).with_name("killed_runs.py")
-    command = [sys.executable, str(script), str(tmp_path), str(NUM_KILLS)]
+    command = [sys.executable, str(script), task, str(tmp_path), str(NUM_KILLS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     kills = [json.loads(line) for line in done.stdout.splitlines()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tiny_parts import digest_run, tiny_config, tiny_world
 
 from vtbench.errors import UserError
 from vtbench.records import EnvironmentRecord, load_lines
+from vtbench.tasks import TASKS
 from vtbench.training import RunStopped, StopRequest, train_run
 from vtbench.training.checkpoint import find_checkpoint, save_checkpoint
 from vtbench.training.progress import ProgressListener
@@ -81,13 +82,18 @@ class Messages(ProgressListener):
         self.texts.append(text)
 
 
+@pytest.fixture(scope="module", params=list(TASKS))
+def task(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def reference(task: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The digests of the run that nothing disturbs."""
     folder = tmp_path_factory.mktemp("reference") / "run"
-    with tiny_world():
+    with tiny_world(task):
         assert train_run(tiny_config(), folder).status == "finished"
-        yield digest_run(folder)
+    return digest_run(folder)
 
 
 LOOKS = 2 * (3 + 2 * 2)  # Epochs x (batches + batches of validation for the weights and for their average).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from vtbench.configuration import AugmentationConfig, DataConfig, ExecutionConfig, Recipe, RunConfig, ScheduleConfig
+from vtbench.datasets.dataset import VOID
 from vtbench.environment import describe_environment
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
@@ -40,6 +41,16 @@ class TinyNet(nn.Module):
         features = torch.relu(self.norm(self.conv(images)))
         features = features + self.depth(self.branch(features))
         return self.fc(self.dropout(features.mean((2, 3))))
+
+
+class TinySegmenter(TinyNet):
+    """The same for every pixel, at half the resolution and brought to that of the image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = torch.relu(self.norm(self.conv(images)))
+        features = features + self.depth(self.branch(features))
+        scores = self.fc(self.dropout(features).movedim(1, -1)).movedim(-1, 1)
+        return nn.functional.interpolate(scores, images.shape[2:], mode="bilinear")
 
 
 class TinyOptions(ModelOptions):
@@ -78,9 +89,39 @@ class TinyImages:
         shades = np.array([[0, 0, 0], [90, 0, 0], [0, 90, 0], [0, 0, 90]])
         return (noise + shades[self.labels][:, None, None, :]).astype(np.uint8)[indices]
 
+    @property
+    def mask_class_names(self) -> tuple[str, ...]:
+        return self.class_names
+
+    def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Where an image is bright its class, elsewhere the first, and a corner of void."""
+        bright = self.read(indices).max(axis=3) > 100
+        masks = np.where(bright, self.labels[indices][:, None, None], 0).astype(np.uint8)
+        masks[:, :2, :2] = VOID
+        return masks
+
+    def read_original_masks(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Some twice as high, with rows repeated."""
+        return [
+            mask.repeat(1 + index % 2, axis=0) for index, mask in zip(indices, self.read_masks(indices), strict=True)
+        ]
+
 
 def load_tiny(config: DataConfig, split: str, *, seed: int) -> TinyImages:
     return TinyImages(20, 1) if split == "train" else TinyImages(12, 2)
+
+
+OF_TASK: dict[str, dict[str, Any]] = {
+    "classification": {"augmentation": AugmentationConfig(crop_padding=4)},
+    "segmentation": {
+        "augmentation": AugmentationConfig(crop_padding=0, scale=(0.7, 1.5), crop=(8, 6), swap_on_flip=((1, 2),)),
+        "class_weights": "inverse_frequency",
+        "window": (6, 6),
+    },
+}
+"""What a recipe of each task switches on."""
+
+_TASK = "classification"
 
 
 def tiny_config(*, seed: int = 0, execution: dict[str, Any] | None = None, **recipe: Any) -> RunConfig:
@@ -94,11 +135,11 @@ def tiny_config(*, seed: int = 0, execution: dict[str, Any] | None = None, **rec
         "stochastic_depth": 0.3,
         "label_smoothing": 0.1,
         "gradient_clip_norm": 1.0,
-        "augmentation": AugmentationConfig(crop_padding=4),
         "schedule": ScheduleConfig(name="cosine", warmup=0.1),
+        **OF_TASK[_TASK],
     }
     return RunConfig(
-        variant="tiny",
+        variant="tiny" if _TASK == "classification" else f"tiny_{_TASK}",
         data=DataConfig(spec="tiny"),
         recipe=Recipe.model_validate(settings | recipe),
         seed=seed,
@@ -107,8 +148,8 @@ def tiny_config(*, seed: int = 0, execution: dict[str, Any] | None = None, **rec
 
 
 @contextmanager
-def tiny_world() -> Iterator[pytest.MonkeyPatch]:
-    """Make the tiny network and images known, and the environment one that no commit changes in between."""
+def tiny_world(task: str = "classification") -> Iterator[pytest.MonkeyPatch]:
+    """Make the tiny networks and images known, configurations those of ``task``, and the environment a fixed one."""
     spec = ModelSpec(
         name="tiny",
         build=lambda options, num_classes, image_size: TinyNet(options.width, num_classes),
@@ -118,9 +159,17 @@ def tiny_world() -> Iterator[pytest.MonkeyPatch]:
         source="no paper",
         family="tiny",
     )
+    segmenter = replace(
+        spec,
+        name="tiny_segmentation",
+        build=lambda options, num_classes, image_size: TinySegmenter(options.width, num_classes),
+        task="segmentation",
+    )
     environment = describe_environment(torch.device("cpu")).model_copy(update={"commit": "0" * 40, "dirty": False})
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiny_parts._TASK", task)
         patch.setitem(MODELS._entries, "tiny", spec)
+        patch.setitem(MODELS._entries, "tiny_segmentation", segmenter)
         patch.setattr("vtbench.training.preparation.load_dataset", load_tiny)
         patch.setattr("vtbench.training.preparation.describe_environment", lambda device: environment)
         yield patch
