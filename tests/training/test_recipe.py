@@ -11,7 +11,9 @@ from vtbench.training import list_recipes, load_recipe
 
 
 def test_the_recipes_that_come_along_are_found() -> None:
-    assert list_recipes() == ("advanced", "default", "small")
+    assert list_recipes() == (
+        "advanced", "default", "segmentation", "segmentation_lip", "segmentation_small", "small",
+    )  # fmt: skip
 
 
 def test_the_default_recipe_is_the_papers() -> None:
@@ -32,6 +34,27 @@ def test_the_advanced_recipe_is_that_of_the_papers_table_8() -> None:
     assert recipe.label_smoothing > 0
     assert recipe.distillation is not None
     assert (recipe.distillation.teacher, recipe.distillation.weight) == ("timm:resnet50", 0.8)
+
+
+def test_the_recipes_of_segmentation_are_those_of_the_paper_where_it_prints_them() -> None:
+    coco, lip = load_recipe("segmentation"), load_recipe("segmentation_lip")
+    assert (coco.batch_size, coco.optimizer.learning_rate) == (32, 0.04)
+    assert (lip.batch_size, lip.optimizer.learning_rate, lip.optimizer.weight_decay) == (96, 0.01, 5e-4)
+    assert lip.augmentation.crop == (473, 473)
+    assert lip.augmentation.swap_on_flip == ((14, 15), (16, 17), (18, 19))
+    assert (coco.schedule.name, lip.schedule.name) == ("step", "polynomial")
+    assert coco.sync_batch_norm and lip.sync_batch_norm
+
+
+def test_scaling_and_padding_do_not_mix(tmp_path: Path) -> None:
+    for text, message in (
+        ("scale = [0.5, 2.0]", "set crop_padding = 0"),
+        ("crop_padding = 0\nscale = [2.0, 0.5]", "smallest, largest"),
+        ("swap_on_flip = [[1, 2], [2, 3]]", "one pair only"),
+    ):
+        (tmp_path / "r.toml").write_text(f"[augmentation]\n{text}\n")
+        with pytest.raises(UserError, match=message):
+            load_recipe(tmp_path / "r.toml")
 
 
 def test_a_recipe_that_distils_asks_for_its_teacher() -> None:

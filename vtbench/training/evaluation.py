@@ -57,7 +57,8 @@ class SlidingWindow:
             total[place] += scores
             num_windows_HW[place] += 1
         assert total is not None
-        return total / num_windows_HW
+        mean: Tensor = total / num_windows_HW
+        return mean
 
 
 def _list_starts(side: int, window: int, stride: int) -> list[int]:
