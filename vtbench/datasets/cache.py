@@ -1,4 +1,4 @@
-"""Images decoded once, kept as raw uint8 in the user's cache folder and mapped into memory by every run.
+"""Images and masks decoded once, kept as raw uint8 in the user's cache folder and mapped into memory by every run.
 
 The folder is ``$VTBENCH_CACHE``, else ``$XDG_CACHE_HOME/vtbench``, else ``~/.cache/vtbench``. An entry is two files:
 the pixels, and a note of their shape and checksum that is published after them. Both are written whole and renamed,
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,9 @@ from vtbench.datasets.dataset import ImageSplit
 from vtbench.errors import UserError
 from vtbench.files import hash_file, publish, publish_text
 
-# Dimensions: B images of a batch, N images of an entry, H height, W width, C channels (3, RGB).
+# Dimensions: B images of a batch, N images of an entry, H height, W width, C channels (3, RGB; masks have none).
+
+Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
 _DEFAULT_LIMIT_MB = 2048
 _IMAGES_AT_A_TIME = 512
@@ -53,13 +55,13 @@ class MappedImages:
     """Images of one entry. Sent to another process it is a path, not the pixels: that process maps the file itself."""
 
     path: Path
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "shape": self.shape}
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A copy of the images of ``indices``, (B, H, W, C)."""
+        """A copy of the images of ``indices``, (B, H, W, C), or of the masks, (B, H, W)."""
         return np.take(self._pixels, indices, axis=0)
 
     @cached_property
@@ -75,26 +77,37 @@ class HeldImages:
     pixels: NDArray[np.uint8]
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A copy of the images of ``indices``, (B, H, W, C)."""
+        """A copy of the images of ``indices``, (B, H, W, C), or of the masks, (B, H, W)."""
         return np.take(self.pixels, indices, axis=0)
 
 
 def cache_images(split: ImageSplit, rows: NDArray[np.int64]) -> MappedImages | HeldImages:
     """The images ``rows`` of ``split`` in that order, decoded unless a sound entry holds them already."""
-    height, width = split.image_size
-    shape = (len(rows), height, width, 3)
+    return _cache(split.read, "decoded 1", split.fingerprint, (len(rows), *split.image_size, 3), rows)
+
+
+def cache_masks(
+    read: Read, fingerprint: str, image_size: tuple[int, int], rows: NDArray[np.int64]
+) -> MappedImages | HeldImages:
+    """The masks ``rows`` that ``read`` gives, as `cache_images` does it; ``fingerprint`` stands for all of them."""
+    return _cache(read, "masks 1", fingerprint, (len(rows), *image_size), rows)
+
+
+def _cache(
+    read: Read, kind: str, fingerprint: str, shape: tuple[int, ...], rows: NDArray[np.int64]
+) -> MappedImages | HeldImages:
     chosen = hashlib.sha256(rows.tobytes()).hexdigest()
-    key = f"decoded 1, Pillow {PIL.__version__}, {split.fingerprint}, {shape}, {chosen}"
+    key = f"{kind}, Pillow {PIL.__version__}, {fingerprint}, {shape}, {chosen}"
     path = find_cache_folder() / "decoded" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.u8"
     if not _is_sound(path, shape):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError:
-            return _hold(split, rows)
+            return _hold(read, rows)
         try:
-            _build(path, split, rows)
+            _build(path, read, rows, shape)
         except OSError:  # Read-only or full; decoding itself raises DataError.
-            return _hold(split, rows)
+            return _hold(read, rows)
     return MappedImages(path, shape)
 
 
@@ -107,23 +120,23 @@ def _is_sound(path: Path, shape: tuple[int, ...]) -> bool:
         return False
 
 
-def _build(path: Path, split: ImageSplit, rows: NDArray[np.int64]) -> None:
+def _build(path: Path, read: Read, rows: NDArray[np.int64], shape: tuple[int, ...]) -> None:
     digest = hashlib.sha256()
     with publish(path) as stream:
-        for images_BHWC in _decode(split, rows):
-            digest.update(images_BHWC.data)
-            stream.write(images_BHWC.data)
-    note = {"shape": [len(rows), *split.image_size, 3], "sha256": digest.hexdigest()}
+        for images in _decode(read, rows):
+            digest.update(images.data)
+            stream.write(images.data)
+    note = {"shape": list(shape), "sha256": digest.hexdigest()}
     publish_text(_note(path), json.dumps(note) + "\n")
 
 
-def _decode(split: ImageSplit, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+def _decode(read: Read, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
     for start in range(0, len(rows), _IMAGES_AT_A_TIME):
-        yield np.ascontiguousarray(split.read(rows[start : start + _IMAGES_AT_A_TIME]))
+        yield np.ascontiguousarray(read(rows[start : start + _IMAGES_AT_A_TIME]))
 
 
-def _hold(split: ImageSplit, rows: NDArray[np.int64]) -> HeldImages:
-    return HeldImages(np.concatenate(list(_decode(split, rows))))
+def _hold(read: Read, rows: NDArray[np.int64]) -> HeldImages:
+    return HeldImages(np.concatenate(list(_decode(read, rows))))
 
 
 def _note(path: Path) -> Path:

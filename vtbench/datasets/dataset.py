@@ -92,4 +92,4 @@ class HasMasks(Protocol):
         """One name for each class of a pixel."""
 
     def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Masks of shape (B, H, W) for ``indices`` of shape (B,)."""
+        """Masks of shape (B, H, W) for ``indices`` of shape (B,): numbers of `mask_class_names`, or `VOID`."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.configuration import DataConfig
-from vtbench.datasets.cache import cache_images, read_size_limit
-from vtbench.datasets.dataset import HasMasks, Images, ImageSplit, NeedsPacking, Split
+from vtbench.datasets.cache import cache_images, cache_masks, read_size_limit
+from vtbench.datasets.dataset import HasMasks, HasOriginalMasks, Images, ImageSplit, NeedsPacking, Split
 from vtbench.datasets.source import parse_dataset
 from vtbench.datasets.statistics import Triple, measure_statistics
 from vtbench.datasets.subset import select_balanced
@@ -26,7 +26,6 @@ class LoadedDataset:
     """
 
     name: str
-    class_names: tuple[str, ...]
     image_size: tuple[int, int]
     mean: Triple
     std: Triple
@@ -34,6 +33,16 @@ class LoadedDataset:
     rows: NDArray[np.int64]
     images: Images
     places: NDArray[np.int64]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name for each label. Raises ``UserError`` when the data set was opened for its masks, without labels."""
+        if not self.split.class_names:
+            raise UserError(
+                f"The data set {self.name!r} has a mask for every image and no label, so that it is for segmentation, "
+                "and the model classifies. Choose a model for segmentation, or data with labels."
+            )
+        return self.split.class_names
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -60,8 +69,28 @@ class LoadedDataset:
         return self.images.read(self.places[indices])
 
     def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Per-pixel class ids of shape (B, H, W). Raises ``UserError`` when the data set has none."""
-        return self._masks().read_masks(self.rows[indices])
+        """Per-pixel class ids of shape (B, H, W), `VOID` for none. Raises ``UserError`` when the data set has none."""
+        return self._cached_masks.read(indices)
+
+    def read_original_masks(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Class ids of shape (H_i, W_i) each, as large as the masks were made; decoded anew at every call.
+
+        A mask of other proportions than the images of the training size has a margin of `VOID` below or at the right,
+        where the image has its own, so that its parts lie where they lie in what `read` and `read_masks` give.
+        """
+        masks = self._masks()
+        if isinstance(masks, HasOriginalMasks):
+            return masks.read_original_masks(self.rows[indices])
+        return list(self.read_masks(indices))
+
+    @cached_property
+    def _cached_masks(self) -> Images:
+        """The masks of ``rows`` in their order, decoded once if they fit into the cache's limit."""
+        masks = self._masks()
+        height, width = self.image_size
+        if len(self.rows) > read_size_limit() // (height * width):
+            return _UncachedMasks(masks, self.rows)
+        return cache_masks(masks.read_masks, self.split.fingerprint, self.image_size, self.rows)
 
     @property
     def mask_class_names(self) -> tuple[str, ...]:
@@ -72,6 +101,15 @@ class LoadedDataset:
         if not isinstance(self.split, HasMasks):
             raise UserError(f"The data set {self.name!r} has no masks. Use scenes, which has one for every image.")
         return self.split
+
+
+@dataclass(frozen=True, eq=False)
+class _UncachedMasks:
+    masks: HasMasks
+    rows: NDArray[np.int64]
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.masks.read_masks(self.rows[indices])
 
 
 def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDataset:
@@ -87,9 +125,10 @@ def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDatase
     rows = select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
     images, places = _cache_or_read(chosen, rows)
     colour = measure_statistics(splits["train"])
-    return LoadedDataset(
-        name, chosen.class_names, chosen.image_size, colour.mean, colour.std, chosen, rows, images, places
-    )
+    data = LoadedDataset(name, chosen.image_size, colour.mean, colour.std, chosen, rows, images, places)
+    if not chosen.class_names:
+        data.read_masks(np.arange(min(1, len(data)), dtype=np.int64))  # Decodes and checks them all, if they fit.
+    return data
 
 
 def _cache_or_read(split: ImageSplit, rows: NDArray[np.int64]) -> tuple[Images, NDArray[np.int64]]:
