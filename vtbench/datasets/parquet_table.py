@@ -16,6 +16,9 @@ from vtbench.datasets.dataset import DataError
 from vtbench.errors import UserError, did_you_mean
 
 _USUAL_IMAGE_NAMES = ("image", "img")
+_IMAGES = "bytes, or {bytes, path}"
+USUAL_MASK_NAMES = ("annotation", "mask", "segmentation", "label_image", "semantic_mask")
+"""What a column of masks may be called."""
 _USUAL_LABEL_NAMES = ("label", "labels", "fine_label", "target", "class")
 
 
@@ -35,13 +38,35 @@ def find_image_column(place: str, schema: pa.Schema, wanted: str | None, spellin
     Messages call the table ``place``, and its data set, as ``--data`` takes it, ``spelling``.
     """
     able = [field.name for field in schema if _holds_images(field.type)]
-    return _choose(place, schema, wanted, able, _USUAL_IMAGE_NAMES, spelling, "image", "bytes, or {bytes, path}")
+    return _choose(place, schema, wanted, able, _USUAL_IMAGE_NAMES, spelling, "image", _IMAGES)
 
 
 def find_label_column(place: str, schema: pa.Schema, wanted: str | None, spelling: str = "parquet:PATH") -> str:
     """The column of labels: ``wanted``, or the one of integers, or the one of those with a usual name."""
     able = [field.name for field in schema if pa.types.is_integer(field.type)]
     return _choose(place, schema, wanted, able, _USUAL_LABEL_NAMES, spelling, "label", "integers")
+
+
+def find_mask_columns(
+    place: str, schema: pa.Schema, image: str | None, mask: str | None, spelling: str = "parquet:PATH"
+) -> tuple[str, str]:
+    """The columns of images and of masks: those named, or the two that can be. Messages as `find_image_column`."""
+    able = [field.name for field in schema if _holds_images(field.type) and field.name != image]
+    usual = (*USUAL_MASK_NAMES, *_USUAL_LABEL_NAMES)
+    if mask is None and not set(able) & set(usual):
+        listing = ", ".join(schema.names)
+        raise UserError(
+            f"{place} has no column of masks by its name. Name it with {spelling},mask=NAME. Its columns: {listing}."
+        )
+    named = able if mask is not None else [name for name in able if name in usual]
+    mask = _choose(place, schema, mask, named, usual, spelling, "mask", _IMAGES)
+    return find_image_column(place, schema.remove(schema.get_field_index(mask)), image, spelling), mask
+
+
+def shows_masks(schema: pa.Schema) -> bool:
+    """Whether a table holds masks and no labels, by its columns."""
+    masks = any(field.name in USUAL_MASK_NAMES and _holds_images(field.type) for field in schema)
+    return masks and not any(pa.types.is_integer(field.type) for field in schema)
 
 
 def find_class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:

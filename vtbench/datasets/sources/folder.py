@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
+from vtbench.datasets.conventions import Convention, Layout, MaskKnobs, find_convention
 from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.datasets.decoding import choose_image_size, decode_images, measure_image, spread_evenly
-from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
+from vtbench.datasets.masked import MaskedFiles, open_masked
+from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.errors import UserError, did_you_mean
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
@@ -30,10 +32,10 @@ _LEFT_BY_SYSTEMS = frozenset({"thumbs.db", "desktop.ini"})
 _NUM_PROBED = 64
 
 
-class FolderKnobs(Knobs):
-    """Where the folder lies."""
+class FolderKnobs(MaskKnobs):
+    """Where the folder lies, and what masks in it mean."""
 
-    path: str = Field(description="the folder that holds train/ and val/")
+    path: str = Field(description="the folder that holds train/ and val/, or images/ and masks/")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,8 @@ class FolderSplit:
 def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """List both splits. Raises ``UserError`` for a missing split, an empty class and a file that is no image."""
     root = resolve_folder(knobs.path, "folder")
+    if knobs.asks_for_masks or (root / "classes.toml").is_file() or _find_pair(root, Layout(), "train"):
+        return _open_masked(root, find_convention(knobs, root), image_size)
     folders: dict[Split, Path] = {split: _find_split(root, split) for split in ("train", "val")}
     class_names = _list_classes(folders["train"])
     if len(class_names) < 2:
@@ -68,6 +72,90 @@ def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, Image
         split: FolderSplit(files, labels, class_names, size, fingerprint_files(files))
         for split, (files, labels) in found.items()
     }
+
+
+def _open_masked(root: Path, convention: Convention, image_size: int | None) -> dict[Split, ImageSplit]:
+    found: dict[Split, MaskedFiles] = {}
+    for split in ("train", "val"):
+        layout = convention.layout
+        folders = _find_pair(root, layout, split)
+        if folders is None:
+            names = getattr(layout, split)
+            raise UserError(
+                f"{root} has no {split} split with masks: there is no folder {' or '.join(layout.images)} beside "
+                f"{' or '.join(layout.masks)}, with {' or '.join(names)} for {{}}. Add them."
+            )
+        images, masks = _pair_files(root, *folders, layout, split)
+        found[split] = MaskedFiles(
+            FileList(images).fetch, FileList(masks).fetch, len(images), fingerprint_files((*images, *masks))
+        )
+    return open_masked(found, convention, image_size)
+
+
+@dataclass(frozen=True)
+class FileList:
+    """Files by their number."""
+
+    files: tuple[DataFile, ...]
+
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The content and the path of the files ``indices``."""
+        return [_load(self.files[index]) for index in indices]
+
+
+def _find_pair(root: Path, layout: Layout, split: Split) -> tuple[Path, Path] | None:
+    """The folders of images and masks of ``split``, if both are there."""
+    for name in getattr(layout, split):
+        images = next((root / at.format(name) for at in layout.images if (root / at.format(name)).is_dir()), None)
+        masks = next((root / at.format(name) for at in layout.masks if (root / at.format(name)).is_dir()), None)
+        if images is not None and masks is not None:
+            return images, masks
+    return None
+
+
+def _pair_files(
+    root: Path, images: Path, masks: Path, layout: Layout, split: Split
+) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
+    """The images of ``split`` and the mask of each. Raises ``UserError`` for one without the other."""
+    of_image, of_mask = _list_by_key(images, layout.image_ending), _list_by_key(masks, layout.mask_ending)
+    if layout.listing is not None:
+        listing = root / layout.listing.format(split)
+        try:
+            keys = listing.read_text("utf-8").split()
+        except OSError as error:
+            raise UserError(f"The list of the {split} split {listing} cannot be read: {error.strerror}.") from error
+        of_image = {key: of_image[key] for key in keys if key in of_image}
+        of_mask = {key: of_mask[key] for key in keys if key in of_mask}
+        if gone := [key for key in keys if key not in of_image]:
+            raise UserError(f"{len(gone)} images that {listing} names are not in {images}, the first {gone[0]!r}.")
+    for have, lack, place, what in ((of_image, of_mask, masks, "mask"), (of_mask, of_image, images, "image")):
+        if alone := sorted(have.keys() - lack.keys()):
+            raise UserError(
+                f"{len(alone)} of the {len(have)} files have no {what} in {place}, the first {have[alone[0]]}. "
+                f"Image and mask have one name, save the endings. Add the {what}, or take the file away."
+            )
+    if not of_image:
+        raise UserError(f"{images} has no images whose names end as they should ({layout.image_ending or 'anyhow'}).")
+    keys = sorted(of_image)
+    return (
+        tuple(DataFile.find(of_image[key], root) for key in keys),
+        tuple(DataFile.find(of_mask[key], root) for key in keys),
+    )
+
+
+def _list_by_key(folder: Path, ending: str) -> dict[str, Path]:
+    """Files below ``folder`` by their paths in it without endings; those of another ending are left out."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or any(_is_ignored(part) for part in path.relative_to(folder).parts):
+            continue
+        if not path.stem.endswith(ending) or not _check_image_name(path):
+            continue
+        key = path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending)
+        if key in found:
+            raise UserError(f"{found[key]} and {path} differ in their endings alone. Take one of them away.")
+        found[key] = path
+    return found
 
 
 def _load(file: DataFile) -> tuple[bytes, str]:

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
+from vtbench.datasets.conventions import MaskKnobs, find_convention
 from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import DataError, Images, ImageSplit, Split
 from vtbench.datasets.decoding import choose_image_size, decode_images, measure_image, spread_evenly
+from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.packing import pack_images
 from vtbench.datasets.parquet_table import (
     check_below,
@@ -27,11 +29,13 @@ from vtbench.datasets.parquet_table import (
     find_class_names,
     find_image_column,
     find_label_column,
+    find_mask_columns,
     number_classes,
     read_labels,
     read_schema,
+    shows_masks,
 )
-from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
+from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.errors import UserError
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
@@ -41,12 +45,13 @@ _SPLIT_WORDS = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test)(?![a-z
 _MEANS: dict[str, str] = {"training": "train", "valid": "val", "validation": "val", "dev": "val"}
 
 
-class ParquetKnobs(Knobs):
+class ParquetKnobs(MaskKnobs):
     """Where the files lie and which columns count."""
 
     path: str = Field(description="a folder of parquet files, or one file")
     image: str | None = Field(None, description="column of images; found when not given")
     label: str | None = Field(None, description="column of integer labels; found when not given")
+    mask: str | None = Field(None, description="column of masks, instead of labels; found when there are no labels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +140,8 @@ def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, Ima
     """Find the files, columns, classes and labels of both splits. Raises ``UserError`` for what is wrong with any."""
     files = find_files(resolve_folder(knobs.path, "parquet"))
     schemas = {split: read_schema(files[split][0]) for split in files}
+    if knobs.mask is not None or knobs.asks_for_masks or shows_masks(schemas["train"]):
+        return _open_masked(knobs, files, schemas, image_size)
     images = {split: find_image_column(str(files[split][0].path), schemas[split], knobs.image) for split in files}
     columns = {split: find_label_column(str(files[split][0].path), schemas[split], knobs.label) for split in files}
     labels = {split: read_labels(files[split], columns[split]) for split in files}
@@ -155,6 +162,21 @@ def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, Ima
         )
         for split in files
     }
+
+
+def _open_masked(
+    knobs: ParquetKnobs, files: dict[Split, tuple[DataFile, ...]], schemas: dict[Split, pa.Schema], size: int | None
+) -> dict[Split, ImageSplit]:
+    root = resolve_folder(knobs.path, "parquet")
+    found: dict[Split, MaskedFiles] = {}
+    for split in files:
+        image, mask = find_mask_columns(str(files[split][0].path), schemas[split], knobs.image, knobs.mask)
+        images, masks = RowGroups(files[split], image), RowGroups(files[split], mask)
+        fingerprint = f"{fingerprint_files(files[split])} {image} {mask}"
+        if images.num_rows == 0:
+            raise UserError(f"The {split} split in {root} has no rows.")
+        found[split] = MaskedFiles(images.fetch, masks.fetch, images.num_rows, fingerprint)
+    return open_masked(found, find_convention(knobs, root if root.is_dir() else root.parent), size)
 
 
 def find_files(path: Path) -> dict[Split, tuple[DataFile, ...]]:

@@ -1,0 +1,233 @@
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from image_files import encode
+from PIL import Image
+
+from vtbench.configuration import DataConfig
+from vtbench.datasets import load_dataset
+from vtbench.datasets.conventions import PRESETS, MaskKnobs, find_convention
+from vtbench.errors import UserError
+
+MASK = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
+
+
+def make_masked(root, masks, *, images=None, layout="{kind}/{split}", kind="PNG"):
+    for split in ("train", "val"):
+        for number, mask in enumerate(masks):
+            folders = [root / layout.format(kind=name, split=split) for name in ("images", "masks")]
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+            image = images[number] if images else Image.new("RGB", to_image(mask).size, (9 * number, 1, 2))
+            image.save(folders[0] / f"{number}.png")
+            to_image(mask).save(folders[1] / f"{number}.{kind.lower()}", kind)
+    return root
+
+
+def to_image(mask):
+    return mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
+
+
+def load(root, knobs=",num_classes=3", split="train", kind="folder", **config):
+    return load_dataset(DataConfig(spec=f"{kind}:{root}{knobs}", **config), split, seed=0)
+
+
+def read(data):
+    return data.read_masks(np.arange(len(data)))
+
+
+def expect_refusal(root, *parts, knobs=",num_classes=3"):
+    with pytest.raises(UserError) as caught:
+        load(root, knobs)
+    for part in parts:
+        assert str(part) in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["{kind}/{split}", "{split}/{kind}"])
+def test_a_folder_of_images_and_masks_opens_without_labels(tmp_path, layout):
+    data = load(make_masked(tmp_path, [MASK, MASK], layout=layout))
+    assert data.image_size == (6, 8) and data.mask_class_names == ("0", "1", "2") and len(data) == 2
+    np.testing.assert_array_equal(read(data), [MASK, MASK])
+    with pytest.raises(UserError, match="for segmentation"):
+        _ = data.class_names
+
+
+def test_masks_come_from_the_cache_and_from_other_processes(tmp_path):
+    data = load(make_masked(tmp_path, [MASK]))
+    copy = pickle.loads(pickle.dumps(data))
+    (tmp_path / "masks/train/0.png").unlink()
+    np.testing.assert_array_equal(read(data), [MASK])
+    np.testing.assert_array_equal(read(copy), [MASK])
+
+
+def test_masks_too_large_for_the_cache_are_decoded_when_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("VTBENCH_CACHE_LIMIT_MB", "0")
+    data = load(make_masked(tmp_path, [MASK, MASK[::-1].copy()]), limit_train=1)
+    assert read(data).shape == (1, 6, 8)
+
+
+def test_parquet_columns_of_images_and_masks_open_without_labels(tmp_path):
+    images = [encode(Image.new("RGB", (8, 6), (number, 0, 0))) for number in range(3)]
+    masks = [encode(to_image((MASK + number) % 3)) for number in range(3)]
+    for split in ("train", "val"):
+        pq.write_table(
+            pa.table({"image": images, "annotation": masks}), tmp_path / f"{split}.parquet", row_group_size=2
+        )
+    data = load(tmp_path, kind="parquet")
+    np.testing.assert_array_equal(read(data), [MASK, (MASK + 1) % 3, (MASK + 2) % 3])
+    table = pq.read_table(tmp_path / "train.parquet")
+    for split in ("train", "val"):
+        pq.write_table(table.append_column("label", pa.array([0, 1, 0])), tmp_path / f"{split}.parquet")
+    assert load(tmp_path, "", kind="parquet").class_names == ("0", "1")
+    assert load(tmp_path, ",num_classes=3,mask=annotation", kind="parquet").mask_class_names == ("0", "1", "2")
+
+
+def test_a_palette_mask_gives_its_indices(tmp_path):
+    palette = Image.fromarray(MASK, "L")
+    palette.putpalette([7, 7, 7, 200, 0, 0, 0, 90, 0])
+    assert palette.mode == "P"
+    np.testing.assert_array_equal(read(load(make_masked(tmp_path, [palette, MASK]))), [MASK, MASK])
+
+
+def test_an_rgb_mask_is_read_by_its_table_and_an_unknown_colour_refused(tmp_path):
+    colours = np.array([[0, 0, 0], [200, 0, 0], [0, 90, 0]], np.uint8)
+    root = make_masked(tmp_path, [colours[MASK]])
+    toml = 'names = ["a", "b"]\npalette = [[200, 0, 0], [0, 90, 0]]\n'
+    (root / "classes.toml").write_text(f"{toml}ignore_colours = [[0, 0, 0]]\n")
+    data = load(root, "")
+    assert data.mask_class_names == ("a", "b")
+    np.testing.assert_array_equal(read(data)[0], np.array([255, 0, 1])[MASK])
+    (root / "classes.toml").write_text(toml)
+    expect_refusal(root, "0.png", "colour (0, 0, 0) in 16 pixels", knobs="")
+    (root / "classes.toml").unlink()
+    expect_refusal(root, "kind RGB", "classes=FILE")
+
+
+def test_reduce_zero_label_keeps_zero_and_255_void_and_wraps_nothing(tmp_path):
+    mask = np.array([[0, 1], [150, 255]], np.uint8)
+    for split in ("training", "validation"):
+        for folder, image in (("images", Image.new("RGB", (2, 2))), ("annotations", to_image(mask))):
+            (tmp_path / folder / split).mkdir(parents=True)
+            image.save(tmp_path / folder / split / f"a.{'jpg' if folder == 'images' else 'png'}")
+    data = load(tmp_path, ",classes=ade20k")
+    assert data.mask_class_names[0] == "wall" and len(data.mask_class_names) == 150
+    np.testing.assert_array_equal(read(data)[0], [[255, 0], [149, 255]])
+
+
+def test_a_label_map_says_the_class_of_each_value(tmp_path):
+    root = make_masked(tmp_path, [np.array([[0, 255], [255, 0]], np.uint8)])
+    np.testing.assert_array_equal(read(load(root, ",label_map=0:0+255:1"))[0], [[0, 1], [1, 0]])
+    expect_refusal(root, "0.png", "255 in 2 pixels", "label_map=0:0+255:1", knobs=",num_classes=2")
+
+
+def test_a_value_outside_the_classes_is_refused_with_its_file_and_count(tmp_path):
+    expect_refusal(make_masked(tmp_path, [MASK, MASK + 4]), "1.png", "value 6 in 16 pixels", "0 to 2")
+    np.testing.assert_array_equal(read(load(tmp_path, ",num_classes=3,ignore=4+5+6"))[1], np.full((6, 8), 255))
+    expect_refusal(tmp_path, "ignore", "which is class 2", knobs=",num_classes=3,ignore=2")
+
+
+def test_masks_of_another_size_jpeg_masks_and_missing_pairs_are_refused(tmp_path):
+    image = Image.new("RGB", (8, 5))
+    expect_refusal(make_masked(tmp_path / "size", [MASK], images=[image]), "0.png", "6x8", "5x8")
+    expect_refusal(make_masked(tmp_path / "jpeg", [MASK], kind="JPEG"), "JPEG", "0.jpeg")
+    root = make_masked(tmp_path / "pair", [MASK, MASK])
+    (root / "masks/val/1.png").unlink()
+    expect_refusal(root, "1 of the 2", "no mask", "images/val/1.png")
+    (root / "images/val/1.png").unlink()
+    (root / "images/val/0.png").unlink()
+    expect_refusal(root, "no image", "masks/val/0.png")
+
+
+def test_masks_without_a_number_of_classes_are_refused(tmp_path):
+    expect_refusal(make_masked(tmp_path, [MASK]), "num_classes=NUMBER", "voc", knobs="")
+
+
+def make_gradient(size):
+    """Red tells the column and green the row, in parts of 240; the mask is 1 in the lower right quarter."""
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    image = np.stack([240 * columns // width, 240 * rows // height, 0 * rows], -1).astype(np.uint8)
+    return Image.fromarray(image), ((2 * rows >= height) & (2 * columns >= width)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sizes", [[(60, 80)] * 3, [(60, 80), (60, 80), (80, 60)], [(60, 80), (60, 80), (40, 100)]])
+def test_images_and_masks_are_scaled_alike_and_whole(tmp_path, sizes):
+    images, masks = zip(*map(make_gradient, sizes), strict=True)
+    data = load(make_masked(tmp_path, list(masks), images=images), ",num_classes=2", image_size=30)
+    assert data.image_size == (30, 40)
+    rows = np.arange(len(sizes))
+    for image, mask, original, size in zip(
+        data.read(rows), data.read_masks(rows), data.read_original_masks(rows), sizes, strict=True
+    ):
+        inside = mask != 255
+        height, width = inside[:, 0].sum(), inside[0].sum()
+        assert inside.sum() == height * width
+        assert abs(height / width - size[0] / size[1]) < 0.05
+        part = image[:height, :width].astype(int)
+        assert part[0, 0, :2].max() < 15 and part[-1, -1, :2].min() > 220  # No corner is cut away.
+        quarter = (part[..., 0] >= 120) & (part[..., 1] >= 120)
+        border = (abs(part[..., 0] - 120) < 10) | (abs(part[..., 1] - 120) < 10)
+        assert (quarter == (mask[:height, :width] == 1))[~border].all()
+        assert abs(original.shape[0] / original.shape[1] - 30 / 40) < 0.02
+        assert (original != 255).sum() == size[0] * size[1]
+
+
+def test_the_fingerprint_covers_masks_and_what_they_mean(tmp_path):
+    make_masked(tmp_path, [MASK])
+    prints = [load(tmp_path).fingerprint, load(tmp_path, ",num_classes=4").fingerprint]
+    prints.append(load(tmp_path, ",num_classes=3,ignore=9").fingerprint)
+    to_image(2 - MASK).save(tmp_path / "masks/train/0.png")
+    assert len({*prints, load(tmp_path).fingerprint}) == 4
+
+
+PUBLISHED = {
+    "ade20k": ("images/{training}/a.jpg", "annotations/{training}/a.png", 150, 1),
+    "cityscapes": ("leftImg8bit/{train}/b/a_leftImg8bit.png", "gtFine/{train}/b/a_gtFine_labelIds.png", 19, 7),
+    "cityscapes_train_ids": (
+        "leftImg8bit/{train}/b/a_leftImg8bit.png",
+        "gtFine/{train}/b/a_gtFine_labelTrainIds.png",
+        19,
+        0,
+    ),
+    "cocostuff": ("images/{train}2017/a.jpg", "annotations/{train}2017/a.png", 171, 0),
+    "lip": ("TrainVal_images/{train}_images/a.jpg", "TrainVal_parsing_annotations/{train}_segmentations/a.png", 20, 0),
+    "voc": ("JPEGImages/{train}.jpg", "SegmentationClass/{train}.png", 21, 0),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_opens_its_published_layout(tmp_path, preset):
+    image_at, mask_at, count, first = PUBLISHED[preset]
+    for split in ("train", "val"):
+        word = {"train": "training", "val": "validation"}[split] if preset == "ade20k" else split
+        for at, picture in ((image_at, Image.new("RGB", (3, 2))), (mask_at, Image.new("L", (3, 2), first))):
+            path = tmp_path / at.replace("{training}", word).replace("{train}", word)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+        (tmp_path / "ImageSets/Segmentation").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"ImageSets/Segmentation/{split}.txt").write_text(f"{split}\n")
+    data = load(tmp_path, f",classes={preset}")
+    assert len(data.mask_class_names) == count and len(data) == 1
+    assert (read(data) == 0).all()
+
+
+def test_the_values_of_published_masks_mean_what_their_definitions_say(tmp_path):
+    def find(preset):
+        return find_convention(MaskKnobs(path="x", classes=preset), tmp_path)
+
+    values = np.arange(256, dtype=np.uint8)[None]
+    city = find("cityscapes").translate(values[:, list(range(34))], "m")[0]
+    assert city[[7, 11, 26, 33]].tolist() == [0, 2, 13, 18] and (city != 255).sum() == 19
+    coco = find("cocostuff")
+    assert coco.label_map[0] == 0 and coco.label_map[181] == 170 and coco.names[-1] == "wood"
+    unused = {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}
+    assert set(range(182)) - set(coco.label_map) == unused
+    assert find("lip").left_right == ((14, 15), (16, 17), (18, 19)) and find("lip").names[14] == "left-arm"
+    assert find("voc").translate(values[:, [0, 20, 255]], "m").tolist() == [[0, 20, 255]]
+
+
+def test_a_preset_that_is_not_known_gets_the_nearest(tmp_path):
+    expect_refusal(make_masked(tmp_path, [MASK]), "ade20k", knobs=",classes=ade20")

@@ -1,0 +1,176 @@
+"""Images whose targets are masks: decoded whole, each with its mask, and checked against each other.
+
+At opening every image has a mask and a few masks of each split are read: their kind, their size and whether they hold 0
+and 255 alone. Every mask is checked whole, value by value, whenever it is decoded; those that fit into the cache are
+decoded at opening.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vtbench.datasets.conventions import Convention
+from vtbench.datasets.dataset import VOID, DataError, ImageSplit, Split
+from vtbench.datasets.decoding import (
+    decode_raw_mask,
+    decode_whole_image,
+    fit_inside,
+    measure_image,
+    run_for_each,
+    spread_evenly,
+)
+
+# Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
+
+Fetch = Callable[[NDArray[np.int64]], list[tuple[bytes, str]]]
+"""Gives image files by index, each with what to call it in a message."""
+
+_NUM_PROBED = 8
+
+
+@dataclass(frozen=True)
+class MaskedFiles:
+    """The files of one split, by index: images and masks. ``fingerprint`` stands for the content of both."""
+
+    images: Fetch
+    masks: Fetch
+    count: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedSplit:
+    """One split: no labels, and a mask for every image. Both are scaled alike to ``image_size``, with nothing cut away.
+
+    Where an image has other proportions, what it does not fill, below it or at its right, is void.
+    """
+
+    files: MaskedFiles
+    convention: Convention
+    image_size: tuple[int, int]
+
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def mask_class_names(self) -> tuple[str, ...]:
+        """The names of the convention."""
+        return self.convention.names
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """0 for every image, so that a subset is drawn from all alike."""
+        return np.zeros(self.files.count, np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the files and of what the values of masks mean."""
+        meaning = self.convention.model_dump_json(exclude={"layout", "left_right"})
+        return hashlib.sha256(f"masked 1, {self.files.fingerprint} {meaning}".encode()).hexdigest()
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode the images of ``indices``, (B, H, W, C)."""
+        found = self.files.images(indices)
+        images_BHWC = np.empty((len(found), *self.image_size, 3), np.uint8)
+
+        def decode(at: int) -> None:
+            images_BHWC[at] = decode_whole_image(*found[at], self.image_size)
+
+        run_for_each(decode, len(found))
+        return images_BHWC
+
+    def read_masks(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode the masks of ``indices``, (B, H, W); of several pixels the one nearest the middle is taken."""
+        masks_BHW = np.full((len(indices), *self.image_size), VOID, np.uint8)
+
+        def shrink(at: int, mask_HW: NDArray[np.uint8]) -> None:
+            height, width = fit_inside((mask_HW.shape[0], mask_HW.shape[1]), self.image_size)
+            scaled = Image.fromarray(mask_HW).resize((width, height), Image.Resampling.NEAREST)
+            masks_BHW[at, :height, :width] = np.asarray(scaled)
+
+        self._decode_masks(indices, shrink)
+        return masks_BHW
+
+    def read_original_masks(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Decode the masks of ``indices`` unscaled, each (H_i, W_i) with its void margin."""
+        masks: list[NDArray[np.uint8]] = [np.empty((0, 0), np.uint8)] * len(indices)
+
+        def keep(at: int, mask_HW: NDArray[np.uint8]) -> None:
+            masks[at] = add_margin(mask_HW, self.image_size)
+
+        self._decode_masks(indices, keep)
+        return masks
+
+    def _decode_masks(self, indices: NDArray[np.int64], take: Callable[[int, NDArray[np.uint8]], None]) -> None:
+        masks, images = self.files.masks(indices), self.files.images(indices)
+
+        def decode(at: int) -> None:
+            raw = decode_raw_mask(*masks[at], in_colour=bool(self.convention.palette))
+            _check_size(raw, masks[at][1], *images[at])
+            take(at, self.convention.translate(raw, masks[at][1]))
+
+        run_for_each(decode, len(masks))
+
+
+def add_margin(mask_HW: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The mask on a void canvas of the proportions of ``image_size``, at its own scale; as it is if it has them."""
+    height, width = mask_HW.shape
+    inside = fit_inside((height, width), image_size)
+    if inside == image_size:
+        return mask_HW
+    canvas_HW = np.full(
+        (max(height, round(height * image_size[0] / inside[0])), max(width, round(width * image_size[1] / inside[1]))),
+        VOID,
+        np.uint8,
+    )
+    canvas_HW[:height, :width] = mask_HW
+    return canvas_HW
+
+
+def open_masked(
+    files: Mapping[Split, MaskedFiles], convention: Convention, image_size: int | None
+) -> dict[Split, ImageSplit]:
+    """Both splits. The shorter side is ``image_size``, or as in the files, at the proportions of most images.
+
+    More exactly, of the median height and width of the first few training images. Raises `DataError` for masks that
+    are not what ``convention`` says, as far as a few of them show it.
+    """
+    for found in files.values():
+        _probe(found, convention)
+    train = files["train"]
+    sizes = [measure_image(*item) for item in train.images(spread_evenly(train.count, _NUM_PROBED))]
+    height, width = (sorted(size[axis] for size in sizes)[len(sizes) // 2] for axis in range(2))
+    scale = 1 if image_size is None else image_size / min(height, width)
+    size = round(height * scale), round(width * scale)
+    return {split: MaskedSplit(found, convention, size) for split, found in files.items()}
+
+
+def _probe(files: MaskedFiles, convention: Convention) -> None:
+    rows = spread_evenly(files.count, _NUM_PROBED)
+    values: set[int] = set()
+    most, worst = 0, ""
+    for mask, image in zip(files.masks(rows), files.images(rows), strict=True):
+        raw = decode_raw_mask(*mask, in_colour=bool(convention.palette))
+        _check_size(raw, mask[1], *image)
+        if raw.ndim == 3:
+            convention.translate(raw, mask[1])
+            continue
+        values |= set(np.unique(raw).tolist())
+        count = int((raw == VOID).sum())
+        if count > most:
+            most, worst = count, mask[1]
+    convention.check_binary(values, worst, most)
+
+
+def _check_size(raw: NDArray[np.uint8], name: str, image: bytes, image_name: str) -> None:
+    if (size := measure_image(image, image_name)) != raw.shape[:2]:
+        raise DataError(
+            f"The mask {name} has {raw.shape[0]}x{raw.shape[1]} pixels and its image {image_name} {size[0]}x{size[1]}. "
+            "A mask has the size of its image."
+        )
