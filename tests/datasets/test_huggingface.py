@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from image_files import encode, make_folder, make_image, make_parquet, make_table
+from PIL import Image
 
 from vtbench.configuration import AugmentationConfig, DataConfig
 from vtbench.datasets import load_dataset
@@ -416,3 +417,24 @@ def test_the_library_shows_no_bars_and_is_left_as_it_was(tmp_path, capfd, shown)
     finally:
         hub.utils.enable_progress_bars()
     assert capfd.readouterr() == ("", "")
+
+
+def test_masks_are_packed_beside_their_images(tmp_path):
+    masks = [np.full((6, 8), value, np.uint8) for value in (0, 1, 2)]
+    features = hub.Features({"image": hub.Image(), "annotation": hub.Image(), "label": hub.Value("int64")})
+    for split in ("train", "test"):
+        table = hub.Dataset.from_dict(
+            {
+                "image": [{"bytes": encode(make_image(number, (6, 8))), "path": None} for number in range(3)],
+                "annotation": [{"bytes": encode(Image.fromarray(mask)), "path": None} for mask in masks],
+                "label": [0, 1, 0],
+            },
+            features=features,
+        )
+        table.to_parquet(str(tmp_path / f"{split}.parquet"))
+    for knobs in (",num_classes=3", ",num_classes=3,mask=annotation,streaming=on"):
+        data = load(tmp_path, "val", knobs)
+        np.testing.assert_array_equal(data.read_masks(np.array([2, 0])), [masks[2], masks[0]])
+        np.testing.assert_array_equal(data.read(np.array([1]))[0], np.asarray(make_image(1, (6, 8))))
+    assert load(tmp_path).labels.tolist() == [0, 1, 0]
+    expect_refusal(tmp_path, "number 2 of the", "value 2 in 48 pixels", knobs=",num_classes=2")

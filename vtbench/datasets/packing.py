@@ -70,6 +70,21 @@ class PackedImages:
         return np.frombuffer(_index_path(self.path).read_bytes(), _ENTRY)
 
 
+@dataclass(frozen=True)
+class PairedImages:
+    """Every second image of a pack, from the ``first`` on."""
+
+    pack: PackedImages
+    first: int
+
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The image files of the pairs ``indices``, and what to call each."""
+        return [
+            (self.pack.load(2 * int(index) + self.first)[0], f"number {index} of {self.pack.origin}")
+            for index in indices
+        ]
+
+
 def pack_images(fetch: Fetch, rows: NDArray[np.int64], fingerprint: str, image_size: tuple[int, int]) -> PackedImages:
     """The pack of ``rows`` in that order, made by ``fetch`` if it is not there. Raises `DataError` without room."""
     key = f"packed 1, {fingerprint}, {hashlib.sha256(rows.tobytes()).hexdigest()}"

@@ -29,10 +29,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vtbench.datasets.cache import find_cache_folder
+from vtbench.datasets.conventions import MaskKnobs, find_convention
 from vtbench.datasets.data_files import resolve_folder
 from vtbench.datasets.dataset import DataError, ImageSplit, Split
 from vtbench.datasets.decoding import choose_image_size, measure_image, spread_evenly
-from vtbench.datasets.packing import PackedImages, write_pack
+from vtbench.datasets.masked import MaskedFiles, open_masked
+from vtbench.datasets.packing import PackedImages, PairedImages, write_pack
 from vtbench.datasets.parquet_table import (
     check_classes,
     check_range,
@@ -40,9 +42,10 @@ from vtbench.datasets.parquet_table import (
     find_class_names,
     find_image_column,
     find_label_column,
+    find_mask_columns,
     number_classes,
 )
-from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
+from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 
@@ -61,16 +64,22 @@ _OF_THE_NETWORK = frozenset(
 )
 
 
-class HuggingFaceKnobs(Knobs):
+class HuggingFaceKnobs(MaskKnobs):
     """Which data set, subset, columns and splits, and how they are fetched."""
 
     path: str = Field(title="NAME", description="name on the hub, such as uoft-cs/cifar10, or a local folder")
     config: str | None = Field(None, description="subset, for data sets that have several")
     image: str | None = Field(None, description="column of images; found when not given")
     label: str | None = Field(None, description="column of integer labels; found when not given")
+    mask: str | None = Field(None, description="column of masks, instead of labels; found when classes are said")
     train: str | None = Field(None, description="split to train on; found when not given")
     val: str | None = Field(None, description="split to validate on; found when not given")
     streaming: Literal["off", "on"] = Field("off", description="on: keep no other copy of the data than the cache's")
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether masks are wanted, and no labels."""
+        return self.mask is not None or self.asks_for_masks
 
 
 class UnreachableHubError(UserError):
@@ -79,7 +88,10 @@ class UnreachableHubError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class HeldSplit:
-    """A split in the cache folder: ``pack`` has its images. ``names`` are those of the classes, if they have any."""
+    """A split in the cache folder: ``pack`` has its images. ``names`` are those of the classes, if they have any.
+
+    Where masks are wanted, each image is followed by its mask, and the label of both is 0.
+    """
 
     pack: Path
     labels: NDArray[np.int64]
@@ -106,6 +118,9 @@ class HuggingFaceSplit:
 def open_huggingface(knobs: HuggingFaceKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """Both splits, packed first if they are not. Raises ``UserError`` for what is wrong with either."""
     held = _hold_splits(knobs)
+    if knobs.is_masked:
+        pairs = {split: _pair(one, f"the {split} split of huggingface:{knobs.path}") for split, one in held.items()}
+        return open_masked(pairs, find_convention(knobs, Path(knobs.path).expanduser()), image_size)
     train, spelling = held["train"], f"huggingface:{knobs.path}"
     names = train.names or number_classes(train.labels)
     places: dict[Split, str] = {split: f"the {split} split of {spelling}" for split in held}
@@ -121,6 +136,12 @@ def open_huggingface(knobs: HuggingFaceKnobs, image_size: int | None) -> dict[Sp
         )
         for split, found in held.items()
     }
+
+
+def _pair(held: HeldSplit, place: str) -> MaskedFiles:
+    pack = PackedImages(held.pack, (1, 1), place)
+    images, masks = PairedImages(pack, 0), PairedImages(pack, 1)
+    return MaskedFiles(images.fetch, masks.fetch, len(held.labels) // 2, held.fingerprint)
 
 
 def _hold_splits(knobs: HuggingFaceKnobs) -> dict[Split, HeldSplit]:
@@ -223,10 +244,14 @@ def _build(hub: Any, knobs: HuggingFaceKnobs, table: Any, note: Path, state: str
     if table.features is None:
         raise UserError(f"{spelling} does not say which columns it has while it is streamed. Use streaming=off.")
     schema = table.features.arrow_schema
-    image = find_image_column(place, schema, knobs.image, spelling)
-    label = find_label_column(place, schema, knobs.label, spelling)
-    if isinstance(table.features[image], hub.Image):
-        table = table.cast_column(image, hub.Image(decode=False))
+    if knobs.is_masked:
+        image, label = find_mask_columns(place, schema, knobs.image, knobs.mask, spelling)
+    else:
+        image = find_image_column(place, schema, knobs.image, spelling)
+        label = find_label_column(place, schema, knobs.label, spelling)
+    for column in (image, label):
+        if isinstance(table.features[column], hub.Image):
+            table = table.cast_column(column, hub.Image(decode=False))
     pack = note.with_name(f"{hashlib.sha256(f'{note.stem} {state}'.encode()).hexdigest()[:32]}.pack")
     labels: list[int] = []
     digest = hashlib.sha256()
@@ -235,11 +260,15 @@ def _build(hub: Any, knobs: HuggingFaceKnobs, table: Any, note: Path, state: str
     def read_through() -> Iterator[bytes]:
         for row, cells in enumerate(_iterate(knobs.path, table.select_columns([image, label]))):
             if cells[label] is None:
-                raise DataError(f"Row {row} of {place} has no label in column {label!r}. Name another with label=NAME.")
-            data = _read_cell(knobs.path, cells[image], f"in row {row} of {place}", is_folder=is_folder)
-            labels.append(cells[label])
-            digest.update(hashlib.sha256(data).digest())
-            yield data
+                what = "mask" if knobs.is_masked else "label"
+                raise DataError(
+                    f"Row {row} of {place} has no {what} in column {label!r}. Name another with {what}=NAME."
+                )
+            for column in (image, label) if knobs.is_masked else (image,):
+                data = _read_cell(knobs.path, cells[column], f"in row {row} of {place}", is_folder=is_folder)
+                labels.append(0 if knobs.is_masked else cells[label])
+                digest.update(hashlib.sha256(data).digest())
+                yield data
 
     write_pack(pack, read_through())
     if not labels:
@@ -284,7 +313,10 @@ def _read_cell(path: str, cell: dict[str, Any] | bytes | None, name: str, *, is_
 
 def _note(knobs: HuggingFaceKnobs, path: str, split: Split) -> Path:
     """Where it is noted what was packed for these knobs; how it was fetched makes no difference."""
-    asked = {"path": path, "split": split, **knobs.model_dump(exclude={"path", "streaming"})}
+    unasked = {"streaming", "mask", *MaskKnobs.model_fields}
+    asked = {"path": path, "split": split, **knobs.model_dump(exclude=unasked)}
+    if knobs.is_masked:
+        asked["mask"] = knobs.mask or "found"
     key = hashlib.sha256(f"huggingface 1, {json.dumps(asked, sort_keys=True)}".encode()).hexdigest()
     return find_cache_folder() / "packed" / f"{key[:32]}.json"
 
