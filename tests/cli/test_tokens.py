@@ -135,7 +135,7 @@ def test_a_list_option_takes_every_value_that_follows_but_needs_one(vtbench_toke
         ([*MODEL, "--image", "a.png", "--module", "2"], "There is no module 2"),
         ([*MODEL, "--image", "a.png", "--module", "0", "-1"], "There is no module -1"),
         ([*MODEL, "--image", "a.png", "text.png"], "text.png cannot be read"),
-        ([*MODEL, "--image", "a.png", "--mask", "b.jpg"], "class ids need one channel"),
+        ([*MODEL, "--image", "a.png", "--mask", "b.jpg"], "is a JPEG, whose compression changes the values"),
         ([*MODEL, "--image", "a.png", "--mask", "small.png"], "Give a mask of the image's own size"),
         ([*MODEL, "--image", "a.png", "b.jpg", "--mask", "mask.png"], "one mask for each image"),
         ([*MODEL, "--image", "a.png", "--out", "text.png/o"], "Cannot write to the output folder text.png/o"),
