@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
@@ -151,6 +152,12 @@ class Recipe(Configuration):
     )
     window: Size | None = Field(None, description="segmentation: evaluate by windows of this size; None: whole images")
     stride: Size | None = Field(None, description="segmentation: from window to window; None: two thirds of one")
+
+    @model_validator(mode="after")
+    def _check_stride(self) -> Recipe:
+        if self.stride is not None and (self.window is None or any(map(gt, self.stride, self.window))):
+            raise ValueError(f"'stride' is {self.stride} and 'window' {self.window}: windows must leave no gap")
+        return self
 
 
 class Effect(Enum):

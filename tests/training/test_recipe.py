@@ -99,6 +99,8 @@ def test_a_file_of_the_user_is_a_recipe_named_like_the_file(tmp_path: Path) -> N
         ("epoch = 3", "unknown key 'epoch'"),
         ("[optimizer]\nname = 'adam'", "'optimizer.name' was given 'adam'"),
         ("label_smoothing = 1.5", "'label_smoothing' was given 1.5"),
+        ("window = 32\nstride = [32, 33]", "windows must leave no gap"),
+        ("stride = 16", "windows must leave no gap"),
     ],
 )
 def test_a_faulty_recipe_file_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
