@@ -24,10 +24,10 @@ from pydantic import (
 from vtbench.errors import UserError, did_you_mean
 
 
-class Configuration(BaseModel):
-    """Base of all configurations: frozen, and an unknown key is an error.
+class Written(BaseModel):
+    """Base of what is written down: frozen, and an unknown key is an error.
 
-    ``LATER`` names settings that came after runs had been certified: they are written only where they differ from their
+    ``LATER`` names fields that came after files had been written: they are written only where they differ from their
     default, so that what was written before stays what it was.
     """
 
@@ -41,6 +41,10 @@ class Configuration(BaseModel):
             if getattr(self, name) == type(self).model_fields[name].default:
                 del values[name]
         return values
+
+
+class Configuration(Written):
+    """Base of all configurations."""
 
 
 class DataConfig(Configuration):

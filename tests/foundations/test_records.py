@@ -23,10 +23,12 @@ from vtbench.records import (
     load_record,
     save_lines,
     save_record,
+    to_json,
 )
 from vtbench.training.recipe import load_recipe
 
-ARCHIVED = Path(__file__).resolve().parents[2] / "reports" / "attention_cifar10" / "records" / "se-seed1.json"
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
+ARCHIVED = REPORTS / "attention_cifar10" / "records" / "se-seed1.json"
 
 COSTS = CostRecord(macs=1, params=2, input_shape=(3, 32, 32), num_classes=10)
 EPOCH = EpochRecord(
@@ -81,6 +83,15 @@ def test_every_kind_of_result_comes_back_from_its_file_with_values_and_types(nam
         again = load_record(tmp_path / "record.json", KINDS[name])
         assert again == record
         assert repr(again) == repr(record)
+
+
+def test_an_archived_record_that_knows_no_class_names_is_written_as_it_was(tmp_path: Path) -> None:
+    archived = REPORTS / "segmentation_camvid" / "records" / "FPN-seed0.json"
+    record = load_record(archived, RunRecord)
+    assert record.class_names == ()
+    save_record(tmp_path / "again.json", record)
+    assert (tmp_path / "again.json").read_bytes() == archived.read_bytes()
+    assert to_json(record.model_copy(update={"class_names": ("sky", "road")})) != to_json(record)
 
 
 def test_records_are_read_without_torch() -> None:

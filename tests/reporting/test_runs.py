@@ -69,6 +69,13 @@ def test_a_second_record_of_one_cell_with_another_outcome_is_named_and_not_avera
     assert "second record" in loaded.left_out[0].reason
 
 
+def test_a_second_record_that_says_more_of_the_same_cell_is_no_other_outcome(tmp_path: Path) -> None:
+    run = make_run("dynamic", 0, 70.0)
+    save_record(tmp_path / "first" / "record.json", run)
+    save_record(tmp_path / "second" / "record.json", run.model_copy(update={"class_names": ("disc", "square")}))
+    assert load_runs(tmp_path).left_out == ()
+
+
 def test_a_folder_that_is_not_there_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no folder .*absent"):
         load_runs(tmp_path / "absent")

@@ -67,6 +67,7 @@ def test_a_finished_run_leaves_these_files_and_no_others(tiny: pytest.MonkeyPatc
     assert len(load_lines(tmp_path / "timing.jsonl", TimingRecord)) == 2
     assert (record.arm, record.study, record.status) == ("an arm", "a study", "finished")
     assert (record.num_train, record.num_val, record.num_classes) == (20, 12, 4)
+    assert record.class_names == load_tiny(tiny_config().data, "train", seed=0).class_names
     assert record.weights_sha256 == hash_file(tmp_path / "weights.safetensors")
 
 

@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
+from vtbench.configuration import Written
 from vtbench.errors import UserError
 from vtbench.files import publish_text
 
 
-class Record(BaseModel):
-    """Base of all records: frozen, and a file with unknown keys does not load."""
+class Record(Written):
+    """Base of all records. What is no number comes to the writer as such, which refuses it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
 
 R = TypeVar("R", bound=Record)

@@ -5,7 +5,7 @@ Committed archives hold records of format 1, which knew one task and one metric;
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -93,7 +93,12 @@ class Certificate(Record):
 
 
 class RunRecord(Record):
-    """One finished or failed run: the cell of a study. ``outcome`` is that of its last epoch."""
+    """One finished or failed run: the cell of a study. ``outcome`` is that of its last epoch.
+
+    ``class_names`` are those of the data by the numbers of the classes; records of before that do not have them.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_names"})
 
     format: Literal[2] = 2
     task: str
@@ -107,6 +112,7 @@ class RunRecord(Record):
     num_train: int
     num_val: int
     num_classes: int
+    class_names: tuple[str, ...] = ()
     epochs: tuple[EpochRecord, ...]
     outcome: dict[str, float] | NotMeasured
     weights_sha256: str | None

@@ -133,7 +133,8 @@ def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...],
     repeated: list[LeftOut] = []
     for record in records:
         first = cells.setdefault(identify_run(record), record)
-        if first.model_copy(update={"study": record.study, "environment": record.environment}) != record:
+        beside = {"study": record.study, "environment": record.environment, "class_names": record.class_names}
+        if first.model_copy(update=beside) != record:
             name = f"{name_arm(record)}, seed {record.seed}"
             repeated.append(LeftOut(name, "a second record of the same cell with another outcome; the first is used"))
     return tuple(cells.values()), repeated

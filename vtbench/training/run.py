@@ -164,6 +164,7 @@ class _Run:
             num_train=len(prepared.train),
             num_val=len(prepared.val),
             num_classes=len(prepared.class_names),
+            class_names=prepared.class_names,
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=None if error else hash_file(self.folder / WEIGHTS),
