@@ -1,16 +1,26 @@
-"""Files that are either whole or absent: temporary name, flush to disk, rename."""
+"""Files that are either whole or absent: temporary name, flush to disk, rename. Sets of files likewise."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from vtbench.errors import UserError
+
+_STAGED = ".staged-"
+_DECIDED = ".decided"
+"""A whole set of files beside those that it replaces, to be moved into their place."""
+_STALE = ".stale.json"
+_ABANDONED_SECONDS = 3600.0
 
 
 @contextmanager
@@ -44,6 +54,99 @@ def publish_bytes(path: Path, data: bytes) -> None:
 def publish_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
     publish_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def publish_set(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
+    """A folder to write files into that replace those of ``folder`` together when the block ends without an exception.
+
+    Files of ``folder`` that match a pattern of ``stale`` and are not written again are removed; others stay. Nothing of
+    ``folder`` is touched before all has been written and flushed. From then on the set is decided: a process that is
+    killed while it moves the files has its work ended by `finish_set`, which whoever reads such a folder calls first.
+    Raises ``UserError`` where ``folder`` cannot be written, or a part of it is a link that leads out of it.
+    """
+    check_writable(folder)
+    finish_set(folder)
+    for left in folder.glob(f"{_STAGED}*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    staged = Path(tempfile.mkdtemp(dir=folder, prefix=_STAGED))
+    try:
+        staged.chmod(0o755)
+        yield staged
+        written = {path.relative_to(staged) for path in staged.rglob("*") if path.is_file()}
+        old = {path.relative_to(folder) for pattern in stale for path in folder.glob(pattern)}
+        _refuse_links(folder, written | old)
+        publish_text(staged / _STALE, json.dumps(sorted(path.as_posix() for path in old - written)))
+        while True:
+            try:
+                staged.rename(folder / _DECIDED)
+                break
+            except OSError:  # Another process has decided on a set at the same time: that one comes first.
+                if not (folder / _DECIDED).is_dir():
+                    raise
+                finish_set(folder)
+        _sync_folder(folder)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    finish_set(folder)
+
+
+def finish_set(folder: Path) -> None:
+    """Move the files of a set that was decided into their place; does nothing where there is none.
+
+    Several processes may do so at once. Raises ``UserError`` where ``folder`` cannot be written.
+    """
+    decided = folder / _DECIDED
+    if not decided.is_dir():
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError):  # Another process was faster.
+            for name in json.loads((decided / _STALE).read_text("utf-8")):
+                (folder / name).unlink(missing_ok=True)
+        _move_files(decided, folder)
+        _sync_folder(folder)
+    except OSError as error:
+        raise UserError(
+            f"The files of {folder} were being replaced when that was cut short, and the rest cannot be moved: "
+            f"{error.strerror or error}. Make the folder writable and try again; nothing is lost."
+        ) from error
+
+
+def is_staged(path: Path) -> bool:
+    """Whether ``path`` lies in a set of files that has not come to its place."""
+    return any(part.startswith(_STAGED) or part == _DECIDED for part in path.parts)
+
+
+def finish_sets(folder: Path) -> None:
+    """`finish_set` for ``folder`` and all beneath it."""
+    for decided in [*folder.glob(f"**/{_DECIDED}")]:
+        finish_set(decided.parent)
+
+
+def _move_files(source: Path, target: Path) -> None:
+    """Move all files; the folders that this empties go, and one into which another process writes stays."""
+    found = sorted(source.rglob("*"))
+    for path in found:
+        if path.is_file() and path.name != _STALE:
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(place)
+    (source / _STALE).unlink(missing_ok=True)
+    for path in [*(path for path in reversed(found) if path.is_dir()), source]:
+        with contextlib.suppress(FileNotFoundError):
+            path.rmdir()
+
+
+def _refuse_links(folder: Path, names: Iterable[Path]) -> None:
+    for parent in {parent for name in names for parent in name.parents}:
+        if (folder / parent).is_symlink() and parent != Path():
+            raise UserError(
+                f"{folder / parent} is a link to another folder, whose files are not replaced through it. "
+                "Remove the link, or name its target instead."
+            )
 
 
 def hash_file(path: Path) -> str:

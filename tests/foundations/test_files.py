@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from vtbench.errors import UserError
-from vtbench.files import check_writable, hash_file, publish, publish_text
+from vtbench.files import check_writable, hash_file, publish, publish_set, publish_text
 
 
 def test_a_published_file_holds_the_whole_text(tmp_path: Path) -> None:
@@ -44,3 +44,35 @@ def test_a_folder_that_cannot_be_made_is_one_clear_message(tmp_path: Path) -> No
     publish_text(tmp_path / "file", "")
     with pytest.raises(UserError, match=r"Cannot write to the output folder .*file/below.*--out"):
         check_writable(tmp_path / "file" / "below")
+
+
+def test_a_set_replaces_its_predecessors_and_leaves_other_files(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt", "notes.md"):
+        publish_text(tmp_path / name, "old")
+    with publish_set(tmp_path, stale=["*.txt"]) as staged:
+        publish_text(staged / "b.txt", "new")
+        publish_text(staged / "below" / "c.txt", "new")
+        assert (tmp_path / "b.txt").read_text() == "old"
+    found = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"b.txt": "new", "below/c.txt": "new", "notes.md": "old"}
+
+
+def test_a_set_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    publish_text(tmp_path / "a.txt", "old")
+
+    def write_half() -> None:
+        with publish_set(tmp_path, stale=["*.txt"]) as staged:
+            publish_text(staged / "b.txt", "new")
+            raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        write_half()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_set_that_another_decided_on_in_between_is_moved_first(tmp_path: Path) -> None:
+    with publish_set(tmp_path) as staged:
+        publish_text(staged / "a.txt", "mine")
+        publish_text(tmp_path / ".decided" / "a.txt", "theirs")
+        publish_text(tmp_path / ".decided" / "b.txt", "theirs")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "mine", "b.txt": "theirs"}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +111,37 @@ def test_two_records_of_one_arm_and_seed_get_two_files(tmp_path: Path) -> None:
     paths = archive_runs([study, other], tmp_path / "archive")
     names = sorted(path.name for path in (paths.folder / "records").iterdir())
     assert names == ["dynamic-seed0-2.json", "dynamic-seed0.json"]
+
+
+def test_an_archive_killed_at_any_file_operation_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    folders = (here.parent / "foundations", *filter(None, [os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    program = [sys.executable, here / "kill_archiving.py", tmp_path]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
+
+
+def test_a_full_disk_leaves_the_archive_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = archive_runs([write_study(tmp_path / "a", list_runs())], tmp_path / "archive").folder
+    before = {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()}
+
+    def fill_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vtbench.reporting.rendering.render_latex", fill_disk)
+    with pytest.raises(OSError, match="No space"):
+        archive_runs([write_study(tmp_path / "b", [make_run("dynamic", 0)], seeds=None)], archive)
+    assert {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()} == before
+
+
+def test_records_behind_a_link_are_not_replaced(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "a", list_runs())
+    archive = archive_runs([study], tmp_path / "archive").folder
+    (archive / "records").rename(tmp_path / "elsewhere")
+    (archive / "records").symlink_to(tmp_path / "elsewhere")
+    before = sorted(path.name for path in (tmp_path / "elsewhere").iterdir())
+    with pytest.raises(UserError, match=r"archive/records is a link to another folder.*Remove the link"):
+        archive_runs([study], archive)
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == before

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _DATED = {"png": "Software", "svg": "Date"}
 """The entry of each format's metadata that would change with the program or the day."""
+FORMATS = tuple(_DATED)
 
 
 def save_figure(figure: Figure, folder: Path, name: str, *, dpi: int) -> tuple[Path, ...]:

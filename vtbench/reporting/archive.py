@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.errors import UserError
-from vtbench.files import check_writable
+from vtbench.files import publish_set
 from vtbench.records import RunRecord, save_lines, save_record
 from vtbench.reporting.comparisons import choose_base
 from vtbench.reporting.outline import OUTLINE_FILE, name_arm
-from vtbench.reporting.rendering import ReportPaths, write_report
+from vtbench.reporting.rendering import ReportPaths, list_figure_files, write_files
+from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_timings
 from vtbench.run_folder import TIMING
 
@@ -30,23 +31,23 @@ _ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",:;]+[/\
 def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = None) -> ReportPaths:
     """Copy the run records beneath ``folders`` into ``target`` and render them there; an older archive is replaced.
 
+    Killed at any moment, or on a full disk, it leaves the archive that was there or the new one, whole.
     Absolute paths are cut to ``PATH/<last name>``, because an archive is to be read elsewhere. Raises ``UserError`` if
     ``target`` holds something else, or lies within the runs.
     """
     loaded = load_runs(*folders)
     if target.exists() and any(target.iterdir()) and not is_archive(target):
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
-    check_writable(target / ARCHIVE_FOLDER)
-    records = target / ARCHIVE_FOLDER
-    for stale in (*records.glob("*.json"), *records.glob(f"*.{TIMING}")):
-        stale.unlink()
-    for name, record in _name_files(loaded.records).items():
-        save_record(records / name, make_portable(record))
-        if timings := loaded.timings.get(identify_run(record)):
-            save_lines(locate_timings(records / name), timings)
-    outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
-    save_record(target / OUTLINE_FILE, outline)
-    return write_report(target)
+    records = (f"{ARCHIVE_FOLDER}/*.json", f"{ARCHIVE_FOLDER}/*.{TIMING}")
+    with publish_set(target, stale=(*records, *list_figure_files())) as staged:
+        for name, record in _name_files(loaded.records).items():
+            path = staged / ARCHIVE_FOLDER / name
+            save_record(path, make_portable(record))
+            if timings := loaded.timings.get(identify_run(record)):
+                save_lines(locate_timings(path), timings)
+        outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
+        save_record(staged / OUTLINE_FILE, outline)
+        return write_files(build_report(staged), staged).move(target)
 
 
 def make_portable(record: RunRecord) -> RunRecord:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vtbench.documents.figures import save_figure
+from vtbench.documents.figures import FORMATS, save_figure
 from vtbench.documents.table import Table, escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
-from vtbench.files import check_writable, publish_text
+from vtbench.files import publish_set, publish_text
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.report import Report, build_report
@@ -30,6 +30,13 @@ class ReportPaths:
     latex: Path
     figures: tuple[Path, ...]
 
+    def move(self, folder: Path) -> ReportPaths:
+        """The same files in another folder."""
+        written = (self.markdown, self.csv, self.latex)
+        return ReportPaths(
+            folder, *(folder / path.name for path in written), tuple(folder / p.name for p in self.figures)
+        )
+
 
 def write_report(folder: Path, out: Path | None = None, *, base: str | None = None) -> ReportPaths:
     """Report all runs beneath ``folder`` into ``out``; by default runs into ``report/``, an archive in place."""
@@ -42,14 +49,24 @@ def default_output(folder: Path) -> Path:
 
 
 def save_report(report: Report, out: Path) -> ReportPaths:
-    """Write every file of ``report`` into ``out``, each whole. Raises ``UserError`` if ``out`` cannot be written."""
-    check_writable(out)
-    drawn = _save_figures(report, out)
+    """Write the files of ``report`` into ``out``, all or none. Raises ``UserError`` if ``out`` cannot be written."""
+    with publish_set(out, stale=list_figure_files()) as staged:
+        return write_files(report, staged).move(out)
+
+
+def list_figure_files() -> list[str]:
+    """Patterns of the files of all figures that a report may have."""
+    return [f"{name}{number}.{suffix}" for name in FIGURES for number in ("", "_[0-9]*") for suffix in FORMATS]
+
+
+def write_files(report: Report, folder: Path) -> ReportPaths:
+    """Write every file of ``report`` into ``folder``."""
+    drawn = _save_figures(report, folder)
     paths = ReportPaths(
-        folder=out,
-        markdown=out / "report.md",
-        csv=out / "table.csv",
-        latex=out / "table.tex",
+        folder=folder,
+        markdown=folder / "report.md",
+        csv=folder / "table.csv",
+        latex=folder / "table.tex",
         figures=tuple(path for figures in drawn.values() for saved in figures.values() for path in saved),
     )
     publish_text(paths.csv, render_csv(report))
@@ -60,18 +77,15 @@ def save_report(report: Report, out: Path) -> ReportPaths:
     return paths
 
 
-def _save_figures(report: Report, out: Path) -> dict[int, dict[str, tuple[Path, ...]]]:
+def _save_figures(report: Report, folder: Path) -> dict[int, dict[str, tuple[Path, ...]]]:
     """Draw every figure of every comparison; their files by the place of the comparison and the title of the figure."""
-    for name in FIGURES:
-        for stale in (*out.glob(f"{name}.*"), *out.glob(f"{name}_[0-9]*.*")):
-            stale.unlink()
     drawn: dict[int, dict[str, tuple[Path, ...]]] = {}
     with house_style():
         for index in range(len(report.comparisons)):
             for name in FIGURES:
                 if (drawing := FIGURES[name].draw(report, index)) is not None:
                     stem = f"{name}_{index + 1}" if index else name
-                    drawn.setdefault(index, {})[FIGURES[name].title] = save_figure(drawing, out, stem, dpi=PNG_DPI)
+                    drawn.setdefault(index, {})[FIGURES[name].title] = save_figure(drawing, folder, stem, dpi=PNG_DPI)
     return drawn
 
 

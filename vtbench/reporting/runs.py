@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtbench.errors import UserError
+from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
 from vtbench.reporting.outline import OUTLINE_FILE, ReportOutline, complete_outline, load_outline, name_arm
 from vtbench.run_folder import CONFIG, RECORD, TIMING
@@ -53,6 +54,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
             raise UserError(
                 f"There is no folder {folder}. Give a study, a run or a folder of them, such as runs/components."
             )
+        finish_sets(folder)
         for path in _find_records(folder):
             if path.resolve() not in seen:
                 seen[path.resolve()] = None
@@ -76,12 +78,13 @@ def locate_timings(record: Path) -> Path:
 
 def is_archive(folder: Path) -> bool:
     """Whether ``folder`` is a report that was archived: an outline beside a folder of flat records."""
+    finish_set(folder)
     return (folder / OUTLINE_FILE).is_file() and (folder / ARCHIVE_FOLDER).is_dir()
 
 
 def _find_records(folder: Path) -> Iterator[Path]:
     found = set(folder.rglob(RECORD)) | {path for path in folder.rglob("*.json") if path.parent.name == ARCHIVE_FOLDER}
-    return iter(sorted(found, key=_natural_order))
+    return iter(sorted((path for path in found if not is_staged(path.relative_to(folder))), key=_natural_order))
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

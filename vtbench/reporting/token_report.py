@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vtbench.documents.figures import save_figure
 from vtbench.documents.table import to_csv
-from vtbench.files import publish_bytes, publish_text
+from vtbench.files import publish_bytes, publish_set, publish_text
 from vtbench.records import NotMeasured, save_record
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.style import house_style
@@ -31,17 +31,18 @@ _KINDS = {"attention": "Spatial attention", "reach": "Reach after token mixing"}
 
 
 def write_tokens(record: TokensRecord, images: Sequence[MappedImage], folder: Path) -> list[Path]:
-    """Write ``tokens.json``, ``tokens.csv``, ``maps.safetensors`` and figures (PNG, SVG); returns what was written."""
+    """Write ``tokens.json``, ``tokens.csv``, ``maps.safetensors`` and figures (PNG, SVG), all or none; their paths."""
     from safetensors.numpy import save
 
-    written = [folder / name for name in ("tokens.json", "tokens.csv", "maps.safetensors")]
-    save_record(written[0], record)
-    publish_text(written[1], to_csv(list_rows(record)))
-    publish_bytes(written[2], save(_collect_arrays(images)))
-    with house_style():
-        for name, draw in _list_figures(record, images):
-            written += save_figure(draw(), folder, name, dpi=_DPI)
-    return written
+    with publish_set(folder) as staged:
+        written = [staged / name for name in ("tokens.json", "tokens.csv", "maps.safetensors")]
+        save_record(written[0], record)
+        publish_text(written[1], to_csv(list_rows(record)))
+        publish_bytes(written[2], save(_collect_arrays(images)))
+        with house_style():
+            for name, draw in _list_figures(record, images):
+                written += save_figure(draw(), staged, name, dpi=_DPI)
+    return [folder / path.name for path in written]
 
 
 def list_rows(record: TokensRecord) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from vtbench.documents.figures import save_figure
 from vtbench.documents.table import NOTHING, Table, list_items, to_csv, to_latex, to_markdown, to_plain_json
-from vtbench.files import check_writable, publish_text
+from vtbench.files import publish_set, publish_text
 from vtbench.metrics import TOP1
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_costs, load_results
 from vtbench.records import CostRecord
@@ -52,21 +52,21 @@ def load_rows() -> tuple[PublishedRow, ...]:
 
 
 def write_published_report(out: Path) -> ReportPaths:
-    """Write report, tables and figure into ``out``, each file whole. Equal data give equal bytes."""
-    check_writable(out)
+    """Write report, tables and figure into ``out``, all or none. Equal data give equal bytes."""
     rows = load_rows()
     caption = (
         "ImageNet top-1 as published, each by its own recipe; MACs at 224 x 224 as counted here; "
         "hollow: VT's advanced recipe; dashed: Pareto front"
     )
-    with house_style():
-        figure = draw_points(list_points(rows), TOP1, title=TITLE, caption=caption, legend=True)
-        figures = save_figure(figure, out, "accuracy_macs", dpi=PNG_DPI)
-    paths = ReportPaths(out, out / "report.md", out / "table.csv", out / "table.tex", figures)
-    publish_text(paths.csv, render_published(rows, "csv"))
-    publish_text(paths.latex, render_published(rows, "latex"))
-    publish_text(paths.markdown, render_published(rows, "markdown", figure="accuracy_macs.svg"))
-    return paths
+    with publish_set(out) as staged:
+        with house_style():
+            figure = draw_points(list_points(rows), TOP1, title=TITLE, caption=caption, legend=True)
+            figures = save_figure(figure, staged, "accuracy_macs", dpi=PNG_DPI)
+        paths = ReportPaths(staged, staged / "report.md", staged / "table.csv", staged / "table.tex", figures)
+        publish_text(paths.csv, render_published(rows, "csv"))
+        publish_text(paths.latex, render_published(rows, "latex"))
+        publish_text(paths.markdown, render_published(rows, "markdown", figure="accuracy_macs.svg"))
+    return paths.move(out)
 
 
 def tabulate_published(rows: Sequence[PublishedRow]) -> Table:
