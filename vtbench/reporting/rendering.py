@@ -32,10 +32,9 @@ class ReportPaths:
 
     def move(self, folder: Path) -> ReportPaths:
         """The same files in another folder."""
-        written = (self.markdown, self.csv, self.latex)
-        return ReportPaths(
-            folder, *(folder / path.name for path in written), tuple(folder / p.name for p in self.figures)
-        )
+        paths = (self.markdown, self.csv, self.latex, *self.figures)
+        markdown, csv, latex, *figures = (folder / path.name for path in paths)
+        return ReportPaths(folder, markdown, csv, latex, tuple(figures))
 
 
 def write_report(folder: Path, out: Path | None = None, *, base: str | None = None) -> ReportPaths:
