@@ -25,6 +25,10 @@ def permuted(*shape: int) -> Tensor:
 CASES: list[tuple[Any, tuple[Any, ...]]] = [
     *((getattr(aten, name).default, (meta(2, 3, 4),)) for name in ("relu", "silu", "gelu", "sigmoid", "hardswish")),
     (aten.relu.default, (permuted(2, 3, 4),)),
+    (aten.neg.default, (meta(2, 3, 8).permute(2, 0, 1)[::2, 1:],)),
+    (aten.neg.default, (meta(2, 6, 3, 4).transpose(1, 2)[..., :2],)),
+    (aten.clamp.default, (meta(2, 3), None, 4.0)),
+    (aten.clamp_min.default, (meta(2, 3), 1e-12)),
     (aten.mul.Scalar, (permuted(2, 3, 1), 0.5)),
     (aten._softmax.default, (meta(2, 3, 4), 1, False)),
     (aten._safe_softmax.default, (meta(2, 3, 4), -1)),
@@ -38,6 +42,13 @@ CASES: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.native_batch_norm.default, (meta(2, 3, 4, 5), meta(3), meta(3), meta(3), meta(3), True, 0.1, 1e-5)),
     (aten.native_batch_norm.default, (meta(2, 3, 4, 5), None, None, meta(3), meta(3), False, 0.1, 1e-5)),
     (aten.native_layer_norm.default, (meta(2, 3, 4, 5), [4, 5], meta(4, 5), meta(4, 5), 1e-5)),
+    (aten.native_group_norm.default, (meta(2, 6, 4, 5), meta(6), meta(6), 2, 6, 20, 3, 1e-5)),
+    (aten.native_group_norm.default, (meta(2, 6, 4), None, None, 2, 6, 4, 1, 1e-5)),
+    (aten.linalg_vector_norm.default, (meta(2, 3, 4), 2.0, [-1], True)),
+    (aten.linalg_vector_norm.default, (meta(2, 3, 4), 2.0, [0, 1])),
+    (aten.upsample_bilinear2d.default, (meta(2, 3, 4, 5), [8, 10], False, 2.0, 2.0)),
+    (aten.upsample_bilinear2d.default, (meta(2, 4, 5, 3).permute(0, 3, 1, 2), [7, 3], True)),
+    (aten.upsample_bicubic2d.default, (meta(2, 3, 4, 5), [2, 3], False)),
     (aten.mm.default, (meta(2, 3), meta(4, 3).t())),
     (aten.bmm.default, (meta(5, 2, 3), meta(5, 3, 4))),
     (aten.addmm.default, (meta(4), meta(2, 3), meta(3, 4))),
@@ -87,13 +98,19 @@ def test_operators_in_place_return_their_target() -> None:
     target = meta(2, 3)
     assert take_shortcut(SHORTCUTS[aten.add_.Tensor], (target, meta(3)), {}) is target
     assert take_shortcut(SHORTCUTS[aten.mul_.Tensor], (target, 2.0), {}) is target
+    assert take_shortcut(SHORTCUTS[aten.clamp_.default], (target, -2.0, 2.0), {}) is target
     assert take_shortcut(SHORTCUTS[aten.normal_.default], (target, 0.0, 1.0), {"generator": None}) is target
 
 
 LEFT_TO_TORCH: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.relu.default, (meta(2, 3, dtype=torch.int64),)),
     (aten.relu.default, (torch.zeros(2, 3),)),
-    (aten.relu.default, (meta(4, 6)[:, ::2],)),
+    (aten.relu.default, (meta(4, 1).expand(4, 6),)),
+    (aten.clamp_.default, (meta(2, 3, dtype=torch.int64), 0.5, None)),
+    (aten.native_group_norm.default, (meta(2, 6, 4), meta(5), None, 2, 6, 4, 3, 1e-5)),
+    (aten.native_group_norm.default, (meta(2, 6, 4), None, None, 2, 6, 4, 4, 1e-5)),
+    (aten.linalg_vector_norm.default, (meta(2, 3),)),
+    (aten.upsample_bilinear2d.default, (meta(2, 4, 5, 6).permute(0, 3, 1, 2)[:, 1:], [7, 3], True)),
     (aten.add.Tensor, (meta(2, 3), meta(2, 4))),
     (aten.add.Tensor, (meta(2, 3), meta(2, 3, dtype=torch.float64))),
     (aten.add_.Tensor, (meta(3), meta(2, 3))),
@@ -121,6 +138,10 @@ def test_a_keyword_that_says_something_is_left_to_torch() -> None:
     assert take_shortcut(SHORTCUTS[aten.add.Tensor], args, {"alpha": 2}) is NOT_PLAIN
     with Shortcuts():
         assert torch.add(*args, alpha=2).shape == (2, 3)
+
+
+def test_the_kind_of_gelu_changes_no_shape() -> None:
+    assert take_shortcut(SHORTCUTS[aten.gelu.default], (meta(2, 3),), {"approximate": "tanh"}) is not NOT_PLAIN
 
 
 def test_a_mistake_raises_as_without_shortcuts() -> None:

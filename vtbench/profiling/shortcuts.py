@@ -45,8 +45,8 @@ class Shortcuts(DispatchMode):  # type: ignore[no-untyped-call]
 
 
 def take_shortcut(shortcut: Shortcut | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """The result of an operator, or `NOT_PLAIN`. Keyword arguments that say anything are left to torch."""
-    if shortcut is None or any(value is not None for value in kwargs.values()):
+    """The result of an operator, or `NOT_PLAIN`. Keyword arguments that may change its shape are left to torch."""
+    if shortcut is None or any(value is not None and name != "approximate" for name, value in kwargs.items()):
         return NOT_PLAIN
     return shortcut(args)
 
@@ -65,17 +65,18 @@ def _allocate(shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _allocate_like(source: Tensor) -> Any:
-    """A tensor of the same layout, if that is a dense one: contiguous, or a permutation of the dimensions of such."""
+    """What an elementwise operator gives: dense, with the dimensions in the order of the strides of ``source``."""
     if source.is_contiguous():
         return _allocate(source.shape, source)
-    expected = 1
-    for stride, size in sorted(zip(source.stride(), source.shape, strict=True)):
-        if size == 1:
-            continue
-        if size == 0 or stride != expected:
-            return NOT_PLAIN
-        expected *= size
-    return torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=source.device)
+    strides = source.stride()
+    known = [stride for stride, size in zip(strides, source.shape, strict=True) if size != 1]
+    if len(set(known)) < len(known) or 0 in known or 0 in source.shape:
+        return NOT_PLAIN  # The order depends on more than the strides.
+    dense, expected = [0] * len(strides), 1
+    for dim in sorted(range(len(strides)), key=lambda dim: (strides[dim], -dim)):
+        dense[dim] = expected
+        expected *= source.shape[dim]
+    return torch.empty_strided(source.shape, dense, dtype=source.dtype, device=source.device)
 
 
 def _same(args: Sequence[Any]) -> Any:
@@ -87,6 +88,11 @@ def _same(args: Sequence[Any]) -> Any:
 def _fill(args: Sequence[Any]) -> Any:
     """Filling a tensor that has no values changes nothing."""
     return args[0] if args[0].is_meta else NOT_PLAIN
+
+
+def _change(args: Sequence[Any]) -> Any:
+    """Elementwise in one tensor, in place."""
+    return args[0] if args[0].is_meta and args[0].is_floating_point() else NOT_PLAIN
 
 
 def _combine(args: Sequence[Any]) -> Any:
@@ -139,6 +145,15 @@ def _layer_norm(args: Sequence[Any]) -> Any:
     return _allocate(source.shape, source), _allocate(statistics, source), _allocate(statistics, source)
 
 
+def _group_norm(args: Sequence[Any]) -> Any:
+    source, weight, bias, batch, _, _, groups = args[:7]
+    scales = tuple(value for value in (weight, bias) if value is not None)
+    fits = source.dim() > 1 and all(value.shape == source.shape[1:2] for value in scales)
+    if not fits or not _is_plain(source, *scales) or source.shape[1] % groups or 0 in source.shape:
+        return NOT_PLAIN
+    return _allocate(source.shape, source), _allocate((batch, groups), source), _allocate((batch, groups), source)
+
+
 def _product(args: Sequence[Any]) -> Any:
     """``mm`` and ``bmm``: the factors may be transposed, the result is contiguous."""
     left, right = args[0], args[1]
@@ -166,6 +181,24 @@ def _mean(args: Sequence[Any]) -> Any:
     keep = len(args) > 2 and bool(args[2])
     shape = (1 if dim in reduced else size for dim, size in enumerate(source.shape) if keep or dim not in reduced)
     return _allocate(tuple(shape), source)
+
+
+def _vector_norm(args: Sequence[Any]) -> Any:
+    """``linalg_vector_norm`` along given dimensions."""
+    typed = len(args) > 4 and args[4] is not None
+    return NOT_PLAIN if typed or len(args) < 3 or args[2] is None else _mean((args[0], *args[2:4]))
+
+
+def _resize(args: Sequence[Any]) -> Any:
+    """``upsample_bilinear2d`` and ``upsample_bicubic2d`` of a map that is laid out in one of the two usual ways."""
+    source, sides = args[0], args[1]
+    if source.dim() != 4 or not source.is_meta or not source.is_floating_point() or min(*sides, *source.shape) < 1:
+        return NOT_PLAIN
+    for layout in (torch.contiguous_format, torch.channels_last):
+        if source.is_contiguous(memory_format=layout):
+            shape = (*source.shape[:2], *sides)
+            return torch.empty(shape, dtype=source.dtype, device=source.device, memory_format=layout)
+    return NOT_PLAIN
 
 
 def _join(args: Sequence[Any]) -> Any:
@@ -244,16 +277,21 @@ def _spread(value: Any, num_sides: int) -> tuple[int, ...]:
 
 _NAMES: dict[Shortcut, str] = {
     _same: """relu.default silu.default gelu.default sigmoid.default hardswish.default hardsigmoid.default tanh.default
-        hardtanh.default mul.Scalar add.Scalar _safe_softmax.default""",
+        hardtanh.default mul.Scalar add.Scalar _safe_softmax.default clamp.default clamp_min.default neg.default""",
+    _change: """clamp_.default clamp_min_.default erfinv_.default hardswish_.default hardsigmoid_.default
+        hardtanh_.default silu_.default relu_.default""",
     _fill: "normal_.default uniform_.default zero_.default fill_.Scalar",
     _combine: "add.Tensor sub.Tensor mul.Tensor div.Tensor",
     _combine_in_place: "add_.Tensor sub_.Tensor mul_.Tensor div_.Tensor",
     _batch_norm: "native_batch_norm.default",
     _layer_norm: "native_layer_norm.default",
+    _group_norm: "native_group_norm.default",
     _product: "mm.default bmm.default",
     _addmm: "addmm.default",
     _softmax: "_softmax.default",
     _mean: "mean.dim",
+    _vector_norm: "linalg_vector_norm.default",
+    _resize: "upsample_bilinear2d.default upsample_bicubic2d.default",
     _join: "cat.default",
     _convolution: "convolution.default",
     _max_pool: "max_pool2d_with_indices.default",
