@@ -61,7 +61,7 @@ def test_csv_and_markdown_hold_the_same_models(monkeypatch, capsys):
 
 def test_options_are_explained_with_allowed_values_and_defaults(monkeypatch, capsys):
     text = list_models(monkeypatch, capsys, "vt_resnet18", "--options")
-    assert "projector=on|off  (default on)" in text
+    assert "projector=on|off|zeroed  (default on)" in text
     assert "num_tokens=N  (default 16)" in text
 
 

@@ -21,6 +21,7 @@ REACH: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "num_tokens=4": ((".filters.",), {"tokenizer", "token attention", "token MLP", "projector"}),
     "relations=none": (("neck.relation.",), {"token attention", "token MLP"}),
     "relations=graph_conv": (("neck.relation.",), {"token attention", "token MLP"}),
+    "projector=zeroed": ((), set()),
     "tokens=all": ((), {"projector"}),
     "wiring=s2": ((".projector.", ".value."), {"projector", "tokenizer"}),
     "wiring=s3": ((".projector.", ".value.", ".token_mlp."), {"projector", "tokenizer", "token MLP"}),

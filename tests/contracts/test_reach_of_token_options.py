@@ -78,6 +78,16 @@ def test_an_option_changes_the_output_though_shared_weights_are_equal(option):
         assert not torch.allclose(base(make_images()), other(make_images()), atol=1e-5)
 
 
+@pytest.mark.parametrize("variant", [BASE, "vt_resnet20", "vt_fpn_resnet18:stem=small,width=8"])
+def test_a_network_with_zeroed_tokens_has_the_weights_and_costs_of_that_without(variant):
+    base, control = build(variant), build(f"{variant}{',' if ':' in variant else ':'}projector=zeroed")
+    assert base.state_dict().keys() == control.state_dict().keys()
+    assert all(torch.equal(value, control.state_dict()[name]) for name, value in base.state_dict().items())
+    assert roles(base) == roles(control)
+    with torch.no_grad():
+        assert not torch.allclose(base(make_images()), control(make_images()), atol=1e-5)
+
+
 @pytest.mark.parametrize("variant", [BASE, "vt_resnet20"])
 def test_the_trunk_starts_equal_to_that_of_the_twin(variant):
     tokens, twin = build(variant), build(variant.removeprefix("vt_"))

@@ -80,3 +80,18 @@ def test_the_map_passes_almost_unchanged_at_first():
     map_BCHW, tokens = make_inputs(16, 32)
     change = (projector(map_BCHW, tokens) - map_BCHW).square().mean().sqrt()
     assert 0 < change < 0.15
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_zeroed_tokens_leave_the_lateral_alone_at_the_same_cost_and_teach_nothing(normalize):
+    options = {"lateral_groups": 1, "query_groups": 4, "normalize": normalize}
+    control, plain = (AttentionProjector(8, 16, 32, zeroed=zeroed, **options) for zeroed in (True, False))
+    control.norm.bias.data.fill_(1.0)
+    map_BCHW, tokens = make_inputs(8, 32)
+    tokens.requires_grad_()
+    output = control(map_BCHW, tokens)
+    torch.testing.assert_close(output, control.lateral(map_BCHW).relu(), rtol=0, atol=0)
+    output.square().sum().backward()
+    assert not tokens.grad.any() and not control.value.weight.grad.any() and control.lateral[0].weight.grad.any()
+    inputs = (map_BCHW, tokens.detach())
+    assert profile(control, inputs=inputs).macs == profile(plain, inputs=inputs).macs

@@ -74,8 +74,10 @@ class TokenFindingOptions(ModelOptions):
 class TokenOptions(TokenFindingOptions):
     """The parts of a visual transformer in the place of a stage."""
 
-    projector: Literal["on", "off"] = Field(
-        "on", description="write the tokens back to the map; off: modules after the first see only tokens"
+    projector: Literal["on", "off", "zeroed"] = Field(
+        "on",
+        description="write the tokens back to the map; off: modules after the first see only tokens; zeroed, the "
+        "control: what is written is multiplied by zero, at the same cost",
     )
     relations: Relations = "transformer"
 

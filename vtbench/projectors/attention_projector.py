@@ -29,6 +29,9 @@ class AttentionProjector(nn.Module):
     Free choices: four heads, which share out the C' values and the keys (E a head), logits scaled by sqrt(E); the
     projection ends in a batch normalisation, or, without ``normalize``, in a scale alone, whose weight starts at 0.1,
     so the map passes almost unchanged at first; a rectifier after the addition, as in a residual block.
+
+    ``zeroed`` is the control: what is projected, normalised or scaled, is multiplied by zero, so that the map learns
+    nothing of the tokens. All else is computed as before, and costs as much.
     """
 
     role = "projector"
@@ -43,8 +46,10 @@ class AttentionProjector(nn.Module):
         query: QueryForm = "convolution",
         query_groups: int = 1,
         normalize: bool = True,
+        zeroed: bool = False,
     ) -> None:
         super().__init__()
+        self.zeroed = zeroed
         self.query_form = query
         self.lateral_groups = lateral_groups
         self.out_channels = out_channels
@@ -64,7 +69,8 @@ class AttentionProjector(nn.Module):
         """The map with the tokens' content added. ``kept_BCHW`` is ``lateral(map_BCHW)``, if it is known already."""
         kept = self.lateral(map_BCHW) if kept_BCHW is None else kept_BCHW
         projected = self._attend(kept if self.query_form == "lateral" else self.query(map_BCHW), tokens_BLD)
-        return F.relu(kept + self.drop_branch(self.norm(projected)))
+        branch = self.drop_branch(self.norm(projected))
+        return F.relu(kept + (branch * 0.0 if self.zeroed else branch))
 
     def _attend(self, asked_BCHW: Tensor, tokens_BLD: Tensor) -> Tensor:
         """softmax_L(Q (T W_K)^T / sqrt(E)) (T W_V), channels before cells throughout: no map is copied to turn it."""

@@ -46,6 +46,11 @@ class VtFpnOptions(TokenFindingOptions, FpnOptions):
     )
     num_tokens: int = Field(8, ge=1, description="visual tokens of a level")
     relations: Relations = "transformer"
+    projector: Literal["on", "zeroed"] = Field(
+        "on",
+        description="write the tokens back to the maps; zeroed, the control: what is written is multiplied by zero, "
+        "at the same cost",
+    )
     tokens: Literal["own", "all"] = Field(
         "own", description="projected onto the map of a level: its own tokens, or those of all levels"
     )
@@ -118,6 +123,7 @@ def tokenize_levels(
                 query=wiring.query,
                 query_groups=count_groups(wiring.query_groups, channels, pyramid, options.width),
                 normalize=False,
+                zeroed=options.projector == "zeroed",
             ),
             tokens_from=wiring.tokens_from,
         )

@@ -76,7 +76,7 @@ def tokenize_last_stage(
             return TokenModule(token_dim, relation)
         value = ValueRule("rectified", channels, groups=channels // width)
         site = TokenizerSite(channels, options.num_tokens, token_dim, width, first=index == 0, value=value)
-        is_projected = options.projector == "on" and index < num_modules - 1
+        is_projected = options.projector != "off" and index < num_modules - 1
         return VisualTransformerModule(
             TOKENIZERS[options.tokenizer](site),
             TokenMlp(channels, token_dim, num_layers=1 if channels == token_dim else 2),
@@ -88,6 +88,7 @@ def tokenize_last_stage(
                 token_dim,
                 lateral_groups=None if channels == out_channels else 1,
                 query_groups=max(channels, out_channels) // width,
+                zeroed=options.projector == "zeroed",
             )
             if is_projected
             else None,
