@@ -57,6 +57,9 @@ MEAN_ACCURACY = Metric("mean_accuracy_percent", "mean acc.", "mean accuracy", un
 WEIGHTED_IOU = Metric("fwiou_percent", "fwIoU", "frequency-weighted IoU", unit="%", digits=2, better="higher")
 DICE = Metric("dice_percent", "Dice", "mean Dice coefficient", unit="%", digits=2, better="higher")
 
+CLASS_IOU = Metric("iou_percent", "IoU", "intersection over union of a class", unit="%", digits=2, better="higher")
+"""Of each class that is in the truth; `read_classes` finds it in the numbers of an epoch."""
+
 METRICS: Registry[tuple[Metric, ...]] = Registry("task")
 """The metrics of each task by its name; the first is the headline, by which runs are compared."""
 
@@ -109,7 +112,7 @@ def score_segmentation(confusion: Sequence[Sequence[int]]) -> dict[str, float]:
         MEAN_ACCURACY.key: math.fsum(accuracy.values()) / classes,
         WEIGHTED_IOU.key: math.fsum(truth[number] * iou[number] for number in present) / total,
         DICE.key: math.fsum(dice) / classes,
-        **{f"iou_percent/{number}": value for number, value in iou.items()},
+        **{f"{CLASS_IOU.key}/{number}": value for number, value in iou.items()},
         **{f"accuracy_percent/{number}": value for number, value in accuracy.items()},
         **{f"pixels/{number}": float(pixels) for number, pixels in enumerate(truth)},
     }

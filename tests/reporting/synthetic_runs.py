@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vtbench.configuration import DataConfig, Recipe, RunConfig
+from vtbench.metrics import score_segmentation
 from vtbench.records import (
     Certificate,
     CostRecord,
@@ -95,6 +96,15 @@ def make_run(
 def list_runs(accuracy: Mapping[str, Sequence[float]] = ACCURACY) -> list[RunRecord]:
     """A whole study: every arm with as many seeds as it has accuracies."""
     return [make_run(arm, seed, value) for arm, values in accuracy.items() for seed, value in enumerate(values)]
+
+
+def make_segmentation_run(
+    arm: str, seed: int, confusion: Sequence[Sequence[int]], *, void_percent: float = 0.0, names: Sequence[str] = ()
+) -> RunRecord:
+    """One finished run of segmentation, scored from the confusion matrix of its validation images."""
+    outcome = {"loss": 1.0, **score_segmentation(confusion), "void_percent": void_percent}
+    known = {"task": "segmentation", "outcome": outcome, "class_names": tuple(names), "num_classes": len(confusion)}
+    return make_run(arm, seed, variant="fpn_resnet18:width=8").model_copy(update=known)
 
 
 def write_study(folder: Path, records: Sequence[RunRecord], *, seeds: int | None = 3) -> Path:

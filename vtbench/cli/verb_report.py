@@ -75,5 +75,5 @@ def _report_published(out: Path, format: Format) -> None:
 
 
 def _name_files(paths: "ReportPaths", *, err: bool) -> None:
-    files = ", ".join(path.name for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
+    files = ", ".join(path.name for path in (*paths.texts, *paths.figures))
     typer.echo(f"Report: {paths.folder} ({files})", err=err)

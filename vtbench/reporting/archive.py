@@ -6,6 +6,7 @@
     reports/<study>/records/ARM-seedN.json   one run record each
     reports/<study>/records/ARM-seedN.timing.jsonl   how long its epochs took, where that is known
     reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
+    reports/<study>/classes.csv              of segmentation: every class of every arm
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from vtbench.files import publish_set
 from vtbench.records import RunRecord, save_lines, save_record
 from vtbench.reporting.comparisons import choose_base
 from vtbench.reporting.outline import OUTLINE_FILE, name_arm
-from vtbench.reporting.rendering import ReportPaths, list_figure_files, write_files
+from vtbench.reporting.rendering import ReportPaths, list_optional_files, write_files
 from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_timings
 from vtbench.run_folder import TIMING
@@ -39,7 +40,7 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
     if target.exists() and any(target.iterdir()) and not is_archive(target):
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
     records = (f"{ARCHIVE_FOLDER}/*.json", f"{ARCHIVE_FOLDER}/*.{TIMING}")
-    with publish_set(target, stale=(*records, *list_figure_files())) as staged:
+    with publish_set(target, stale=(*records, *list_optional_files())) as staged:
         for name, record in _name_files(loaded.records).items():
             path = staged / ARCHIVE_FOLDER / name
             save_record(path, make_portable(record))

@@ -23,15 +23,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One row: a variant over its seeds. ``difference`` is None for the base itself."""
+class Score:
+    """One number of an arm over its seeds. ``difference`` is that to the base, None for the base itself."""
+
+    mean: Estimate | NotMeasured
+    difference: PairedDifference | NotMeasured | None
+
+
+@dataclass(frozen=True)
+class Arm(Score):
+    """One row: a variant over its seeds, and its score by the headline metric."""
 
     name: str
     variant: str
     costs: CostRecord | NotMeasured
     outcomes: Mapping[int, Outcome]
-    mean: Estimate | NotMeasured
-    difference: PairedDifference | NotMeasured | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,12 @@ class Comparison:
     arms: tuple[Arm, ...]
     records: tuple[RunRecord, ...]
     apart: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[dict[int, RunRecord], ...]:
+        """The runs of each arm by their seeds; none for an arm that has not run yet."""
+        rows = list(_sort_runs(self.records).values())
+        return (*rows, *({} for _ in self.arms[len(rows) :]))
 
     @property
     def metric(self) -> Metric:
@@ -115,9 +127,7 @@ def _explain_apart(first_group: Sequence[RunRecord], lead: RunRecord) -> tuple[s
 def _summarise(
     members: Sequence[RunRecord], apart: tuple[str, ...], outline: ReportOutline | None, planned: Sequence[str]
 ) -> Comparison:
-    rows: dict[tuple[str, str], dict[int, RunRecord]] = {}
-    for record in members:
-        rows.setdefault((name_arm(record), record.variant), {})[record.seed] = record
+    rows = _sort_runs(members)
     seeds = outline.seeds if outline else tuple(sorted({record.seed for record in members}))
     names = _name_rows(list(rows))
     base_values = _finished_values(next(iter(rows.values())))
@@ -138,6 +148,14 @@ def _summarise(
     return Comparison(names[0], seeds, (*arms, *holes), tuple(members), apart)
 
 
+def _sort_runs(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[int, RunRecord]]:
+    """Runs by arm and variant, in the order in which these come first, and by seed."""
+    rows: dict[tuple[str, str], dict[int, RunRecord]] = {}
+    for record in records:
+        rows.setdefault((name_arm(record), record.variant), {})[record.seed] = record
+    return rows
+
+
 def _name_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Arm names, with the variant added where one name stands for two variants."""
     names = [name for name, _ in rows]
@@ -146,7 +164,7 @@ def _name_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 def _empty_arm(name: str, seeds: Sequence[int]) -> Arm:
     reason = NotMeasured(reason="not run yet")
-    return Arm(name, "", reason, {seed: _judge(None) for seed in seeds}, reason, reason)
+    return Arm(reason, reason, name, "", reason, {seed: _judge(None) for seed in seeds})
 
 
 def _finished_values(runs: Mapping[int, RunRecord]) -> dict[int, float]:

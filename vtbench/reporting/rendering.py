@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vtbench.documents.figures import FORMATS, save_figure
 from vtbench.documents.table import Table, escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
 from vtbench.files import publish_set, publish_text
+from vtbench.reporting.class_tables import (
+    CLASSES_FILE,
+    PAGE,
+    Extent,
+    list_class_notes,
+    list_class_numbers,
+    tabulate_classes,
+)
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.report import Report, build_report
@@ -22,19 +30,30 @@ TextFormat = Literal["markdown", "csv", "latex", "json"]
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where a report was written. ``figures`` is empty where no run with known costs has finished."""
+    """Where a report was written. ``figures`` is empty where no run with known costs has finished.
+
+    ``classes`` is None where the task has no numbers by class.
+    """
 
     folder: Path
     markdown: Path
     csv: Path
     latex: Path
     figures: tuple[Path, ...]
+    classes: Path | None = None
+
+    @property
+    def texts(self) -> tuple[Path, ...]:
+        """The files that are no figures."""
+        return tuple(path for path in (self.markdown, self.csv, self.classes, self.latex) if path is not None)
 
     def move(self, folder: Path) -> ReportPaths:
         """The same files in another folder."""
-        paths = (self.markdown, self.csv, self.latex, *self.figures)
-        markdown, csv, latex, *figures = (folder / path.name for path in paths)
-        return ReportPaths(folder, markdown, csv, latex, tuple(figures))
+        classes = None if self.classes is None else folder / self.classes.name
+        markdown, csv, latex, *figures = (
+            folder / path.name for path in (self.markdown, self.csv, self.latex, *self.figures)
+        )
+        return ReportPaths(folder, markdown, csv, latex, tuple(figures), classes)
 
 
 def write_report(folder: Path, out: Path | None = None, *, base: str | None = None) -> ReportPaths:
@@ -49,26 +68,31 @@ def default_output(folder: Path) -> Path:
 
 def save_report(report: Report, out: Path) -> ReportPaths:
     """Write the files of ``report`` into ``out``, all or none. Raises ``UserError`` if ``out`` cannot be written."""
-    with publish_set(out, stale=list_figure_files()) as staged:
+    with publish_set(out, stale=list_optional_files()) as staged:
         return write_files(report, staged).move(out)
 
 
-def list_figure_files() -> list[str]:
-    """Patterns of the files of all figures that a report may have."""
-    return [f"{name}{number}.{suffix}" for name in FIGURES for number in ("", "_[0-9]*") for suffix in FORMATS]
+def list_optional_files() -> list[str]:
+    """Patterns of the files that one report has and another has not: of all figures, and of classes."""
+    figures = (f"{name}{number}.{suffix}" for name in FIGURES for number in ("", "_[0-9]*") for suffix in FORMATS)
+    return [CLASSES_FILE, *figures]
 
 
 def write_files(report: Report, folder: Path) -> ReportPaths:
     """Write every file of ``report`` into ``folder``."""
     drawn = _save_figures(report, folder)
+    classes = render_classes(report)
     paths = ReportPaths(
         folder=folder,
         markdown=folder / "report.md",
         csv=folder / "table.csv",
         latex=folder / "table.tex",
         figures=tuple(path for figures in drawn.values() for saved in figures.values() for path in saved),
+        classes=folder / CLASSES_FILE if classes else None,
     )
     publish_text(paths.csv, render_csv(report))
+    if paths.classes is not None:
+        publish_text(paths.classes, classes)
     publish_text(paths.latex, render_latex(report))
     publish_text(
         paths.markdown, render_markdown(report, {index: _name_images(figures) for index, figures in drawn.items()})
@@ -100,22 +124,32 @@ def render_report(report: Report, text_format: TextFormat) -> str:
 
 def render_csv(report: Report) -> str:
     """All comparisons below each other, told apart by their number; raw numbers."""
-    rows = [
+    return _join_rows(report, list_numbers)
+
+
+def render_classes(report: Report) -> str:
+    """One row a class and arm, as `render_csv`; empty where the task has no numbers by class."""
+    return _join_rows(report, list_class_numbers)
+
+
+def _join_rows(report: Report, list_rows: Callable[[Comparison], Iterable[Mapping[str, Any]]]) -> str:
+    return to_csv(
         {"comparison": number, **row}
         for number, comparison in enumerate(report.comparisons, 1)
-        for row in list_numbers(comparison)
-    ]
-    return to_csv(rows)
+        for row in list_rows(comparison)
+    )
 
 
 def render_latex(report: Report) -> str:
-    """One ``tabular`` a comparison, the notes as comments."""
+    """A ``tabular`` a comparison, and one of its classes if it has some; the notes as comments."""
     parts = [f"% {report.outline.title}\n"]
     for number, comparison in enumerate(report.comparisons, 1):
         if comparison.apart:
             parts.append(f"% Comparison {number}, kept apart: {'; '.join(comparison.apart)}\n")
         parts.append(to_latex(tabulate_summary(comparison)))
-    parts.append("".join(f"% {escape_latex(note)}\n" for note in list_notes(report.comparisons)))
+        if (classes := tabulate_classes(comparison)) is not None:
+            parts.append(to_latex(classes))
+    parts.append("".join(f"% {escape_latex(note)}\n" for note in list_all_notes(report)))
     return "\n".join(parts)
 
 
@@ -130,7 +164,9 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
         parts += [f"![{title}]({file})" for title, file in (figures or {}).get(index, {}).items()]
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
-    parts.append(list_items(list_notes(report.comparisons)))
+        if (classes := tabulate_classes(comparison)) is not None:
+            parts.append(to_markdown(classes).rstrip())
+    parts.append(list_items(list_all_notes(report)))
     parts += _list_variants(report)
     if report.left_out:
         parts.append("## Left out")
@@ -147,14 +183,25 @@ def render_json(report: Report) -> str:
         "title": report.outline.title,
         "question": report.outline.question,
         "comparisons": [
-            {"base": comparison.base, "kept_apart_because": comparison.apart, "arms": list(list_numbers(comparison))}
+            {
+                "base": comparison.base,
+                "kept_apart_because": comparison.apart,
+                "arms": list(list_numbers(comparison)),
+                **({"classes": classes} if (classes := list(list_class_numbers(comparison))) else {}),
+            }
             for comparison in report.comparisons
         ],
-        "notes": list_notes(report.comparisons),
+        "notes": list_all_notes(report),
         "left_out": [{"path": left.path, "reason": left.reason} for left in report.left_out],
         "provenance": dict(report.provenance),
     }
     return to_plain_json(plain)
+
+
+def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
+    """What a reader must know beside the tables of a report, those of classes among them."""
+    notes = (*list_notes(report.comparisons), *list_class_notes(report.comparisons, extent))
+    return list(dict.fromkeys(notes))
 
 
 def explain_apart(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from vtbench.documents.table import NOTHING, Table
 from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured
-from vtbench.reporting.comparisons import Arm, Comparison, Outcome
+from vtbench.reporting.comparisons import Arm, Comparison, Outcome, Score
 from vtbench.stats.estimates import Estimate, PairedDifference
 from vtbench.units import format_items, format_millions
 
@@ -47,25 +47,33 @@ def tabulate_seeds(comparison: Comparison) -> Table:
 
 def list_numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """One flat dictionary an arm: raw integers, metrics to six decimals; None where there is no number."""
-    key, unit = comparison.metric.key, comparison.metric.difference_unit
     for arm in comparison.arms:
-        mean = arm.mean if isinstance(arm.mean, Estimate) else None
-        paired = arm.difference if isinstance(arm.difference, PairedDifference) else None
         yield {
             "arm": arm.name,
             "variant": arm.variant or None,
             "params": arm.costs.params if isinstance(arm.costs, CostRecord) else None,
             "macs": arm.costs.macs if isinstance(arm.costs, CostRecord) else None,
-            key: _plain(mean.mean) if mean else None,
-            f"{key.removesuffix('_percent')}_half_width": _plain(mean.half_width) if mean else None,
-            "n": mean.n if mean else 0,
-            "base": comparison.base,
-            f"difference_{unit}": _plain(paired.estimate.mean) if paired else None,
-            "difference_half_width": _plain(paired.estimate.half_width) if paired else None,
-            "difference_n": paired.estimate.n if paired else None,
-            "correlation": _plain(paired.correlation) if paired else None,
-            **{f"seed_{seed}_{key}": _outcome_number(arm.outcomes[seed]) for seed in comparison.seeds},
+            **number_score(arm, comparison.metric, comparison.base),
+            **{
+                f"seed_{seed}_{comparison.metric.key}": _outcome_number(arm.outcomes[seed]) for seed in comparison.seeds
+            },
         }
+
+
+def number_score(score: Score, metric: Metric, base: str) -> dict[str, Any]:
+    """Mean and paired difference as plain numbers to six decimals; None where there is none."""
+    mean = score.mean if isinstance(score.mean, Estimate) else None
+    paired = score.difference if isinstance(score.difference, PairedDifference) else None
+    return {
+        metric.key: _plain(mean.mean) if mean else None,
+        f"{metric.key.removesuffix('_percent')}_half_width": _plain(mean.half_width) if mean else None,
+        "n": mean.n if mean else 0,
+        "base": base,
+        f"difference_{metric.difference_unit}": _plain(paired.estimate.mean) if paired else None,
+        "difference_half_width": _plain(paired.estimate.half_width) if paired else None,
+        "difference_n": paired.estimate.n if paired else None,
+        "correlation": _plain(paired.correlation) if paired else None,
+    }
 
 
 def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -114,16 +122,16 @@ def format_estimate(estimate: Estimate | NotMeasured, metric: Metric, *, sign: s
     return f"{estimate.mean:{sign}.{metric.digits}f} {PLUS_MINUS} {metric.format(estimate.half_width)}"
 
 
-def format_difference(arm: Arm, metric: Metric) -> str:
+def format_difference(score: Score, metric: Metric) -> str:
     """The paired difference with its interval; the n is named where it is not that of the arm's own mean."""
-    if arm.difference is None:
+    if score.difference is None:
         return "base"
-    if isinstance(arm.difference, NotMeasured):
+    if isinstance(score.difference, NotMeasured):
         return NOTHING
-    text = format_estimate(arm.difference.estimate, metric, sign="+")
-    own = arm.mean.n if isinstance(arm.mean, Estimate) else 0
-    shown = "(n =" in text or arm.difference.estimate.n == own
-    return text if shown else f"{text} (n = {arm.difference.estimate.n})"
+    text = format_estimate(score.difference.estimate, metric, sign="+")
+    own = score.mean.n if isinstance(score.mean, Estimate) else 0
+    shown = "(n =" in text or score.difference.estimate.n == own
+    return text if shown else f"{text} (n = {score.difference.estimate.n})"
 
 
 def format_correlation(arm: Arm) -> str:

@@ -10,6 +10,7 @@ from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
+from vtbench.reporting.class_tables import SCREEN, tabulate_classes
 from vtbench.reporting.pages.published import (
     TITLE,
     PublishedRow,
@@ -17,9 +18,9 @@ from vtbench.reporting.pages.published import (
     list_recipes,
     tabulate_published,
 )
-from vtbench.reporting.rendering import explain_apart
+from vtbench.reporting.rendering import explain_apart, list_all_notes
 from vtbench.reporting.report import Report
-from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.token_report import shorten_name
 
 
@@ -35,8 +36,10 @@ def print_report(report: Report, console: Console) -> None:
         _print_table(tabulate_summary(comparison), console)
         if len(comparison.seeds) > 1:
             _print_table(tabulate_seeds(comparison), console)
+        if (classes := tabulate_classes(comparison, SCREEN)) is not None:
+            _print_table(classes, console)
     console.print()
-    for note in list_notes(report.comparisons):
+    for note in list_all_notes(report, SCREEN):
         print_text(f"- {note}", console)
     for left in report.left_out:
         print_text(f"- Left out: {left.path}: {left.reason}", console, style="yellow")
