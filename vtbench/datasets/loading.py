@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,9 +53,7 @@ class LoadedDataset:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the source's content, the size of the images, and which of them these are."""
-        digest = hashlib.sha256(f"{self.split.fingerprint} {self.image_size}".encode())
-        digest.update(self.rows.astype("<i8").tobytes())
-        return digest.hexdigest()
+        return _fingerprint(self.split, self.rows)
 
     @property
     def has_masks(self) -> bool:
@@ -121,14 +120,37 @@ def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDatase
     source, knobs, name = parse_dataset(config.spec)
     splits = source.open(knobs, config.image_size)
     chosen = splits[split]
-    limit = config.limit_train if split == "train" else config.limit_val
-    rows = select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
+    rows = _select(chosen, config, split, seed, name)
     images, places = _cache_or_read(chosen, rows)
     colour = measure_statistics(splits["train"])
     data = LoadedDataset(name, chosen.image_size, colour.mean, colour.std, chosen, rows, images, places)
     if not chosen.class_names:
         data.read_masks(np.arange(min(1, len(data)), dtype=np.int64))  # Decodes and checks them all, if they fit.
     return data
+
+
+def identify_data(config: DataConfig, seeds: Iterable[int]) -> dict[int, dict[Split, str]]:
+    """For each of ``seeds`` the fingerprints of what `load_dataset` gives, with nothing decoded.
+
+    Raises ``UserError`` when anything about either split is wrong.
+    """
+    source, knobs, name = parse_dataset(config.spec)
+    splits = source.open(knobs, config.image_size)
+    return {
+        seed: {split: _fingerprint(one, _select(one, config, split, seed, name)) for split, one in splits.items()}
+        for seed in seeds
+    }
+
+
+def _select(chosen: ImageSplit, config: DataConfig, split: Split, seed: int, name: str) -> NDArray[np.int64]:
+    limit = config.limit_train if split == "train" else config.limit_val
+    return select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
+
+
+def _fingerprint(split: ImageSplit, rows: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(f"{split.fingerprint} {split.image_size}".encode())
+    digest.update(rows.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def _cache_or_read(split: ImageSplit, rows: NDArray[np.int64]) -> tuple[Images, NDArray[np.int64]]:

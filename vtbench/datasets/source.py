@@ -54,6 +54,12 @@ def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
     return source, knobs, _spell(name, knobs)
 
 
+def may_have_moved(before: str, now: str) -> bool:
+    """Whether two spellings could name the same data at two places of the user's files."""
+    kinds = {text.strip().partition(":")[0] for text in (before, now)}
+    return before != now and len(kinds) == 1 and "path" in DATASETS[kinds.pop()].knobs.model_fields
+
+
 _EXAMPLE = "scenes:clutter=8,distance=0.6"
 
 

@@ -1,7 +1,8 @@
 """The ledger of a study folder: which cells there are, which are done, which failed and why.
 
 A folder belongs to one study. Calling it again with more seeds or more arms extends it; with another recipe, data set,
-base, device or precision it is another study and refused with the difference shown. Fewer seeds or arms run those only
+base, device or precision it is another study and refused with the difference shown. Data are what they hold, not
+where they lie: see `identity`. Fewer seeds or arms run those only
 and take nothing away. Wording (the question), the reference and the workers that read images may change, because no
 cell depends on them. The files are
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import Effect, ExecutionConfig, list_differences
+from vtbench.datasets.source import may_have_moved
 from vtbench.environment import describe_environment, resolve_device
 from vtbench.errors import UserError
 from vtbench.files import publish_text
@@ -38,7 +40,7 @@ from vtbench.records import (
 )
 from vtbench.records.record import R
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, ENVIRONMENT, METRICS, RECORD, STUDY
-from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy
+from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
 
@@ -61,13 +63,18 @@ class Ledger:
                 f"{self.path} is not a study that this version can read. Start another with --fresh or --out."
             ) from error
 
-    def check(self, study: ResolvedStudy) -> None:
-        """Raise ``UserError`` with the difference if the folder belongs to another study."""
+    def check(self, study: ResolvedStudy, *, same_data: bool = False) -> None:
+        """Raise ``UserError`` with the difference if the folder belongs to another study.
+
+        With ``same_data`` the data may lie elsewhere, because what they are is known.
+        """
         existing = self.read_study()
         if existing is None:
             return
-        common = {"arms": {arm: variant for arm, variant in existing.arms.items() if arm in study.arms}}
+        common: dict[str, Any] = {"arms": {arm: variant for arm, variant in existing.arms.items() if arm in study.arms}}
         asked = study.model_copy(update={"arms": {arm: study.arms[arm] for arm in common["arms"]}})
+        if same_data and may_have_moved(existing.data.spec, study.data.spec):
+            common["data"] = existing.data.model_copy(update={"spec": study.data.spec})
         differences = list_differences(existing.model_copy(update=common), asked, exclude=_FREE)
         if differences:
             named = "; ".join(f"{key} is {there} there and {here} now" for key, there, here in differences)
@@ -76,14 +83,21 @@ class Ledger:
                 "it, give another folder with --out, or start afresh with --fresh, which moves the old one aside."
             )
 
-    def adopt(self, study: ResolvedStudy) -> None:
-        """Write the study down, joined with the arms and seeds that the folder holds already."""
-        self.check(study)
+    def adopt(self, study: ResolvedStudy, *, same_data: bool = False) -> None:
+        """Write the study down, joined with the arms and seeds that the folder holds already; see `check`."""
+        self.check(study, same_data=same_data)
         existing = self.read_study()
         if existing is not None:
             joined = {**existing.arms, **study.arms}
             study = study.model_copy(update={"arms": joined, "seeds": max(study.seeds, existing.seeds)})
         publish_text(self.path, json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+
+    def list_certificates(self) -> list[tuple[Cell, Certificate]]:
+        """Every cell of the folder that was begun, and what its run was certified to be."""
+        study = self.read_study()
+        cells = list_cells(study, self.folder) if study is not None else []
+        read = ((cell, _read_part(cell.folder / CERTIFICATE, Certificate)) for cell in cells)
+        return [(cell, certificate) for cell, certificate in read if certificate is not None]
 
     def status(self, cell: Cell) -> CellStatus:
         """How far the cell is: ``begun`` means that it was interrupted and will be continued."""
@@ -99,6 +113,12 @@ class Ledger:
         """The cells that are still to be run; failed ones only when they are to be retried."""
         allowed = ("begun", "missing", "failed") if retry_failed else ("begun", "missing")
         return [cell for cell in cells if self.status(cell) in allowed]
+
+    def needs_data(self, study: ResolvedStudy, cells: Iterable[Cell], *, retry_failed: bool) -> bool:
+        """Whether the data must be opened: a cell is to be run, or the data are said to lie elsewhere than before."""
+        existing = self.read_study()
+        moved = existing is not None and existing.data.spec != study.data.spec
+        return moved or bool(self.list_open(cells, retry_failed=retry_failed))
 
     def set_failure_aside(self, cell: Cell) -> None:
         """Keep the record of a failed attempt under another name, so that the cell counts as open again."""

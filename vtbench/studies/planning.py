@@ -8,6 +8,7 @@ from pathlib import Path
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.studies.cells import ResolvedStudy, list_cells
 from vtbench.studies.executor import Session
+from vtbench.studies.identity import check_identity
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.placement import Placement, choose_placement, read_placement
 from vtbench.studies.probe import CellSpeed, measure_speeds
@@ -66,9 +67,10 @@ class StudyPlan:
 def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool = False) -> StudyPlan:
     """Find out what is missing in ``folder`` and measure every arm for a few seconds. Writes nothing there."""
     ledger = Ledger(folder)
-    ledger.check(study)
+    ledger.check(study, same_data=True)
     cells = list_cells(study, folder)
     facts = inspect_study(study)
+    ledger.check(study, same_data=check_identity(study, ledger))
     still_open = ledger.list_open(cells, retry_failed=retry_failed)
     placement = choose_placement(still_open or cells, session, before=read_placement(folder))
     first = [cell.with_threads(placement.threads) for cell in cells[: len(study.arms)]]

@@ -14,6 +14,7 @@ from vtbench.records import RunRecord
 from vtbench.run_folder import STUDY_LOCK
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult, CellWatcher, Session
+from vtbench.studies.identity import check_identity
 from vtbench.studies.ledger import Ledger, build_failed_record, move_aside
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
@@ -71,20 +72,24 @@ def run_study(
     """Run every cell of ``study`` that ``folder`` lacks and return what came of it.
 
     ``fresh`` first moves the study that is there aside. Raises ``UserError`` before anything is written when the folder
-    holds another study, is in use or cannot be written, or when data or arms cannot be used. A cell that fails is
-    booked with its error; others go on.
+    holds another study or cells of other data, is in use or cannot be written, or when data or arms cannot be used. A
+    cell that fails is booked with its error; others go on.
     """
     cells = tuple(list_cells(study, folder))
     ledger = Ledger(folder)
+    same_data = False
     if not fresh:
-        ledger.check(study)
-    facts = inspect_study(study) if fresh or ledger.list_open(cells, retry_failed=retry_failed) else None
+        ledger.check(study, same_data=True)
+    facts = inspect_study(study) if fresh or ledger.needs_data(study, cells, retry_failed=retry_failed) else None
+    if not fresh and facts is not None:
+        same_data = check_identity(study, ledger)
+        ledger.check(study, same_data=same_data)
     check_writable(folder)
     if fresh and ledger.path.exists():
         with hold_lock(folder / STUDY_LOCK):
             watcher.on_set_aside(move_aside(folder))
     with hold_lock(folder / STUDY_LOCK) as lock:
-        ledger.adopt(study)
+        ledger.adopt(study, same_data=same_data)
         waiting = ledger.list_open(cells, retry_failed=retry_failed)
         outcome = StudyOutcome(folder, len(cells))
         if waiting and facts is not None:

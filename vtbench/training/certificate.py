@@ -8,6 +8,8 @@ import json
 from vtbench.configuration import RunConfig
 from vtbench.datasets.batches import TrainBatches
 from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.loading import identify_data
+from vtbench.errors import UserError
 from vtbench.records import Certificate
 from vtbench.training.optimization import learning_rate_at
 
@@ -35,6 +37,16 @@ def certify(
         train_data=train.fingerprint,
         val_data=val.fingerprint,
     )
+
+
+def check_data(config: RunConfig, certificate: Certificate | None) -> None:
+    """Raise ``UserError`` unless the data of ``config`` are those of ``certificate``, wherever they lie."""
+    now = identify_data(config.data, [config.seed])[config.seed]
+    if certificate is None or (now["train"], now["val"]) != (certificate.train_data, certificate.val_data):
+        raise UserError(
+            f"The data {config.data.spec} are not those that the finished run was trained and validated on. "
+            "Name those with --data, or give another folder with --out."
+        )
 
 
 def _hash(text: str) -> str:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig, list_differences
+from vtbench.datasets.source import may_have_moved
 from vtbench.errors import UserError
 from vtbench.files import check_writable, publish_text
 from vtbench.locking import hold_lock
 from vtbench.records import RunRecord, load_record
-from vtbench.run_folder import CHECKPOINTS, CONFIG, RECORD, RUN_LOCK
+from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK
 
 
 @contextmanager
@@ -38,7 +39,8 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     """The configuration to run in ``folder``: ``config`` where the folder is new, the one it was begun with otherwise.
 
     A run that was begun goes on with its own number of threads, on which rounding depends. Settings that change nothing
-    are taken from ``config``. Any other difference raises ``UserError``.
+    are taken from ``config``, and so is the place of the data where the run was certified: what they hold is compared
+    with that (`check_data`). Any other difference raises ``UserError``.
     """
     path = folder / CONFIG
     if not path.exists():
@@ -50,7 +52,10 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
             f"{path} is not the configuration of a run: {error}. Give another folder with --out."
         ) from error
     free = config.execution.model_dump(include=set(ExecutionConfig.list_settings(Effect.NOTHING)))
-    resumed = begun.model_copy(update={"execution": begun.execution.model_copy(update=free)})
+    data = begun.data
+    if (folder / CERTIFICATE).exists() and may_have_moved(data.spec, config.data.spec):
+        data = data.model_copy(update={"spec": config.data.spec})
+    resumed = begun.model_copy(update={"data": data, "execution": begun.execution.model_copy(update=free)})
     asked = config.model_copy(
         update={"execution": config.execution.model_copy(update={"threads": begun.execution.threads})}
     )

@@ -13,6 +13,7 @@ from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
 from vtbench.records import NotMeasured, RunRecord, save_record
 from vtbench.run_folder import CHECKPOINTS, ERROR, RECORD, WEIGHTS
+from vtbench.training.certificate import check_data
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.faults import describe_fault
 from vtbench.training.folder import accept_config, find_record, hold_folder
@@ -63,6 +64,8 @@ def train_run(
     with hold_folder(folder):
         config = accept_config(folder, config)
         record = find_record(folder)
+        if record is not None and record.status == "finished" and record.config.data.spec != config.data.spec:
+            check_data(config, record.certificate)
         if record is None or record.status == "failed":
             if device.type == "cpu":
                 keep_freed_memory()

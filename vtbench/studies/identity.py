@@ -1,0 +1,53 @@
+"""Whether the data of a study are those that its finished and begun cells were trained on, by content.
+
+Each run is certified with a hash of its images. Before a cell is added, these hashes are taken again for every seed
+that the folder has. Where they are equal, the data may lie at another place than before; where they are not, the same
+path does not help, because a mean over two data sets is a mean of nothing.
+"""
+
+from __future__ import annotations
+
+from vtbench.configuration import DataConfig
+from vtbench.datasets.dataset import Split
+from vtbench.datasets.loading import identify_data
+from vtbench.errors import UserError
+from vtbench.records import Certificate
+from vtbench.studies.cells import Cell, ResolvedStudy
+from vtbench.studies.ledger import Ledger
+
+_WORDS: dict[Split, str] = {"train": "training", "val": "validation"}
+
+
+def check_identity(study: ResolvedStudy, ledger: Ledger) -> bool:
+    """Whether the cells in the folder are known to be of the data of ``study``; False where there are none yet.
+
+    Raises ``UserError`` naming the arms and seeds that were trained or validated on other images.
+    """
+    known = ledger.list_certificates()
+    if not known:
+        return False
+    others = _find_others(study.data, known)
+    if any(others.values()):
+        raise UserError(
+            f"The data {study.data.spec} are not those that {ledger.folder} was begun with: "
+            f"{'; '.join(f'other {_WORDS[split]} images: {_name(cells)}' for split, cells in others.items() if cells)}"
+            ". Bring those data back, name with --data where they lie now, or start another study with --fresh or "
+            "--out."
+        )
+    return True
+
+
+def _find_others(data: DataConfig, known: list[tuple[Cell, Certificate]]) -> dict[Split, list[Cell]]:
+    now = identify_data(data, sorted({cell.config.seed for cell, _ in known}))
+    then: list[tuple[Cell, dict[Split, str]]] = [
+        (cell, {"train": certificate.train_data, "val": certificate.val_data}) for cell, certificate in known
+    ]
+    return {split: [cell for cell, before in then if before[split] != now[cell.config.seed][split]] for split in _WORDS}
+
+
+def _name(cells: list[Cell]) -> str:
+    """``seed 0 (narrow, wide), seed 1 (wide)``."""
+    arms: dict[int, list[str]] = {}
+    for cell in cells:
+        arms.setdefault(cell.config.seed, []).append(cell.arm)
+    return ", ".join(f"seed {seed} ({', '.join(names)})" for seed, names in arms.items())
