@@ -10,6 +10,7 @@ from PIL import Image
 from vtbench.configuration import DataConfig
 from vtbench.datasets import load_dataset
 from vtbench.datasets.conventions import PRESETS, MaskKnobs, find_convention
+from vtbench.datasets.dataset import DataError
 from vtbench.errors import UserError
 
 MASK = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
@@ -227,6 +228,33 @@ def test_the_values_of_published_masks_mean_what_their_definitions_say(tmp_path)
     assert set(range(182)) - set(coco.label_map) == unused
     assert find("lip").left_right == ((14, 15), (16, 17), (18, 19)) and find("lip").names[14] == "left-arm"
     assert find("voc").translate(values[:, [0, 20, 255]], "m").tolist() == [[0, 20, 255]]
+
+
+def test_the_colours_of_voc_are_the_bits_of_the_class_dealt_to_the_channels_from_the_top(tmp_path):
+    def spread(number):
+        return tuple(sum((number >> 3 * bit + channel & 1) << 7 - bit for bit in range(8)) for channel in range(3))
+
+    voc = find_convention(MaskKnobs(path="x", classes="voc"), tmp_path)
+    assert voc.palette == tuple(map(spread, range(21))) and voc.ignore_colours == (spread(255),)
+
+
+def test_every_preset_has_a_colour_for_each_class_and_which_share_one_is_known(tmp_path):
+    shared = {}
+    for preset in PRESETS:
+        found = find_convention(MaskKnobs(path="x", classes=preset), tmp_path)
+        assert len(found.palette) == len(found.names), preset
+        shared[preset] = len(found.palette) - len(set(found.palette))
+    assert shared == dict.fromkeys(PRESETS, 0) | {"ade20k": 1, "cocostuff": 9}
+    ade = find_convention(MaskKnobs(path="x", classes="ade20k"), tmp_path)
+    assert dict(zip(ade.names, ade.palette, strict=True))["wall"] == (120, 120, 120)
+    assert ade.palette[ade.names.index("flag")] == (92, 0, 255)
+
+
+def test_a_colour_that_two_classes_share_is_refused_and_not_guessed(tmp_path):
+    ade = find_convention(MaskKnobs(path="x", classes="ade20k"), tmp_path)
+    assert ade.translate(np.array([[[92, 0, 255]]], np.uint8), "m").tolist() == [[149]]
+    with pytest.raises(DataError, match=r"colour \(140, 140, 140\), which is that of road and of skyscraper"):
+        ade.translate(np.array([[[140, 140, 140]]], np.uint8), "m")
 
 
 def test_a_preset_that_is_not_known_gets_the_nearest(tmp_path):

@@ -118,7 +118,12 @@ class Convention(Configuration):
     @cached_property
     def _class_of_colour(self) -> Mapping[int, int]:
         void = {_code(colour): VOID for colour in self.ignore_colours}
-        return {**void, **{_code(colour): number for number, colour in reversed(list(enumerate(self.palette)))}}
+        return {**void, **{_code(colour): number for number, colour in enumerate(self.palette)}}
+
+    @cached_property
+    def _shared_colours(self) -> frozenset[int]:
+        codes = [_code(colour) for colour in self.palette]
+        return frozenset(code for code in codes if codes.count(code) > 1)
 
     def translate(self, raw: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         """Classes of shape (H, W), or `VOID`, for the values (H, W) or the colours (H, W, C) of a mask.
@@ -140,8 +145,14 @@ class Convention(Configuration):
         codes_HW = raw_HWC.astype(np.int32) @ np.array((1 << 16, 1 << 8, 1), np.int32)
         found, inverse = np.unique(codes_HW, return_inverse=True)
         for code in found.tolist():
+            colour = (code >> 16, code >> 8 & 255, code & 255)
+            if code in self._shared_colours:
+                names = [name for name, its in zip(self.names, self.palette, strict=True) if its == colour]
+                raise DataError(
+                    f"The mask {name} has the colour {colour}, which is that of {' and of '.join(names)}, so that the "
+                    "class of its pixels is not known. Take masks whose values are ids."
+                )
             if code not in self._class_of_colour:
-                colour = (code >> 16, code >> 8 & 255, code & 255)
                 raise DataError(
                     f"The mask {name} has the colour {colour} in {int((codes_HW == code).sum()):,} pixels, which is "
                     "in neither 'palette' nor 'ignore_colours' of its classes. Add it to one of them."
