@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -16,7 +17,11 @@ _SPLITS = ("stage", "role", "module", "operator")
 
 def run_profile(
     models: Annotated[
-        list[str], typer.Argument(help="NAME[:option=value,...], timm:NAME, torchvision:NAME or FILE.py:CALLABLE.")
+        list[str],
+        typer.Argument(
+            help="NAME[:option=value,...], timm:NAME, torchvision:NAME or FILE.py:CALLABLE; in names, * stands for "
+            "anything: 'timm:*'."
+        ),
     ],
     input_size: Annotated[
         str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else what each model is quoted at.")
@@ -40,12 +45,17 @@ def run_profile(
     dtype: Annotated[str, typer.Option(help="For --measure: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(min=1, help="For --measure: CPU threads.")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, help="For --measure: most seconds a model.")] = 20.0,
+    jobs: Annotated[int, typer.Option(min=1, help="For many models: processes that count.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="A file of JSON lines, a row a model as it is done; an existing one goes on.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
 ) -> None:
     """Count multiply-accumulates (MACs), parameters and activations of models, without allocating their weights.
 
     Every operator that runs is counted, known to be free, or refused; the count is held against closed forms of the
     layers. With --measure, latency is measured as well. A model that fails does not stop the others: exit code 2.
+    A pattern, --jobs or --out gives a short row a model, and the reason of those refused.
     """
     from vtbench.cli.commands import quick_import
 
@@ -56,12 +66,22 @@ def run_profile(
         from vtbench.profiling.breakdown import compare_profiles
         from vtbench.profiling.inputs import parse_image_size
         from vtbench.profiling.profile import ProfileSettings, profile_source
+        from vtbench.profiling.wildcards import is_pattern
         from vtbench.reporting.profile_report import ProfiledModel, print_profiles, render_profiles
 
     size = parse_image_size(input_size) if input_size is not None else None
     settings = ProfileSettings(
         training=train_mode, backward=backward, count_contractions=count_contractions, activations=True
     )
+    if out is not None or jobs > 1 or any(map(is_pattern, models)):
+        from vtbench.cli.zoo_output import run_zoo
+        from vtbench.profiling.zoo import ZooRequest
+
+        _refuse_single_options({"by": by, "against": against, "compare-tools": compare_tools, "measure": measure})
+        request = ZooRequest(settings, size, channels, num_classes, batch)
+        if not run_zoo(models, request, jobs=jobs, out=out, format=format):
+            raise typer.Exit(2)
+        return
     found: list[ProfiledModel] = []
     sources: list[Source] = []
     failed = False
@@ -94,6 +114,17 @@ def run_profile(
         typer.echo(render_profiles(found, format, splits=splits, depth=depth), nl=False)
     if failed:
         raise typer.Exit(2)
+
+
+def _refuse_single_options(given: dict[str, str | bool | None]) -> None:
+    from vtbench.errors import UserError
+
+    wanted = [f"--{name}" for name, value in given.items() if value]
+    if wanted:
+        raise UserError(
+            f"A pattern, --jobs or --out gives one row a model, which has no place for {', '.join(wanted)}. Name "
+            "single models, without --jobs and --out."
+        )
 
 
 def _parse_splits(text: str | None) -> tuple[str, ...]:

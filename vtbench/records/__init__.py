@@ -6,7 +6,16 @@ measured is a `NotMeasured` with its reason, never 0 or NaN.
 
 from __future__ import annotations
 
-from vtbench.records.record import NotMeasured, Record, load_lines, load_record, save_lines, save_record, to_json
+from vtbench.records.record import (
+    NotMeasured,
+    Record,
+    append_lines,
+    load_lines,
+    load_record,
+    save_lines,
+    save_record,
+    to_json,
+)
 from vtbench.records.run import Certificate, CostRecord, EnvironmentRecord, EpochRecord, RunRecord, TimingRecord
 
 __all__ = [
@@ -18,6 +27,7 @@ __all__ = [
     "Record",
     "RunRecord",
     "TimingRecord",
+    "append_lines",
     "load_lines",
     "load_record",
     "save_lines",

@@ -5,6 +5,8 @@ Latency is measured beside that. MACs are multiply-accumulates of a whole batch.
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from vtbench.records.record import NotMeasured, Record
 from vtbench.records.run import EnvironmentRecord
 
@@ -138,6 +140,31 @@ class ToolOpinion(Record):
     macs: int | NotMeasured
     missed: tuple[tuple[str, int], ...] = ()
     extra_macs: int = 0
+
+
+class ZooRow(Record):
+    """One of many models in short: what it costs, or why it was refused (``refused``), and how it was asked.
+
+    ``asked`` are the options that were given, ``packages`` the versions that counted, ``cpu_seconds`` what it took.
+    """
+
+    model: str
+    input_size: tuple[int, ...] = ()
+    macs: int | None = None
+    params: int | None = None
+    buffers: int | None = None
+    activation_elements: int | None = None
+    activation_bytes: int | None = None
+    training_step_macs: int | None = None
+    covered_macs: int | None = None
+    stated_only_macs: int | None = None
+    unstated: tuple[Unstated, ...] = ()
+    traced_on: str | None = None
+    notes: tuple[str, ...] = ()
+    refused: str | None = None
+    cpu_seconds: float = 0.0
+    asked: dict[str, str] = Field(default_factory=dict)
+    packages: dict[str, str] = Field(default_factory=dict)
 
 
 class FvcoreCount(Record):

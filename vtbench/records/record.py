@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError
 
@@ -76,3 +78,41 @@ def save_lines(path: Path, records: Iterable[Record]) -> None:
 def load_lines(path: Path, kind: type[R]) -> list[R]:
     """Read what `save_lines` wrote."""
     return [kind.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@contextmanager
+def append_lines(path: Path, kind: type[R]) -> Iterator[tuple[list[R], Callable[[R], None]]]:
+    """The records that ``path`` holds, and a function that adds one to its end and has it on the disk when it returns.
+
+    A last line that was cut short, because the process was killed while it wrote it, is dropped; the file is made if it
+    is missing. Raises ``UserError`` naming the line if the file holds anything else, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as stream:
+            stream.seek(0)
+            whole, _, torn = stream.read().rpartition(b"\n")
+            if torn:
+                stream.truncate(len(whole) + bool(whole))
+            yield _parse_lines(whole, path, kind), lambda record: _append(stream, record)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror or error}. Name another file.") from error
+
+
+def _parse_lines(text: bytes, path: Path, kind: type[R]) -> list[R]:
+    records = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            raise UserError(
+                f"{path} is no file of {kind.__name__}s: line {number}: {error.errors()[0]['msg']}. Name another file."
+            ) from error
+    return records
+
+
+def _append(stream: IO[bytes], record: Record) -> None:
+    line = json.dumps(record.model_dump(mode="json", exclude_defaults=True), sort_keys=True, allow_nan=False)
+    stream.write(line.encode() + b"\n")
+    stream.flush()
+    os.fsync(stream.fileno())
