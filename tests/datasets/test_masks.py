@@ -7,11 +7,13 @@ import pytest
 from image_files import encode
 from PIL import Image
 
-from vtbench.configuration import DataConfig
+from vtbench.configuration import AugmentationConfig, DataConfig, Recipe
 from vtbench.datasets import load_dataset
+from vtbench.datasets.augmentation import Augmentation
 from vtbench.datasets.conventions import PRESETS, MaskKnobs, find_convention
 from vtbench.datasets.dataset import DataError
 from vtbench.errors import UserError
+from vtbench.tasks import TASKS
 
 MASK = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
 
@@ -259,3 +261,45 @@ def test_a_colour_that_two_classes_share_is_refused_and_not_guessed(tmp_path):
 
 def test_a_preset_that_is_not_known_gets_the_nearest(tmp_path):
     expect_refusal(make_masked(tmp_path, [MASK]), "ade20k", knobs=",classes=ade20")
+
+
+SIDES = 'names = ["ground", "left", "right"]\nleft_right = [[1, 2]]\n'
+
+
+def test_left_and_right_are_exchanged_on_a_flip_because_the_data_say_so(tmp_path):
+    root = make_masked(tmp_path, [MASK, MASK])
+    (root / "classes.toml").write_text(SIDES)
+    data = load(root, "")
+    assert data.left_right == ((1, 2),)
+    asked = Recipe(name="plain", batch_size=1, augmentation=AugmentationConfig(crop_padding=0))
+    task = TASKS["segmentation"]
+    settled = task.settle_recipe(asked, data)
+    augmentation = Augmentation(settled.augmentation, seed=0, image_size=data.image_size)
+    assert augmentation.config.swap_on_flip == ((1, 2),)
+    indices = np.arange(2)
+    epoch = next(epoch for epoch in range(20) if augmentation.draw(epoch, indices).flip.all())
+    draws = augmentation.draw(epoch, indices)
+    once = augmentation.apply_to_masks(read(data), draws)
+    np.testing.assert_array_equal(once, np.array([0, 2, 1], np.uint8)[read(data)[:, :, ::-1]])
+    np.testing.assert_array_equal(augmentation.apply_to_masks(once, draws), read(data))
+
+
+def test_a_recipe_that_exchanges_others_than_the_data_name_is_refused_unless_it_never_flips(tmp_path):
+    root = make_masked(tmp_path, [MASK])
+    (root / "classes.toml").write_text(SIDES)
+    data, task = load(root, ""), TASKS["segmentation"]
+
+    def settle(**augmentation):
+        return task.settle_recipe(Recipe(name="plain", augmentation=AugmentationConfig(**augmentation)), data)
+
+    with pytest.raises(UserError, match=r"0 and 1 on a flip.*are 1 and 2\. Leave swap_on_flip out"):
+        settle(swap_on_flip=((0, 1),))
+    assert settle(swap_on_flip=((2, 1),)).augmentation.swap_on_flip == ((2, 1),)
+    assert settle(flip=False).augmentation.swap_on_flip == ()
+
+
+@pytest.mark.parametrize("pairs", ["[[1, 3]]", "[[1, 2], [2, 0]]"])
+def test_sides_that_are_no_classes_or_stand_in_two_pairs_are_refused(tmp_path, pairs):
+    root = make_masked(tmp_path, [MASK])
+    (root / "classes.toml").write_text(SIDES.replace("[[1, 2]]", pairs))
+    expect_refusal(root, "'left_right' is", "below 3, each class once", knobs="")

@@ -64,7 +64,8 @@ def make_values(wanted: Any) -> Iterator[Any]:
         recipe = load_recipe("small")
         yield RunConfig(variant="x", data=DataConfig(spec="y"), recipe=recipe, execution=ExecutionConfig(), seed=3)
     else:
-        yield {int: 2**60 + 1, float: 0.1 + 0.2, str: "classification", bool: True, type(None): None}[wanted]
+        plain = {int: 2**60 + 1, float: 0.1 + 0.2, str: "classification", bool: True, type(None): None, Any: [[1, 2]]}
+        yield plain[wanted]
 
 
 def make_records(kind: type[Record]) -> Iterator[Record]:

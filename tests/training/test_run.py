@@ -265,3 +265,10 @@ def test_the_advanced_recipe_trains_a_student_from_a_teacher(tiny: pytest.Monkey
     record = train_run(config, tmp_path / "student")
     assert record.error is None
     assert record.outcome == record.epochs[-1].averaged_val
+
+
+@pytest.mark.parametrize(("task", "keys"), [("classification", []), ("segmentation", ["class_weights"])])
+def test_the_record_says_what_the_data_settled(tiny: pytest.MonkeyPatch, tmp_path: Path, keys: list[str]) -> None:
+    record = train_run(tiny_config(epochs=1), tmp_path)
+    assert list(record.settled_by_data) == keys
+    assert load_record(tmp_path / "record.json", RunRecord) == record

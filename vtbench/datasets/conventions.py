@@ -93,6 +93,9 @@ class Convention(Configuration):
             raise ValueError(
                 f"'label_map' maps {wrong[0][0]} to {wrong[0][1]}; values are 0 to 255, classes below {count}"
             )
+        sides = [number for pair in self.left_right for number in pair]
+        if len(set(sides)) < len(sides) or not all(0 <= number < count for number in sides):
+            raise ValueError(f"'left_right' is {self.left_right}: pairs of classes below {count}, each class once")
         taken = [value for value in self.ignore if self._class_of(value) is not None and value != VOID]
         if taken:
             raise ValueError(f"'ignore' names {taken[0]}, which is class {self._class_of(taken[0])} as well")

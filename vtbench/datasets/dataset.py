@@ -17,6 +17,14 @@ VOID = 255
 """The value of a pixel of a mask that belongs to no class and counts nowhere."""
 
 
+HOW_TO_GIVE_MASKS = (
+    "Give them to a data set of yours: folder:PATH,num_classes=NUMBER with a folder masks/ beside images/, or a column "
+    "of mask files, parquet:PATH,mask=COLUMN,num_classes=NUMBER; classes= may name what their values mean instead. Or "
+    "take scenes, which has a mask for every image."
+)
+"""What a message says when data without masks are asked for them."""
+
+
 class DataError(UserError):
     """The data is not what it was said to be: corrupt, changed or gone. May come in mid-run."""
 
@@ -81,6 +89,15 @@ class HasOriginalMasks(Protocol):
 
     def read_original_masks(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """One mask of shape (H_i, W_i) for each of ``indices``, as `HasMasks.read_masks` but not resized."""
+
+
+@runtime_checkable
+class HasSides(Protocol):
+    """Data some of whose classes of a pixel are the left and the right of one thing."""
+
+    @property
+    def left_right(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of classes that a mirrored image exchanges."""
 
 
 @runtime_checkable

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from vtbench.configuration import DataConfig
 from vtbench.datasets.cache import cache_images, cache_masks, read_size_limit
-from vtbench.datasets.dataset import HasMasks, HasOriginalMasks, Images, ImageSplit, NeedsPacking, Split
+from vtbench.datasets.dataset import (
+    HOW_TO_GIVE_MASKS,
+    HasMasks,
+    HasOriginalMasks,
+    HasSides,
+    Images,
+    ImageSplit,
+    NeedsPacking,
+    Split,
+)
 from vtbench.datasets.source import parse_dataset
 from vtbench.datasets.statistics import Triple, measure_statistics
 from vtbench.datasets.subset import select_balanced
@@ -96,9 +105,14 @@ class LoadedDataset:
         """One name for each class of a pixel. Raises ``UserError`` when the data set has no masks."""
         return self._masks().mask_class_names
 
+    @property
+    def left_right(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of classes of a pixel that a mirrored image exchanges, such as left and right arms."""
+        return self.split.left_right if isinstance(self.split, HasSides) else ()
+
     def _masks(self) -> HasMasks:
         if not isinstance(self.split, HasMasks):
-            raise UserError(f"The data set {self.name!r} has no masks. Use scenes, which has one for every image.")
+            raise UserError(f"The data set {self.name!r} has no masks. {HOW_TO_GIVE_MASKS}")
         return self.split
 
 

@@ -63,6 +63,11 @@ class MaskedSplit:
         """The names of the convention."""
         return self.convention.names
 
+    @property
+    def left_right(self) -> tuple[tuple[int, int], ...]:
+        """Those of the convention."""
+        return self.convention.left_right
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """0 for every image, so that a subset is drawn from all alike."""

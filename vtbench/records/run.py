@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from vtbench.configuration import RunConfig
 from vtbench.metrics import METRICS, Metric
@@ -96,9 +96,10 @@ class RunRecord(Record):
     """One finished or failed run: the cell of a study. ``outcome`` is that of its last epoch.
 
     ``class_names`` are those of the data by the numbers of the classes; records of before that do not have them.
+    ``settled_by_data`` holds the settings of the recipe that it left to the data, by dotted key, as they came out.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_names"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "settled_by_data"})
 
     format: Literal[2] = 2
     task: str
@@ -113,6 +114,7 @@ class RunRecord(Record):
     num_val: int
     num_classes: int
     class_names: tuple[str, ...] = ()
+    settled_by_data: dict[str, Any] = Field(default_factory=dict)
     epochs: tuple[EpochRecord, ...]
     outcome: dict[str, float] | NotMeasured
     weights_sha256: str | None

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from vtbench.configuration import Recipe
 from vtbench.datasets.augmentation import Augmentation, AugmentationDraws
-from vtbench.datasets.dataset import VOID, HasMasks, HasOriginalMasks, ImageDataset
+from vtbench.datasets.dataset import (
+    HOW_TO_GIVE_MASKS,
+    VOID,
+    HasMasks,
+    HasOriginalMasks,
+    HasSides,
+    ImageDataset,
+)
 from vtbench.errors import UserError
 from vtbench.metrics import VOID_PERCENT, score_segmentation
 from vtbench.tasks.task import TASKS, Objective
@@ -67,7 +74,10 @@ class Segmentation:
         return int(((masks_BHW != VOID) & (masks_BHW != _OUTSIDE)).sum())
 
     def settle_recipe(self, recipe: Recipe, train: ImageDataset) -> Recipe:
-        """The recipe with numbers for the weights of the classes, counted over the masks of ``train``."""
+        """The recipe with what ``train`` says.
+
+        Numbers for the weights of the classes, counted over its masks, and the classes that a flip exchanges.
+        """
         names = self.name_classes(train)
         if recipe.distillation is not None:
             raise UserError(
@@ -79,6 +89,7 @@ class Segmentation:
                 f"The recipe {recipe.name!r} asks for auto_augment, which moves pixels of an image and not of its "
                 "mask. Switch it off; scale, crop and flip are done to both."
             )
+        recipe = self._settle_sides(recipe, train)
         for number in (number for pair in recipe.augmentation.swap_on_flip for number in pair):
             if not 0 <= number < len(names):
                 raise UserError(
@@ -94,6 +105,21 @@ class Segmentation:
                 f"{len(names)} classes: {', '.join(names)}."
             )
         return recipe
+
+    def _settle_sides(self, recipe: Recipe, train: ImageDataset) -> Recipe:
+        """The recipe with the left and right of the data exchanged on a flip, as the data say."""
+        sides = train.left_right if isinstance(train, HasSides) else ()
+        asked = recipe.augmentation.swap_on_flip
+        if not sides or not recipe.augmentation.flip or _unordered(asked) == _unordered(sides):
+            return recipe
+        if asked:
+            raise UserError(
+                f"The recipe {recipe.name!r} exchanges the classes {_spell(asked)} on a flip (swap_on_flip), and those "
+                f"that {train.name} names as left and right are {_spell(sides)}. Leave swap_on_flip out of the recipe, "
+                "which then follows the data, or set flip = false."
+            )
+        augmentation = recipe.augmentation.model_copy(update={"swap_on_flip": sides})
+        return recipe.model_copy(update={"augmentation": augmentation})
 
     def make_objective(self, recipe: Recipe, teacher: nn.Module | None) -> Objective:
         """Cross entropy with the recipe's label smoothing and weights of the classes."""
@@ -140,7 +166,7 @@ class Segmentation:
 
     def _with_masks(self, data: ImageDataset) -> HasMasks:
         if not isinstance(data, HasMasks):
-            raise UserError(f"The data set {data.name!r} has no masks. Use scenes, which has one for every image.")
+            raise UserError(f"The data set {data.name!r} has no masks. {HOW_TO_GIVE_MASKS}")
         return data
 
 
@@ -170,6 +196,14 @@ class SegmentationObjective:
             label_smoothing=self.label_smoothing,
         )
         return loss / (masks_BHW != VOID).sum().clamp(min=1)
+
+
+def _unordered(pairs: tuple[tuple[int, int], ...]) -> set[frozenset[int]]:
+    return {frozenset(pair) for pair in pairs}
+
+
+def _spell(pairs: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{left} and {right}" for left, right in pairs)
 
 
 def resize_scores(scores_BKHW: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

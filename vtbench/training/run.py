@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from vtbench.configuration import RunConfig
+from vtbench.configuration import RunConfig, list_differences
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
@@ -175,6 +175,7 @@ class _Run:
             num_val=len(prepared.val),
             num_classes=len(prepared.class_names),
             class_names=prepared.class_names,
+            settled_by_data={key: now for key, _, now in list_differences(self.config.recipe, prepared.trainer.recipe)},
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=None if error else hash_file(self.folder / WEIGHTS),
