@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vtbench.environment import describe_environment
 from vtbench.models import create_model
 from vtbench.profiling import profile
+from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.profiling.measure import measure_peak_memory
 from vtbench.profiling.storage import measure_activations
@@ -43,7 +44,7 @@ def count_kept(variant: str, size: tuple[int, int]) -> int:
     with torch.device("meta"):
         model = create_model(variant, image_size=size)
         maps = [torch.empty(1, end.channels, *end.map_size) for end in model.stage_ends]
-        return measure_activations(model.neck.train(), maps).bytes
+        return measure_activations(model.neck.train(), Arguments(tuple(maps))).bytes
 
 
 def time_pass(neck: nn.Module, maps: list[Tensor], device: torch.device, *, backward: bool) -> float:
@@ -86,7 +87,7 @@ def compare(depth: int, size: tuple[int, int], device: torch.device, rounds: int
     print(f"\nResNet-{depth}, {size[0]}x{size[1]} pixels, batch 1, {rounds} rounds")
     head = f"{'neck':16}{'M MACs':>10}{'inference':>20}{'training':>20}{'peak MiB':>17}{'kept MiB':>17}"
     print(head)
-    peaks = {name: measure_peak_memory(*pair, device) for name, pair in built.items()}
+    peaks = {name: measure_peak_memory(neck, Arguments(tuple(maps)), device) for name, (neck, maps) in built.items()}
     kept = {name: count_kept(variant, size) for name, variant in variants.items()}
     for name, (neck, maps) in built.items():
         macs = profile(neck, inputs=maps, activations=False).macs / 1e6

@@ -20,7 +20,7 @@ EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
     "list": "pattern format options",
     "profile": (
-        "models input-size channels batch num-classes by depth against train-mode backward count-contractions "
+        "models input-size channels input batch num-classes by depth against train-mode backward count-contractions "
         "compare-tools measure device dtype threads time-limit jobs out format"
     ),
     "train": (

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from vtbench.errors import UserError
+from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.measure import (
     Measurement,
     MeasureSettings,
@@ -99,7 +100,7 @@ def test_a_device_or_type_that_is_not_there_is_refused() -> None:
 def test_peak_memory_is_what_lives_at_one_time() -> None:
     """Weights, the input, and of the chain of activations only the two that one layer reads and writes."""
     model = nn.Sequential(nn.Linear(100, 100, bias=False), nn.Sigmoid(), nn.Sigmoid(), nn.Sigmoid()).eval()
-    assert measure_peak_memory(model, (torch.zeros(10, 100),), CPU) == 4 * (100 * 100 + 3 * 10 * 100)
+    assert measure_peak_memory(model, Arguments((torch.zeros(10, 100),)), CPU) == 4 * (100 * 100 + 3 * 10 * 100)
 
 
 def test_models_that_macs_and_time_rank_differently_are_named() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from vtbench.profiling.arguments import InputSpec
     from vtbench.profiling.sources import Source
     from vtbench.reporting.profile_report import ProfiledModel
 
@@ -27,6 +28,10 @@ def run_profile(
         str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else what each model is quoted at.")
     ] = None,
     channels: Annotated[int | None, typer.Option(min=1, help="Channels of the image; else 3.")] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of one image, what forward is given, each as NAME=SHAPE[:TYPE] without the batch."),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a pass; the MACs are of the whole pass.")] = 1,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Else what each model is quoted with.")] = None,
     by: Annotated[str | None, typer.Option(help="Show splits of the MACs: stage,role,module,operator.")] = None,
@@ -63,6 +68,7 @@ def run_profile(
     with quick_import():
         from vtbench.documents.terminal import open_console
         from vtbench.errors import UserError
+        from vtbench.profiling.arguments import parse_input
         from vtbench.profiling.breakdown import compare_profiles
         from vtbench.profiling.inputs import parse_image_size
         from vtbench.profiling.profile import ProfileSettings, profile_source
@@ -70,6 +76,9 @@ def run_profile(
         from vtbench.reporting.profile_report import ProfiledModel, print_profiles, render_profiles
 
     size = parse_image_size(input_size) if input_size is not None else None
+    if input and (size or channels):
+        raise UserError("--input says whole shapes, so --input-size and --channels have nothing to say beside it.")
+    inputs = tuple(parse_input(text) for text in input or ())
     settings = ProfileSettings(
         training=train_mode, backward=backward, count_contractions=count_contractions, activations=True
     )
@@ -77,7 +86,9 @@ def run_profile(
         from vtbench.cli.zoo_output import run_zoo
         from vtbench.profiling.zoo import ZooRequest
 
-        _refuse_single_options({"by": by, "against": against, "compare-tools": compare_tools, "measure": measure})
+        _refuse_single_options(
+            {"input": input, "by": by, "against": against, "compare-tools": compare_tools, "measure": measure}
+        )
         request = ZooRequest(settings, size, channels, num_classes, batch)
         if not run_zoo(models, request, jobs=jobs, out=out, format=format):
             raise typer.Exit(2)
@@ -87,10 +98,12 @@ def run_profile(
     failed = False
     base = None
     if against is not None:
-        base = profile_source(_resolve(against, size, channels, num_classes), settings, batch_size=batch)
+        base = profile_source(_resolve(against, size, channels, num_classes, inputs), settings, batch_size=batch)
     for name in models:
         try:
-            source = _resolve(name, size, channels, num_classes)
+            source = _resolve(name, size, channels, num_classes, inputs)
+            if compare_tools and len(source.inputs) > 1:
+                raise UserError(f"{name}: --compare-tools asks tools about one image, and this model takes several.")
             counted = profile_source(source, settings, batch_size=batch)
             found.append(ProfiledModel(counted, compare_profiles(counted, base) if base is not None else None))
             sources.append(source)
@@ -105,8 +118,8 @@ def run_profile(
         from vtbench.profiling.measure import MeasureSettings, measure_models
 
         wanted = MeasureSettings(device=device, dtype=dtype, threads=threads, time_limit=time_limit)
-        shapes = [findings.profile.input_size for findings in found]
-        for findings, measured in zip(found, measure_models(sources, shapes, wanted), strict=True):
+        given = [source.plan_inputs(batch) for source in sources]
+        for findings, measured in zip(found, measure_models(sources, given, wanted), strict=True):
             findings.measured = measured
     if format == "table":
         print_profiles(found, open_console(), splits=splits, depth=depth)
@@ -116,7 +129,7 @@ def run_profile(
         raise typer.Exit(2)
 
 
-def _refuse_single_options(given: dict[str, str | bool | None]) -> None:
+def _refuse_single_options(given: dict[str, object]) -> None:
     from vtbench.errors import UserError
 
     wanted = [f"--{name}" for name, value in given.items() if value]
@@ -137,11 +150,20 @@ def _parse_splits(text: str | None) -> tuple[str, ...]:
     return splits
 
 
-def _resolve(name: str, size: tuple[int, int] | None, channels: int | None, num_classes: int | None) -> Source:
+def _resolve(
+    name: str,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    num_classes: int | None,
+    inputs: tuple[InputSpec, ...],
+) -> Source:
+    from dataclasses import replace
+
     from vtbench.cli.commands import quick_import
     from vtbench.profiling.sources import resolve_source
 
     if not name.startswith(("timm:", "torchvision:")) and ".py:" not in name:
         with quick_import():
             import vtbench.models  # noqa: F401  # Registers the models.
-    return resolve_source(name, image_size=size, channels=channels, num_classes=num_classes)
+    source = resolve_source(name, image_size=size, channels=channels, num_classes=num_classes)
+    return replace(source, inputs=inputs) if inputs else source

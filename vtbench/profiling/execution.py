@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 
 from vtbench.errors import UserError
+from vtbench.profiling.arguments import Arguments, count_numbers, describe_given, make_arguments
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
-from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
 
@@ -28,7 +27,7 @@ class Run:
 
     trace: Trace
     model: nn.Module
-    inputs: tuple[Any, ...]
+    arguments: Arguments
     device: torch.device
     notes: tuple[str, ...] = ()
 
@@ -42,13 +41,13 @@ def execute(subject: Subject, given: Any, *, training: bool) -> Run:
     for everything in (False, True):
         try:
             return _trace_on_meta(subject, given, training, everything=everything)
-        except ProfileError:
+        except UserError:
             raise
         except Exception as error:
             if not (is_limit_of_meta(error) or _has_scripts(subject.original)):
                 raise _model_failed(given, error) from error
             reason = summarize_exception(error)
-    if isinstance(given, tuple) and prod(given) > _LARGEST_REAL_INPUT:
+    if count_numbers(given) > _LARGEST_REAL_INPUT:
         raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
     try:
         model = subject.build_real()
@@ -72,8 +71,8 @@ def _trace_on_meta(subject: Subject, given: Any, training: bool, *, everything: 
 
 
 def _trace(model: nn.Module, given: Any, device: torch.device, training: bool, notes: tuple[str, ...] = ()) -> Run:
-    inputs = make_inputs(given, model.train(training), device)
-    return Run(trace_forward(model, inputs), model, inputs, device, notes)
+    arguments = make_arguments(given, model.train(training), device)
+    return Run(trace_forward(model, arguments), model, arguments, device, notes)
 
 
 def _has_scripts(model: nn.Module) -> bool:
@@ -82,7 +81,7 @@ def _has_scripts(model: nn.Module) -> bool:
 
 
 def _model_failed(given: Any, error: Exception) -> ProfileError:
-    wanted = "x".join(map(str, given)) if isinstance(given, tuple) else "the given arguments"
     return ProfileError(
-        f"the model fails on an input of {wanted}: {summarize_exception(error)}. Check the input size and the channels."
+        f"the model fails on an input of {describe_given(given)}: {summarize_exception(error)}. "
+        "Check the input size and the channels."
     )

@@ -60,16 +60,17 @@ def find_dtype(model: nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def make_inputs(given: Any, model: nn.Module, device: torch.device) -> tuple[Any, ...]:
+def make_inputs(given: Any, model: nn.Module, device: torch.device, *, seed: int = 0) -> tuple[Any, ...]:
     """Inputs for ``model`` on ``device``: from a shape, or copies of given tensors without (meta) or with values."""
     if isinstance(given, tuple) and given and all(isinstance(side, int) for side in given):
-        return (_make_tensor(given, find_dtype(model), device),)
+        return (make_tensor(given, find_dtype(model), device, seed=seed),)
     arguments = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     return tree_map_only(Tensor, lambda tensor: tensor.detach().to(device), arguments)  # type: ignore[no-any-return]
 
 
-def _make_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+def make_tensor(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, *, seed: int = 0) -> Tensor:
+    """Numbers of a normal distribution, or none on the meta device."""
     if device.type == "meta":
         return torch.empty(shape, dtype=dtype, device=device)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator).to(device=device, dtype=dtype)

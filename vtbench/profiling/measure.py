@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_iter
 
 from vtbench.environment import describe_environment, resolve_device
 from vtbench.errors import UserError
+from vtbench.profiling.arguments import Arguments, make_arguments
 from vtbench.profiling.errors import summarize_exception
-from vtbench.profiling.inputs import make_inputs
 from vtbench.profiling.shortcuts import DispatchMode
 from vtbench.profiling.sources import Source
 from vtbench.profiling.subject import kept_randomness
@@ -47,29 +47,31 @@ class MeasureSettings:
 
 @dataclass
 class _Arm:
-    """One model in the round robin, and its batch of images."""
+    """One model in the round robin, and what it is given: a batch of images, as a rule."""
 
     model: nn.Module
-    images: Tensor
+    arguments: Arguments
+    device: torch.device
     passes: int = 1
     samples: list[float] = field(default_factory=list)
 
     def take_sample(self) -> float:
         """Seconds of one pass, the device's queue emptied before and after."""
-        _synchronize(self.images.device)
+        _synchronize(self.device)
         start = time.perf_counter()
         for _ in range(self.passes):
-            self.model(self.images)
-        _synchronize(self.images.device)
+            self.arguments.call(self.model)
+        _synchronize(self.device)
         return (time.perf_counter() - start) / self.passes
 
 
 def measure_models(
-    sources: Sequence[Source], input_shapes: Sequence[tuple[int, ...]], settings: MeasureSettings
+    sources: Sequence[Source], given: Sequence[tuple[Any, ...]], settings: MeasureSettings
 ) -> list[Measurement | NotMeasured]:
     """Measure all models, interleaved; one that fails on the device is a `NotMeasured` and does not stop the others.
 
-    ``input_shapes`` are (B, C, H, W). Raises ``UserError`` for a device or type that is not there.
+    ``given`` is what each is given: the shape (B, C, H, W) of images, or `InputSpec`s.
+    Raises ``UserError`` for a device or type that is not there.
     """
     device = resolve_device(settings.device)
     if settings.dtype not in _DTYPES:
@@ -77,9 +79,9 @@ def measure_models(
     results: list[Measurement | NotMeasured | None] = [None] * len(sources)
     arms: dict[int, _Arm] = {}
     with _threads(settings.threads), kept_randomness(), torch.inference_mode():
-        for place, (source, shape) in enumerate(zip(sources, input_shapes, strict=True)):
+        for place, (source, planned) in enumerate(zip(sources, given, strict=True)):
             try:
-                arms[place] = _warm_up(source, shape, device, _DTYPES[settings.dtype])
+                arms[place] = _warm_up(source, planned, device, _DTYPES[settings.dtype])
             except UserError:
                 raise
             except Exception as error:  # Whatever a model raises on a device that does not suit it.
@@ -129,7 +131,7 @@ def find_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def measure_peak_memory(model: nn.Module, inputs: Sequence[Any], device: torch.device) -> int | NotMeasured:
+def measure_peak_memory(model: nn.Module, arguments: Arguments, device: torch.device) -> int | NotMeasured:
     """Bytes at the peak of one pass in evaluation: weights, input and the tensors alive together.
 
     On CUDA the allocator says. On the CPU tensors are followed from operator to operator, so what a kernel allocates
@@ -139,23 +141,23 @@ def measure_peak_memory(model: nn.Module, inputs: Sequence[Any], device: torch.d
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         with torch.no_grad():
-            model(*inputs)
+            arguments.call(model)
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device))
     if device.type != "cpu":
         return NotMeasured(reason=f"torch tells no peak of memory on {device.type}")
     meter = _MemoryMeter()
-    for tensor in (*model.parameters(), *model.buffers(), *(x for x in tree_iter(tuple(inputs)) if _has_memory(x))):
+    given = (tensor for _, tensor in arguments.list_tensors() if _has_memory(tensor))
+    for tensor in (*model.parameters(), *model.buffers(), *given):
         meter.hold(tensor)
     with torch.no_grad(), meter:
-        model(*inputs)
+        arguments.call(model)
     return meter.peak
 
 
-def _warm_up(source: Source, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> _Arm:
+def _warm_up(source: Source, given: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> _Arm:
     model = source.build().to(device=device, dtype=dtype).eval()
-    (images,) = make_inputs(shape, model, device)
-    arm = _Arm(model, images)
+    arm = _Arm(model, make_arguments(given, model, device), device)
     last = [arm.take_sample() for _ in range(_WARM_UP_PASSES)][-1]
     arm.passes = max(1, round(_SHORTEST_SAMPLE_SECONDS / max(last, 1e-9)))
     return arm
@@ -164,14 +166,14 @@ def _warm_up(source: Source, shape: tuple[int, ...], device: torch.device, dtype
 def _summarize(
     arm: _Arm, dtype: str, settled: bool, together: tuple[str, ...], environment: EnvironmentRecord
 ) -> Measurement:
-    batch_size = len(arm.images)
+    batch_size = next((len(tensor) for _, tensor in arm.arguments.list_tensors() if tensor.dim()), 1)
     low, middle, high = find_quartiles(arm.samples)
     return Measurement(
         latency_ms=1000 * middle,
         latency_ms_quartiles=(1000 * low, 1000 * high),
         latency_per_image_ms=1000 * middle / batch_size,
         images_per_second=batch_size / middle,
-        peak_memory_bytes=measure_peak_memory(arm.model, (arm.images,), arm.images.device),
+        peak_memory_bytes=measure_peak_memory(arm.model, arm.arguments, arm.device),
         batch_size=batch_size,
         dtype=dtype,
         threads=torch.get_num_threads(),

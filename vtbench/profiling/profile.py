@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from vtbench.profiling.subject import Subject, kept_randomness, take_subject
 from vtbench.profiling.trace import trace_forward
 from vtbench.profiling.verification import Verification, verify
 from vtbench.records import CostRecord, NotMeasured
-from vtbench.records.profile import ActivationCount, Profile, TrainingCost
+from vtbench.records.profile import ActivationCount, InputShape, Profile, TrainingCost
 
 _CANNOT_BE_COPIED = NotMeasured(reason="the model cannot be copied")
 
@@ -42,7 +42,7 @@ def profile(
     name: str | None = None,
     channels: int = 3,
     batch_size: int = 1,
-    inputs: Sequence[Any] | None = None,
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     training: bool = False,
     backward: bool = False,
     activations: bool = True,
@@ -50,7 +50,8 @@ def profile(
 ) -> Profile:
     """Count what ``model`` costs for images of ``input_size``: a side, (H, W), (C, H, W) or (B, C, H, W).
 
-    ``inputs`` are arguments of ``model.forward`` instead of an image. The count is of evaluation mode unless
+    ``inputs`` are arguments of ``model.forward`` instead of an image, in order or by name: tensors, and lists and
+    dictionaries of such. The count is of evaluation mode unless
     ``training``; ``backward`` adds the cost of a training step. ``count_contractions`` counts multiply-and-sum patterns
     instead of refusing them. The model is left as it is: the work is done on a copy without weights.
     Raises `ProfileError` when the model fails on the input, or when its cost cannot be told with certainty.
@@ -69,7 +70,7 @@ def profile(
     if inputs is None:
         given: Any = resolve_input_shape(input_size, channels=channels, batch_size=batch_size)
     else:
-        given = list(inputs)
+        given = dict(inputs) if isinstance(inputs, Mapping) else list(inputs)
     settings = ProfileSettings(training, backward, activations, count_contractions)
     return profile_subject(take_subject(model, name or type(model).__name__), given, settings)
 
@@ -87,13 +88,12 @@ def profile_source(source: Source, settings: ProfileSettings = ProfileSettings()
 
     The one door for registered models: raises `ProfileError` if a MAC of theirs has no closed form.
     """
-    shape = (batch_size, source.channels, *source.image_size)
     settings = replace(settings, require_coverage=settings.require_coverage or source.registered)
-    return profile_subject(make_subject(source), shape, settings)
+    return profile_subject(make_subject(source), source.plan_inputs(batch_size), settings)
 
 
 def profile_subject(subject: Subject, given: Any, settings: ProfileSettings) -> Profile:
-    """Profile ``subject`` for ``given``: the shape (B, C, H, W) of an image, or a list of arguments."""
+    """Profile ``subject`` for ``given``: the shape (B, C, H, W) of an image, `InputSpec`s, or arguments of forward."""
     with kept_randomness():
         try:
             return _profile(subject, given, settings)
@@ -112,6 +112,10 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
     return Profile(
         model=subject.name,
         input_size=run.trace.calls[0].input_shapes[0] if run.trace.calls[0].input_shapes else (),
+        inputs=tuple(
+            InputShape(name=name, shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
+            for name, tensor in run.arguments.list_tensors()
+        ),
         macs=run.trace.total_macs,
         params=parameters.total,
         parameters=parameters,
@@ -134,7 +138,7 @@ def _measure_activations(run: Run) -> ActivationCount | NotMeasured:
         return _CANNOT_BE_COPIED
     try:
         run.model.train()
-        return measure_activations(run.model, run.inputs)
+        return measure_activations(run.model, run.arguments)
     except Exception as error:  # The model's own failure in training mode, such as batch norm of a single value.
         return NotMeasured(reason=_describe_training_failure(error))
 
@@ -144,7 +148,7 @@ def _count_training(run: Run, settings: ProfileSettings) -> TrainingCost | NotMe
         return _CANNOT_BE_COPIED
     try:
         run.model.train()
-        trace = trace_forward(run.model, run.inputs, backward=True)
+        trace = trace_forward(run.model, run.arguments, backward=True)
         verify(trace, refuse_contractions=not settings.count_contractions, require_coverage=False)
     except ProfileError:
         raise

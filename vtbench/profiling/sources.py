@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vtbench.errors import UserError, did_you_mean
+from vtbench.profiling.arguments import InputSpec
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
+from vtbench.profiling.offline import refused_connections
 from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.profiling.subject import Subject, copy_to_meta, kept_randomness
 from vtbench.variants import MODELS, split_variant
@@ -29,7 +32,8 @@ DEFAULT_SIZE = (224, 224)
 class Source:
     """A model that can be built: its canonical spelling, how, and the image size (height, width) it is quoted at.
 
-    ``registered`` models must explain every MAC by a closed form.
+    ``registered`` models must explain every MAC by a closed form. ``inputs`` are what it takes where that is not one
+    image.
     """
 
     spelling: str
@@ -37,6 +41,13 @@ class Source:
     image_size: tuple[int, int]
     channels: int = 3
     registered: bool = False
+    inputs: tuple[InputSpec, ...] = ()
+
+    def plan_inputs(self, batch_size: int) -> tuple[Any, ...]:
+        """What to give the model: the shape (B, C, H, W) of images, or `InputSpec`s of a batch."""
+        if self.inputs:
+            return tuple(spec.repeat(batch_size) for spec in self.inputs)
+        return (batch_size, self.channels, *self.image_size)
 
 
 def resolve_source(
@@ -70,9 +81,10 @@ def make_subject(source: Source) -> Subject:
     """
 
     def build_real() -> nn.Module:
-        return _check_module(source, source.build())
+        with refused_connections():
+            return _check_module(source, source.build())
 
-    with kept_randomness():
+    with kept_randomness(), refused_connections() as hosts:
         try:
             model = _build_light(source)
             if any(not tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
@@ -80,23 +92,34 @@ def make_subject(source: Source) -> Subject:
         except UserError:
             raise
         except Exception as error:
-            raise ProfileError(
-                f"{source.spelling}: the model cannot be built: {summarize_exception(error)}."
-            ) from error
+            raise ProfileError(f"{source.spelling}: {_explain_build_failure(error, hosts)}") from error
     return Subject(source.spelling, model, model, build_real)
 
 
+def _explain_build_failure(error: Exception, hosts: Sequence[str]) -> str:
+    if hosts:
+        return (
+            f"building it wants to download from {hosts[0]}, and nothing is downloaded to count. Build it without "
+            "trained weights (pretrained=False; weights=None and weights_backbone=None), or from files of this machine."
+        )
+    return f"the model cannot be built: {summarize_exception(error)}."
+
+
 def _build_light(source: Source) -> nn.Module:
-    modes: tuple[Any, ...] = (torch.device("meta"), _WeightsOnMeta())
-    for mode in modes:
+    """What fails without values is built once more with all of them: the failure that counts is that of the last."""
+    for mode in (torch.device("meta"), _WeightsOnMeta()):
         try:
-            with mode, Shortcuts():
-                return _check_module(source, source.build())
+            with mode, Shortcuts(), warnings.catch_warnings(record=True) as warned:
+                model = _check_module(source, source.build())
         except UserError:
             raise
         except Exception as error:
             if not is_limit_of_meta(error):
-                raise
+                break
+        else:
+            for one in warned:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            return model
     return _check_module(source, source.build())
 
 
@@ -165,34 +188,18 @@ def _find_timm(name: str, image_size: tuple[int, int] | None, channels: int | No
 def _find_torchvision(
     name: str, image_size: tuple[int, int] | None, channels: int | None, num_classes: int | None
 ) -> Source:
-    from torchvision import models
+    from vtbench.profiling import sources_torchvision
 
-    names = models.list_models()
-    if name not in names:
-        raise UserError(f"torchvision has no model named {name!r}. {did_you_mean(name, names)}")
-    options: dict[str, Any] = {"weights": None}
-    if name in ("googlenet", "inception_v3"):  # These draw weights by a slow way, and warn, unless told.
-        options["init_weights"] = False
-    if num_classes is not None:
-        options["num_classes"] = num_classes
-    if image_size is not None and name.startswith("vit_"):
-        options["image_size"] = image_size[0]
-    if image_size is not None and name.startswith("maxvit_"):
-        options["input_size"] = image_size
-    side = _find_quoted_side(models, name)
+    builder = sources_torchvision.find_builder(name)
+    options = sources_torchvision.list_options(builder, name, num_classes, image_size)
+    size = image_size or sources_torchvision.find_quoted_size(builder, name)
     return Source(
-        f"torchvision:{name}", lambda: models.get_model(name, **options), image_size or (side, side), channels or 3
+        f"torchvision:{name}",
+        lambda: builder(**options),
+        size,
+        channels or 3,
+        inputs=sources_torchvision.list_inputs(builder, (channels or 3, *size)),
     )
-
-
-def _find_quoted_side(models: Any, name: str) -> int:
-    """The smallest side at which torchvision evaluates its weights of this model."""
-    sides = []
-    for entry in models.get_model_weights(name):
-        crop = getattr(entry.transforms, "keywords", {}).get("crop_size")
-        if crop is not None:
-            sides.append(crop if isinstance(crop, int) else crop[0])
-    return min(sides, default=DEFAULT_SIZE[0])
 
 
 def _call_user_code(path: Path, name: str) -> Any:

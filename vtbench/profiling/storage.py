@@ -6,13 +6,13 @@ Each is counted once, however many modules share it, and nothing is allocated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.records.profile import ActivationCount, ParameterCount
 
@@ -36,7 +36,7 @@ def count_parameters(model: nn.Module) -> ParameterCount:
     )
 
 
-def measure_activations(model: nn.Module, inputs: Sequence[Any]) -> ActivationCount:
+def measure_activations(model: nn.Module, arguments: Arguments) -> ActivationCount:
     """Run a forward pass in training mode and count what automatic differentiation saves, each memory block once."""
     own: set[object] = set()
     list(unique_tensors((*model.parameters(), *model.buffers()), own))
@@ -50,7 +50,7 @@ def measure_activations(model: nn.Module, inputs: Sequence[Any]) -> ActivationCo
         return tensor
 
     with torch.enable_grad(), Shortcuts(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        outputs = model(*inputs)
+        outputs = arguments.call(model)
     sizes = [(int(tensor.untyped_storage().nbytes()), tensor.element_size()) for tensor in kept.values()]
     del outputs
     return ActivationCount(

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vtbench.layers.stated_cost import OPERATOR_MACS
+from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.contractions import ContractionFinder
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas import FORMULAS
@@ -155,16 +156,17 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
             call.parent.inclusive_macs += call.inclusive_macs
 
 
-def trace_forward(model: nn.Module, inputs: Sequence[Any], *, backward: bool = False) -> Trace:
-    """Run ``model(*inputs)`` and account for it; ``backward`` also runs the gradient of the sum of the outputs.
+def trace_forward(model: nn.Module, inputs: Sequence[Any] | Arguments, *, backward: bool = False) -> Trace:
+    """Run ``model`` on ``inputs`` and account for it; ``backward`` also runs the gradient of the sum of the outputs.
 
     The model gets hooks for the time of the run; give a copy to keep a user's model untouched. The model's own
     exceptions pass through.
     """
     tracer = Tracer()
+    arguments = inputs if isinstance(inputs, Arguments) else Arguments(tuple(inputs))
     with _hooked(model, tracer), _plain_execution(), torch.set_grad_enabled(backward), tracer:
-        tracer.enter("", model, tuple(_shapes_within(inputs)))
-        outputs = model(*inputs)
+        tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
+        outputs = arguments.call(model)
         tracer.leave(tuple(_shapes_within(outputs)))
         if backward:
             tracer.backward = True

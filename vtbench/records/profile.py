@@ -68,6 +68,14 @@ class Unstated(Record):
     macs: int
 
 
+class InputShape(Record):
+    """One tensor that the model was given: the argument and the place in it, its shape with the batch, its type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
 class TrainingCost(Record):
     """MACs of one training step: forward in training mode, backward, and both."""
 
@@ -83,8 +91,9 @@ class TrainingCost(Record):
 class Profile(Record):
     """What a model costs for one input: MACs of a forward pass in evaluation, in full and in parts that sum to it.
 
-    ``input_size`` is the shape of the input with the batch; ``macs`` are for the whole batch. ``covered_macs`` are
-    explained by closed forms and ``unstated`` names the rest; ``stated_only_macs`` no operator could confirm.
+    ``input_size`` is the shape of the first input with the batch, ``inputs`` are all of them; ``macs`` are for the
+    whole batch. ``covered_macs`` are explained by closed forms and ``unstated`` names the rest;
+    ``stated_only_macs`` no operator could confirm.
     ``traced_on`` is "meta", or the device of the real tensors that had to be used; ``notes`` say why.
     """
 
@@ -104,6 +113,7 @@ class Profile(Record):
     roles: tuple[Part, ...]
     modules: tuple[ModuleCost, ...]
     operators: tuple[OperatorCost, ...]
+    inputs: tuple[InputShape, ...] = ()
 
 
 class PartDifference(Record):

@@ -105,7 +105,7 @@ def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) ->
         "model": profile.model,
         "macs": profile.macs,
         "params": profile.params,
-        "input_size": _shape(profile.input_size),
+        "input_size": _list_inputs(profile),
         "trainable_params": profile.parameters.trainable,
         "buffers": profile.parameters.buffers,
         "activation_elements": getattr(kept, "elements", None),
@@ -142,7 +142,11 @@ def _summarize(found: Sequence[ProfiledModel]) -> Table:
     for findings in found:
         profile = findings.profile
         kept = getattr(profile.activations, "bytes", None)
-        row = [profile.model, _shape(profile.input_size[1:]), format_millions(profile.macs)]
+        row = [
+            profile.model,
+            " + ".join(_shape(one.shape[1:]) for one in profile.inputs),
+            format_millions(profile.macs),
+        ]
         row += [format_millions(profile.params), NOTHING if kept is None else f"{kept / 2**20:,.1f}"]
         if backward:
             step = getattr(profile.training, "macs", None)
@@ -282,7 +286,7 @@ def _describe_measuring(found: Sequence[ProfiledModel]) -> Iterator[str]:
 
 def _describe(profile: Profile) -> Iterator[str]:
     sizes = profile.parameters
-    yield f"{profile.model} on {_shape(profile.input_size)}"
+    yield f"{profile.model} on {_list_inputs(profile)}"
     yield f"  MACs         {format_count(profile.macs)} ({profile.macs:,})"
     frozen = f", {sizes.frozen:,} frozen" if sizes.frozen else ""
     yield f"  parameters   {format_count(profile.params)} ({profile.params:,}{frozen}); {sizes.buffers:,} in buffers"
@@ -301,6 +305,13 @@ def _describe(profile: Profile) -> Iterator[str]:
 
 def _number_or_none(value: Any) -> int | None:
     return value if isinstance(value, int) else None
+
+
+def _list_inputs(profile: Profile) -> str:
+    """The shape of the only input, or each with its name."""
+    if len(profile.inputs) < 2:
+        return _shape(profile.input_size)
+    return ", ".join(f"{one.name} {_shape(one.shape)}" for one in profile.inputs)
 
 
 def _shape(shape: Sequence[int]) -> str:
