@@ -101,7 +101,7 @@ def test_an_empty_class_folder_is_named(root, split):
 def test_a_single_class_is_refused(root):
     for split in ("train", "val"):
         shutil.rmtree(root / split / "dog")
-    expect_refusal(root, "one class folder, 'cat'", "two or more")
+    expect_refusal(root, "one class only, 'cat'", "two or more")
 
 
 def test_a_class_of_val_that_train_lacks_is_answered_with_the_nearest(root):

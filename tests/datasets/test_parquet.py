@@ -43,18 +43,18 @@ def test_class_names_come_from_the_metadata(tmp_path):
 
 
 def test_columns_of_other_names_are_found_or_given(tmp_path):
-    root = make_parquet(tmp_path, image="picture", label="kind")
-    assert load(root).labels.tolist() == [0, 1, 0, 1]
+    root = make_parquet(tmp_path, image="motif", label="kind")
     for split in ("train", "val"):
         path = root / f"{split}-00000-of-00001.parquet"
         table = pq.read_table(path)
-        table = table.append_column("thumb", table["picture"]).append_column("rating", pa.array([1] * len(table)))
+        table = table.append_column("thumb", table["motif"]).append_column("rating", pa.array([1] * len(table)))
         pq.write_table(table, path)
-    expect_refusal(root, "several columns of bytes", "parquet:PATH,image=NAME", "thumb", "picture")
-    expect_refusal(root, "several columns of integers", "parquet:PATH,label=NAME", knobs=",image=picture")
-    data = load(root, knobs=",image=picture,label=kind")
+    expect_refusal(root, "no column of images by its name", f"parquet:{root},image=NAME", "thumb (struct", "motif (")
+    expect_refusal(root, "no column of labels by its name", f"parquet:{root},label=NAME", knobs=",image=motif")
+    data = load(root, knobs=",image=motif,label=kind")
     assert data.labels.tolist() == [0, 1, 0, 1]
-    assert data.name == f"parquet:{root},image=picture,label=kind"
+    assert data.name == f"parquet:{root},image=motif,label=kind"
+    assert data.split.taken == {"image": "motif", "label": "kind", "train": "train", "val": "val"}
 
 
 def test_a_usual_name_decides_between_several_columns(root):
@@ -98,6 +98,7 @@ def test_test_is_val_only_when_there_is_no_val(root):
 
 
 def test_several_files_of_a_split_follow_each_other_by_name(root):
+    (root / "train-00000-of-00001.parquet").rename(root / "train-00000-of-00002.parquet")
     pq.write_table(make_table([1, 1]), root / "train-00001-of-00002.parquet")
     data = load(root)
     assert data.labels.tolist() == [0, 1, 0, 1, 1, 1]
@@ -139,6 +140,7 @@ def test_an_unreadable_file_is_named(root, content):
 
 def test_a_torn_second_file_is_named(root):
     data = (root / "train-00000-of-00001.parquet").read_bytes()
+    (root / "train-00000-of-00001.parquet").rename(root / "train-00000-of-00002.parquet")
     (root / "train-00001-of-00002.parquet").write_bytes(data[: len(data) // 2])
     expect_refusal(root, root / "train-00001-of-00002.parquet", "cannot be read")
 
@@ -162,7 +164,7 @@ def test_labels_that_are_not_integers_are_refused(tmp_path, values, kind):
         make_parquet(
             tmp_path, train=values, val=values, label_type=getattr(pa, "float64" if kind == "double" else kind)()
         ),
-        "has no column of integers",
+        f"The column 'label' of {tmp_path / 'train-00000-of-00001.parquet'} holds {kind}, but labels are integers.",
         f"label ({kind})",
     )
 
@@ -172,7 +174,10 @@ def test_a_row_without_label_is_named(tmp_path):
 
 
 def test_a_negative_label_is_named(tmp_path):
-    expect_refusal(make_parquet(tmp_path, train=(0, 1, 0, -1)), "Row 3 of", "has the label -1", "Labels start at 0")
+    expect_refusal(
+        make_parquet(tmp_path, train=(0, 1, 0, -1)), "Row 3 of", "has the label -1", "1 of its 4 rows", "val=NAME"
+    )
+    expect_refusal(make_parquet(tmp_path, train=(0, 1, -7, -1)), "Row 2 of", "the label -7", "Labels start at 0.")
 
 
 def test_a_label_beyond_the_named_classes_is_named(tmp_path):
@@ -212,6 +217,6 @@ def test_a_corrupt_image_is_named_by_file_and_row(tmp_path):
 
 def test_a_row_with_a_path_but_no_bytes_is_explained(tmp_path):
     root = make_parquet(tmp_path)
-    cells = pa.array([{"bytes": None, "path": "cat.png"}] * 2, pa.struct({"bytes": "binary", "path": "string"}))
-    pq.write_table(pa.table({"image": cells, "label": [0, 1]}), root / "train-00000-of-00001.parquet")
+    cells = pa.array([{"bytes": None, "path": "cat.png"}] * 3, pa.struct({"bytes": "binary", "path": "string"}))
+    pq.write_table(pa.table({"image": cells, "label": [0, 1, 0]}), root / "train-00000-of-00001.parquet")
     expect_refusal(root, "row 0 of", "holds only the path 'cat.png'")

@@ -31,8 +31,11 @@ class DataFile:
 
     @classmethod
     def find(cls, path: Path, root: Path) -> DataFile:
-        """Look at the file ``path`` below ``root``."""
-        status = path.stat()
+        """Look at the file ``path`` below ``root``. Raises `DataError` when it is a link that leads nowhere."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"The file {path} cannot be had: {error.strerror}. Mend it, or take it away.") from error
         return cls(path.relative_to(root).as_posix(), path, status.st_size, status.st_mtime_ns)
 
     def check_unchanged(self) -> None:

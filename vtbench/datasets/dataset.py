@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -73,6 +74,15 @@ class ImageDataset(ImageSplit, Protocol):
 
     def __len__(self) -> int:
         """Number of images."""
+
+
+@runtime_checkable
+class TellsTaken(Protocol):
+    """A split that was chosen out of what the user's files hold, and can say what was."""
+
+    @property
+    def taken(self) -> Mapping[str, str]:
+        """For each part, such as image, label, mask, train or val, what the data call it."""
 
 
 @runtime_checkable

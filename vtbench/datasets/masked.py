@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,12 +37,16 @@ _NUM_PROBED = 8
 
 @dataclass(frozen=True)
 class MaskedFiles:
-    """The files of one split, by index: images and masks. ``fingerprint`` stands for the content of both."""
+    """The files of one split, by index: images and masks. ``fingerprint`` stands for the content of both.
+
+    ``taken`` is that of `TellsTaken`.
+    """
 
     images: Fetch
     masks: Fetch
     count: int
     fingerprint: str
+    taken: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,11 @@ class MaskedSplit:
     def left_right(self) -> tuple[tuple[int, int], ...]:
         """Those of the convention."""
         return self.convention.left_right
+
+    @property
+    def taken(self) -> Mapping[str, str]:
+        """The columns or folders that images and masks are from, and what the data call each split."""
+        return self.files.taken
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:

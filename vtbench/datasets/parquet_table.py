@@ -1,25 +1,44 @@
-"""Which columns of a table hold images and labels, and what they hold, as Hugging Face and others write them."""
+"""Which columns of a table hold images, labels and masks: those that the user names, or whose own names say it.
+
+A column is taken by a usual name, or where Hugging Face's ``datasets`` left word in the metadata that it holds images
+or classes; never because no other is left. A usual name with a type that cannot be is refused, and so are two that can.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from vtbench.datasets.data_files import DataFile
 from vtbench.datasets.dataset import DataError
 from vtbench.errors import UserError, did_you_mean
 
-_USUAL_IMAGE_NAMES = ("image", "img")
-_IMAGES = "bytes, or {bytes, path}"
 USUAL_MASK_NAMES = ("annotation", "mask", "segmentation", "label_image", "semantic_mask")
 """What a column of masks may be called."""
-_USUAL_LABEL_NAMES = ("label", "labels", "fine_label", "target", "class")
+_USUAL_LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "category", "cls")
+_IMAGES = "bytes, or {bytes, path}"
+_NEVER = re.compile(
+    r"(?<![a-z])(annotations?|depth|file(name)?|k?folds?|u?u?id|idx|index|masks?|path|row|segmentation|split|thumb(nail)?"
+    r"|unnamed)(?![a-z])"
+)
+"""Words in the names of columns that are neither what is seen nor what is to be told, whatever their type."""
+
+
+@dataclass(frozen=True)
+class _Role:
+    """What a column is to be: the names that say so, the types that can be, and the feature of ``datasets``."""
+
+    name: str
+    usual: tuple[str, ...]
+    fits: Callable[[pa.DataType], bool]
+    kind: str
+    feature: str
 
 
 def read_schema(file: DataFile) -> pa.Schema:
@@ -33,106 +52,54 @@ def read_schema(file: DataFile) -> pa.Schema:
 
 
 def find_image_column(place: str, schema: pa.Schema, wanted: str | None, spelling: str = "parquet:PATH") -> str:
-    """The column of images: ``wanted``, or the one that can be, or the one of those with a usual name.
+    """The column of images: ``wanted``, or the one whose name or metadata says so.
 
     Messages call the table ``place``, and its data set, as ``--data`` takes it, ``spelling``.
     """
-    able = [field.name for field in schema if _holds_images(field.type)]
-    return _choose(place, schema, wanted, able, _USUAL_IMAGE_NAMES, spelling, "image", _IMAGES)
+    return _choose(place, schema, wanted, _IMAGE, spelling)
 
 
 def find_label_column(place: str, schema: pa.Schema, wanted: str | None, spelling: str = "parquet:PATH") -> str:
-    """The column of labels: ``wanted``, or the one of integers, or the one of those with a usual name."""
-    able = [field.name for field in schema if pa.types.is_integer(field.type)]
-    return _choose(place, schema, wanted, able, _USUAL_LABEL_NAMES, spelling, "label", "integers")
+    """The column of labels: ``wanted``, or the one whose name or metadata says so."""
+    return _choose(place, schema, wanted, _LABEL, spelling)
 
 
 def find_mask_columns(
     place: str, schema: pa.Schema, image: str | None, mask: str | None, spelling: str = "parquet:PATH"
 ) -> tuple[str, str]:
-    """The columns of images and of masks: those named, or the two that can be. Messages as `find_image_column`."""
-    able = [field.name for field in schema if _holds_images(field.type) and field.name != image]
-    usual = (*USUAL_MASK_NAMES, *_USUAL_LABEL_NAMES)
-    if mask is None and not set(able) & set(usual):
-        listing = ", ".join(schema.names)
-        raise UserError(
-            f"{place} has no column of masks by its name. Name it with {spelling},mask=NAME. Its columns: {listing}."
-        )
-    named = able if mask is not None else [name for name in able if name in usual]
-    mask = _choose(place, schema, mask, named, usual, spelling, "mask", _IMAGES)
+    """The columns of images and of masks: those named, or whose names say so. Messages as `find_image_column`."""
+    if mask is None and not any(_holds_images(schema.field(name).type) for name in _list_usual(schema, _MASK.usual)):
+        usual = (*_MASK.usual, *_LABEL.usual)
+        mask = next((name for name in _list_usual(schema, usual) if _holds_images(schema.field(name).type)), None)
+    mask = _choose(place, schema, mask, _MASK, spelling)
     return find_image_column(place, schema.remove(schema.get_field_index(mask)), image, spelling), mask
 
 
 def shows_masks(schema: pa.Schema) -> bool:
-    """Whether a table holds masks and no labels, by its columns."""
-    masks = any(field.name in USUAL_MASK_NAMES and _holds_images(field.type) for field in schema)
-    return masks and not any(pa.types.is_integer(field.type) for field in schema)
+    """Whether a table holds masks, and no column whose name or metadata says that it holds labels."""
+    masks = any(_holds_images(schema.field(name).type) for name in _list_usual(schema, _MASK.usual))
+    return masks and not _list_usual(schema, _LABEL.usual) and not _list_declared(schema, _LABEL)
+
+
+def check_column(file: DataFile, schema: pa.Schema, column: str, kind: pa.DataType, first: DataFile) -> None:
+    """Raise `DataError` unless ``file`` has the ``column`` that was found in ``first``, and of its ``kind``."""
+    if column not in schema.names:
+        raise DataError(
+            f"{file.path} has no column {column!r}, which {first.path} has. Its columns: {_list_columns(schema)}. "
+            "Files of one data set have the same columns."
+        )
+    found = schema.field(column).type
+    if not any(fits(kind) and fits(found) for fits in (_holds_images, pa.types.is_integer)):
+        raise DataError(
+            f"The column {column!r} holds {_shorten(str(found))} in {file.path} and {_shorten(str(kind))} in "
+            f"{first.path}. Files of one data set hold the same."
+        )
 
 
 def find_class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """The names of the classes, if Hugging Face's ``datasets`` left them in the metadata of the file."""
-    try:
-        names = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, ValueError, TypeError):
-        return None
+    names = _read_feature(schema, label).get("names")
     return tuple(map(str, names)) if isinstance(names, list) and names else None
-
-
-def read_labels(files: Sequence[DataFile], column: str) -> NDArray[np.int64]:
-    """The labels of all rows of ``files``. Raises `DataError` for a row without one, or with a negative one."""
-    parts = []
-    for file in files:
-        try:
-            values = pq.read_table(file.path, columns=[column]).column(column)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"The labels of {file.path} cannot be read: {error}. Replace the file.") from error
-        if values.null_count:
-            row = np.flatnonzero(values.is_null().to_numpy())[0]
-            raise DataError(
-                f"Row {row} of {file.path} has no label in column {column!r}. Take the row out, or label it."
-            )
-        labels = values.to_numpy()
-        _check(labels < 0, labels, str(file.path), column, "Labels start at 0.")
-        parts.append(labels.astype(np.int64))
-    return np.concatenate(parts)
-
-
-def check_below(labels: NDArray[np.int64], num_classes: int, files: Sequence[DataFile], column: str) -> None:
-    """Raise `DataError` for the first label that is not in ``range(num_classes)``, naming the file and row."""
-    start = 0
-    for file in files:
-        part = labels[start : start + pq.read_metadata(file.path).num_rows]
-        check_range(part, num_classes, str(file.path), column)
-        start += len(part)
-
-
-def check_range(labels: NDArray[np.int64], num_classes: int, place: str, column: str) -> None:
-    """Raise `DataError` for the first of ``labels``, the rows of ``place``, that is not in ``range(num_classes)``."""
-    _check(labels < 0, labels, place, column, "Labels start at 0.")
-    _check(labels >= num_classes, labels, place, column, f"There are {num_classes} classes, 0 to {num_classes - 1}.")
-
-
-def number_classes(labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """Names for classes that have none: their numbers. A number beyond any sense is left to be reported."""
-    return tuple(str(label) for label in range(min(int(labels.max(initial=0)), len(labels)) + 1))
-
-
-def check_classes(
-    names: tuple[str, ...], labels: NDArray[np.int64], place: str, column: str, spelling: str = "parquet:PATH"
-) -> None:
-    """Raise ``UserError`` unless there are two classes or more and every one has an image in the train split."""
-    where = f"The train split in {place} (column {column!r})"
-    if len(labels) == 0:
-        raise UserError(f"{where} has no rows.")
-    missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
-    if len(missing):
-        named = ", ".join(f"{label} ({names[label]})" for label in missing[:5])
-        raise UserError(
-            f"{where} has no image of {len(missing)} of the {len(names)} classes: {named}. Number the classes from 0 "
-            f"without gaps, or name another column with {spelling},label=NAME."
-        )
-    if len(names) < 2:
-        raise UserError(f"{where} has one class only. To classify takes two or more.")
 
 
 def extract_bytes(value: dict[str, Any] | bytes | None, name: str) -> bytes:
@@ -147,12 +114,6 @@ def extract_bytes(value: dict[str, Any] | bytes | None, name: str) -> bytes:
     return bytes(data)
 
 
-def _check(wrong: NDArray[np.bool_], labels: NDArray[Any], place: str, column: str, allowed: str) -> None:
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(f"Row {row} of {place} has the label {labels[row]} in column {column!r}. {allowed}")
-
-
 def _holds_images(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         at = kind.get_field_index("bytes")
@@ -160,34 +121,76 @@ def _holds_images(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _choose(
-    place: str,
-    schema: pa.Schema,
-    wanted: str | None,
-    able: list[str],
-    usual: tuple[str, ...],
-    spelling: str,
-    role: str,
-    kind: str,
-) -> str:
-    listing = ", ".join(f"{field.name} ({_shorten(str(field.type))})" for field in schema)
+_IMAGE = _Role("image", ("image", "img", "images", "picture", "photo", "jpg", "png"), _holds_images, _IMAGES, "Image")
+_LABEL = _Role("label", _USUAL_LABEL_NAMES, pa.types.is_integer, "integers", "ClassLabel")
+_MASK = _Role("mask", USUAL_MASK_NAMES, _holds_images, _IMAGES, "")
+
+
+def _choose(place: str, schema: pa.Schema, wanted: str | None, role: _Role, spelling: str) -> str:
+    columns, name = f"Its columns: {_list_columns(schema)}.", role.name
+    mend = f"Name the one of {name}s with {spelling},{name}=NAME."
     if wanted is not None:
-        if wanted not in schema.names:
+        if schema.names.count(wanted) != 1:
             raise UserError(f"{place} has no column {wanted!r}. {did_you_mean(wanted, schema.names)}")
-        if wanted not in able:
-            found = _shorten(str(schema.field(wanted).type))
-            raise UserError(
-                f"The column {wanted!r} of {place} holds {found}, but {role}s are {kind}. Its columns: {listing}."
-            )
+        if not role.fits(schema.field(wanted).type):
+            raise UserError(_explain_unfit(place, schema, wanted, role, f"{columns}"))
         return wanted
-    if len(able) == 1:
-        return able[0]
-    for name in usual:
-        if name in able:
-            return name
-    cause = f"has several columns of {kind}" if able else f"has no column of {kind}"
-    mend = f"Name the one of {role}s with {spelling},{role}=NAME" if able else f"An {role} column is needed"
-    raise UserError(f"{place} {cause}. {mend.replace('An label', 'A label')}. Its columns: {listing}.")
+    usual = _list_usual(schema, role.usual)
+    fit = [one for one in usual if role.fits(schema.field(one).type)]
+    declared = _list_declared(schema, role)
+    if usual and usual[0] not in fit:
+        raise UserError(_explain_unfit(place, schema, usual[0], role, f"{mend} {columns}"))
+    found = [one for one in fit if one in declared] or fit or declared
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{place} has several columns that may be of {name}s: {', '.join(found)}. {mend} {columns}")
+    names = ", ".join(role.usual[:-1])
+    raise UserError(
+        f"{place} has no column of {name}s by its name, such as {names} or {role.usual[-1]}, with {role.kind}. "
+        f"{mend} {columns}"
+    )
+
+
+def _explain_unfit(place: str, schema: pa.Schema, column: str, role: _Role, mend: str) -> str:
+    kind = schema.field(column).type
+    said = f"The column {column!r} of {place} holds {_shorten(str(kind))}, but {role.name}s are {role.kind}."
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if role is _LABEL and (pa.types.is_string(values) or pa.types.is_large_string(values)):
+        said += " Number the classes from 0."
+    elif role is _LABEL and _holds_images(kind):
+        said += f" If they are masks, write mask={column} and num_classes=NUMBER."
+    elif role is not _LABEL and pa.types.is_string(kind):
+        said += " Write the content of the files into the table, not their paths."
+    return f"{said} {mend}"
+
+
+def _list_usual(schema: pa.Schema, usual: Sequence[str]) -> list[str]:
+    """Columns with these names, in any case, in the order of ``usual``."""
+    return [column for name in usual for column in schema.names if column.lower() == name]
+
+
+def _list_declared(schema: pa.Schema, role: _Role) -> list[str]:
+    """Columns that the metadata give this role, save those whose names say that they are something else."""
+    return [
+        field.name
+        for field in schema
+        if role.fits(field.type)
+        and _read_feature(schema, field.name).get("_type") == role.feature
+        and not _NEVER.search(field.name.lower())
+    ]
+
+
+def _read_feature(schema: pa.Schema, column: str) -> dict[str, Any]:
+    try:
+        feature = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][column]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return feature if isinstance(feature, dict) else {}
+
+
+def _list_columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({_shorten(str(field.type))})" for field in schema)
 
 
 def _shorten(text: str) -> str:

@@ -15,7 +15,8 @@ from vtbench.datasets.dataset import DataError, Split
 from vtbench.datasets.decoding import decode_image, decode_mask, measure_image
 from vtbench.datasets.loading import LoadedDataset, load_dataset
 from vtbench.datasets.parquet_table import find_image_column, read_schema
-from vtbench.datasets.sources.parquet import RowGroups, find_files
+from vtbench.datasets.sources.parquet import RowGroups
+from vtbench.datasets.split_files import find_files
 from vtbench.errors import UserError
 
 # Dimensions: H height, W width in pixels, C channels (3, RGB); Y, X height and width of the picture that is shown.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,23 +12,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from vtbench.datasets.conventions import Convention, Layout, MaskKnobs, find_convention
+from vtbench.datasets.class_labels import check_classes
+from vtbench.datasets.conventions import Layout, MaskKnobs, find_convention
 from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.datasets.decoding import choose_image_size, decode_images, measure_image, spread_evenly
 from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.source import DATASETS, DatasetSource
+from vtbench.datasets.walking import list_entries, walk_files
 from vtbench.errors import UserError, did_you_mean
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
-SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "test"),
+SPLIT_FOLDERS: dict[Split, tuple[tuple[str, ...], ...]] = {
+    "train": (("train", "training"),),
+    "val": (("val", "valid", "validation"), ("test",)),
 }
-"""What the folder of each split may be called; the first that is there counts."""
+"""What the folder of each split may be called, in any case; the later names count where there is none of the first."""
 
-_LEFT_BY_SYSTEMS = frozenset({"thumbs.db", "desktop.ini"})
 _NUM_PROBED = 64
 
 
@@ -36,6 +37,15 @@ class FolderKnobs(MaskKnobs):
     """Where the folder lies, and what masks in it mean."""
 
     path: str = Field(description="the folder that holds train/ and val/, or images/ and masks/")
+    train: str | None = Field(None, description="folder to train on; else train or training")
+    val: str | None = Field(
+        None, description="folder to validate on, such as test; else val, valid, validation or test"
+    )
+
+    @property
+    def named_splits(self) -> dict[Split, str | None]:
+        """What the user named for each split."""
+        return {"train": self.train, "val": self.val}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +57,7 @@ class FolderSplit:
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     fingerprint: str
+    taken: Mapping[str, str]
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the files of ``indices``, (B, H, W, C)."""
@@ -57,27 +68,30 @@ def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, Image
     """List both splits. Raises ``UserError`` for a missing split, an empty class and a file that is no image."""
     root = resolve_folder(knobs.path, "folder")
     if knobs.asks_for_masks or (root / "classes.toml").is_file() or _find_pair(root, Layout(), "train"):
-        return _open_masked(root, find_convention(knobs, root), image_size)
-    folders: dict[Split, Path] = {split: _find_split(root, split) for split in ("train", "val")}
+        return _open_masked(root, knobs, image_size)
+    folders = {split: _find_split(root, split, named) for split, named in knobs.named_splits.items()}
     class_names = _list_classes(folders["train"])
-    if len(class_names) < 2:
-        raise UserError(
-            f"{folders['train']} holds one class folder, {class_names[0]!r}. To classify takes two or more."
-        )
     found = {split: _list_files(folder, class_names) for split, folder in folders.items()}
+    labels_of = {split: labels for split, (_, labels) in found.items()}
+    mend = "Each folder in it is a class, and holds its images."
+    check_classes(class_names, labels_of, f"folder:{knobs.path}", mend)
     train_files, _ = found["train"]
+    taken = {str(split): folder.name for split, folder in folders.items()}
     probed = [train_files[at] for at in spread_evenly(len(train_files), _NUM_PROBED)]
     size = choose_image_size([measure_image(*_load(file)) for file in probed], image_size)
     return {
-        split: FolderSplit(files, labels, class_names, size, fingerprint_files(files))
+        split: FolderSplit(files, labels, class_names, size, fingerprint_files(files), taken)
         for split, (files, labels) in found.items()
     }
 
 
-def _open_masked(root: Path, convention: Convention, image_size: int | None) -> dict[Split, ImageSplit]:
+def _open_masked(root: Path, knobs: FolderKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
+    convention = find_convention(knobs, root)
+    named = {str(split): (name,) for split, name in knobs.named_splits.items() if name is not None}
+    layout = convention.layout.model_copy(update=named)
     found: dict[Split, MaskedFiles] = {}
-    for split in ("train", "val"):
-        layout = convention.layout
+    taken: dict[str, str] = {}
+    for split in knobs.named_splits:
         folders = _find_pair(root, layout, split)
         if folders is None:
             names = getattr(layout, split)
@@ -86,8 +100,9 @@ def _open_masked(root: Path, convention: Convention, image_size: int | None) -> 
                 f"{' or '.join(layout.masks)}, with {' or '.join(names)} for {{}}. Add them."
             )
         images, masks = _pair_files(root, *folders, layout, split)
+        taken[split] = f"{folders[0].relative_to(root).as_posix()}, {folders[1].relative_to(root).as_posix()}"
         found[split] = MaskedFiles(
-            FileList(images).fetch, FileList(masks).fetch, len(images), fingerprint_files((*images, *masks))
+            FileList(images).fetch, FileList(masks).fetch, len(images), fingerprint_files((*images, *masks)), taken
         )
     return open_masked(found, convention, image_size)
 
@@ -146,9 +161,7 @@ def _pair_files(
 def _list_by_key(folder: Path, ending: str) -> dict[str, Path]:
     """Files below ``folder`` by their paths in it without endings; those of another ending are left out."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or any(_is_ignored(part) for part in path.relative_to(folder).parts):
-            continue
+    for path in walk_files(folder):
         if not path.stem.endswith(ending) or not _check_image_name(path):
             continue
         key = path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending)
@@ -162,21 +175,30 @@ def _load(file: DataFile) -> tuple[bytes, str]:
     return file.read(), str(file.path)
 
 
-def _find_split(root: Path, split: Split) -> Path:
+def _find_split(root: Path, split: Split, named: str | None) -> Path:
     if not root.is_dir():
         raise UserError(
             f"{root} is a file, not a folder that holds train/ and val/. For parquet files write parquet:PATH."
         )
-    for name in SPLIT_FOLDERS[split]:
-        if (root / name).is_dir():
-            return root / name
-    names = ", ".join(f"{name}/" for name in SPLIT_FOLDERS[split])
-    inside = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
-    raise UserError(f"{root} has no {split} split: there is none of {names} in it, but {inside}. Add one of them.")
+    entries = list_entries(root)
+    usual = ((named,),) if named is not None else SPLIT_FOLDERS[split]
+    for names in usual:
+        there = [entry for entry in entries if entry.is_dir() and (entry.name in names or entry.name.lower() in names)]
+        if len(there) > 1:
+            listing = " and ".join(entry.name for entry in there)
+            raise UserError(f"{root} holds {listing}. Name the one to take with folder:{root},{split}=NAME.")
+        if there:
+            return there[0]
+    sought = ", ".join(f"{name}/" for names in usual for name in names)
+    inside = ", ".join(entry.name for entry in entries[:8]) or "nothing"
+    raise UserError(
+        f"{root} has no {split} split: there is none of {sought} in it, but {inside}. Add one of them, or name the "
+        f"folder with folder:{root},{split}=NAME; where the data lie deeper, write folder:{root}/FOLDER."
+    )
 
 
 def _list_classes(folder: Path) -> tuple[str, ...]:
-    entries = sorted((entry for entry in folder.iterdir() if not _is_ignored(entry.name)), key=lambda path: path.name)
+    entries = list_entries(folder)
     for entry in entries:
         if not entry.is_dir():
             raise UserError(
@@ -197,12 +219,9 @@ def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[tuple[DataF
     labels: list[int] = []
     for label, name in enumerate(class_names):
         if not (folder / name).exists():
-            continue  # A class without validation images is a fact of small data; train/ always has the folder.
+            continue
         before = len(files)
-        for parent, inner, names in os.walk(folder / name):
-            inner[:] = sorted(entry for entry in inner if not _is_ignored(entry))
-            paths = (Path(parent) / entry for entry in sorted(names) if not _is_ignored(entry))
-            files.extend(DataFile.find(path, folder) for path in paths if _check_image_name(path))
+        files.extend(DataFile.find(path, folder) for path in walk_files(folder / name) if _check_image_name(path))
         if len(files) == before:
             raise UserError(f"The class folder {folder / name} has no images. Add some, or take the folder away.")
         labels.extend([label] * (len(files) - before))
@@ -217,10 +236,6 @@ def _check_image_name(path: Path) -> bool:
             "endings are known. Take it out of the data, or name it after its format."
         )
     return True
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
 
 
 DATASETS.add("folder", DatasetSource(open_folder, FolderKnobs))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
+from vtbench.datasets.class_labels import Labelled, agree_on_names, check_classes, read_labels
 from vtbench.datasets.conventions import MaskKnobs, find_convention
 from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import DataError, Images, ImageSplit, Split
@@ -23,35 +23,39 @@ from vtbench.datasets.decoding import choose_image_size, decode_images, measure_
 from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.packing import pack_images
 from vtbench.datasets.parquet_table import (
-    check_below,
-    check_classes,
+    check_column,
     extract_bytes,
     find_class_names,
     find_image_column,
     find_label_column,
     find_mask_columns,
-    number_classes,
-    read_labels,
     read_schema,
     shows_masks,
 )
 from vtbench.datasets.source import DATASETS, DatasetSource
+from vtbench.datasets.split_files import Wanted, find_files, name_splits
 from vtbench.errors import UserError
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
 _NUM_PROBED = 16
-_SPLIT_WORDS = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test)(?![a-z])", re.IGNORECASE)
-_MEANS: dict[str, str] = {"training": "train", "valid": "val", "validation": "val", "dev": "val"}
 
 
 class ParquetKnobs(MaskKnobs):
     """Where the files lie and which columns count."""
 
     path: str = Field(description="a folder of parquet files, or one file")
-    image: str | None = Field(None, description="column of images; found when not given")
-    label: str | None = Field(None, description="column of integer labels; found when not given")
+    image: str | None = Field(None, description="column of images; else one whose name or metadata says so")
+    label: str | None = Field(None, description="column of integer labels; else one whose name or metadata says so")
     mask: str | None = Field(None, description="column of masks, instead of labels; found when there are no labels")
+    subset: str | None = Field(None, description="folder of the files to take, where several hold some")
+    train: str | None = Field(None, description="files to train on, by split or name, several as A+B; else train")
+    val: str | None = Field(None, description="files to validate on, by split or name, such as test; else val or test")
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which files to take."""
+        return Wanted(self.train, self.val, self.subset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,7 @@ class ParquetSplit:
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     fingerprint: str
+    taken: Mapping[str, str]
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the rows ``indices``, (B, H, W, C). Fast when they ascend."""
@@ -138,79 +143,67 @@ class ParquetSplit:
 
 def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """Find the files, columns, classes and labels of both splits. Raises ``UserError`` for what is wrong with any."""
-    files = find_files(resolve_folder(knobs.path, "parquet"))
-    schemas = {split: read_schema(files[split][0]) for split in files}
-    if knobs.mask is not None or knobs.asks_for_masks or shows_masks(schemas["train"]):
-        return _open_masked(knobs, files, schemas, image_size)
-    images = {split: find_image_column(str(files[split][0].path), schemas[split], knobs.image) for split in files}
-    columns = {split: find_label_column(str(files[split][0].path), schemas[split], knobs.label) for split in files}
-    labels = {split: read_labels(files[split], columns[split]) for split in files}
-    names = find_class_names(schemas["train"], columns["train"]) or number_classes(labels["train"])
-    for split in files:
-        check_below(labels[split], len(names), files[split], columns[split])
-    check_classes(names, labels["train"], str(files["train"][0].path.parent), columns["train"])
-    groups = {split: RowGroups(files[split], images[split]) for split in files}
+    path = resolve_folder(knobs.path, "parquet")
+    files = find_files(path, knobs.wanted)
+    schemas = {file: read_schema(file) for split in files for file in files[split]}
+    first, spelling = files["train"][0], f"parquet:{knobs.path}"
+    if knobs.mask is not None or knobs.asks_for_masks or shows_masks(schemas[first]):
+        return _open_masked(knobs, path, files, schemas, image_size)
+    image = find_image_column(str(first.path), schemas[first], knobs.image, spelling)
+    label = find_label_column(str(first.path), schemas[first], knobs.label, spelling)
+    _check_columns(schemas, first, (image, label))
+    parts = {
+        split: [Labelled(str(f.path), read_labels(f, label), find_class_names(schemas[f], label)) for f in files[split]]
+        for split in files
+    }
+    names, labels = agree_on_names(parts, label, spelling)
+    check_classes(
+        names,
+        labels,
+        f"{path} (column {label!r})",
+        f"Number the classes from 0 without gaps, or name another column with {spelling},label=NAME.",
+    )
+    groups = {split: RowGroups(files[split], image) for split in files}
     probed = groups["train"].fetch(spread_evenly(len(labels["train"]), _NUM_PROBED)) if image_size is None else []
     size = choose_image_size([measure_image(data, name) for data, name in probed], image_size)
+    taken = {"image": image, "label": label, **name_splits(files, knobs.wanted)}
     return {
         split: ParquetSplit(
-            groups[split],
-            labels[split],
-            names,
-            size,
-            f"{fingerprint_files(files[split])} {images[split]} {columns[split]}",
+            groups[split], labels[split], names, size, f"{fingerprint_files(files[split])} {image} {label}", taken
         )
         for split in files
     }
 
 
 def _open_masked(
-    knobs: ParquetKnobs, files: dict[Split, tuple[DataFile, ...]], schemas: dict[Split, pa.Schema], size: int | None
+    knobs: ParquetKnobs,
+    path: Path,
+    files: dict[Split, tuple[DataFile, ...]],
+    schemas: dict[DataFile, pa.Schema],
+    size: int | None,
 ) -> dict[Split, ImageSplit]:
-    root = resolve_folder(knobs.path, "parquet")
+    first = files["train"][0]
+    image, mask = find_mask_columns(str(first.path), schemas[first], knobs.image, knobs.mask, f"parquet:{knobs.path}")
+    _check_columns(schemas, first, (image, mask))
+    taken = {"image": image, "mask": mask, **name_splits(files, knobs.wanted)}
     found: dict[Split, MaskedFiles] = {}
     for split in files:
-        image, mask = find_mask_columns(str(files[split][0].path), schemas[split], knobs.image, knobs.mask)
         images, masks = RowGroups(files[split], image), RowGroups(files[split], mask)
         fingerprint = f"{fingerprint_files(files[split])} {image} {mask}"
         if images.num_rows == 0:
-            raise UserError(f"The {split} split in {root} has no rows.")
-        found[split] = MaskedFiles(images.fetch, masks.fetch, images.num_rows, fingerprint)
-    return open_masked(found, find_convention(knobs, root if root.is_dir() else root.parent), size)
+            raise UserError(f"The {split} split in {path} has no rows. Give it images, or name another split.")
+        found[split] = MaskedFiles(images.fetch, masks.fetch, images.num_rows, fingerprint, taken)
+    return open_masked(found, find_convention(knobs, path if path.is_dir() else path.parent), size)
 
 
-def find_files(path: Path) -> dict[Split, tuple[DataFile, ...]]:
-    """The files of both splits at or below ``path``, by name. Raises ``UserError`` if a split is missing."""
-    root = path if path.is_dir() else path.parent
-    paths = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    by_word: dict[str, list[DataFile]] = {}
-    for found in paths:
-        word = next((word for word in _split_words(found.relative_to(root))), None)
-        if word is None:
-            raise UserError(
-                f"It cannot be seen which split {found} is of. Let the name of the file, or of its folder, start with "
-                "train, val, valid or test."
-            )
-        by_word.setdefault(word, []).append(DataFile.find(found, root))
-    if "train" not in by_word:
-        inside = ", ".join(found.name for found in paths[:8]) or "no parquet file"
-        raise UserError(f"{path} has no train split: no name of a file in it starts with train; it holds {inside}.")
-    held_out = by_word.get("val") or by_word.get("test")
-    if held_out is None:
-        raise UserError(f"{path} has no val split: no name of a file in it starts with val, valid or test.")
-    return {"train": tuple(by_word["train"]), "val": tuple(held_out)}
+def _check_columns(schemas: dict[DataFile, pa.Schema], first: DataFile, columns: tuple[str, ...]) -> None:
+    for file, schema in schemas.items():
+        for column in columns:
+            check_column(file, schema, column, schemas[first].field(column).type, first)
 
 
 def _give(item: tuple[bytes, str]) -> tuple[bytes, str]:
     return item
-
-
-def _split_words(path: Path) -> Iterator[str]:
-    """The splits that the names in ``path`` start with: that of the file first, then of its folders, inner to outer."""
-    for name in reversed(path.parts):
-        if match := _SPLIT_WORDS.match(name):
-            word = match[1].lower()
-            yield _MEANS.get(word, word)
 
 
 DATASETS.add("parquet", DatasetSource(open_parquet, ParquetKnobs))

@@ -1,0 +1,228 @@
+"""The library ``datasets`` of Hugging Face as the source `huggingface` uses it: what it finds, and what it says."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vtbench.datasets.data_files import resolve_folder
+from vtbench.datasets.dataset import Split
+from vtbench.datasets.split_files import check_exports
+from vtbench.datasets.walking import is_left_behind
+from vtbench.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from vtbench.datasets.sources.huggingface import HuggingFaceKnobs
+
+_OLDEST = 3
+_READERS = 16
+_TABLES = frozenset({"arrow", "csv", "json", "parquet"})
+# The smaller split first: what is wrong with the data is then seen before the larger is fetched.
+USUAL_SPLITS: dict[Split, tuple[str, ...]] = {
+    "val": ("validation", "valid", "val", "dev", "test"),
+    "train": ("train", "training"),
+}
+# Of the exceptions' classes, by name, because which library fetches differs between versions of ``datasets``.
+_OF_THE_NETWORK = frozenset(
+    {"ConnectionError", "TimeoutError", "Timeout", "TransportError", "ClientConnectionError", "gaierror"}
+)
+
+
+class Footer(NamedTuple):
+    """Path, number of rows and columns of a parquet file."""
+
+    file: str
+    num_rows: int
+    schema: pa.Schema
+
+
+class UnreachableHubError(UserError):
+    """The hub gave no answer, whatever the cause."""
+
+
+def import_library(path: str) -> Any:
+    mend = (
+        f"huggingface:{path} needs the library datasets, version {_OLDEST} or newer: "
+        "pip install 'vtbench[huggingface]'."
+    )
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(mend) from None
+    if not hasattr(datasets, "load_dataset_builder"):  # Any folder "datasets" beside a script can be imported.
+        raise UserError(f"{mend} What is imported by that name is {getattr(datasets, '__path__', datasets)}.")
+    if int(datasets.__version__.partition(".")[0]) < _OLDEST:
+        raise UserError(f"{mend} Installed is {datasets.__version__}.")
+    return datasets
+
+
+def locate(path: str) -> str:
+    """The folder if ``path`` is one, else the name as it stands, for the hub."""
+    found = Path(path).expanduser()
+    if found.is_file():
+        raise UserError(
+            f"{found} is a file; huggingface: takes a name on the hub or a folder. For parquet files write "
+            "parquet:PATH. Scripts that load data are never run."
+        )
+    if found.is_dir() or found.is_absolute() or path.startswith("."):
+        return str(resolve_folder(path, "huggingface"))
+    return path
+
+
+def open_builder(hub: Any, knobs: HuggingFaceKnobs, path: str) -> Any:
+    takes = inspect.signature(hub.load_dataset_builder).parameters
+    foreign_code = {"trust_remote_code": False} if "trust_remote_code" in takes else {}
+    with explained(knobs.path):
+        return hub.load_dataset_builder(path, knobs.config, **foreign_code)
+
+
+def choose_splits(knobs: HuggingFaceKnobs, builder: Any) -> dict[Split, str]:
+    """The library's name of each split."""
+    there = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
+    chosen: dict[Split, str] = {}
+    for split, usual in USUAL_SPLITS.items():
+        wanted: str | None = getattr(knobs, split)
+        found = next((name for name in ([wanted] if wanted else usual) if name in there), None)
+        if found is None and wanted:
+            raise UserError(f"huggingface:{knobs.path} has no split {wanted!r}. {did_you_mean(wanted, there)}")
+        if found is None:
+            raise UserError(
+                f"huggingface:{knobs.path} has no {split} split by its name; it has {', '.join(there) or 'none'}. "
+                f"Name one with huggingface:{knobs.path},{split}=NAME."
+            )
+        chosen[split] = found
+    if chosen["train"] == chosen["val"]:
+        raise UserError(
+            f"huggingface:{knobs.path} is to be trained and validated on the same split, {chosen['train']!r}. "
+            f"Name another with train= or val=; there are {', '.join(there)}."
+        )
+    return chosen
+
+
+def load_tables(knobs: HuggingFaceKnobs, builder: Any, chosen: Mapping[Split, str]) -> dict[Split, Any]:
+    """The library's data set of each split: an iterable one that fetches as it goes, or one on the disk."""
+    with explained(knobs.path):
+        if knobs.streaming == "on":
+            tables = builder.as_streaming_dataset()
+            return {split: tables[name] for split, name in chosen.items()}
+        builder.download_and_prepare()
+        return {split: builder.as_dataset(split=name) for split, name in chosen.items()}
+
+
+def check_files(knobs: HuggingFaceKnobs, path: str, builder: Any, chosen: Mapping[Split, str]) -> None:
+    """Raise ``UserError`` for files that the library would take and that are no data, or not certainly of one export.
+
+    The second is seen of tables in a local folder alone, unless a README.md in it says which files there are.
+    """
+    root, spelling = Path(path), f"huggingface:{knobs.path}"
+    files = {split: _list_files(builder, name) for split, name in chosen.items()}
+    if not root.is_dir() or any(not Path(name).is_relative_to(root) for names in files.values() for name in names):
+        return
+    inside = {split: [Path(name).relative_to(root).as_posix() for name in names] for split, names in files.items()}
+    for names in inside.values():
+        if left := [name for name in names if any(map(is_left_behind, name.split("/")))]:
+            raise UserError(
+                f"Of the {len(names)} files that the library datasets would take of {spelling}, {len(left)} were left "
+                f"behind by a system or program, the first {left[0]}. Take them away, or write folder:{knobs.path}."
+            )
+    card = root / "README.md"
+    declared = card.is_file() and re.search(r"^configs:", card.read_text("utf-8", errors="replace"), re.MULTILINE)
+    if builder.name in _TABLES and not declared:
+        check_exports(inside, spelling, f"{spelling}/{{}}")
+
+
+def read_footers(knobs: HuggingFaceKnobs, builder: Any, name: str) -> tuple[Footer, ...]:
+    """What the parquet files of the split ``name`` say of themselves; of other kinds of files, nothing.
+
+    The library reads what the first file says alone and takes it for that of all files of all splits.
+    """
+    import fsspec
+
+    def read(file: str) -> Footer:
+        with fsspec.open(file, "rb") as stream:
+            opened = pq.ParquetFile(stream)
+            return Footer(file, opened.metadata.num_rows, opened.schema_arrow)
+
+    files = _list_files(builder, name) if builder.name == "parquet" else []
+    with explained(knobs.path), ThreadPoolExecutor(_READERS) as pool:
+        return tuple(pool.map(read, files))
+
+
+def _list_files(builder: Any, name: str) -> list[str]:
+    files = builder.config.data_files
+    return [str(file) for file in files.get(name, ())] if isinstance(files, dict) else []
+
+
+def iterate(path: str, table: Any) -> Iterator[dict[str, Any]]:
+    rows = iter(table)
+    while True:
+        with explained(path):
+            cells = next(rows, None)
+        if cells is None:
+            return
+        yield cells
+
+
+@contextmanager
+def without_progress_bars(hub: Any) -> Iterator[None]:
+    if hub.utils.are_progress_bars_disabled():
+        yield
+        return
+    hub.utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        hub.utils.enable_progress_bars()
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn whatever the library raises into one paragraph; it and its readers raise many kinds of exception."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise _explain(path, error) from error
+
+
+def _explain(path: str, error: Exception) -> UserError:
+    said = " ".join(_say(cause) for cause in (error, error.__cause__) if cause is not None)
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "DatasetNotFoundError" in kinds:
+        return UserError(
+            f"The Hugging Face hub has no data set {path!r}, or does not show it to you, and there is no folder of "
+            f"that name here: {said} Check the name; for a private or gated one, log in with: hf auth login."
+        )
+    if _is_of_the_network(error):
+        return UnreachableHubError(
+            f"huggingface:{path} could not be fetched, because the Hugging Face hub cannot be reached: {said} Check "
+            "the network and run again, or give a local folder, huggingface:PATH. The data set scenes needs none."
+        )
+    if "FileNotFoundError" in kinds:
+        return UserError(
+            f"huggingface:{path} is neither a name on the Hugging Face hub (OWNER/NAME) nor a folder with data that "
+            f"the library datasets can read: {said}"
+        )
+    mend = " Choose a subset with config=NAME." if "config" in said.lower() else ""
+    return UserError(f"The library datasets cannot read huggingface:{path}: {said}{mend}")
+
+
+def _say(error: BaseException) -> str:
+    return f"{(' '.join(str(error).split()) or type(error).__name__).rstrip('.')}."
+
+
+def _is_of_the_network(error: BaseException | None) -> bool:
+    while error is not None:
+        if any(kind.__name__ in _OF_THE_NETWORK for kind in type(error).__mro__):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False

@@ -1,0 +1,67 @@
+"""The files of a data set's folder: what systems and programs leave behind in folders is no part of the data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vtbench.errors import UserError
+
+_LEFT_BEHIND = frozenset(
+    {
+        "$recycle.bin",  # Windows
+        "desktop.ini",
+        "ehthumbs.db",
+        "recycled",
+        "recycler",
+        "system volume information",
+        "thumbs.db",
+        "__macosx",  # macOS
+        "icon\r",
+        "network trash folder",
+        "temporary items",
+        "lost+found",  # Linux
+        "#recycle",  # Network storage
+        "#snapshot",
+        "@eadir",
+        "@recently-snapshot",
+        "@recycle",
+        "@tmp",
+        "__pycache__",  # Programs
+    }
+)
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a file or folder of this name is no data: hidden, a recycle bin, thumbnails, an editor's checkpoint."""
+    return name.startswith(".") or name.lower() in _LEFT_BEHIND
+
+
+def list_entries(folder: Path) -> list[Path]:
+    """What lies in ``folder`` itself, by name, without what was left behind."""
+    return sorted((entry for entry in folder.iterdir() if not is_left_behind(entry.name)), key=lambda path: path.name)
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Every file below ``folder``: those of a folder by name, then its folders by name, without what was left behind.
+
+    Links to folders are followed. Raises ``UserError`` for one that leads back to where it lies, and for a folder that
+    cannot be listed.
+    """
+    return _walk(folder, ())
+
+
+def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    try:
+        status = folder.stat()
+        entries = [Path(entry) for entry in os.scandir(folder) if not is_left_behind(entry.name)]
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be listed: {error.strerror}. Make it readable.") from error
+    if (here := (status.st_dev, status.st_ino)) in above:
+        raise UserError(f"The link {folder} leads back to a folder that it lies in. Take it out of the data.")
+    entries.sort(key=lambda path: path.name)
+    folders = [entry for entry in entries if entry.is_dir()]
+    yield from (entry for entry in entries if not entry.is_dir())
+    for inner in folders:
+        yield from _walk(inner, (*above, here))
