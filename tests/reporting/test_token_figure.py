@@ -2,7 +2,7 @@ import numpy as np
 
 from vtbench.reporting.style import house_style
 from vtbench.reporting.token_figure import Panel, blend, choose_doublings, draw_tokens
-from vtbench.reporting.token_report import choose_tokens
+from vtbench.stats.attention_maps import choose_tokens
 
 GREY = np.full((240, 240, 3), 128, np.uint8)
 

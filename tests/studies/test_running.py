@@ -100,6 +100,14 @@ def test_a_cell_that_was_lost_is_run_again_alone(tmp_path: Path) -> None:
     assert again.begun == ["better, seed 1"]
 
 
+def test_a_cell_whose_weights_are_gone_is_finished_and_that_is_said(tmp_path: Path) -> None:
+    assert run(make_study(), tmp_path).without_weights == 0
+    (tmp_path / "cells" / "better" / "seed-1" / "weights.safetensors").unlink()
+    again = Watcher()
+    outcome = run(make_study(), tmp_path, again)
+    assert (outcome.finished, outcome.without_weights, again.begun) == (4, 1, [])
+
+
 def test_more_seeds_run_what_is_missing(tmp_path: Path) -> None:
     run(make_study(seeds=1), tmp_path)
     again = Watcher()

@@ -80,6 +80,12 @@ def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -
         )
         _leave(130)
     report_runs([folder], None, "table", None, None)
+    if outcome.without_weights:
+        typer.echo(
+            f"The weights of {outcome.without_weights} finished cells are gone. The report needs none; to have them "
+            "again, remove the record.json of a cell and repeat the command.",
+            err=True,
+        )
     if outcome.failed:
         _print_failures(outcome)
         raise typer.Exit(1)

@@ -18,14 +18,13 @@ from vtbench.records import NotMeasured, save_record
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.style import house_style
 from vtbench.reporting.token_figure import Panel, draw_overview, draw_tokens
-from vtbench.stats.attention_maps import MappedImage, compare_maps, measure_entropy
+from vtbench.stats.attention_maps import MappedImage, choose_tokens, compare_maps, measure_entropy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # L tokens; H height, W width of a map in cells.
 
-_MOST_IN_OVERVIEW = 6
 _DPI = 150  # A slide of 2000 x 1125 pixels.
 _KINDS = {"attention": "Spatial attention", "reach": "Reach after token mixing"}
 
@@ -67,21 +66,6 @@ def list_rows(record: TokensRecord) -> Iterator[dict[str, Any]]:
                     "foreground_area_percent": _give_front(front, "area_percent"),
                     "foreground_ratio": _give_front(front, "ratio"),
                 }
-
-
-def choose_tokens(maps: Sequence[NDArray[np.float64]]) -> list[int]:
-    """Up to six tokens, the same for all images: the one of least entropy, then always the one most unlike those.
-
-    ``maps`` holds (L, H, W) of each image; maps are compared by the Hellinger distance.
-    """
-    roots_LN = np.concatenate([np.sqrt(one).reshape(len(one), -1) for one in maps], axis=1)
-    chosen = [int(np.sum([measure_entropy(one) for one in maps], axis=0).argmin())]
-    while len(chosen) < min(_MOST_IN_OVERVIEW, len(roots_LN)):
-        distance_LK = np.linalg.norm(roots_LN[:, None] - roots_LN[chosen], axis=2)
-        nearest_L = distance_LK.min(axis=1)
-        nearest_L[chosen] = -1
-        chosen.append(int(nearest_L.argmax()))
-    return sorted(chosen)
 
 
 def shorten_name(name: str) -> str:

@@ -124,6 +124,21 @@ def compare_maps(maps_LHW: Maps) -> tuple[float | NotMeasured, float | NotMeasur
     return float(np.maximum(divergence, 0).mean()), float(cosine.mean())
 
 
+def choose_tokens(maps: Sequence[Maps], most: int = 6) -> list[int]:
+    """Up to ``most`` tokens, the same for all images: the one of least entropy, then always the one most unlike those.
+
+    ``maps`` holds (L, H, W) of each image; maps are compared by the Hellinger distance.
+    """
+    roots_LN = np.concatenate([np.sqrt(one).reshape(len(one), -1) for one in maps], axis=1)
+    chosen = [int(np.sum([measure_entropy(one) for one in maps], axis=0).argmin())]
+    while len(chosen) < min(most, len(roots_LN)):
+        distance_LK = np.linalg.norm(roots_LN[:, None] - roots_LN[chosen], axis=2)
+        nearest_L = distance_LK.min(axis=1)
+        nearest_L[chosen] = -1
+        chosen.append(int(nearest_L.argmax()))
+    return sorted(chosen)
+
+
 def compare_foreground(map_HW: Maps, mask_YX: Mask) -> ForegroundRecord | NotMeasured:
     """Attention on foreground against background. Each cell spreads its attention evenly over its pixels.
 

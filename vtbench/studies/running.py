@@ -11,7 +11,7 @@ from vtbench.errors import UserError
 from vtbench.files import check_writable
 from vtbench.locking import Owner, hold_lock
 from vtbench.records import RunRecord
-from vtbench.run_folder import STUDY_LOCK
+from vtbench.run_folder import STUDY_LOCK, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult, CellWatcher, Session
 from vtbench.studies.identity import check_identity
@@ -51,11 +51,16 @@ class StudyWatcher(CellWatcher, Protocol):
 
 @dataclass
 class StudyOutcome:
-    """What a call has come to. ``failed`` holds the error of every failed cell, of earlier calls too."""
+    """What a call has come to. ``failed`` holds the error of every failed cell, of earlier calls too.
+
+    ``without_weights`` are finished cells whose weights are gone: they count as finished, since a report needs records
+    alone, and whoever reads weights refuses them.
+    """
 
     folder: Path
     num_cells: int
     finished: int = 0
+    without_weights: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
@@ -146,5 +151,7 @@ def _conclude(outcome: StudyOutcome, cells: Sequence[Cell], ledger: Ledger) -> N
         status = ledger.status(cell)
         if status == "finished":
             outcome.finished += 1
+            trained = ledger.read_record(cell).weights_sha256 is not None
+            outcome.without_weights += trained and not (cell.folder / WEIGHTS).exists()
         elif status == "failed":
             outcome.failed[cell.label] = ledger.read_record(cell).error or "unknown"

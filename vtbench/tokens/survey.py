@@ -18,8 +18,8 @@ from vtbench.models import MODELS, create_model
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.records.tokens import ImageTokensRecord, PreparationRecord, TokensRecord
 from vtbench.stats.attention_maps import MappedImage, describe_maps, split_classes
-from vtbench.tokens.maps import observe_tokens
 from vtbench.training.network import initialize_by_name
+from vtbench.training.token_maps import observe_tokens
 from vtbench.training.trained import load_run
 from vtbench.variants import canonical_spelling, split_variant
 

@@ -38,7 +38,9 @@ def train_run(
     The run may be killed at any moment: called again with the same configuration, on the same machine, threads and
     versions, it ends with the same bits in weights, metrics and record. ``record.json`` appears last. The accuracy of a
     run is that of its last epoch, of the averaged weights where the recipe averages; ``weights.safetensors`` holds the
-    weights that it belongs to. A run that failed keeps its checkpoint; called again it tries again from there.
+    weights that it belongs to. A run that failed keeps its checkpoint; called again it tries again from there. Of a
+    finished run the record is read, and it is said if the weights are gone; they are verified when something reads
+    them (see `vtbench.training.trained`).
 
     Returns the record, whose status tells finished from failed. Raises ``UserError`` for a configuration, data or
     folder that cannot be used, before anything is written, and when a fault cannot even be written down; raises
@@ -74,6 +76,11 @@ def train_run(
                 record = _Run(prepared, folder, listener, stop or StopRequest(), arm, study).carry_out()
         if record.status == "finished":
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+            if record.weights_sha256 is not None and not (folder / WEIGHTS).exists():
+                listener.on_message(
+                    f"This run finished earlier, and its record stands, but its weights ({WEIGHTS}) are gone. To have "
+                    f"them again, remove {folder / RECORD} and repeat the command: it trains from the start."
+                )
     listener.on_finish(record)
     return record
 

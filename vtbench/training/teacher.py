@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.datasets.statistics import IMAGENET
 from vtbench.errors import UserError
-from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import RECORD, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
-from vtbench.training.trained import load_variant
+from vtbench.training.trained import find_finished, load_variant
 
 _OWNER = "the teacher"
 _FORMS = "the folder of a finished run, VARIANT@FILE.safetensors, timm:NAME or torchvision:NAME"
@@ -33,7 +32,7 @@ class Teacher:
 def load_teacher(name: str, data: ImageDataset, num_classes: int, device: torch.device) -> Teacher:
     """Load the teacher ``name`` for the images of ``data`` in ``num_classes`` classes.
 
-    Weights are safetensors, or a ``.pt`` file read without running code from it. A teacher that expects another
+    Weights are read, and those of a finished run verified, as `read_weights` does it. A teacher that expects another
     normalisation than that of ``data`` gets its own. Raises ``UserError`` for a name of no known form, weights that do
     not fit, or another number of classes.
     """
@@ -47,7 +46,7 @@ def load_teacher(name: str, data: ImageDataset, num_classes: int, device: torch.
         variant, _, file = name.rpartition("@")
         model = load_variant(variant, Path(file), data, owner=_OWNER)
     elif (Path(name) / RECORD).exists():
-        variant = load_record(Path(name) / RECORD, RunRecord).variant
+        variant = find_finished(Path(name)).variant
         model = load_variant(variant, Path(name) / WEIGHTS, data, owner=_OWNER)
     else:
         raise UserError(f"The teacher {name!r} is no trained network that vtbench can find. Give {_FORMS}.")

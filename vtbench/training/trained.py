@@ -1,7 +1,13 @@
-"""A trained network from its files: a variant with a weights file, or the folder of a finished run."""
+"""A trained network from its files: a variant with a weights file, or the folder of a finished run.
+
+Weights that lie beside the record of a finished run are verified whenever they are read: the SHA-256 of the bytes that
+are loaded must be that of the record. A weights file by itself can only be checked for its form and its shapes.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +21,7 @@ from vtbench.datasets import LoadedDataset, load_dataset
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
-from vtbench.run_folder import RECORD, WEIGHTS
+from vtbench.run_folder import CONFIG, RECORD, WEIGHTS
 from vtbench.tasks import find_task
 from vtbench.variants import create_model
 
@@ -33,37 +39,69 @@ class TrainedRun:
 
 
 def load_run(folder: Path) -> TrainedRun:
-    """Open the run in ``folder``. Raises ``UserError`` if none has finished there, or if its data cannot be had."""
-    if not (folder / RECORD).exists():
-        raise UserError(f"There is no finished run in {folder}. Give the folder that vtbench train --out wrote.")
-    record = load_record(folder / RECORD, RunRecord)
-    if record.status != "finished":
-        raise UserError(f"The run in {folder} failed: {record.error} Give one that has finished.")
+    """Open the run in ``folder``, with its weights verified.
+
+    Raises ``UserError`` as `find_finished` and `read_weights` do, and if its data cannot be had.
+    """
+    record = find_finished(folder)
     data = load_dataset(record.config.data, "val", seed=record.seed)
     model = load_variant(record.variant, folder / WEIGHTS, data, owner="the run")
     return TrainedRun(record, model.requires_grad_(False).eval(), data)
 
 
-def load_variant(variant: str, file: Path, data: ImageDataset, *, owner: str) -> nn.Module:
-    """Build ``variant`` for the images and classes of ``data``, with the weights in ``file``.
+def find_finished(folder: Path) -> RunRecord:
+    """The record of the finished run in ``folder``, whose weights are there; they are not read yet.
 
-    Weights are safetensors, or a ``.pt`` file read without running code from it. ``owner`` is what messages call the
-    network.
+    Raises ``UserError`` where no run has ended, where it failed, and where its weights are gone.
+    """
+    if not (folder / RECORD).exists():
+        begun = (folder / CONFIG).exists()
+        raise UserError(
+            f"There is no finished run in {folder}. "
+            + ("One was begun there: finish it first." if begun else "Give the folder that vtbench train --out wrote.")
+        )
+    record = load_record(folder / RECORD, RunRecord)
+    if record.status != "finished":
+        raise UserError(f"The run in {folder} failed: {record.error} Give one that has finished.")
+    if not (folder / WEIGHTS).exists():
+        raise UserError(
+            f"The run in {folder} has finished, but its weights ({WEIGHTS}) are gone. Put them back; or remove its "
+            f"{RECORD} and call vtbench train as before, which trains it again."
+        )
+    return record
+
+
+def load_variant(variant: str, file: Path, data: ImageDataset, *, owner: str) -> nn.Module:
+    """Build ``variant`` for the images and classes of ``data``, with the weights in ``file``: see `read_weights`.
+
+    ``owner`` is what messages call the network.
     """
     model = create_model(variant, num_classes=len(find_task(variant).name_classes(data)), image_size=data.image_size)
-    try:
-        model.load_state_dict(_read_weights(file, owner))
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"The weights {file} do not fit {owner} {variant!r} on {data.name}: {problem}") from error
+    fill_weights(model, file, owner=f"{owner} {variant!r} on {data.name}", weights=read_weights(file, owner))
     return model
 
 
-def _read_weights(file: Path, owner: str) -> dict[str, Tensor]:
+def fill_weights(model: nn.Module, file: Path, *, owner: str, weights: dict[str, Tensor]) -> None:
+    """Put the ``weights`` of ``file`` into ``model``. Raises ``UserError`` if they do not fit ``owner``."""
     try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"The weights {file} do not fit {owner}: {problem}") from error
+
+
+def read_weights(file: Path, owner: str) -> dict[str, Tensor]:
+    """Named tensors of a safetensors file, or of a ``.pt`` file read without running code from it.
+
+    Raises ``UserError`` for a file that cannot be read, and for the weights of a finished run whose hash is not that of
+    its record.
+    """
+    try:
+        data = file.read_bytes()
+        _verify(data, file, owner)
         if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+            return safetensors.torch.load(data)
+        weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"Cannot read {owner}'s weights {file}: {error.strerror or error}.") from error
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -75,3 +113,16 @@ def _read_weights(file: Path, owner: str) -> dict[str, Tensor]:
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{owner.capitalize()}'s weights {file} are no state dict of names and tensors.")
     return weights
+
+
+def _verify(data: bytes, file: Path, owner: str) -> None:
+    """Compare what was read with the record beside it, if it is the weights of a finished run."""
+    if file.name != WEIGHTS or not (file.parent / RECORD).exists():
+        return
+    recorded, found = load_record(file.parent / RECORD, RunRecord).weights_sha256, hashlib.sha256(data).hexdigest()
+    if recorded is not None and found != recorded:
+        raise UserError(
+            f"{owner.capitalize()}'s weights {file} are not those of its record: their SHA-256 begins with "
+            f"{found[:12]}, and {RECORD} says {recorded[:12]}. They were changed or damaged after the run. Put the "
+            f"file back, or remove {file.parent / RECORD} and train again."
+        )

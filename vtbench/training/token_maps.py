@@ -1,11 +1,11 @@
-"""Look at the tokens of a visual transformer while it classifies, through what its parts already return."""
+"""Look at the tokens of a visual transformer while it works, through what its parts already return."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vtbench.errors import UserError
-from vtbench.models.visual_transformer import VisualTransformer
-from vtbench.models.visual_transformer_neck import VisualTransformerNeck
 from vtbench.relations.relation import Relation
 from vtbench.stats.attention_maps import TokenMaps
 
 # B images, C channels, H height, W width; L tokens (M: the tokens that are mixed); D dimensions; N heads.
+
+
+@runtime_checkable
+class HasTokenModules(Protocol):
+    """A stage or neck of visual tokens."""
+
+    def list_modules(self) -> list[Any]:
+        """Its modules of tokens, each with a tokenizer and what a record says of it."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,7 @@ def _watch(watched: Any) -> Iterator[None]:
 
 
 def _find_modules(model: nn.Module, only: Sequence[int]) -> dict[int, Any]:
-    kinds = (VisualTransformer, VisualTransformerNeck)
-    stages = [module for module in model.modules() if isinstance(module, kinds)]
+    stages = [module for module in model.modules() if isinstance(module, HasTokenModules)]
     if not stages:
         raise UserError(
             "The network has no visual tokens: none of its stages is a visual transformer. "

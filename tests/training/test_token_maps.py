@@ -9,8 +9,8 @@ from vtbench.models import create_model
 from vtbench.relations.relation import RELATIONS
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
 from vtbench.tokenizers.value import ValueRule
-from vtbench.tokens.maps import observe_tokens
 from vtbench.training.network import initialize_by_name
+from vtbench.training.token_maps import observe_tokens
 
 BASE = "vt_resnet34:stem=small,width=8,num_tokens=4"
 IMAGES = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
