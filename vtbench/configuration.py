@@ -17,22 +17,32 @@ from pydantic import (
     NonNegativeFloat,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from vtbench.errors import UserError, did_you_mean
 
+LARGEST_NUMBER = 2**31 - 1
+LARGEST_SIDE = 16_384
+LARGEST_BATCH = 1_000_000
+MOST_EPOCHS = 100_000
+MOST_SEEDS = 10_000
+MOST_THREADS = 1024
+MOST_WORKERS = 256
+
 
 class Written(BaseModel):
-    """Base of what is written down: frozen, and an unknown key is an error.
+    """Base of what is written down: frozen; an unknown key is an error, and so are infinity and NaN.
 
     ``LATER`` names fields that came after files had been written: they are written only where they differ from their
     default, so that what was written before stays what it was.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset()
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
     def _leave_out_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -44,14 +54,23 @@ class Written(BaseModel):
 
 
 class Configuration(Written):
-    """Base of all configurations."""
+    """Base of all configurations: whole numbers have an end, so that none sizes what no machine holds."""
+
+    @field_validator("*")
+    @classmethod
+    def _bound_whole_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise ValueError(f"{info.field_name!r} was given {value}: whole numbers go up to {LARGEST_NUMBER:,}")
+        return value
 
 
 class DataConfig(Configuration):
     """Which images. ``spec`` is what ``--data`` takes, for example ``scenes:clutter=8`` or ``parquet:PATH``."""
 
     spec: str = "scenes"
-    image_size: int | None = Field(None, ge=8, description="side in pixels; None takes the data set's own")
+    image_size: int | None = Field(
+        None, ge=8, le=LARGEST_SIDE, description="side in pixels; None takes the data set's own"
+    )
     limit_train: int | None = Field(None, ge=1, description="class-balanced subset of this many training images")
     limit_val: int | None = Field(None, ge=1, description="class-balanced subset of this many validation images")
 
@@ -60,7 +79,7 @@ def _repeat_side(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
 
 
-Side = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_repeat_side)]
 """Height and width in pixels; one number stands for both."""
 
@@ -139,8 +158,8 @@ class Recipe(Configuration):
     LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride"})
 
     name: str
-    epochs: int = Field(90, ge=1)
-    batch_size: int = Field(256, ge=1)
+    epochs: int = Field(90, ge=1, le=MOST_EPOCHS)
+    batch_size: int = Field(256, ge=1, le=LARGEST_BATCH)
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -181,10 +200,10 @@ class ExecutionConfig(Configuration):
 
     device: Annotated[str, Effect.PLACE] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Annotated[int | None, Effect.PLACE] = Field(
-        None, ge=1, description="CPU threads; else torch's own choice."
+        None, ge=1, le=MOST_THREADS, description="CPU threads; else torch's own choice."
     )
     workers: Annotated[int, Effect.NOTHING] = Field(
-        0, ge=0, description="Processes of each run that read images ahead: change no bit."
+        0, ge=0, le=MOST_WORKERS, description="Processes of each run that read images ahead: change no bit."
     )
     precision: Annotated[Literal["float32", "bfloat16", "float16"], Effect.NUMBERS] = Field(
         "float32", description="float32, bfloat16 or float16: rounds otherwise, repeats itself to the bit."
@@ -196,7 +215,10 @@ class ExecutionConfig(Configuration):
         False, description="Use torch.compile: repeats itself with the same kernels only."
     )
     accumulate: Annotated[int, Effect.NUMBERS] = Field(
-        1, ge=1, description="Micro-batches a step: batch normalisation sees those, so another training."
+        1,
+        ge=1,
+        le=LARGEST_BATCH,
+        description="Micro-batches a step: batch normalisation sees those, so another training.",
     )
     checkpoint_seconds: Annotated[float, Effect.NOTHING] = Field(60.0, gt=0, description="Save at least so often.")
 
@@ -225,13 +247,13 @@ class RunOptions(Configuration):
 
     data: str | None = Field(None, min_length=1, description=_DATA)
     recipe: str | None = Field(None, min_length=1, description=_RECIPE)
-    epochs: int | None = Field(None, ge=1, description="Rescales the recipe's schedule.")
+    epochs: int | None = Field(None, ge=1, le=MOST_EPOCHS, description="Rescales the recipe's schedule.")
     teacher: str | None = Field(
         None, min_length=1, description="Distil from a run's folder, VARIANT@FILE, timm:NAME, torchvision:NAME; none."
     )
     limit_train: int | None = Field(None, ge=1, description="Class-balanced subset of the training images.")
     limit_val: int | None = Field(None, ge=1, description="Class-balanced subset of the validation images.")
-    image_size: int | None = Field(None, ge=8, description="Side in pixels; else the data set's own.")
+    image_size: int | None = Field(None, ge=8, le=LARGEST_SIDE, description="Side in pixels; else the data set's own.")
 
     @classmethod
     def of_run(cls, run: RunConfig) -> RunOptions:
@@ -265,7 +287,7 @@ class TrainOptions(RunOptions):
     data: str = Field("scenes", description=_DATA)
     recipe: str = Field("default", description=_RECIPE)
     seed: int = Field(0, ge=0, description="Fixes weights, order, augmentation and subsets.")
-    batch_size: int | None = Field(None, ge=1, description="Instead of the recipe's.")
+    batch_size: int | None = Field(None, ge=1, le=LARGEST_BATCH, description="Instead of the recipe's.")
     learning_rate: float | None = Field(None, gt=0, description="Instead of the recipe's.")
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="Instead of the recipe's.")
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient, instead of the recipe's.")
@@ -276,8 +298,10 @@ class StudyOptions(RunOptions):
 
     base: str | None = Field(None, min_length=1, description="The variant that {base} stands for.")
     arm: list[str] | None = Field(None, description="Only this arm; may be repeated.  [default: all]")
-    seeds: int | None = Field(None, ge=1, description="Seeds 0 to N-1 of every arm.")
-    threads: int | None = Field(None, ge=1, description="CPU threads of all cells together.  [default: all cores]")
+    seeds: int | None = Field(None, ge=1, le=MOST_SEEDS, description="Seeds 0 to N-1 of every arm.")
+    threads: int | None = Field(
+        None, ge=1, le=MOST_THREADS, description="CPU threads of all cells together.  [default: all cores]"
+    )
 
 
 def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:

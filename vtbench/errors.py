@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -22,3 +23,16 @@ def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str
     if len(words) <= 20:
         return f"Allowed: {', '.join(words) or 'none'}."
     return f"There are {len(words)}; the first are {', '.join(words[:8])}."
+
+
+def describe_file_fault(error: OSError) -> str:
+    """What the operating system refused, in words for someone who has not read the code, with the mend."""
+    where = f" at {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full{where}, or has no room for more files. Make room, and give the same command again."
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return (
+            f"A file cannot be read or written{where}: {error.strerror}. "
+            "Make it accessible, and give the same command again."
+        )
+    return f"A file could not be read or written{where}: {error.strerror or error}."

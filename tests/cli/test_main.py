@@ -1,5 +1,8 @@
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +28,47 @@ def test_help_and_list_do_not_load_torch(arguments: list[str]) -> None:
 
 
 def test_a_mistake_is_one_message_without_traceback_and_exit_code_2() -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "vtbench.cli.main", "profile", "vt_resnet43"], capture_output=True, text=True
-    )
+    answer = subprocess.run([sys.executable, "-m", "vtbench", "profile", "vt_resnet43"], capture_output=True, text=True)
     assert answer.returncode == 2
     assert "vt_resnet34" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_command_whose_reader_goes_away_does_its_work_and_says_so_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vtbench", "report", "--published", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        told = running.stderr.read()
+    assert running.returncode == 0
+    assert told == "vtbench: the reader of this output has gone; the work goes on without it.\n"
+    assert (tmp_path / "report.md").exists()
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
+def test_an_interrupt_in_the_first_second_is_no_traceback(seconds: float) -> None:
+    running = subprocess.Popen([sys.executable, "-m", "vtbench", "audit"], stdout=-1, stderr=-1, text=True)
+    time.sleep(seconds)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate()
+    assert running.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in told
+
+
+def test_a_full_disk_is_one_message_whatever_the_command(tmp_path: Path) -> None:
+    program = (
+        "import errno, vtbench.reporting.pages.published as page, sys\n"
+        "def fill(*_, **__): raise OSError(errno.ENOSPC, 'No space left on device', 'somewhere')\n"
+        "page.publish_text = fill\n"
+        f"sys.argv = ['vtbench', 'report', '--published', '--out', {str(tmp_path)!r}]\n"
+        "from vtbench.cli.main import run\n"
+        "run()\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        "vtbench: The disk is full at somewhere, or has no room for more files. "
+        "Make room, and give the same command again.\n"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,21 @@
-import pytest
+from collections.abc import Iterator
 
-from vtbench.configuration import DistillationConfig, OptimizerConfig, Recipe, list_differences, validate_configuration
+import pytest
+from pydantic import ValidationError
+
+import vtbench.models
+import vtbench.studies.study  # noqa: F401  (both so that all configurations are there)
+from vtbench.configuration import (
+    Configuration,
+    DistillationConfig,
+    ExecutionConfig,
+    OptimizerConfig,
+    Recipe,
+    list_differences,
+    validate_configuration,
+)
 from vtbench.errors import UserError
+from vtbench.records import TimingRecord
 
 
 def test_an_unknown_key_is_answered_with_the_nearest() -> None:
@@ -40,3 +54,33 @@ def test_differences_are_named_by_dotted_keys_in_the_order_of_declaration() -> N
         == "label_smoothing"
     )
     assert list_differences(mine, mine) == []
+
+
+def _list_numbers() -> Iterator[tuple[type[Configuration], str, type]]:
+    kinds = [Configuration]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        for name, field in kind.model_fields.items():
+            for number in (int, float):
+                if field.annotation in (number, number | None):
+                    yield kind, name, number
+
+
+@pytest.mark.parametrize(("kind", "name", "number"), list(_list_numbers()))
+def test_no_number_of_any_configuration_is_without_end(kind: type[Configuration], name: str, number: type) -> None:
+    for endless in (float("inf"), -float("inf"), float("nan")) if number is float else (10**20,):
+        with pytest.raises(ValidationError) as caught:
+            kind.model_validate({name: endless})
+        assert name in {problem["loc"][0] for problem in caught.value.errors()}
+
+
+def test_a_number_that_sizes_something_is_refused_with_its_bound() -> None:
+    with pytest.raises(UserError, match="'threads' was given 99999: Input should be less than or equal to 1024"):
+        validate_configuration(ExecutionConfig, {"threads": 99999}, source="The command line")
+
+
+def test_a_record_takes_no_infinity() -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        TimingRecord.model_validate_json(
+            '{"epoch": 0, "train_seconds": Infinity, "val_seconds": 1, "train_images_per_second": 2}'
+        )

@@ -1,4 +1,5 @@
 import json
+import math
 import pkgutil
 import subprocess
 import sys
@@ -168,6 +169,8 @@ def test_what_is_read_in_format_1_is_written_in_format_2_and_read_as_the_same(tm
         ({"format": 3}, "Input should be 2"),
         ({"task": "clasification"}, "there is no task 'clasification'"),
         ({"outcome": {"loss": 1.0}}, "the outcome lacks top1_percent"),
+        ({"outcome": {"loss": math.inf, "top1_percent": 10.0}}, "finite number"),
+        ({"epochs": [EPOCH.model_dump() | {"val": {"loss": math.nan}}]}, "holds a number that is infinite or NaN"),
     ],
 )
 def test_a_record_of_another_format_or_task_is_refused(tmp_path: Path, change: dict[str, object], problem: str) -> None:

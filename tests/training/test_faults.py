@@ -134,7 +134,7 @@ KNOWN_FAULTS: list[tuple[BaseException, str]] = [
     (torch.AcceleratorError("CUDA error: unspecified launch failure"), "The GPU reported an error or is gone"),
     (RuntimeError("CUDA error: device-side assert triggered"), "The GPU reported an error or is gone"),
     (OSError(errno.ENOSPC, "No space left on device", "/somewhere"), "The disk is full at /somewhere"),
-    (OSError(errno.EROFS, "Read-only file system", "/somewhere"), "Files cannot be written any more at /somewhere"),
+    (OSError(errno.EROFS, "Read-only file system", "/somewhere"), "A file cannot be read or written at /somewhere"),
     (
         OSError(errno.EIO, "Input/output error", "/somewhere"),
         "could not be read or written at /somewhere: Input/output",

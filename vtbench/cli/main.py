@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -15,7 +16,8 @@ from typer.core import TyperCommand, TyperGroup
 import vtbench.cli
 from vtbench import __version__
 from vtbench.cli.commands import DerivedCommand, derive_options
-from vtbench.errors import UserError
+from vtbench.cli.output import outlive_readers
+from vtbench.errors import UserError, describe_file_fault
 
 _ORDER = ("list", "profile", "train", "ablate", "report", "audit", "tokens")
 
@@ -31,6 +33,24 @@ class _Verbs(TyperGroup):
         """The name and the whole command of the verb, and the arguments that are left."""
         name, _, rest = super().resolve_command(ctx, args)
         return name, build_command(str(name)), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the verb; Ctrl-C where it has no better answer ends it with exit code 130."""
+        interrupted: list[int] = []
+
+        def interrupt(signum: int, _: Any) -> None:
+            interrupted.append(signum)
+            raise KeyboardInterrupt
+
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, interrupt)
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if not interrupted and not isinstance(error, KeyboardInterrupt):
+                raise
+            typer.echo("vtbench: interrupted.", err=True)  # The interrupt may come out as an error of a library.
+            ctx.exit(130)
 
 
 def list_verbs() -> list[str]:
@@ -80,12 +100,18 @@ def vtbench_command(
 
 
 def run() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script: exit code 2 for a mistake of the user, 1 where files cannot be had."""
+    outlive_readers()
     try:
         app()
     except UserError as error:
         typer.echo(f"vtbench: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        typer.echo(f"vtbench: {describe_file_fault(error)}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

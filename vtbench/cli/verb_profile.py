@@ -27,13 +27,17 @@ def run_profile(
     input_size: Annotated[
         str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else what each model is quoted at.")
     ] = None,
-    channels: Annotated[int | None, typer.Option(min=1, help="Channels of the image; else 3.")] = None,
+    channels: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Channels of the image; else 3.")] = None,
     input: Annotated[
         list[str] | None,
         typer.Option(help="Instead of one image, what forward is given, each as NAME=SHAPE[:TYPE] without the batch."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images a pass; the MACs are of the whole pass.")] = 1,
-    num_classes: Annotated[int | None, typer.Option(min=1, help="Else what each model is quoted with.")] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Images a pass; the MACs are of the whole pass.")
+    ] = 1,
+    num_classes: Annotated[
+        int | None, typer.Option(min=1, max=100_000_000, help="Else what each model is quoted with.")
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Show splits of the MACs: stage,role,module,operator.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Levels of modules that --by module shows.")] = 2,
     against: Annotated[str | None, typer.Option(help="Show each model's parts against those of this one.")] = None,
@@ -48,9 +52,9 @@ def run_profile(
     measure: Annotated[bool, typer.Option("--measure", help="Also measure latency, throughput and memory.")] = False,
     device: Annotated[str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="For --measure: float32, bfloat16 or float16.")] = "float32",
-    threads: Annotated[int | None, typer.Option(min=1, help="For --measure: CPU threads.")] = None,
-    time_limit: Annotated[float, typer.Option(min=0.1, help="For --measure: most seconds a model.")] = 20.0,
-    jobs: Annotated[int, typer.Option(min=1, help="For many models: processes that count.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="For --measure: CPU threads.")] = None,
+    time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds a model.")] = 20.0,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="For many models: processes that count.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="A file of JSON lines, a row a model as it is done; an existing one goes on.")
     ] = None,

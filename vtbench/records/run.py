@@ -5,9 +5,10 @@ Committed archives hold records of format 1, which knew one task and one metric;
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from vtbench.configuration import RunConfig
 from vtbench.metrics import METRICS, Metric
@@ -43,8 +44,10 @@ class EpochRecord(Record):
     """What an epoch came to: the mean loss, under ``loss``, and the metrics of the task by their keys.
 
     ``averaged_val`` is that of the averaged weights, where the recipe averages. Wall times stand in `TimingRecord`, so
-    that a resumed run repeats these to the bit.
+    that a resumed run repeats these to the bit. While a run diverges, its loss may be no number; no record keeps that.
     """
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
     epoch: int
     learning_rate: float
@@ -138,11 +141,14 @@ class RunRecord(Record):
         return _upgrade_run(plain)
 
     @model_validator(mode="after")
-    def _check_headline(self) -> RunRecord:
+    def _check_numbers(self) -> RunRecord:
         if self.task not in METRICS:
             raise ValueError(f"there is no task {self.task!r}")
         if isinstance(self.outcome, dict) and self.metric.key not in self.outcome:
             raise ValueError(f"the outcome lacks {self.metric.key}")
+        for epoch in self.epochs:
+            if not all(map(math.isfinite, (*epoch.train.values(), *epoch.outcome.values()))):
+                raise ValueError(f"epoch {epoch.epoch} holds a number that is infinite or NaN")
         return self
 
 

@@ -7,28 +7,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from vtbench.configuration import Configuration
 from vtbench.records import EpochRecord, TimingRecord
 from vtbench.training import BatchProgress, ProgressListener, RunStart
 
 
-class CellStarted(Configuration):
+class _Event(Configuration):
+    """The loss of a run that diverges is no number, and is told."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+
+class CellStarted(_Event):
     """Data and network are ready; the run begins, or goes on."""
 
     kind: Literal["started"] = "started"
     run: RunStart
 
 
-class CellProgress(Configuration):
+class CellProgress(_Event):
     """Where the cell stands inside an epoch."""
 
     kind: Literal["progress"] = "progress"
     progress: BatchProgress
 
 
-class CellEpoch(Configuration):
+class CellEpoch(_Event):
     """An epoch is trained, evaluated and saved."""
 
     kind: Literal["epoch"] = "epoch"
@@ -36,14 +42,14 @@ class CellEpoch(Configuration):
     timing: TimingRecord
 
 
-class CellMessage(Configuration):
+class CellMessage(_Event):
     """A sentence for the user that stops nothing."""
 
     kind: Literal["message"] = "message"
     text: str
 
 
-class CellEnded(Configuration):
+class CellEnded(_Event):
     """The last word of a cell. A process that ends without it has crashed."""
 
     kind: Literal["ended"] = "ended"

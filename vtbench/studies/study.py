@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from vtbench.configuration import Configuration, DataConfig, read_toml, validate_configuration
+from vtbench.configuration import MOST_EPOCHS, MOST_SEEDS, Configuration, DataConfig, read_toml, validate_configuration
 from vtbench.errors import UserError, did_you_mean
 from vtbench.variants import spell_variant
 
@@ -45,8 +45,8 @@ class Study(Configuration):
     data: DataConfig = DataConfig()
     recipe: str = "default"
     teacher: str | None = Field(None, description="of a recipe that distils; 'none' trains without one")
-    epochs: int | None = Field(None, ge=1, description="None takes the recipe's own")
-    seeds: int = Field(3, ge=1)
+    epochs: int | None = Field(None, ge=1, le=MOST_EPOCHS, description="None takes the recipe's own")
+    seeds: int = Field(3, ge=1, le=MOST_SEEDS)
 
     @field_validator("data", mode="before")
     @classmethod

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-
 import torch
 
-from vtbench.errors import UserError
+from vtbench.errors import UserError, describe_file_fault
 from vtbench.training.trainer import DivergenceError
 
 
@@ -20,7 +18,7 @@ def describe_fault(error: Exception) -> str | None:
     if isinstance(error, (DivergenceError, UserError)):
         return text
     if isinstance(error, OSError):
-        return _describe_file_fault(error)
+        return f"{describe_file_fault(error)} A run then goes on from its last checkpoint."
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
         return (
             f"Memory does not suffice: {_first_line(text) or 'an allocation failed'}. "
@@ -32,18 +30,6 @@ def describe_fault(error: Exception) -> str | None:
             "from the last checkpoint."
         )
     return None
-
-
-def _describe_file_fault(error: OSError) -> str:
-    where = f" at {error.filename}" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full{where}. Make room; the same command then goes on from the last checkpoint."
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return (
-            f"Files cannot be written any more{where}: {error.strerror}. Make the folder writable; the same command "
-            "then goes on from the last checkpoint."
-        )
-    return f"A file could not be read or written{where}: {error.strerror or error}."
 
 
 def _first_line(text: str) -> str:

@@ -1,0 +1,16 @@
+"""The command ``vtbench``, also as ``python -m vtbench``."""
+
+import signal
+
+
+def main() -> None:
+    """Run the command; while modules still load, Ctrl-C ends the process without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from vtbench.cli.main import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Output whose reader may go away: ``vtbench train ... | head -1`` trains on."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+
+def outlive_readers() -> None:
+    """From here on, what is written into a pipe that nobody reads any more is dropped, and the work goes on.
+
+    When it is standard output whose reader went away, one line on standard error says so.
+    """
+    sys.stdout = _guard(sys.stdout, "vtbench: the reader of this output has gone; the work goes on without it.\n")
+    sys.stderr = _guard(sys.stderr, "")
+
+
+def _guard(stream: TextIO, notice: str) -> TextIO:
+    if type(stream) is not io.TextIOWrapper or stream.isatty():  # Else it is no descriptor, or a terminal.
+        return stream
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Pipe(stream.fileno(), notice)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=True,
+    )
+
+
+class _Pipe(io.FileIO):
+    """A descriptor that turns into the null device when its reader has gone."""
+
+    def __init__(self, descriptor: int, notice: str) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._notice = notice
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            sys.stderr.write(self._notice)
+            return len(data)
