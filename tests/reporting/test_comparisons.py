@@ -12,7 +12,7 @@ from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import house_style
-from vtbench.reporting.tables import list_numbers, tabulate_summary
+from vtbench.reporting.tables import list_notes, list_numbers, tabulate_summary
 from vtbench.reporting.treatment import find_differences
 from vtbench.stats.estimates import Estimate, PairedDifference
 
@@ -70,9 +70,52 @@ def test_runs_of_two_seeds_may_differ_in_order_and_augmentation_only() -> None:
     assert find_differences(first, make_run("convolution", 1)) == ()
     for field in ("recipe", "schedule", "precision"):
         assert find_differences(first, replace_certificate(make_run("convolution", 1), **{field: "x"})) == (field,)
-    assert find_differences(first, make_run("convolution", 1, spec="cifar10")) == ("data",)
+    assert find_differences(first, make_run("convolution", 1, spec="cifar10")) == ("train data", "val data")
     fewer = make_run("convolution", 1).model_copy(update={"num_val": 100})
     assert find_differences(first, fewer) == ("number of images or classes",)
+
+
+def limit(record: RunRecord) -> RunRecord:
+    data = record.config.data.model_copy(update={"limit_train": 5000, "limit_val": 2000})
+    return record.model_copy(update={"config": record.config.model_copy(update={"data": data})})
+
+
+def forget_content(record: RunRecord) -> RunRecord:
+    return replace_certificate(record, train_content=None, val_content=None)
+
+
+def test_of_two_seeds_the_data_are_compared_by_content_wherever_they_lay() -> None:
+    first, second = limit(make_run("convolution", 0)), limit(make_run("convolution", 1))
+    drawn = replace_certificate(second, train_data="other images of the same data", val_data="others, too")
+    assert find_differences(first, drawn) == ()
+    assert find_differences(first, replace_certificate(drawn, val_content="x")) == ("val content",)
+    moved = limit(make_run("convolution", 1, spec="parquet:moved"))
+    assert find_differences(first, moved) == ()
+    assert find_differences(first, forget_content(moved)) == ("data",)
+    assert find_differences(first, forget_content(second)) == ()
+
+
+def test_of_two_seeds_without_a_limit_other_images_show_in_records_of_before_too() -> None:
+    first, second = forget_content(make_run("convolution", 0)), forget_content(make_run("convolution", 1))
+    assert find_differences(first, second) == ()
+    assert find_differences(first, replace_certificate(second, train_data="x")) == ("train data",)
+
+
+def test_two_seeds_of_unlike_data_are_not_joined_by_a_third_whose_data_are_not_known() -> None:
+    runs = [limit(make_run("convolution", seed)) for seed in range(3)]
+    runs = [forget_content(runs[0]), runs[1], replace_certificate(runs[2], train_content="x")]
+    first, second = compare(runs)
+    assert [record.seed for record in first.records] == [0, 1]
+    assert [record.seed for record in second.records] == [2]
+    assert second.apart == ("train content",)
+
+
+def test_a_report_says_for_which_runs_it_is_not_known_what_their_data_were() -> None:
+    runs = [limit(make_run("convolution", seed)) for seed in range(3)]
+    assert not any("content" in note for note in list_notes(compare(runs)))
+    assert not any("content" in note for note in list_notes(compare([forget_content(run) for run in runs])))
+    (note,) = (note for note in list_notes(compare([forget_content(runs[0]), *runs[1:]])) if "content" in note)
+    assert note.startswith("Of 1 of 3 runs (convolution, seed 0) the content of the data was not recorded")
 
 
 def test_a_finished_run_without_certificate_is_comparable_with_nothing() -> None:

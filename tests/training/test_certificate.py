@@ -91,7 +91,15 @@ def test_more_epochs_are_another_treatment() -> None:
 def test_other_images_show() -> None:
     plain = certificate_of(tiny_config())
     assert "train_data" in changed_fields(plain, certificate_of(tiny_config(), train=TinyImages(20, 5)))
-    assert changed_fields(plain, certificate_of(tiny_config(), val=TinyImages(12, 5))) == {"val_data"}
+    assert changed_fields(plain, certificate_of(tiny_config(), val=TinyImages(12, 5))) == {"val_data", "val_content"}
+    assert changed_fields(plain, certificate_of(tiny_config(), val=TinyImages(10, 2))) == {"val_data"}
+
+
+def test_what_whole_splits_hold_came_later_and_leaves_earlier_certificates_as_they_were() -> None:
+    now = certificate_of(tiny_config())
+    before = now.model_copy(update={"train_content": None, "val_content": None})
+    assert now.model_dump().keys() - before.model_dump().keys() == {"train_content", "val_content"}
+    assert Certificate.model_validate_json(before.model_dump_json()) == before
 
 
 def test_a_teacher_counts_by_its_weights_and_not_by_its_name() -> None:

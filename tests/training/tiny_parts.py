@@ -78,6 +78,10 @@ class TinyImages:
         return f"tiny images {self.seed} x {self.num_images}"
 
     @property
+    def content(self) -> str:
+        return f"tiny images {self.seed}"
+
+    @property
     def labels(self) -> NDArray[np.int64]:
         return np.arange(self.num_images, dtype=np.int64) % NUM_CLASSES
 

@@ -65,6 +65,10 @@ class ImageDataset(ImageSplit, Protocol):
         """The canonical text that ``--data`` takes to get this data set, knobs included."""
 
     @property
+    def content(self) -> str:
+        """A hash of the whole split, before any limit: the same for every seed, and wherever the data lie."""
+
+    @property
     def mean(self) -> tuple[float, float, float]:
         """Channel means of the whole training split, of pixels scaled to 0..1."""
 

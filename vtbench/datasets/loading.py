@@ -65,6 +65,11 @@ class LoadedDataset:
         return _fingerprint(self.split, self.rows)
 
     @property
+    def content(self) -> str:
+        """A hash of all that the source holds of the split: the same for every seed, limit and size of the images."""
+        return hashlib.sha256(self.split.fingerprint.encode()).hexdigest()
+
+    @property
     def has_masks(self) -> bool:
         """Whether `read_masks` works."""
         return isinstance(self.split, HasMasks)

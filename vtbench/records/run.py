@@ -84,7 +84,11 @@ class Certificate(Record):
     """Hashes of everything that two arms must share to be comparable. Equal fields, equal treatment.
 
     ``precision`` is in words: that of the forward pass and, where a step is split, the number of its micro-batches.
+    ``train_data`` and ``val_data`` are of the images of the run, which a seed draws where there is a limit;
+    ``train_content`` and ``val_content`` of the whole splits, the same for every seed, None in records of before.
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"train_content", "val_content"})
 
     sample_order: str
     augmentation: str
@@ -93,6 +97,8 @@ class Certificate(Record):
     precision: str
     train_data: str
     val_data: str
+    train_content: str | None = None
+    val_content: str | None = None
 
 
 class RunRecord(Record):

@@ -67,8 +67,8 @@ def build_comparisons(
 ) -> tuple[Comparison, ...]:
     """Sort ``records`` into comparisons. The base's own comparison comes first and shows the holes of the outline.
 
-    A cell joins a comparison if its certificate equals that of the comparison's cells of the same seed (see
-    `find_differences`). ``base`` overrides the outline's. Raises ``UserError`` for a base that has no record.
+    A cell joins a comparison if its certificate fits those of the comparison's cells (see `find_differences`). ``base``
+    overrides the outline's. Raises ``UserError`` for a base that has no record.
     """
     base = choose_base(outline, base, records)
     order = [base, *(arm for arm in outline.arms if arm != base)]
@@ -104,8 +104,8 @@ def _gather(waiting: Sequence[RunRecord], first_group: Sequence[RunRecord]) -> t
     occupied = {_identify_cell(lead)}
     for record in waiting:
         cell = _identify_cell(record)
-        alike = cell not in occupied and not find_differences(references.get(record.seed, lead), record)
-        if record is lead or alike:
+        unlike = any(find_differences(reference, record) for reference in references.values())
+        if record is lead or not (unlike or cell in occupied):
             members.append(record)
             occupied.add(cell)
             if record.certificate is not None:
@@ -118,8 +118,9 @@ def _identify_cell(record: RunRecord) -> tuple[str, str, int]:
 
 
 def _explain_apart(first_group: Sequence[RunRecord], lead: RunRecord) -> tuple[str, ...]:
-    same_seed = [record for record in first_group if record.seed == lead.seed and record.certificate is not None]
-    reference = (same_seed or [record for record in first_group if record.certificate is not None] or [*first_group])[0]
+    nearest = sorted(first_group, key=lambda record: (record.certificate is None, record.seed != lead.seed))
+    unlike = (record for record in nearest if find_differences(record, lead))
+    reference = next(unlike, nearest[0])
     phrases = find_differences(reference, lead) or ("a second record of the same cell",)
     return (*phrases, *(f"setting {change}" for change in find_changed_settings(reference, lead)))
 

@@ -12,6 +12,7 @@ from vtbench.records import RunRecord, TimingRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.runs import LeftOut, RunKey, load_runs
+from vtbench.reporting.treatment import find_differences
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,19 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
 
 
 def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline) -> str | None:
-    """The command that repeats the runs, from their own configuration; None where no single command made them all."""
+    """The command that repeats the runs, from their own configuration; None where no single command made them all.
+
+    Data that were moved are named where the run of the highest seed found them.
+    """
+    config = max(records, key=lambda record: record.seed).config
     settings = {record.config.model_copy(update={"variant": "", "seed": 0}) for record in records}
+    if not any(find_differences(records[0], record) for record in records):  # The same data, though they were moved.
+        place = {"spec": config.data.spec}
+        settings = {one.model_copy(update={"data": one.data.model_copy(update=place)}) for one in settings}
     studies = {record.study for record in records}
     if len(studies) != 1 or len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) != 1:
         return None
-    study, config = studies.pop(), records[0].config
+    study = studies.pop()
     seeds = {record.seed for record in records}
     if study is None and len(records) != 1:
         return None

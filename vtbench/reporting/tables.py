@@ -9,6 +9,8 @@ from vtbench.documents.table import NOTHING, Table
 from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.reporting.comparisons import Arm, Comparison, Outcome, Score
+from vtbench.reporting.outline import name_arm
+from vtbench.reporting.treatment import is_content_known
 from vtbench.stats.estimates import Estimate, PairedDifference
 from vtbench.units import format_items, format_millions
 
@@ -89,6 +91,7 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
     notes.extend(_judge_differences(arms))
     notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(arms)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
+    notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unknown_content(comparison)))
     for arm in arms:
         if isinstance(arm.costs, NotMeasured) and arm.variant:
             notes.append(f"{arm.name}: no costs, {arm.costs.reason}.")
@@ -152,6 +155,18 @@ def format_outcome(outcome: Outcome, metric: Metric) -> str:
     if isinstance(outcome.value, NotMeasured):
         return "failed" if outcome.state == "failed" else NOTHING
     return metric.format(outcome.value)
+
+
+def _list_unknown_content(comparison: Comparison) -> Iterator[str]:
+    """Say of which runs it is not known that they saw the data of the other seeds, where it is known of some."""
+    certified = [record for record in comparison.records if record.certificate is not None]
+    unknown = [record for record in certified if not is_content_known(record)]
+    if unknown and len(unknown) < len(certified) and len(comparison.seeds) > 1:
+        named = "; ".join(f"{name_arm(record)}, seed {record.seed}" for record in unknown)
+        yield (
+            f"Of {len(unknown)} of {len(certified)} runs ({named}) the content of the data was not recorded: whether "
+            "they saw the data of the other seeds is judged by where these lay."
+        )
 
 
 def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vtbench.configuration import ExecutionConfig, list_differences
 from vtbench.records import Certificate, RunRecord
 
@@ -13,26 +15,54 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     """What was not the same for both runs, one phrase each; empty where they belong into one comparison.
 
     Runs of two tasks never do. Runs of one seed must agree in the whole certificate. Of two seeds, the sample order and
-    the augmentation differ by right, and the data are compared by what was asked for. A run that failed before it had a
+    the augmentation differ by right, and so do the images that a limit draws; the data are compared by their content,
+    wherever they lay, or by what was asked for where that was not certified. A run that failed before it had a
     certificate is compared by its settings; one that finished without a certificate is comparable with nothing.
     """
     if first.task != second.task:
         return (f"task: {first.task} and {second.task}",)
     if first.certificate is None or second.certificate is None:
         return _compare_without_certificate(first, second)
-    fields = tuple(Certificate.model_fields) if first.seed == second.seed else SEED_FREE
-    differing = [field for field in fields if getattr(first.certificate, field) != getattr(second.certificate, field)]
-    phrases = [field.replace("_", " ") for field in differing]
-    if first.seed != second.seed and first.config.data != second.config.data:
-        phrases.append("data")
+    if first.seed == second.seed:
+        phrases = _compare_certified(first.certificate, second.certificate, Certificate.model_fields)
+    else:
+        phrases = _compare_seeds(first, first.certificate, second, second.certificate)
     sizes = (first.num_train, first.num_val, first.num_classes) != (
         second.num_train,
         second.num_val,
         second.num_classes,
     )
-    if sizes and not {"train data", "val data", "data"} & set(phrases):
+    if sizes and not any(phrase.endswith(("data", "content")) for phrase in phrases):
         phrases.append("number of images or classes")
     return tuple(phrases)
+
+
+def _compare_seeds(first: RunRecord, ours: Certificate, second: RunRecord, theirs: Certificate) -> list[str]:
+    """What differs though it does not depend on the seed; of data without a limit that is the images themselves."""
+    data, other_data = first.config.data, second.config.data
+    limited = {
+        "train": not data.limit_train is other_data.limit_train is None,
+        "val": not data.limit_val is other_data.limit_val is None,
+    }
+    of_data = [f"{split}_{'content' if cut else 'data'}" for split, cut in limited.items()]
+    phrases = _compare_certified(ours, theirs, (*SEED_FREE, *of_data))
+    if all(getattr(one, field) for one in (ours, theirs) for field in of_data):
+        data = data.model_copy(update={"spec": other_data.spec})  # What they are is known, so their place says nothing.
+    return [*phrases, *(["data"] if data != other_data else [])]
+
+
+def _compare_certified(ours: Certificate, theirs: Certificate, fields: Iterable[str]) -> list[str]:
+    pairs = {field: (getattr(ours, field), getattr(theirs, field)) for field in fields}
+    return [field.replace("_", " ") for field, (one, other) in pairs.items() if one != other and one and other]
+
+
+def is_content_known(record: RunRecord) -> bool:
+    """Whether it can be seen by the record that a run of another seed had the same data."""
+    data, certificate = record.config.data, record.certificate
+    if certificate is None:
+        return False
+    train, val = certificate.train_content is not None, certificate.val_content is not None
+    return (train or data.limit_train is None) and (val or data.limit_val is None)
 
 
 def _compare_without_certificate(first: RunRecord, second: RunRecord) -> tuple[str, ...]:

@@ -36,6 +36,8 @@ def certify(
         precision=f"{execution.precision}{micro_batches}",
         train_data=train.fingerprint,
         val_data=val.fingerprint,
+        train_content=train.content,
+        val_content=val.content,
     )
 
 

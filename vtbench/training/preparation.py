@@ -124,9 +124,10 @@ def _check_treatment(folder: Path, certificate: Certificate) -> None:
     path = folder / CERTIFICATE
     if not path.exists():
         return
-    changed = list_differences(load_record(path, Certificate), certificate)
+    differences = list_differences(load_record(path, Certificate), certificate)
+    changed = [name for name, before, _ in differences if before is not None]  # Else not yet certified then.
     if changed:
-        named = ", ".join(name.replace("_", " ") for name, _, _ in changed)
+        named = ", ".join(name.replace("_", " ") for name in changed)
         raise UserError(
             f"The run in {folder} cannot go on as it was begun: changed since then: {named}. "
             "Restore the data and the version of vtbench of that time, or give another folder with --out."
