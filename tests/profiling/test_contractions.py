@@ -87,6 +87,11 @@ CONTRACTIONS: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]
         ((6, 4), (6, 4)),
         24,
     ),
+    "many products, stacked and summed": (
+        lambda x, w: torch.stack([w[k] * x[:, k : k + 8] for k in range(9)]).sum(0),
+        ((4, 17), (9, 1, 1)),
+        9 * 4 * 8,
+    ),
     "convolution by shifts": (
         lambda x, w: sum((w[k] * x[:, k : k + 8] for k in range(3)), torch.zeros((), device=x.device)),
         ((4, 10), (3, 1, 1)),
@@ -147,6 +152,14 @@ GATES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "norm": (lambda x: x * x.pow(2).mean(-1, keepdim=True).rsqrt(), ((2, 6, 4),)),
     "norm by a product with itself": (lambda x: x / (x * x).sum(-1, keepdim=True).sqrt(), ((2, 6, 4),)),
     "softmax by hand": (lambda x: x.exp() / x.exp().sum(-1, keepdim=True), ((2, 6, 4),)),
+    "branches scaled, stacked and summed": (
+        lambda a, b, g: torch.stack([a * g[0], b * g[1]]).sum(0),
+        ((2, 6, 4), (2, 6, 4), (2, 4)),
+    ),
+    "logits scaled by a number each, stacked and summed": (
+        lambda a, b, c, d, w: torch.stack([w[0] * a, w[1] * b, w[2] * c, w[3] * d]).sum(0),
+        ((2, 9), (2, 9), (2, 9), (2, 9), (4,)),
+    ),
     "interpolation of four": (
         lambda a, b, c, d, w: w[0] * a + w[1] * b + w[2] * c + w[3] * d,
         ((2, 3), (2, 3), (2, 3), (2, 3), (4, 2, 3)),
@@ -178,6 +191,58 @@ def test_a_product_is_forgotten_when_its_memory_is_written_over() -> None:
         return outer.sum(0)
 
     assert find(forget, (9, 4), (9, 5)) == 0
+
+
+class Constants(nn.Module):
+    """A layer of 12 MACs a cell whose scale is an inner product of parameters, as in differential attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 1)
+        self.queries, self.keys = nn.Parameter(torch.ones(9)), nn.Parameter(torch.ones(9))
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        scale = (self.queries * self.keys).sum() + torch.fft.fft(self.keys).real.sum()
+        return self.layer(images_BCHW) * scale
+
+
+def test_what_parameters_alone_give_is_a_constant_whichever_operators_make_it() -> None:
+    counted = profile(Constants(), 8)
+    assert counted.macs == 64 * 12
+    assert not any("left out" in note or "not counted" in note for note in counted.notes)
+
+
+def test_what_parameters_and_input_give_together_is_none() -> None:
+    class Mixed(Constants):
+        def forward(self, images_BCHW: Tensor) -> Tensor:
+            self.keys.data.copy_(images_BCHW[0, 0, 0, 0].expand(9))
+            return super().forward(images_BCHW)
+
+    with pytest.raises(RefusedOperatorError, match="_fft_r2c"):
+        profile(Mixed(), 8)
+
+
+class Nearly(nn.Module):
+    """A convolution of 32 channels, and an inner product over one of ``num_summed`` numbers of it."""
+
+    def __init__(self, num_summed: int) -> None:
+        super().__init__()
+        self.layer, self.num_summed = nn.Conv2d(3, 32, 3, padding=1), num_summed
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        cells = self.layer(images_BCHW).flatten()[: self.num_summed]
+        return (cells * cells.flip(0)).sum()
+
+
+def test_a_model_is_not_refused_over_less_than_a_thousandth_of_its_count_and_says_how_much() -> None:
+    layer = 64 * 32 * 27
+    counted = profile(Nearly(layer // 1000), 8)
+    assert counted.macs == layer
+    assert any(f"{layer // 1000} MACs of products that are summed" in note for note in counted.notes)
+    assert sum(part.macs for part in counted.operators) == sum(part.macs for part in counted.roles) == layer
+    assert profile(Nearly(layer // 1000), 8, count_contractions=True).macs == layer + layer // 1000
+    with pytest.raises(RefusedOperatorError, match="multiplies and sums"):
+        profile(Nearly(layer // 1000 + 1), 8)
 
 
 def test_scaled_residuals_of_many_blocks_are_no_chain() -> None:

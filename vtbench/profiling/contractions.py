@@ -9,6 +9,7 @@ scalings and masks in between do not hide them. Three rules, from certain to lik
 * chain: products are added up one by one inside one module: from three on when both factors are slices of one tensor
   each (a convolution by shifts), from six on otherwise.
 
+What parameters alone give is a constant, and a few branches that are scaled, stacked and summed are an addition.
 Squares of one tensor are statistics (norm, variance) and free, unless the tensor is an outer difference (distances).
 """
 
@@ -58,14 +59,20 @@ class ContractionFinder:
     def __init__(self) -> None:
         self._known: dict[int, Products] = {}
 
-    def observe(self, name: str, args: Sequence[Any], out: Any, *, is_view: bool, frame: object) -> Contraction | None:
+    def observe(
+        self, name: str, args: Sequence[Any], out: Any, *, is_view: bool, is_constant: bool, frame: object
+    ) -> Contraction | None:
         """Follow one executed operator. Returns a contraction that this operator completes, if any.
 
-        ``frame`` identifies the innermost module call. A chain's contraction is returned once and grows afterwards.
+        What parameters alone give ``is_constant``. ``frame`` identifies the innermost module call. A
+        chain's contraction is returned once and grows afterwards.
         """
         if is_view:
             return None
-        if name in _MULTIPLY:
+        if is_constant:
+            if self._known:
+                self._forget(out)
+        elif name in _MULTIPLY:
             self._multiply(args, out)
         elif name in _ADD or name in _ADD_PRODUCT:
             return self._add(name, args, out, frame)

@@ -146,15 +146,15 @@ def _project(pair: FactorPair, touched: Sequence[tuple[int, ...]]) -> FactorPair
 
 
 def join(terms: Sequence[Term], dim: int, out: Tensor, *, stacked: bool) -> Products:
-    """Concatenated or stacked products: along the joining dimension both factors may vary."""
+    """Concatenated or stacked products: along the joining dimension both factors may vary, if they are many."""
     result = describe(out, num_products=1)
     axis = dim % out.dim()
     for products, tensor in terms:
         for pair in carry([(products, tensor)], tensor).pairs:
             left, right = list(pair.left), list(pair.right)
             if stacked:
-                left.insert(axis, True)
-                right.insert(axis, True)
+                left.insert(axis, len(terms) >= _PLAIN_CHAIN)
+                right.insert(axis, len(terms) >= _PLAIN_CHAIN)
             else:
                 left[axis] = right[axis] = True
             result.pairs += (FactorPair(tuple(left), tuple(right), pair.outer),)

@@ -171,6 +171,12 @@ def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:
         listing = ", ".join(f"{one.kind} x{one.calls} {one.macs / 1e6:,.2f} M" for one in found.unstated[:5])
         more = f" and {len(found.unstated) - 5} more" if len(found.unstated) > 5 else ""
         notes.append(f"closed forms cover {100 * found.covered_macs / total:.1f} %; unstated: {listing}{more}")
+    if found.left_out_macs:
+        share = 100 * found.left_out_macs / total
+        notes.append(
+            f"{found.left_out_macs:,} MACs of products that are summed without a matrix product are not counted "
+            f"({share:.2g} % of the count; --count-contractions counts them)"
+        )
     if found.stated_only_macs:
         notes.append(f"{found.stated_only_macs / 1e6:,.2f} M are stated by modules and seen by no operator")
     return tuple(notes)

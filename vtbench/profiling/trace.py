@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas import FORMULAS
 from vtbench.profiling.free_operators import REFUSED, find_reason_free
 from vtbench.profiling.products import Contraction
+from vtbench.profiling.reach import Reach
 from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, DispatchMode, Shortcut, take_shortcut
 
 MULTIPLY_AND_SUM = "multiply-and-sum"
@@ -36,11 +37,15 @@ Shape = tuple[int, ...]
 
 @dataclass
 class UncountedOperator:
-    """An operator that ran and cannot be counted: refused for a ``reason``, or unknown."""
+    """An operator that ran and cannot be counted: refused for a ``reason``, or unknown.
+
+    One that ``is_constant`` was given parameters alone: what it gives need be computed only once.
+    """
 
     name: str
     shapes: str
     reason: str | None
+    is_constant: bool = False
 
 
 @dataclass
@@ -80,9 +85,10 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
     While ``alias`` is set, operators are booked under that name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.trace = Trace()
+        self.reach = Reach(inputs)
         self.open: list[Call] = []
         self.backward = False
         self.alias: str | None = None
@@ -123,6 +129,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
             if uncounted is not None:
                 self.trace.backward_uncounted.append(uncounted)
             return
+        is_constant = not self.reach.observe(args, kwargs, out, is_view=rule.is_view)
         call = self.open[-1]
         call.own_macs += macs
         key = (call.path, self.alias or rule.name)
@@ -130,8 +137,11 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         if macs:
             self.trace.macs[key] += macs
         if uncounted is not None:
+            uncounted.is_constant = is_constant
             call.uncounted.append(uncounted)
-        contraction = self._finder.observe(rule.name, args, out, is_view=rule.is_view, frame=call)
+        contraction = self._finder.observe(
+            rule.name, args, out, is_view=rule.is_view, is_constant=is_constant, frame=call
+        )
         if contraction is not None:
             call.contractions.append(contraction)
 
@@ -162,8 +172,8 @@ def trace_forward(model: nn.Module, inputs: Sequence[Any] | Arguments, *, backwa
     The model gets hooks for the time of the run; give a copy to keep a user's model untouched. The model's own
     exceptions pass through.
     """
-    tracer = Tracer()
     arguments = inputs if isinstance(inputs, Arguments) else Arguments(tuple(inputs))
+    tracer = Tracer(tensor for _, tensor in arguments.list_tensors())
     with _hooked(model, tracer), _plain_execution(), torch.set_grad_enabled(backward), tracer:
         tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
         outputs = arguments.call(model)

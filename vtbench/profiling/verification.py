@@ -9,19 +9,25 @@ from typing import Any
 from vtbench.profiling.closed_forms import find_form
 from vtbench.profiling.closed_forms_foreign import find_foreign_form
 from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError, summarize_exception
-from vtbench.profiling.trace import STATED, Call, Trace
+from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Call, Trace
 from vtbench.records.profile import Unstated
 
 _SHOWN = 8
+_NOTHING = 0.001
+"""The share of the count below which multiply-and-sum patterns are left out of it instead of refused."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """How far the closed forms reach. ``covered_macs`` are explained by them; ``unstated`` lists the rest by size."""
+    """How far the closed forms reach. ``covered_macs`` are explained by them; ``unstated`` lists the rest by size.
+
+    ``left_out_macs`` are those of multiply-and-sum patterns too small to refuse a model over; they are not counted.
+    """
 
     covered_macs: int
     stated_only_macs: int
     unstated: tuple[Unstated, ...]
+    left_out_macs: int = 0
 
 
 @dataclass
@@ -35,15 +41,15 @@ class _StatedCost:
 def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -> Verification:
     """Compare both methods over every call; may raise one of the errors of `errors`.
 
-    ``refuse_contractions``: a multiply-and-sum outside every module that states its cost is an error.
-    ``require_coverage``: MACs that no closed form explains are an error.
+    ``refuse_contractions``: a multiply-and-sum outside every module that states its cost is an error, or taken out of
+    the count where all such are below 0.1 % of it. ``require_coverage``: MACs that no closed form explains are an
+    error, and nothing is taken out.
     A call that states its cost and contains operators without a formula has its stated cost booked instead.
     """
     costs = {id(call): _state_cost(call) for call in trace.calls}
     stated_only = _book_stated_costs(trace, costs)
     _refuse_uncounted(trace, costs)
-    if refuse_contractions:
-        _refuse_contractions(trace, costs)
+    left_out = _refuse_contractions(trace, costs, tolerant=not require_coverage) if refuse_contractions else 0
     _compare(trace, costs)
     covered, unstated = _measure_coverage(trace, costs)
     if require_coverage and unstated:
@@ -52,7 +58,7 @@ def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -
             f"the closed forms leave out {trace.total_macs - covered:,} of {trace.total_macs:,} MACs: {listing}. "
             "Give these modules a method expected_macs."
         )
-    return Verification(covered, stated_only, unstated)
+    return Verification(covered, stated_only, unstated, left_out)
 
 
 def _state_cost(call: Call) -> _StatedCost:
@@ -107,7 +113,12 @@ def _book_stated_costs(trace: Trace, costs: dict[int, _StatedCost]) -> int:
 
 
 def _refuse_uncounted(trace: Trace, costs: dict[int, _StatedCost]) -> None:
-    found = [(call, one) for call in trace.calls for one in call.uncounted if _find_stated(call, costs) is None]
+    found = [
+        (call, one)
+        for call in trace.calls
+        for one in call.uncounted
+        if not one.is_constant and _find_stated(call, costs) is None
+    ]
     unknown = [(call, one) for call, one in found if not one.reason]
     for call, first in unknown or found:
         names = sorted({one.name for _, one in unknown or found} - {first.name})
@@ -124,7 +135,8 @@ def _refuse_uncounted(trace: Trace, costs: dict[int, _StatedCost]) -> None:
         )
 
 
-def _refuse_contractions(trace: Trace, costs: dict[int, _StatedCost]) -> None:
+def _refuse_contractions(trace: Trace, costs: dict[int, _StatedCost], *, tolerant: bool) -> int:
+    """Refuse them, or take those out that are nothing beside the rest; returns the MACs taken out."""
     found = [
         (call, contraction)
         for call in trace.calls
@@ -132,15 +144,29 @@ def _refuse_contractions(trace: Trace, costs: dict[int, _StatedCost]) -> None:
         if _find_stated(call, costs) is None
     ]
     if not found:
-        return
+        return 0
+    total = sum(contraction.macs for _, contraction in found)
+    if tolerant and total < _NOTHING * (trace.total_macs - total):
+        for call, contraction in found:
+            _take_out(trace, call, contraction.macs)
+        return total
     call, contraction = max(found, key=lambda pair: pair[1].macs)
     places = len({id(call) for call, _ in found})
-    total = sum(contraction.macs for _, contraction in found)
     raise RefusedOperatorError(
         f"{_where(call)} multiplies and sums without a matrix product ({contraction.spelling}; {contraction.macs:,} "
         f"MACs if it were one; {total:,} in {places} such module calls). No operator tells what was meant. Give the "
         "module a method expected_macs, or ask for such patterns to be counted (--count-contractions)."
     )
+
+
+def _take_out(trace: Trace, call: Call, macs: int) -> None:
+    call.own_macs -= macs
+    trace.macs[call.path, MULTIPLY_AND_SUM] -= macs
+    trace.runs[call.path, MULTIPLY_AND_SUM] -= 1
+    outer: Call | None = call
+    while outer is not None:
+        outer.inclusive_macs -= macs
+        outer = outer.parent
 
 
 def _compare(trace: Trace, costs: dict[int, _StatedCost]) -> None:
