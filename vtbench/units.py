@@ -24,6 +24,11 @@ def format_millions(count: int, *, digits: int = 2) -> str:
     return f"{count / 1e6:,.{digits}f}"
 
 
+def format_share(part: int, whole: int) -> str:
+    """Print a share in percent that is 100 only where it is whole: ``(9999, 10000) -> '99.9'``."""
+    return "100" if part == whole else f"{min(100 * part / whole, 99.9):.1f}"
+
+
 def format_bytes(num_bytes: int, *, digits: int = 1) -> str:
     """Print a size in bytes with a binary prefix: ``1536 -> '1.5 KiB'``."""
     for size, prefix in _BINARY:

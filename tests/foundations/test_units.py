@@ -1,6 +1,6 @@
 import pytest
 
-from vtbench.units import format_bytes, format_count, format_duration, format_items, format_millions
+from vtbench.units import format_bytes, format_count, format_duration, format_items, format_millions, format_share
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_bytes_print_with_binary_prefixes(size: int, text: str) -> None:
 )
 def test_durations_print_in_two_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_a_share_is_100_percent_only_where_it_is_whole() -> None:
+    assert format_share(10, 10) == format_share(0, 0) == "100"
+    assert format_share(10**9 - 1, 10**9) == "99.9"
+    assert format_share(983, 1000) == "98.3"

@@ -95,7 +95,9 @@ _FORMS_OF_CLASSES: dict[ClosedForm, str] = {
         torchvision.models.maxvit.RelativePositionalMultiHeadAttention""",
     state_self_attention_with_projection: """
         timm.models.beit.Attention timm.models.swin_transformer_v2.WindowAttention""",
-    state_map_attention: "timm.models.maxxvit.Attention2d timm.models.visformer.Attention",
+    state_map_attention: """
+        timm.models.maxxvit.Attention2d timm.models.visformer.Attention timm.layers.attention2d.Attention2d
+        timm.models.fastvit.Attention""",
     state_class_attention: """
         timm.models.cait.ClassAttn timm.models.crossvit.CrossAttention timm.models.volo.ClassAttention""",
     state_channel_attention: """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vtbench.profiling.closed_forms import find_form
+from vtbench.profiling.closed_forms import Shape, find_form
+from vtbench.profiling.closed_forms_attention import CallShapes, find_call_form
 from vtbench.profiling.closed_forms_foreign import find_foreign_form
 from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError, summarize_exception
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Call, Trace
@@ -46,7 +48,8 @@ def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -
     error, and nothing is taken out.
     A call that states its cost and contains operators without a formula has its stated cost booked instead.
     """
-    costs = {id(call): _state_cost(call) for call in trace.calls}
+    inside = _collect_shapes(trace)
+    costs = {id(call): _state_cost(call, inside.get(id(call), {})) for call in trace.calls}
     stated_only = _book_stated_costs(trace, costs)
     _refuse_uncounted(trace, costs)
     left_out = _refuse_contractions(trace, costs, tolerant=not require_coverage) if refuse_contractions else 0
@@ -61,7 +64,18 @@ def verify(trace: Trace, *, refuse_contractions: bool, require_coverage: bool) -
     return Verification(covered, stated_only, unstated, left_out)
 
 
-def _state_cost(call: Call) -> _StatedCost:
+def _collect_shapes(trace: Trace) -> dict[int, dict[str, Shape]]:
+    """For every call, the names of the modules that it called and the shape of what each gave."""
+    inside: dict[int, dict[str, Shape]] = {}
+    for call in trace.calls:
+        if call.parent is not None and call.output_shapes:
+            around = call.parent.path
+            name = call.path[len(around) + 1 :] if around else call.path
+            inside.setdefault(id(call.parent), {})[name] = call.output_shapes[0]
+    return inside
+
+
+def _state_cost(call: Call, inside: Mapping[str, Shape]) -> _StatedCost:
     module: Any = call.module
     if hasattr(module, "expected_macs"):
         try:
@@ -73,9 +87,20 @@ def _state_cost(call: Call) -> _StatedCost:
                 "expected_macs takes the shape of each tensor that forward was given."
             ) from error
     form = find_form(module) or find_foreign_form(module)
-    if form is None:
-        return _StatedCost(None, whole=False)
-    return _StatedCost(int(form(module, call.input_shapes, call.output_shapes)), whole=False)
+    if form is not None:
+        return _StatedCost(int(form(module, call.input_shapes, call.output_shapes)), whole=False)
+    return _StatedCost(_apply_call_form(module, call, inside), whole=False)
+
+
+def _apply_call_form(module: Any, call: Call, inside: Mapping[str, Shape]) -> int | None:
+    """What the form of a class of another library says; None for a use of it, or a version, that it does not know."""
+    form = find_call_form(module)
+    if form is None or not (call.input_shapes and call.output_shapes):
+        return None
+    try:
+        return form(module, CallShapes(call.input_shapes[0], call.output_shapes[0], inside))
+    except (LookupError, ValueError, AttributeError):
+        return None
 
 
 def _find_stated(call: Call | None, costs: dict[int, _StatedCost]) -> Call | None:

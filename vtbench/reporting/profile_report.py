@@ -21,7 +21,7 @@ from vtbench.documents.table import (
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.profile import Difference, Measurement, Profile, ToolOpinion
-from vtbench.units import format_bytes, format_count, format_items, format_millions
+from vtbench.units import format_bytes, format_count, format_items, format_millions, format_share
 
 _NUMERIC = ("runs", "MACs (M)", "%", "params (M)")
 _MOST_MISSED = 4
@@ -299,8 +299,9 @@ def _describe(profile: Profile) -> Iterator[str]:
     if step is not None and not isinstance(step, NotMeasured):
         forward, backward = format_count(step.forward_macs), format_count(step.backward_macs)
         yield f"  training     {format_count(step.macs)} a step: {forward} forward, {backward} backward"
-    if profile.covered_macs == profile.macs and not profile.stated_only_macs:
-        yield "  checked      trace and closed forms agree on every MAC"
+    twice = profile.covered_macs - profile.stated_only_macs
+    share = "every MAC" if twice == profile.macs else f"{format_share(twice, profile.macs)} % of MACs"
+    yield f"  checked      trace and closed forms agree on {share}"
 
 
 def _number_or_none(value: Any) -> int | None:

@@ -18,7 +18,7 @@ from vtbench.documents.table import (
 )
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records.profile import ZooRow
-from vtbench.units import format_items, format_millions
+from vtbench.units import format_items, format_millions, format_share
 
 
 def print_zoo(rows: Sequence[ZooRow], console: Console) -> None:
@@ -57,7 +57,7 @@ def tabulate_zoo(rows: Sequence[ZooRow]) -> Table:
     for row in counted:
         assert row.macs is not None
         cells = [row.model, "x".join(map(str, row.input_size[1:])), format_millions(row.macs)]
-        cells += [format_millions(row.params or 0), _format_share(row.covered_macs or 0, row.macs)]
+        cells += [format_millions(row.params or 0), format_share(row.covered_macs or 0, row.macs)]
         if step:
             cells.append(NOTHING if row.training_step_macs is None else format_millions(row.training_step_macs))
         table.append(cells)
@@ -74,13 +74,6 @@ def summarize_zoo(rows: Sequence[ZooRow]) -> str:
     parts = [f"{format_items(len(rows), 'model')}: {len(counted)} counted, {refused} refused"]
     if counted:
         parts.append(
-            f"trace and closed forms agree on {_format_share(covered, total)} % of all MACs, on every MAC of {every}"
+            f"trace and closed forms agree on {format_share(covered, total)} % of all MACs, on every MAC of {every}"
         )
     return "; ".join(parts)
-
-
-def _format_share(part: int, whole: int) -> str:
-    """A share in percent that says 100 only where it is whole."""
-    if part == whole:
-        return "100"
-    return f"{min(100 * part / whole, 99.9):.1f}"
