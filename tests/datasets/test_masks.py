@@ -24,10 +24,17 @@ def make_masked(root, masks, *, images=None, layout="{kind}/{split}", kind="PNG"
             folders = [root / layout.format(kind=name, split=split) for name in ("images", "masks")]
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-            image = images[number] if images else Image.new("RGB", to_image(mask).size, (9 * number, 1, 2))
+            image = images[number] if images else paint(to_image(mask).size, number)
             image.save(folders[0] / f"{number}.png")
             to_image(mask).save(folders[1] / f"{number}.{kind.lower()}", kind)
     return root
+
+
+def paint(size, number=0):
+    """A picture of two colours, so that there is something to see."""
+    image = Image.new("RGB", size, (9 * number, 1, 2))
+    image.putpixel((0, 0), (255, 255, 255))
+    return image
 
 
 def to_image(mask):
@@ -112,7 +119,7 @@ def test_an_rgb_mask_is_read_by_its_table_and_an_unknown_colour_refused(tmp_path
 def test_reduce_zero_label_keeps_zero_and_255_void_and_wraps_nothing(tmp_path):
     mask = np.array([[0, 1], [150, 255]], np.uint8)
     for split in ("training", "validation"):
-        for folder, image in (("images", Image.new("RGB", (2, 2))), ("annotations", to_image(mask))):
+        for folder, image in (("images", paint((2, 2))), ("annotations", to_image(mask))):
             (tmp_path / folder / split).mkdir(parents=True)
             image.save(tmp_path / folder / split / f"a.{'jpg' if folder == 'images' else 'png'}")
     data = load(tmp_path, ",classes=ade20k")
@@ -146,6 +153,12 @@ def test_masks_of_another_size_jpeg_masks_and_missing_pairs_are_refused(tmp_path
 
 def test_masks_without_a_number_of_classes_are_refused(tmp_path):
     expect_refusal(make_masked(tmp_path, [MASK]), "num_classes=NUMBER", "voc", knobs="")
+
+
+def paint_mask(first):
+    mask = Image.new("L", (3, 2), first)
+    mask.putpixel((2, 1), first + 1)
+    return mask
 
 
 def make_gradient(size):
@@ -186,6 +199,24 @@ def test_the_fingerprint_covers_masks_and_what_they_mean(tmp_path):
     assert len({*prints, load(tmp_path).fingerprint}) == 4
 
 
+def test_masks_of_16_bits_hold_values_that_may_be_void_or_mapped(tmp_path):
+    deep = np.where(MASK == 2, np.uint16(65535), MASK)
+    root = make_masked(tmp_path, [deep, deep])
+    expected = np.where(MASK == 2, 255, MASK)
+    np.testing.assert_array_equal(read(load(root, ",num_classes=2,ignore=65535"))[0], expected)
+    np.testing.assert_array_equal(read(load(root, ",label_map=0:0+1:1+65535:2"))[0], MASK)
+    expect_refusal(root, "0.png", "value 65535 in 16 pixels", "0 to 1", knobs=",num_classes=2")
+
+
+def test_masks_of_one_class_are_refused_and_one_that_comes_late_is_found(tmp_path):
+    root = make_masked(tmp_path / "one", [MASK * 0 + 1] * 9)
+    expect_refusal(root, "The 9 masks of the train split show one class, '1',", "label_map=")
+    expect_refusal(
+        root, "The 9 masks of the train split show no class", knobs=",num_classes=2,label_map=0:0+7:1,ignore=1"
+    )
+    assert len(load(make_masked(tmp_path / "late", [MASK * 0] * 9 + [MASK]))) == 10
+
+
 PUBLISHED = {
     "ade20k": ("images/{training}/a.jpg", "annotations/{training}/a.png", 150, 1),
     "cityscapes": ("leftImg8bit/{train}/b/a_leftImg8bit.png", "gtFine/{train}/b/a_gtFine_labelIds.png", 19, 7),
@@ -206,7 +237,7 @@ def test_a_preset_opens_its_published_layout(tmp_path, preset):
     image_at, mask_at, count, first = PUBLISHED[preset]
     for split in ("train", "val"):
         word = {"train": "training", "val": "validation"}[split] if preset == "ade20k" else split
-        for at, picture in ((image_at, Image.new("RGB", (3, 2))), (mask_at, Image.new("L", (3, 2), first))):
+        for at, picture in ((image_at, paint((3, 2))), (mask_at, paint_mask(first))):
             path = tmp_path / at.replace("{training}", word).replace("{train}", word)
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
@@ -214,7 +245,7 @@ def test_a_preset_opens_its_published_layout(tmp_path, preset):
         (tmp_path / f"ImageSets/Segmentation/{split}.txt").write_text(f"{split}\n")
     data = load(tmp_path, f",classes={preset}")
     assert len(data.mask_class_names) == count and len(data) == 1
-    assert (read(data) == 0).all()
+    assert read(data).tolist() == [[[0, 0, 0], [0, 0, 1]]]
 
 
 def test_the_values_of_published_masks_mean_what_their_definitions_say(tmp_path):

@@ -62,7 +62,7 @@ def test_grey_palette_and_black_and_white_masks_hold_class_ids(mask, ids):
 
 
 def test_a_mask_in_colour_or_of_another_size_or_torn_is_refused():
-    with pytest.raises(UserError, match="one channel of 8 bits"):
+    with pytest.raises(UserError, match="one channel of whole numbers"):
         decode_mask(encode(IMAGE), "m", (8, 8))
     with pytest.raises(UserError, match="has 40x60 pixels and the image 40x40"):
         decode_shown(encode(IMAGE[:, :40]), "a", (8, 8), encode(CLASSES))

@@ -83,14 +83,14 @@ class HeldImages:
 
 def cache_images(split: ImageSplit, rows: NDArray[np.int64]) -> MappedImages | HeldImages:
     """The images ``rows`` of ``split`` in that order, decoded unless a sound entry holds them already."""
-    return _cache(split.read, "decoded 1", split.fingerprint, (len(rows), *split.image_size, 3), rows)
+    return _cache(split.read, "decoded 2", split.fingerprint, (len(rows), *split.image_size, 3), rows)
 
 
 def cache_masks(
     read: Read, fingerprint: str, image_size: tuple[int, int], rows: NDArray[np.int64]
 ) -> MappedImages | HeldImages:
     """The masks ``rows`` that ``read`` gives, as `cache_images` does it; ``fingerprint`` stands for all of them."""
-    return _cache(read, "masks 1", fingerprint, (len(rows), *image_size), rows)
+    return _cache(read, "masks 2", fingerprint, (len(rows), *image_size), rows)
 
 
 def _cache(

@@ -36,12 +36,14 @@ PRESETS = ("ade20k", "cityscapes", "cityscapes_train_ids", "cocostuff", "lip", "
 """Data sets whose conventions and layouts come with the house."""
 
 _OUTSIDE = -1
+_NUM_VALUES = 1 << 16
 
 
 class MaskKnobs(Knobs):
-    """What the user may say of the masks; saying any of it asks for them, and for no labels."""
+    """What the user may say of images and masks; saying anything of masks asks for them, and for no labels."""
 
     path: str = Field(description="where the data lie")
+    white: float | None = Field(None, gt=0, description="value of white in images of more than 8 bits, such as 4095")
     classes: str | None = Field(None, description=f"names and meaning of masks: a TOML file, or {', '.join(PRESETS)}")
     num_classes: int | None = Field(None, ge=2, le=255, description="masks: number of classes, when nothing names them")
     ignore: str | None = Field(None, description="masks: values that are void, such as 11 or 0+255; else 255")
@@ -51,7 +53,7 @@ class MaskKnobs(Knobs):
     @property
     def asks_for_masks(self) -> bool:
         """Whether anything is said of masks."""
-        return any(getattr(self, knob) is not None for knob in MaskKnobs.model_fields if knob != "path")
+        return any(getattr(self, knob) is not None for knob in MaskKnobs.model_fields.keys() - {"path", "white"})
 
 
 class Layout(Configuration):
@@ -88,10 +90,11 @@ class Convention(Configuration):
             raise ValueError(f"'palette' has {len(self.palette)} colours for {count} classes")
         if self.label_map and self.reduce_zero_label:
             raise ValueError("'label_map' and 'reduce_zero_label' say two things of the same values: keep one")
-        wrong = [pair for pair in self.label_map.items() if not (0 <= pair[0] <= 255 and 0 <= pair[1] < count)]
+        wrong = [pair for pair in self.label_map.items() if not (0 <= pair[0] < _NUM_VALUES and 0 <= pair[1] < count)]
         if wrong:
+            value, number = wrong[0]
             raise ValueError(
-                f"'label_map' maps {wrong[0][0]} to {wrong[0][1]}; values are 0 to 255, classes below {count}"
+                f"'label_map' maps {value} to {number}; values are 0 to {_NUM_VALUES - 1}, classes below {count}"
             )
         sides = [number for pair in self.left_right for number in pair]
         if len(set(sides)) < len(sides) or not all(0 <= number < count for number in sides):
@@ -109,13 +112,11 @@ class Convention(Configuration):
 
     @cached_property
     def _class_of_value(self) -> NDArray[np.int16]:
-        table = np.full(256, _OUTSIDE, np.int16)
-        for value in range(256):
-            number = self._class_of(value)
-            if number is not None:
+        table = np.full(_NUM_VALUES, _OUTSIDE, np.int16)
+        table[[value for value in (*self.ignore, *[0] * self.reduce_zero_label) if value < _NUM_VALUES]] = VOID
+        for value in self.label_map or range(len(self.names) + 1):
+            if (number := self._class_of(value)) is not None:
                 table[value] = number
-            elif value in self.ignore or (value == 0 and self.reduce_zero_label):
-                table[value] = VOID
         return table
 
     @cached_property
@@ -128,14 +129,14 @@ class Convention(Configuration):
         codes = [_code(colour) for colour in self.palette]
         return frozenset(code for code in codes if codes.count(code) > 1)
 
-    def translate(self, raw: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    def translate(self, raw: NDArray[Any], name: str) -> NDArray[np.uint8]:
         """Classes of shape (H, W), or `VOID`, for the values (H, W) or the colours (H, W, C) of a mask.
 
         Raises `DataError` for the first value or colour that has no meaning, with its number of pixels.
         """
         if raw.ndim == 3:
             return self._translate_colours(raw, name)
-        classes_HW = self._class_of_value[raw]
+        classes_HW: NDArray[np.int16] = self._class_of_value[raw]
         if (classes_HW == _OUTSIDE).any():
             value = int(raw[classes_HW == _OUTSIDE].max())
             raise DataError(

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,10 @@ from vtbench.datasets.decoding import (
     decode_whole_image,
     fit_inside,
     measure_image,
+    probe_images,
     run_for_each,
     spread_evenly,
+    tell_white,
 )
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
@@ -59,6 +62,7 @@ class MaskedSplit:
     files: MaskedFiles
     convention: Convention
     image_size: tuple[int, int]
+    white: float | None = None
 
     class_names: tuple[str, ...] = ()
 
@@ -86,7 +90,8 @@ class MaskedSplit:
     def fingerprint(self) -> str:
         """A hash of the files and of what the values of masks mean."""
         meaning = self.convention.model_dump_json(exclude={"layout", "left_right"})
-        return hashlib.sha256(f"masked 1, {self.files.fingerprint} {meaning}".encode()).hexdigest()
+        content = f"{self.files.fingerprint}{tell_white(self.white)}"
+        return hashlib.sha256(f"masked 1, {content} {meaning}".encode()).hexdigest()
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the images of ``indices``, (B, H, W, C)."""
@@ -94,7 +99,7 @@ class MaskedSplit:
         images_BHWC = np.empty((len(found), *self.image_size, 3), np.uint8)
 
         def decode(at: int) -> None:
-            images_BHWC[at] = decode_whole_image(*found[at], self.image_size)
+            images_BHWC[at] = decode_whole_image(*found[at], self.image_size, self.white)
 
         run_for_each(decode, len(found))
         return images_BHWC
@@ -148,7 +153,7 @@ def add_margin(mask_HW: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArr
 
 
 def open_masked(
-    files: Mapping[Split, MaskedFiles], convention: Convention, image_size: int | None
+    files: Mapping[Split, MaskedFiles], convention: Convention, image_size: int | None, white: float | None = None
 ) -> dict[Split, ImageSplit]:
     """Both splits. The shorter side is ``image_size``, or as in the files, at the proportions of most images.
 
@@ -158,11 +163,14 @@ def open_masked(
     for found in files.values():
         _probe(found, convention)
     train = files["train"]
-    sizes = [measure_image(*item) for item in train.images(spread_evenly(train.count, _NUM_PROBED))]
+    _check_classes(train, convention)
+    probed = train.images(spread_evenly(train.count, _NUM_PROBED))
+    probe_images(probed, image_size, white)
+    sizes = [measure_image(*item) for item in probed]
     height, width = (sorted(size[axis] for size in sizes)[len(sizes) // 2] for axis in range(2))
     scale = 1 if image_size is None else image_size / min(height, width)
     size = round(height * scale), round(width * scale)
-    return {split: MaskedSplit(found, convention, size) for split, found in files.items()}
+    return {split: MaskedSplit(found, convention, size, white) for split, found in files.items()}
 
 
 def _probe(files: MaskedFiles, convention: Convention) -> None:
@@ -182,7 +190,23 @@ def _probe(files: MaskedFiles, convention: Convention) -> None:
     convention.check_binary(values, worst, most)
 
 
-def _check_size(raw: NDArray[np.uint8], name: str, image: bytes, image_name: str) -> None:
+def _check_classes(train: MaskedFiles, convention: Convention) -> None:
+    """Read masks until two classes are seen, which the first few nearly always show. Raises `DataError` if none do."""
+    seen: set[int] = set()
+    for start in range(0, train.count, _NUM_PROBED):
+        for mask in train.masks(np.arange(start, min(start + _NUM_PROBED, train.count))):
+            raw = decode_raw_mask(*mask, in_colour=bool(convention.palette))
+            seen |= set(np.unique(convention.translate(raw, mask[1])).tolist()) - {VOID}
+        if len(seen) > 1:
+            return
+    named = f"one class, {convention.names[seen.pop()]!r}," if seen else "no class"
+    raise DataError(
+        f"The {train.count:,} masks of the train split show {named} in every pixel that is not void: there is nothing "
+        "to learn from. Look what their values mean, and say it with label_map=, ignore= or classes=FILE."
+    )
+
+
+def _check_size(raw: NDArray[Any], name: str, image: bytes, image_name: str) -> None:
     if (size := measure_image(image, image_name)) != raw.shape[:2]:
         raise DataError(
             f"The mask {name} has {raw.shape[0]}x{raw.shape[1]} pixels and its image {image_name} {size[0]}x{size[1]}. "

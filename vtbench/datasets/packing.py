@@ -40,13 +40,14 @@ class PackedImages:
     path: Path
     image_size: tuple[int, int]
     origin: str = ""
+    white: float | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "image_size": self.image_size, "origin": self.origin}
+        return {"path": self.path, "image_size": self.image_size, "origin": self.origin, "white": self.white}
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the images ``indices`` of the pack, (B, H, W, C). Raises `DataError` when it has been changed."""
-        return decode_images([partial(self.load, int(index)) for index in indices], self.image_size)
+        return decode_images([partial(self.load, int(index)) for index in indices], self.image_size, self.white)
 
     def is_sound(self, num_images: int) -> bool:
         """Whether both files are there and fit each other and the number of images."""
@@ -85,13 +86,19 @@ class PairedImages:
         ]
 
 
-def pack_images(fetch: Fetch, rows: NDArray[np.int64], fingerprint: str, image_size: tuple[int, int]) -> PackedImages:
+def pack_images(
+    fetch: Fetch,
+    rows: NDArray[np.int64],
+    fingerprint: str,
+    image_size: tuple[int, int],
+    white: float | None = None,
+) -> PackedImages:
     """The pack of ``rows`` in that order, made by ``fetch`` if it is not there. Raises `DataError` without room."""
     key = f"packed 1, {fingerprint}, {hashlib.sha256(rows.tobytes()).hexdigest()}"
     path = find_cache_folder() / "packed" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pack"
-    if not (found := PackedImages(path, image_size)).is_sound(len(rows)):
+    if not (found := PackedImages(path, image_size, white=white)).is_sound(len(rows)):
         write_pack(path, _fetch_in_turn(fetch, rows))
-        found = PackedImages(path, image_size)
+        found = PackedImages(path, image_size, white=white)
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtbench.datasets.cache import find_cache_folder
-from vtbench.datasets.dataset import ImageSplit
+from vtbench.datasets.dataset import DataError, ImageSplit
 from vtbench.datasets.decoding import spread_evenly
 from vtbench.files import publish_text
 
@@ -39,8 +39,9 @@ def measure_statistics(split: ImageSplit) -> ChannelStatistics:
     """Means and deviations over up to 4,096 images spread evenly over ``split``, whatever the limit on it.
 
     Sums are of integers, so that the result does not depend on their order. Measured once and remembered in the cache.
+    Raises `DataError` when all those images are of one value, which tells nothing.
     """
-    key = f"statistics 1, {split.fingerprint}, {split.image_size}, {len(split.labels)}"
+    key = f"statistics 2, {split.fingerprint}, {split.image_size}, {len(split.labels)}"
     memory = find_cache_folder() / "statistics" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     try:
         found = json.loads(memory.read_text("utf-8"))
@@ -59,6 +60,12 @@ def _measure(split: ImageSplit) -> ChannelStatistics:
         images_BHWC = split.read(rows[start : start + _IMAGES_AT_A_TIME])
         for channel in range(3):
             counts_CV[channel] += np.bincount(images_BHWC[..., channel].ravel(), minlength=256)
+    if (np.count_nonzero(counts_CV, axis=1) == 1).all():
+        colour = ", ".join(str(value) for value in counts_CV.argmax(axis=1))
+        raise DataError(
+            f"Every pixel of the {len(rows):,} training images looked at has one colour, ({colour}): there is "
+            "nothing to learn from. Look whether the files hold what they should, and what their values mean."
+        )
     values, total = np.arange(256), int(counts_CV[0].sum())
     mean_C = (counts_CV @ values) / total
     variance_C = (counts_CV @ values**2) / total - mean_C**2

@@ -16,7 +16,7 @@ from vtbench.datasets.class_labels import check_classes
 from vtbench.datasets.conventions import Layout, MaskKnobs, find_convention
 from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import ImageSplit, Split
-from vtbench.datasets.decoding import choose_image_size, decode_images, measure_image, spread_evenly
+from vtbench.datasets.decoding import decode_images, probe_images, spread_evenly, tell_white
 from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.walking import list_entries, walk_files
@@ -58,10 +58,11 @@ class FolderSplit:
     image_size: tuple[int, int]
     fingerprint: str
     taken: Mapping[str, str]
+    white: float | None
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the files of ``indices``, (B, H, W, C)."""
-        return decode_images([partial(_load, self.files[index]) for index in indices], self.image_size)
+        return decode_images([partial(_load, self.files[index]) for index in indices], self.image_size, self.white)
 
 
 def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
@@ -78,9 +79,11 @@ def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, Image
     train_files, _ = found["train"]
     taken = {str(split): folder.name for split, folder in folders.items()}
     probed = [train_files[at] for at in spread_evenly(len(train_files), _NUM_PROBED)]
-    size = choose_image_size([measure_image(*_load(file)) for file in probed], image_size)
+    size = probe_images([_load(file) for file in probed], image_size, knobs.white)
     return {
-        split: FolderSplit(files, labels, class_names, size, fingerprint_files(files), taken)
+        split: FolderSplit(
+            files, labels, class_names, size, f"{fingerprint_files(files)}{tell_white(knobs.white)}", taken, knobs.white
+        )
         for split, (files, labels) in found.items()
     }
 
@@ -104,7 +107,7 @@ def _open_masked(root: Path, knobs: FolderKnobs, image_size: int | None) -> dict
         found[split] = MaskedFiles(
             FileList(images).fetch, FileList(masks).fetch, len(images), fingerprint_files((*images, *masks)), taken
         )
-    return open_masked(found, convention, image_size)
+    return open_masked(found, convention, image_size, knobs.white)
 
 
 @dataclass(frozen=True)

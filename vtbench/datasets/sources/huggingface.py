@@ -32,7 +32,7 @@ from vtbench.datasets.cache import find_cache_folder
 from vtbench.datasets.class_labels import Labelled, agree_on_names, check_classes
 from vtbench.datasets.conventions import MaskKnobs, find_convention
 from vtbench.datasets.dataset import DataError, ImageSplit, Split
-from vtbench.datasets.decoding import choose_image_size, measure_image, spread_evenly
+from vtbench.datasets.decoding import probe_images, spread_evenly, tell_white
 from vtbench.datasets.hub_library import (
     USUAL_SPLITS,
     Footer,
@@ -132,7 +132,7 @@ def open_huggingface(knobs: HuggingFaceKnobs, image_size: int | None) -> dict[Sp
     del taken["split"]
     if knobs.is_masked:
         pairs = {split: _pair(one, places[split], taken) for split, one in held.items()}
-        return open_masked(pairs, find_convention(knobs, Path(knobs.path).expanduser()), image_size)
+        return open_masked(pairs, find_convention(knobs, Path(knobs.path).expanduser()), image_size, knobs.white)
     column = taken["label"]
     parts = {split: held[split].list_labelled() for split in sorted(held)}
     names, labels = agree_on_names(parts, column, spelling)
@@ -143,11 +143,16 @@ def open_huggingface(knobs: HuggingFaceKnobs, image_size: int | None) -> dict[Sp
         f"Number the classes from 0 without gaps, or name another column with {spelling},label=NAME.",
     )
     packs = {split: PackedImages(held[split].pack, (1, 1), places[split]) for split in held}
-    probed = spread_evenly(len(labels["train"]), _NUM_PROBED if image_size is None else 0)
-    size = choose_image_size([measure_image(*packs["train"].load(int(row))) for row in probed], image_size)
+    probed = [packs["train"].load(int(row)) for row in spread_evenly(len(labels["train"]), _NUM_PROBED)]
+    size = probe_images(probed, image_size, knobs.white)
     return {
         split: HuggingFaceSplit(
-            PackedImages(found.pack, size, places[split]), labels[split], names, size, found.fingerprint, taken
+            PackedImages(found.pack, size, places[split], knobs.white),
+            labels[split],
+            names,
+            size,
+            f"{found.fingerprint}{tell_white(knobs.white)}",
+            taken,
         )
         for split, found in held.items()
     }

@@ -19,7 +19,7 @@ from vtbench.datasets.class_labels import Labelled, agree_on_names, check_classe
 from vtbench.datasets.conventions import MaskKnobs, find_convention
 from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import DataError, Images, ImageSplit, Split
-from vtbench.datasets.decoding import choose_image_size, decode_images, measure_image, spread_evenly
+from vtbench.datasets.decoding import decode_images, probe_images, spread_evenly, tell_white
 from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.packing import pack_images
 from vtbench.datasets.parquet_table import (
@@ -130,15 +130,16 @@ class ParquetSplit:
     image_size: tuple[int, int]
     fingerprint: str
     taken: Mapping[str, str]
+    white: float | None
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the rows ``indices``, (B, H, W, C). Fast when they ascend."""
         fetched = self.rows.fetch(indices)
-        return decode_images([partial(_give, item) for item in fetched], self.image_size)
+        return decode_images([partial(_give, item) for item in fetched], self.image_size, self.white)
 
     def pack(self, rows: NDArray[np.int64]) -> Images:
         """The rows, still encoded, in one file of the cache where each can be had by itself."""
-        return pack_images(self.rows.fetch, rows, self.fingerprint, self.image_size)
+        return pack_images(self.rows.fetch, rows, self.fingerprint, self.image_size, self.white)
 
 
 def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
@@ -164,12 +165,18 @@ def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, Ima
         f"Number the classes from 0 without gaps, or name another column with {spelling},label=NAME.",
     )
     groups = {split: RowGroups(files[split], image) for split in files}
-    probed = groups["train"].fetch(spread_evenly(len(labels["train"]), _NUM_PROBED)) if image_size is None else []
-    size = choose_image_size([measure_image(data, name) for data, name in probed], image_size)
+    probed = groups["train"].fetch(spread_evenly(len(labels["train"]), _NUM_PROBED))
+    size = probe_images(probed, image_size, knobs.white)
     taken = {"image": image, "label": label, **name_splits(files, knobs.wanted)}
     return {
         split: ParquetSplit(
-            groups[split], labels[split], names, size, f"{fingerprint_files(files[split])} {image} {label}", taken
+            groups[split],
+            labels[split],
+            names,
+            size,
+            f"{fingerprint_files(files[split])} {image} {label}{tell_white(knobs.white)}",
+            taken,
+            knobs.white,
         )
         for split in files
     }
@@ -193,7 +200,7 @@ def _open_masked(
         if images.num_rows == 0:
             raise UserError(f"The {split} split in {path} has no rows. Give it images, or name another split.")
         found[split] = MaskedFiles(images.fetch, masks.fetch, images.num_rows, fingerprint, taken)
-    return open_masked(found, find_convention(knobs, path if path.is_dir() else path.parent), size)
+    return open_masked(found, find_convention(knobs, path if path.is_dir() else path.parent), size, knobs.white)
 
 
 def _check_columns(schemas: dict[DataFile, pa.Schema], first: DataFile, columns: tuple[str, ...]) -> None:
