@@ -40,6 +40,8 @@ def print_plan(plan: StudyPlan) -> None:
             f"folder {plan.folder}\n"
         )
     )
+    if facts.note is not None:
+        print_text(f"{facts.note}\n", console)
     console.print(lay_out(table, look="plain"))
     console.print(Text("\n" + "\n".join(f"{arm.arm} = {arm.variant}" for arm in plan.arms)), soft_wrap=True)
     console.print(

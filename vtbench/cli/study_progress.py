@@ -56,6 +56,8 @@ class StudyDisplay:
             f"{done} done before"
         )
         self._display.say(f"on {study.data.spec}, recipe {study.recipe.name}, epochs: {study.recipe.epochs}")
+        if state.note is not None:
+            self._display.say(state.note)
         measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in placement.measured)
         self._display.say(
             f"{placement.jobs} at once, {format_items(placement.threads, 'thread')} each "

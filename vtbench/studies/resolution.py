@@ -72,21 +72,27 @@ def _choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The sizes of a study's data, as every cell will find them. ``image_size`` is (height, width) in pixels."""
+    """The sizes of a study's data, as every cell will find them. ``image_size`` is (height, width) in pixels.
+
+    ``note`` is what a user should know of them: a paragraph, or None.
+    """
 
     num_train: int
     num_val: int
     num_classes: int
     image_size: tuple[int, int]
+    note: str | None = None
 
 
 def inspect_data(data: DataConfig, task: str) -> DataFacts:
     """Open both splits, so that data that cannot be used for ``task`` are refused before anything is written."""
     from vtbench.datasets import load_dataset
+    from vtbench.datasets.duplicates import describe_leakage
     from vtbench.tasks import TASKS
 
     train, val = load_dataset(data, "train", seed=0), load_dataset(data, "val", seed=0)
-    return DataFacts(len(train), len(val), len(TASKS[task].name_classes(train)), train.image_size)
+    classes = TASKS[task].name_classes(train)
+    return DataFacts(len(train), len(val), len(classes), train.image_size, describe_leakage(train, val))
 
 
 def inspect_study(study: ResolvedStudy) -> DataFacts:

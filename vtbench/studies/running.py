@@ -22,7 +22,10 @@ from vtbench.studies.resolution import DataFacts, inspect_study
 
 @dataclass(frozen=True)
 class StudyState:
-    """What is about to happen: all cells of this call, the records there are already, and the cells to be run."""
+    """What is about to happen: all cells of this call, the records there are already, and the cells to be run.
+
+    ``note`` is what a user should know of the data.
+    """
 
     study: ResolvedStudy
     folder: Path
@@ -31,6 +34,7 @@ class StudyState:
     open_cells: tuple[Cell, ...]
     placement: Placement
     took_over_from: Owner | None
+    note: str | None = None
 
 
 class StudyWatcher(CellWatcher, Protocol):
@@ -112,7 +116,8 @@ def run_study(
                 ledger.set_failure_aside(cell)
             done = [cell for cell in cells if ledger.status(cell) in ("finished", "failed")]
             records = {cell.folder: ledger.read_record(cell) for cell in done}
-            watcher.on_study(StudyState(study, folder, cells, records, tuple(waiting), placement, lock.took_over_from))
+            left_by = lock.took_over_from
+            watcher.on_study(StudyState(study, folder, cells, records, tuple(waiting), placement, left_by, facts.note))
             keeper = _BookKeeper(watcher, ledger, facts)
             _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
         _conclude(outcome, cells, ledger)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import RunConfig, list_differences
+from vtbench.datasets.duplicates import describe_leakage
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
@@ -73,6 +74,8 @@ def train_run(
                 keep_freed_memory()
             with repeatable(device, threads=config.execution.threads):
                 prepared = prepare_run(config, folder, device, listener)
+                if study is None and (note := describe_leakage(prepared.train, prepared.val)):
+                    listener.on_message(note)
                 record = _Run(prepared, folder, listener, stop or StopRequest(), arm, study).carry_out()
         if record.status == "finished":
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
