@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from vtbench.layers.stated_cost import ROLES
-from vtbench.profiling.formulas import FORMULAS
+from vtbench.profiling.formulas_rare import FORMULAS
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Trace
 from vtbench.records.profile import Difference, ModuleCost, OperatorCost, Part, PartDifference, Profile

@@ -19,7 +19,9 @@ FORMULAS: dict[str, Formula] = {}
 """Operator name, e.g. ``aten::mm`` -> formula."""
 
 
-def _counts(*names: str) -> Callable[[Formula], Formula]:
+def counts(*names: str) -> Callable[[Formula], Formula]:
+    """Enter a function as the formula of the operators of these names."""
+
     def enter(formula: Formula) -> Formula:
         for name in names:
             FORMULAS[name] = formula
@@ -33,46 +35,37 @@ def _matrix_product(left: Any, right: Any) -> int:
     return int(left.numel()) * int(right.shape[-1])
 
 
-@_counts("aten::mm", "aten::bmm", "aten::_int_mm", "aten::_scaled_mm")
+@counts("aten::mm", "aten::bmm", "aten::_int_mm", "aten::_scaled_mm")
 def _count_mm(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return _matrix_product(args[0], args[1])
 
 
-@_counts("aten::addmm", "aten::addmm_", "aten::baddbmm", "aten::baddbmm_", "aten::addbmm", "aten::_addmm_activation")
+@counts("aten::addmm", "aten::addmm_", "aten::baddbmm", "aten::baddbmm_", "aten::addbmm", "aten::_addmm_activation")
 def _count_addmm(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return _matrix_product(args[1], args[2])
 
 
-@_counts("aten::_weight_int8pack_mm")
+@counts("aten::_weight_int8pack_mm")
 def _count_packed_mm(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return int(args[0].numel()) * int(out.shape[-1])
 
 
-@_counts("aten::mv", "aten::dot", "aten::vdot")
+@counts("aten::mv", "aten::dot", "aten::vdot")
 def _count_mv(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return int(args[0].numel())
 
 
-@_counts("aten::addmv", "aten::addmv_")
+@counts("aten::addmv", "aten::addmv_")
 def _count_addmv(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return int(args[1].numel())
 
 
-@_counts("aten::addr", "aten::addr_")
+@counts("aten::addr", "aten::addr_")
 def _count_addr(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return int(args[1].numel() * args[2].numel())
 
 
-@_counts("aten::_trilinear")
-def _count_trilinear(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
-    """``nn.Bilinear``: (x1 W) per output, B * out * in1 * in2, then the inner product with x2, B * out * in2."""
-    left, weight = args[0], args[1]
-    num_outputs, left_features, right_features = weight.shape
-    batch = left.numel() // left_features
-    return int(batch * num_outputs * right_features * (left_features + 1))
-
-
-@_counts("aten::convolution", "aten::_convolution", "aten::convolution_overrideable", "aten::_slow_conv2d_forward")
+@counts("aten::convolution", "aten::_convolution", "aten::convolution_overrideable", "aten::_slow_conv2d_forward")
 def _count_convolution(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return count_convolution(args[0].shape, args[1].shape, out.shape, transposed=len(args) > 6 and bool(args[6]))
 
@@ -84,7 +77,7 @@ def count_convolution(
     return prod(input_shape if transposed else output_shape) * prod(weight_shape[1:])
 
 
-@_counts("aten::convolution_backward", "aten::convolution_backward_overrideable")
+@counts("aten::convolution_backward", "aten::convolution_backward_overrideable")
 def _count_convolution_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     """The gradients of input and of weight each pair every tap once more; ``output_mask`` says which are wanted."""
     grad_output, image, weight, transposed, output_mask = args[0], args[1], args[2], bool(args[7]), args[10]
@@ -98,7 +91,7 @@ def count_attention(query_shape: Sequence[int], key_shape: Sequence[int], value_
     return prod(leading) * queries * key_shape[-2] * (key_dim + value_shape[-1])
 
 
-@_counts(
+@counts(
     "aten::_scaled_dot_product_flash_attention",
     "aten::_scaled_dot_product_flash_attention_for_cpu",
     "aten::_scaled_dot_product_efficient_attention",
@@ -110,7 +103,7 @@ def _count_fused_attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: 
     return count_attention(args[0].shape, args[1].shape, args[2].shape)
 
 
-@_counts(
+@counts(
     "aten::_scaled_dot_product_flash_attention_backward",
     "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
     "aten::_scaled_dot_product_efficient_attention_backward",
@@ -122,7 +115,7 @@ def _count_fused_attention_backward(args: Sequence[Any], kwargs: Mapping[str, An
     return 2 * count_attention(args[1].shape, args[2].shape, args[3].shape)
 
 
-@_counts("aten::_native_multi_head_attention")
+@counts("aten::_native_multi_head_attention")
 def _count_native_multi_head_attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     """The fast path of ``nn.MultiheadAttention`` in evaluation: (B, L, E) inputs, packed projections."""
     query, key = args[0], args[1]
@@ -134,7 +127,7 @@ def _count_native_multi_head_attention(args: Sequence[Any], kwargs: Mapping[str,
     return int(projections + 2 * batch * queries * keys * dim)
 
 
-@_counts("aten::_transformer_encoder_layer_fwd")
+@counts("aten::_transformer_encoder_layer_fwd")
 def _count_transformer_encoder_layer(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     """The fast path of ``nn.TransformerEncoderLayer``: attention and the two linear layers of its MLP."""
     source, mlp_in, mlp_out = args[0], args[14], args[16]
@@ -143,41 +136,21 @@ def _count_transformer_encoder_layer(args: Sequence[Any], kwargs: Mapping[str, A
     return int(attention + batch * num_tokens * (mlp_in.numel() + mlp_out.numel()))
 
 
-@_counts("aten::mkldnn_rnn_layer")
+@counts("aten::mkldnn_rnn_layer")
 def _count_mkldnn_rnn_layer(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     """One direction of one layer: every step of every sequence meets both weight matrices once."""
     steps_and_batch, weight_input, weight_hidden = args[0], args[1], args[2]
     return int(prod(steps_and_batch.shape[:-1]) * int(weight_input.numel() + weight_hidden.numel()))
 
 
-@_counts("aten::_cudnn_rnn", "aten::miopen_rnn")
+@counts("aten::_cudnn_rnn", "aten::miopen_rnn")
 def _count_fused_rnn(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     """All layers and directions at once; ``args[1]`` lists their matrices and biases."""
     return int(prod(args[0].shape[:-1]) * sum(weight.numel() for weight in args[1] if weight.dim() == 2))
 
 
-@_counts("aten::_cdist_forward")
-def _count_cdist(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
-    """Euclidean distances: each of the P x R pairs squares and sums M differences."""
-    left, right, norm = args[0], args[1], float(args[2])
-    if norm != 2.0:
-        raise RefusedOperatorError(f"a distance with p = {norm:g} is not made of multiply-accumulates")
-    return int(left.numel()) * int(right.shape[-2])
-
-
-@_counts("aten::_euclidean_dist")
-def _count_euclidean_distance(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
-    return int(args[0].numel()) * int(args[1].shape[-2])
-
-
-@_counts("aten::_embedding_bag", "aten::_embedding_bag_forward_only")
+@counts("aten::_embedding_bag", "aten::_embedding_bag_forward_only")
 def _count_embedding_bag(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     """Sums of rows are free; sums weighted per sample are multiply-accumulates."""
     weighted = len(args) > 6 and args[6] is not None
     return int(args[1].numel()) * int(args[0].shape[-1]) if weighted else 0
-
-
-@_counts("torchvision::deform_conv2d")
-def _count_deformable_convolution(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
-    """The convolution proper. Sampling between pixels is interpolation, and free like every interpolation."""
-    return int(prod(out.shape) * prod(args[1].shape[1:]))

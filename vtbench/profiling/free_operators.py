@@ -83,6 +83,7 @@ _FAMILIES: dict[str, str] = {
         reflection_pad1d_backward reflection_pad2d_backward replication_pad1d_backward replication_pad2d_backward
         masked_scatter_backward diagonal_backward _pin_memory pin_memory unsafe_chunk unsafe_split
         unsafe_split_with_sizes split_with_sizes_copy unbind_copy t_copy transpose_copy meshgrid
+        quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel dequantize int_repr
         _nested_tensor_from_mask _pad_packed_sequence _pack_padded_sequence trapezoid value_selecting_reduction_backward
         _segment_reduce_backward """,
     VIEW: """
@@ -104,6 +105,7 @@ _FAMILIES: dict[str, str] = {
         unique_consecutive logical_and count_nonzero msort """,
     INFORMATION: """
         _local_scalar_dense item is_nonzero sym_size sym_stride sym_numel sym_storage_offset dim size stride numel
+        q_scale q_zero_point q_per_channel_scales q_per_channel_zero_points q_per_channel_axis qscheme
         is_same_size is_pinned _has_compatible_shallow_copy_type _assert_async _assert_scalar _assert_tensor_metadata
         _nested_tensor_size is_floating_point is_complex _is_all_true _is_any_true """,
     LOSS: """
@@ -118,6 +120,10 @@ _ONLY_OTHER_LIBRARIES = {
     "torchvision::roi_pool": POOLING,
     "torchvision::ps_roi_align": INTERPOLATION,
     "torchvision::ps_roi_pool": POOLING,
+    **dict.fromkeys(("quantized::add", "quantized::add_relu", "quantized::mul", "quantized::leaky_relu"), ELEMENTWISE),
+    **dict.fromkeys(("quantized::batch_norm2d", "quantized::layer_norm", "quantized::instance_norm"), NORMALIZATION),
+    **dict.fromkeys(("quantized::hardswish", "quantized::sigmoid", "quantized::prelu", "quantized::elu"), ACTIVATION),
+    "quantized::cat": MOVEMENT,
     "prims::convert_element_type": MOVEMENT,
     "prims::device_put": MOVEMENT,
 }

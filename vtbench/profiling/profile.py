@@ -154,8 +154,12 @@ def _count_training(run: Run, settings: ProfileSettings) -> TrainingCost | NotMe
         raise
     except Exception as error:
         return NotMeasured(reason=_describe_training_failure(error))
+    if all(parameter.grad is None for parameter in run.model.parameters()):
+        return NotMeasured(reason="no gradient reaches a parameter, because an operator in between has none")
     for missing in trace.backward_uncounted:
-        why = missing.reason or "its cost is not known"
+        why = missing.reason or (
+            "its cost is not known. Register a formula for it with torch.utils.flop_counter.register_flop_formula"
+        )
         return NotMeasured(reason=f"the backward pass runs the operator {missing.name} on {missing.shapes}: {why}")
     return TrainingCost(forward_macs=trace.total_macs, backward_macs=trace.backward_macs)
 

@@ -21,7 +21,7 @@ from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.contractions import ContractionFinder
 from vtbench.profiling.errors import RefusedOperatorError
-from vtbench.profiling.formulas import FORMULAS
+from vtbench.profiling.formulas_rare import FORMULAS
 from vtbench.profiling.free_operators import REFUSED, find_reason_free
 from vtbench.profiling.products import Contraction
 from vtbench.profiling.reach import Reach

@@ -115,6 +115,7 @@ def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) ->
         "latency_ms": getattr(measured, "latency_ms", None),
         "images_per_second": getattr(measured, "images_per_second", None),
         "peak_memory_bytes": _number_or_none(getattr(measured, "peak_memory_bytes", None)),
+        "notes": "; ".join(_collect_notes([findings])),
     }
 
 
