@@ -141,12 +141,17 @@ def _move_files(source: Path, target: Path) -> None:
 
 
 def _refuse_links(folder: Path, names: Iterable[Path]) -> None:
-    for parent in {parent for name in names for parent in name.parents}:
-        if (folder / parent).is_symlink() and parent != Path():
-            raise UserError(
-                f"{folder / parent} is a link to another folder, whose files are not replaced through it. "
-                "Remove the link, or name its target instead."
-            )
+    for parent in {parent for name in names for parent in name.parents if parent != Path()}:
+        refuse_link(folder / parent)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise ``UserError`` if ``path`` is a symbolic link: nothing is written or removed through it."""
+    if path.is_symlink():
+        raise UserError(
+            f"{path} is a link to {path.readlink()}, and nothing is written or removed through a link out of the "
+            "folder that was named. Remove the link, or name its target instead."
+        )
 
 
 def hash_file(path: Path) -> str:

@@ -1,18 +1,22 @@
 """One owner of a folder at a time, and an owner that has died is seen to be dead.
 
 The operating system holds the lock (``flock``) and drops it when the last process that inherited it is gone, so a
-killed owner needs no cleaning up. The file names the owner for people, and its time of change is the owner's heartbeat
-for other machines: on a network file system that keeps locks to one machine, a fresh heartbeat from elsewhere counts as
-held.
+killed owner needs no cleaning up. The folder is locked beside the file, so that removing the file lets no one in. Where
+a file system knows no locks, a file that only one process can make stands for one (``filelock.SoftFileLock``).
+
+The lock file names the owner for people, and its time of change is the owner's heartbeat: a fresh one counts as held,
+whatever the file system says of its locks, because some keep them to one machine and some grant every one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,10 +24,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import filelock
+
 from vtbench.errors import UserError
+from vtbench.files import refuse_link
 
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 120.0
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL})
+"""How a file system says that it knows no locks, or none of folders."""
 _PATIENCE_SECONDS = 15.0
 """How long a lock that will be free in a moment is waited for: more than a heartbeat and the end of an orphan take."""
 
@@ -71,69 +80,143 @@ class HeldLock:
 def hold_lock(path: Path) -> Iterator[HeldLock]:
     """Hold the folder of the lock file ``path`` while the block runs.
 
-    Raises ``UserError`` naming the owner when another holds it. A thread keeps the heart beating.
+    Raises ``UserError`` naming the owner when another holds it, and where ``path`` is a link. A thread keeps the heart
+    beating.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    refuse_link(path)
     ended = threading.Event()
-    try:
-        held = HeldLock(handle, _acquire(handle, path))
+    with contextlib.ExitStack() as stack:
+        handle = _open(stack, path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
+        folder = None if sys.platform == "win32" else _open(stack, path.parent, os.O_RDONLY)
+        locks = _Locks(handle, folder, path, stack)
+        held = HeldLock(handle, _acquire(locks))
+        stack.callback(ended.set)
         threading.Thread(target=_beat, args=(path, ended), daemon=True).start()
         try:
             yield held
         finally:
             os.ftruncate(handle, 0)  # An empty file says that the owner left in good order.
-    finally:
-        ended.set()
-        os.close(handle)
+
+
+def _open(stack: contextlib.ExitStack, path: Path, flags: int) -> int:
+    handle = os.open(path, flags, 0o644)
+    stack.callback(os.close, handle)
+    return handle
 
 
 def _beat(path: Path, ended: threading.Event) -> None:
-    """Show other machines that the owner lives."""
+    """Show others that the owner lives."""
     while not ended.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
             os.utime(path)
 
 
-def _acquire(handle: int, path: Path) -> Owner | None:
+class _Locks:
+    """The locks of the lock file and of its folder, or the file that stands for both."""
+
+    def __init__(self, handle: int, folder: int | None, path: Path, stack: contextlib.ExitStack) -> None:
+        self.handle, self.path = handle, path
+        self._open = [handle] if folder is None else [folder, handle]
+        self._stack = stack
+        self._soft: filelock.SoftFileLock | None = None
+
+    def take(self) -> bool:
+        """Whether all are in hand now; what is in hand stays so."""
+        if self._soft is not None:
+            return self._take_soft(self._soft)
+        while self._open:
+            try:
+                if not _try_lock(self._open[-1]):
+                    return False
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                if self._open[-1] == self.handle:
+                    self._soft = filelock.SoftFileLock(self.path.with_name(f"{self.path.name}.soft"))
+                    return self._take_soft(self._soft)
+            self._open.pop()
+        return True
+
+    @property
+    def are_soft(self) -> bool:
+        """Whether the file system knows no locks."""
+        return self._soft is not None
+
+    def break_soft(self) -> None:
+        """Take away what a dead owner left standing for a lock."""
+        if self._soft is not None:
+            Path(self._soft.lock_file).unlink(missing_ok=True)
+
+    def _take_soft(self, soft: filelock.SoftFileLock) -> bool:
+        if soft.is_locked:
+            return True
+        try:
+            soft.acquire(timeout=0)
+        except filelock.Timeout:
+            return False
+        self._stack.callback(soft.release)
+        return True
+
+
+def _acquire(locks: _Locks) -> Owner | None:
     """Take the lock, write the owner down, and return the one before, if it died."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    locked = False
+    path, started = locks.path, time.monotonic()
+    last_beat, last_change = 0.0, started
     while True:
-        locked = locked or _try_lock(handle)
+        locked = locks.take()
         owner = _read_owner(path)
-        refusal, passing = _judge(path, owner, locked=locked)
-        if refusal is None:
+        beat = path.stat().st_mtime
+        if beat != last_beat:
+            last_beat, last_change = beat, time.monotonic()
+        refusal, passing = _judge(locks, owner, locked=locked, still_for=time.monotonic() - last_change)
+        if refusal is None and not locked:
+            locks.break_soft()
+        elif refusal is None:
             break
-        if not passing or time.monotonic() > deadline:
+        elif not passing or time.monotonic() > started + _PATIENCE_SECONDS:
             raise UserError(refusal)
         time.sleep(0.1)
     mine = Owner(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
-    os.ftruncate(handle, 0)
-    os.lseek(handle, 0, os.SEEK_SET)
-    os.write(handle, json.dumps(asdict(mine)).encode())
+    os.ftruncate(locks.handle, 0)
+    os.lseek(locks.handle, 0, os.SEEK_SET)
+    os.write(locks.handle, json.dumps(asdict(mine)).encode())
     return owner
 
 
-def _judge(path: Path, owner: Owner | None, *, locked: bool) -> tuple[str | None, bool]:
-    """Why the folder cannot be had, None if it can, and whether that will pass in a moment."""
+def _judge(locks: _Locks, owner: Owner | None, *, locked: bool, still_for: float) -> tuple[str | None, bool]:
+    """Why the folder cannot be had, None if it can, and whether that will pass in a moment.
+
+    ``still_for`` is how long the heartbeat has been watched without a change, which counts where it lies in the future.
+    """
+    path = locks.path
     in_use = (
         f"The folder {path.parent} is in use by {owner or 'another process'}. "
         "Wait until it ends, stop it, or give another folder with --out."
     )
-    if not locked:
-        if owner is None or not owner.is_here or owner.is_alive_here:
+    mine = owner is not None and owner.is_here and owner.pid == os.getpid()
+    dead = owner is not None and owner.is_here and not owner.is_alive_here
+    if not locked and not locks.are_soft:
+        if not dead:
             return in_use, False
         return (
             f"The folder {path.parent} is still held by processes that outlived {owner}. Try again in a moment."
         ), True
-    age = time.time() - path.stat().st_mtime
-    if owner is None or owner.is_here or age >= DEAD_AFTER_SECONDS:
+    age = _read_clock(path.parent) - path.stat().st_mtime
+    if dead or (locked and (owner is None or mine)):
+        return None, False
+    if age >= DEAD_AFTER_SECONDS or (age < 0 and still_for > 1.2 * HEARTBEAT_SECONDS):
         return None, False
     return (
         f"{in_use} Its last sign of life is {max(age, 0):.0f} s old; once {DEAD_AFTER_SECONDS:.0f} s have passed "
         "without another it is taken for dead."
-    ), age > DEAD_AFTER_SECONDS - _PATIENCE_SECONDS
+    ), age < 0 or age > DEAD_AFTER_SECONDS - _PATIENCE_SECONDS
+
+
+def _read_clock(folder: Path) -> float:
+    """What time it is for the file system of ``folder``, whose clock stamps the heartbeats."""
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        return os.fstat(stream.fileno()).st_mtime
 
 
 def _read_owner(path: Path) -> Owner | None:

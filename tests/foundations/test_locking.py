@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -156,6 +157,75 @@ def test_orphans_that_do_not_end_are_named_in_the_refusal(tmp_path: Path, monkey
     finally:
         orphan.kill()
         orphan.wait()
+
+
+def _refuse_all(_: int) -> bool:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_removing_the_lock_file_of_a_live_owner_lets_no_one_in(tmp_path: Path) -> None:
+    process = hold_elsewhere(tmp_path)
+    try:
+        (tmp_path / "lock").unlink()
+        with pytest.raises(UserError, match="in use by another process"), hold_lock(tmp_path / "lock"):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_file_system_that_grants_every_lock_does_not_let_a_second_owner_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = hold_elsewhere(tmp_path)
+    try:
+        monkeypatch.setattr(locking, "_try_lock", lambda _: True)
+        with pytest.raises(UserError, match=f"in use by process {process.pid}"), hold_lock(tmp_path / "lock"):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with hold_lock(tmp_path / "lock") as held:
+        assert held.took_over_from is not None
+
+
+def test_a_file_system_without_locks_has_one_owner_and_forgets_a_killed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locking, "_try_lock", _refuse_all)
+    lock = tmp_path / "lock"
+    with hold_lock(lock), pytest.raises(UserError, match="in use by process"), hold_lock(lock):
+        pass
+    with hold_lock(lock) as held:
+        assert held.took_over_from is None
+    (tmp_path / "lock.soft").touch()
+    write_owner(tmp_path, pid=_find_dead_pid(), host=socket.gethostname())
+    with hold_lock(lock) as held:
+        assert held.took_over_from is not None
+    (tmp_path / "lock.soft").touch()
+    write_owner(tmp_path, pid=1, host="elsewhere", seconds_ago=30)
+    with pytest.raises(UserError, match=r"process 1 on elsewhere.*30 s old"), hold_lock(lock):
+        pass
+    write_owner(tmp_path, pid=1, host="elsewhere", seconds_ago=locking.DEAD_AFTER_SECONDS + 1)
+    with hold_lock(lock) as held:
+        assert held.took_over_from is not None
+
+
+def test_a_heartbeat_from_the_future_counts_only_while_it_beats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locking, "HEARTBEAT_SECONDS", 0.2)
+    write_owner(tmp_path, pid=1, host="elsewhere", seconds_ago=-1000)
+    with hold_lock(tmp_path / "lock") as held:
+        assert held.took_over_from is not None
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "diary").write_text("precious")
+    (tmp_path / "lock").symlink_to(tmp_path / "diary")
+    with pytest.raises(UserError, match=r"lock is a link to .*diary.*Remove the link"), hold_lock(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "diary").read_text() == "precious"
 
 
 def _find_dead_pid() -> int:

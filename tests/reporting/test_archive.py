@@ -142,6 +142,6 @@ def test_records_behind_a_link_are_not_replaced(tmp_path: Path) -> None:
     (archive / "records").rename(tmp_path / "elsewhere")
     (archive / "records").symlink_to(tmp_path / "elsewhere")
     before = sorted(path.name for path in (tmp_path / "elsewhere").iterdir())
-    with pytest.raises(UserError, match=r"archive/records is a link to another folder.*Remove the link"):
+    with pytest.raises(UserError, match=r"archive/records is a link to .*elsewhere.*Remove the link"):
         archive_runs([study], archive)
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == before

@@ -103,3 +103,16 @@ def test_old_studies_are_moved_beside_and_never_replaced(tmp_path: Path) -> None
         (tmp_path / "study" / "content").write_text(str(number))
         assert move_aside(tmp_path / "study") == tmp_path / f"study-old-{number}"
     assert (tmp_path / "study-old-1" / "content").read_text() == "1"
+
+
+def test_a_record_of_another_cell_is_not_believed(tmp_path: Path) -> None:
+    ledger, cells = Ledger(tmp_path), list_cells(make_study(seeds=2), tmp_path)
+    cell = next(cell for cell in cells if cell.config.seed == 1)
+    other = next(one for one in cells if one.arm == cell.arm and one.config.seed == 0)
+    save_record(cell.folder / "record.json", make_record(other))
+    with pytest.raises(UserError, match=r"record\.json is the record of another run: seed is 0 in it and 1 here\. Rem"):
+        ledger.list_open(cells, retry_failed=False)
+    arm = next(one for one in cells if one.arm != cell.arm and one.config.seed == 1)
+    save_record(cell.folder / "record.json", make_record(arm))
+    with pytest.raises(UserError, match=f"arm is '{arm.arm}' in it and '{cell.arm}' here"):
+        ledger.status(cell)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -272,3 +273,21 @@ def test_the_record_says_what_the_data_settled(tiny: pytest.MonkeyPatch, tmp_pat
     record = train_run(tiny_config(epochs=1), tmp_path)
     assert list(record.settled_by_data) == keys
     assert load_record(tmp_path / "record.json", RunRecord) == record
+
+
+def test_checkpoints_behind_a_link_are_neither_written_nor_removed(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".old.partial").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"run/checkpoint is a link to .*elsewhere.*Remove the link"):
+        train_run(tiny_config(), tmp_path / "run")
+    assert (tmp_path / "elsewhere" / ".old.partial").read_text() == "precious"
+
+
+def test_a_record_of_another_run_is_not_believed(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    train_run(tiny_config(), tmp_path / "a")
+    train_run(tiny_config(seed=1), tmp_path / "b")
+    shutil.copy(tmp_path / "a" / "record.json", tmp_path / "b" / "record.json")
+    with pytest.raises(UserError, match="is the record of another run: seed is 0 in it and 1 here"):
+        train_run(tiny_config(seed=1), tmp_path / "b")

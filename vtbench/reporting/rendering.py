@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from vtbench.documents.figures import FORMATS, save_figure
 from vtbench.documents.table import Table, escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
-from vtbench.files import publish_set, publish_text
+from vtbench.files import publish_set, publish_text, refuse_link
 from vtbench.reporting.class_tables import (
     CLASSES_FILE,
     PAGE,
@@ -62,8 +62,11 @@ def write_report(folder: Path, out: Path | None = None, *, base: str | None = No
 
 
 def default_output(folder: Path) -> Path:
-    """Where the report of ``folder`` goes unless the user says otherwise."""
-    return folder if is_archive(folder) else folder / "report"
+    """Where the report of ``folder`` goes unless the user says otherwise; not through a link out of it."""
+    if is_archive(folder):
+        return folder
+    refuse_link(folder / "report")
+    return folder / "report"
 
 
 def save_report(report: Report, out: Path) -> ReportPaths:

@@ -43,6 +43,7 @@ from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, ENVIRONMENT, MET
 from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
+from vtbench.training.folder import find_record
 
 
 class Ledger:
@@ -100,9 +101,12 @@ class Ledger:
         return [(cell, certificate) for cell, certificate in read if certificate is not None]
 
     def status(self, cell: Cell) -> CellStatus:
-        """How far the cell is: ``begun`` means that it was interrupted and will be continued."""
-        if (cell.folder / RECORD).exists():
-            return self.read_record(cell).status
+        """How far the cell is: ``begun`` means that it was interrupted and will be continued.
+
+        Raises ``UserError`` as `find_record` does where the record is not that of the cell.
+        """
+        if (record := find_record(cell.folder, cell.config, arm=cell.arm)) is not None:
+            return record.status
         return "begun" if (cell.folder / CHECKPOINTS).exists() else "missing"
 
     def read_record(self, cell: Cell) -> RunRecord:

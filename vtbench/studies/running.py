@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from vtbench.errors import UserError
-from vtbench.files import check_writable
+from vtbench.files import check_writable, refuse_link
 from vtbench.locking import Owner, hold_lock
 from vtbench.records import RunRecord
-from vtbench.run_folder import STUDY_LOCK, WEIGHTS
+from vtbench.run_folder import LOG, STUDY_LOCK, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult, CellWatcher, Session
 from vtbench.studies.identity import check_identity
@@ -94,6 +94,9 @@ def run_study(
         same_data = check_identity(study, ledger)
         ledger.check(study, same_data=same_data)
     check_writable(folder)
+    for cell in cells:
+        for path in (cell.folder.parent.parent, cell.folder.parent, cell.folder, cell.folder / LOG):
+            refuse_link(path)
     if fresh and ledger.path.exists():
         with hold_lock(folder / STUDY_LOCK):
             watcher.on_set_aside(move_aside(folder))

@@ -10,7 +10,7 @@ from pathlib import Path
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig, list_differences
 from vtbench.datasets.source import may_have_moved
 from vtbench.errors import UserError
-from vtbench.files import check_writable, publish_text
+from vtbench.files import check_writable, publish_text, refuse_link
 from vtbench.locking import hold_lock
 from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK
@@ -21,10 +21,12 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """Make ``folder`` and keep other processes out of it while the block runs.
 
     Leftovers of writes that were cut short are removed. If the block fails before it has put anything into a folder
-    that was made here, the folder is removed again. Raises ``UserError`` when it cannot be written or is held.
+    that was made here, the folder is removed again. Raises ``UserError`` when it cannot be written or is held, and when
+    its checkpoints are behind a link.
     """
     made = next((parent for parent in [*reversed(folder.parents), folder] if not parent.exists()), None)
     check_writable(folder)
+    refuse_link(folder / CHECKPOINTS)
     try:
         with hold_lock(folder / RUN_LOCK):
             for leftover in [*folder.glob(".*.partial"), *(folder / CHECKPOINTS).glob(".*.partial")]:
@@ -74,10 +76,23 @@ def write_config(folder: Path, config: RunConfig) -> None:
     publish_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
 
 
-def find_record(folder: Path) -> RunRecord | None:
-    """The record of the run in ``folder``, if it has finished or failed."""
+def find_record(folder: Path, config: RunConfig, *, arm: str | None = None) -> RunRecord | None:
+    """The record of the run ``config`` in ``folder``, if it has finished or failed.
+
+    A record is believed only if it says what the run says: another raises ``UserError`` with the difference. Where the
+    data lie, and on what the run was carried out, are free: its certificate tells whether the data are the same.
+    """
     path = folder / RECORD
-    return load_record(path, RunRecord) if path.exists() else None
+    if not path.exists():
+        return None
+    record = load_record(path, RunRecord)
+    differences = list_differences(record.config, config, exclude={"execution": True, "data": {"spec"}})
+    if arm is not None and record.arm != arm:
+        differences.insert(0, ("arm", record.arm, arm))
+    if differences:
+        named = "; ".join(f"{key} is {there!r} in it and {here!r} here" for key, there, here in differences)
+        raise UserError(f"{path} is the record of another run: {named}. Remove it, and the same command runs this one.")
+    return record
 
 
 def _is_empty(folder: Path) -> bool:

@@ -66,7 +66,7 @@ def train_run(
     device = resolve_device(config.execution.device)
     with hold_folder(folder):
         config = accept_config(folder, config)
-        record = find_record(folder)
+        record = find_record(folder, config, arm=arm)
         if record is not None and record.status == "finished" and record.config.data.spec != config.data.spec:
             check_data(config, record.certificate)
         if record is None or record.status == "failed":
