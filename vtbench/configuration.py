@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from operator import gt
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -155,7 +155,7 @@ class DistillationConfig(Configuration):
 class Recipe(Configuration):
     """How a network is trained; every arm of a comparison gets the same one."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride", "freeze"})
 
     name: str
     epochs: int = Field(90, ge=1, le=MOST_EPOCHS)
@@ -170,6 +170,7 @@ class Recipe(Configuration):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="also keep, and evaluate, averaged weights")
     sync_batch_norm: bool = Field(False, description="batch statistics over all processes of a run (SyncBN)")
     distillation: DistillationConfig | None = None
+    freeze: tuple[str, ...] = Field((), description="patterns of names of parameters that are not trained")
     class_weights: tuple[NonNegativeFloat, ...] | Literal["inverse_frequency", "median_frequency"] | None = Field(
         None, description="segmentation: of each class in the loss, given or from how many training pixels it has"
     )
@@ -228,13 +229,24 @@ class ExecutionConfig(Configuration):
         return tuple(name for name, field in cls.model_fields.items() if effect in field.metadata)
 
 
+class InitConfig(Configuration):
+    """Weights to start from. What they are is ``sha256``, of their names and values; ``source`` is where they lie."""
+
+    source: str = Field(description="a finished run's folder, a safetensors file, or a file of a state dict")
+    sha256: str | None = Field(None, description="None: not read yet")
+    of_arm: bool = Field(False, description="an arm's own: a part of what is compared, not of how all are treated")
+
+
 class RunConfig(Configuration):
     """Everything that determines one run: a cell of a study, or a single ``vtbench train``."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"init"})
 
     variant: str
     data: DataConfig
     recipe: Recipe
     seed: int = Field(0, ge=0)
+    init: InitConfig | None = Field(None, description="None: all weights are drawn from the seed")
     execution: ExecutionConfig = ExecutionConfig()
 
 
@@ -251,6 +263,12 @@ class RunOptions(Configuration):
     teacher: str | None = Field(
         None, min_length=1, description="Distil from a run's folder, VARIANT@FILE, timm:NAME, torchvision:NAME; none."
     )
+    init: str | None = Field(
+        None, min_length=1, description="Start from the weights of a run's folder, a .safetensors, .pt or .pth file."
+    )
+    freeze: list[str] | None = Field(
+        None, description="Do not train parameters named so, as 'trunk.*' or 'layer1.*'; may be repeated."
+    )
     limit_train: int | None = Field(None, ge=1, description="Class-balanced subset of the training images.")
     limit_val: int | None = Field(None, ge=1, description="Class-balanced subset of the validation images.")
     image_size: int | None = Field(None, ge=8, le=LARGEST_SIDE, description="Side in pixels; else the data set's own.")
@@ -264,6 +282,8 @@ class RunOptions(Configuration):
             recipe=recipe.name,
             epochs=recipe.epochs,
             teacher=recipe.distillation.teacher if recipe.distillation is not None else None,
+            init=run.init.source if run.init is not None and not run.init.of_arm else None,
+            freeze=list(recipe.freeze) or None,
             limit_train=data.limit_train,
             limit_val=data.limit_val,
             image_size=data.image_size,
@@ -318,7 +338,8 @@ def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
         if isinstance(value, bool):
             switches.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            valued += [f"--{flag}", str(value)]
+            for one in value if isinstance(value, list) else [value]:
+                valued += [f"--{flag}", str(one)]
     return valued + switches
 
 
@@ -377,8 +398,11 @@ def _explain(kind: type[Configuration], problem: Any, noun: str) -> str:
 
 def _find_part(kind: type[Configuration], location: tuple[str | int, ...]) -> type[Configuration]:
     """The configuration, nested in ``kind``, that the last key of ``location`` was given to."""
-    for key in location[:-1]:
+    keys = iter(location[:-1])
+    for key in keys:
         annotation = kind.model_fields[str(key)].annotation
         choices = (annotation, *get_args(annotation))
         kind = next(part for part in choices if isinstance(part, type) and issubclass(part, Configuration))
+        if get_origin(annotation) is dict:
+            next(keys)
     return kind

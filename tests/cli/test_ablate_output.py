@@ -208,7 +208,7 @@ def make_plan(speed: float | None) -> StudyPlan:
         for cell in cells[:2]
     ]
     placement = Placement(jobs=2, threads=1, reason="as asked for")
-    return StudyPlan(study, FOLDER, DataFacts(1000, 100, 10, (32, 32)), placement, tuple(arms))
+    return StudyPlan(study, FOLDER, DataFacts(1000, 100, tuple("0123456789"), (32, 32)), placement, tuple(arms))
 
 
 def print_in(monkeypatch: pytest.MonkeyPatch, plan: StudyPlan, *, width: int) -> list[str]:

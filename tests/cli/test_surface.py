@@ -15,7 +15,7 @@ from vtbench.configuration import Configuration, Effect, ExecutionConfig, StudyO
 from vtbench.datasets import list_datasets
 from vtbench.training import list_recipes
 
-RUN = "data recipe epochs teacher limit-train limit-val image-size"
+RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size"
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
     "list": "pattern format options",

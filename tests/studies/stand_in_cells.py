@@ -25,7 +25,7 @@ from vtbench.studies.worker import serve
 from vtbench.training import BatchProgress, ProgressListener, RunStart, RunStopped, StopRequest
 
 COMMAND = (sys.executable, __file__)
-FACTS = DataFacts(num_train=1000, num_val=100, num_classes=10, image_size=(32, 32))
+FACTS = DataFacts(num_train=1000, num_val=100, class_names=tuple("0123456789"), image_size=(32, 32))
 COSTS = CostRecord(macs=1_000_000, params=1000, input_shape=(3, 32, 32), num_classes=10)
 ENVIRONMENT = EnvironmentRecord(
     vtbench="0", commit=None, dirty=None, python="3", platform="p", cpu="c", num_cores=2, threads=1,

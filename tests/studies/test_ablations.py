@@ -41,7 +41,7 @@ def test_the_paper_s_studies_leave_the_base_free(name: str, base: str) -> None:
 
 def test_the_header_of_attention_names_arms_that_exist_at_the_size_of_resnet50() -> None:
     study = find_study("attention")[1]
-    arms = {name: study.arms[name] for name in FAMILIES_AT_RESNET50_SIZE}
+    arms = {name: study.list_arms()[name] for name in FAMILIES_AT_RESNET50_SIZE}
     assert resolve_arms(arms, "vt_resnet50")["local_relation"] == "lr_resnet50"
     header = list_studies()["attention"].read_text("utf-8")
     assert all(f"--arm {name}" in header for name in FAMILIES_AT_RESNET50_SIZE)

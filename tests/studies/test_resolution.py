@@ -69,7 +69,7 @@ def test_data_and_arms_are_tried_before_anything_runs() -> None:
 
 
 def test_an_arm_that_cannot_be_built_for_the_data_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = resolution.DataFacts(40, 20, 10, (0, 0))
+    facts = resolution.DataFacts(40, 20, tuple("0123456789"), (0, 0))
     monkeypatch.setattr(resolution, "inspect_data", lambda data, task: facts)
 
     def refuse(*arguments: object, **options: object) -> None:

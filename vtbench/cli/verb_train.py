@@ -29,7 +29,7 @@ def run_train(
 
     The same command again goes on where a run was stopped or killed, to the same bits, and shows a finished one.
     """
-    from vtbench.configuration import DataConfig, RunConfig
+    from vtbench.configuration import DataConfig, InitConfig, RunConfig
     from vtbench.training import load_recipe
 
     config = RunConfig(
@@ -43,11 +43,13 @@ def run_train(
             learning_rate=options.learning_rate,
             label_smoothing=options.label_smoothing,
             clip=options.clip,
+            freeze=options.freeze,
         ),
         seed=options.seed,
+        init=InitConfig(source=options.init) if options.init is not None else None,
         execution=execution,
     )
-    folder_name = _name_run(model, options.data, Path(options.recipe).stem, options.seed)
+    folder_name = _name_run(model, options.data, Path(options.recipe).stem, options.seed, options.init)
     _train(config, out or Path("runs") / folder_name, as_json=as_json)
 
 
@@ -100,10 +102,11 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
         typer.echo(f"  {name:<11} {text}")
 
 
-def _name_run(model: str, data: str, recipe: str, seed: int) -> str:
+def _name_run(model: str, data: str, recipe: str, seed: int, init: str | None) -> str:
     """A folder name that tells runs apart: ``vt_resnet20-tokenizer-static-scenes-small-seed0``."""
     import re
 
     kind, colon, rest = data.partition(":")
+    start = f"from-{Path(init).stem}-" if init is not None else ""
     known = f"{kind}-{Path(rest).name}" if colon else kind
-    return re.sub(r"[^\w.]+", "-", f"{model}-{known}-{recipe}-seed{seed}").strip("-")
+    return re.sub(r"[^\w.]+", "-", f"{model}-{known}-{recipe}-{start}seed{seed}").strip("-")

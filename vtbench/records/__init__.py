@@ -16,7 +16,15 @@ from vtbench.records.record import (
     save_record,
     to_json,
 )
-from vtbench.records.run import Certificate, CostRecord, EnvironmentRecord, EpochRecord, RunRecord, TimingRecord
+from vtbench.records.run import (
+    Certificate,
+    CostRecord,
+    EnvironmentRecord,
+    EpochRecord,
+    RunRecord,
+    StartRecord,
+    TimingRecord,
+)
 
 __all__ = [
     "Certificate",
@@ -26,6 +34,7 @@ __all__ = [
     "NotMeasured",
     "Record",
     "RunRecord",
+    "StartRecord",
     "TimingRecord",
     "append_lines",
     "load_lines",

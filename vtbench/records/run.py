@@ -86,9 +86,10 @@ class Certificate(Record):
     ``precision`` is in words: that of the forward pass and, where a step is split, the number of its micro-batches.
     ``train_data`` and ``val_data`` are of the images of the run, which a seed draws where there is a limit;
     ``train_content`` and ``val_content`` of the whole splits, the same for every seed, None in records of before.
+    ``starting_weights`` is None where all weights came from the seed.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"train_content", "val_content"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"train_content", "val_content", "starting_weights"})
 
     sample_order: str
     augmentation: str
@@ -99,6 +100,21 @@ class Certificate(Record):
     val_data: str
     train_content: str | None = None
     val_content: str | None = None
+    starting_weights: str | None = None
+
+
+class StartRecord(Record):
+    """What a run began with besides its seed: tensors taken from other weights, and parameters that are not trained.
+
+    ``from_seed`` and ``left_out`` say of each part of the network, and of the weights, how many tensors were not taken.
+    """
+
+    weights_sha256: str | None = None
+    taken: int = 0
+    taken_params: int = 0
+    from_seed: dict[str, int] = Field(default_factory=dict)
+    left_out: dict[str, int] = Field(default_factory=dict)
+    frozen_params: int = 0
 
 
 class RunRecord(Record):
@@ -108,7 +124,7 @@ class RunRecord(Record):
     ``settled_by_data`` holds the settings of the recipe that it left to the data, by dotted key, as they came out.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "settled_by_data"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "settled_by_data", "start"})
 
     format: Literal[2] = 2
     task: str
@@ -124,6 +140,7 @@ class RunRecord(Record):
     num_classes: int
     class_names: tuple[str, ...] = ()
     settled_by_data: dict[str, Any] = Field(default_factory=dict)
+    start: StartRecord | None = None
     epochs: tuple[EpochRecord, ...]
     outcome: dict[str, float] | NotMeasured
     weights_sha256: str | None

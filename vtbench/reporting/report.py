@@ -104,11 +104,13 @@ def _describe_data(record: RunRecord) -> str:
 
 
 def _describe_recipe(record: RunRecord) -> str:
-    recipe = record.config.recipe
+    recipe, init = record.config.recipe, record.config.init
     return (
         f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer.name}, "
         f"learning rate {recipe.optimizer.learning_rate:g}, {recipe.schedule.name} schedule, "
         f"weight decay {recipe.optimizer.weight_decay:g}"
+        + (f"; not trained: {', '.join(recipe.freeze)}" if recipe.freeze else "")
+        + (f"; starts from {init.source} (SHA-256 {str(init.sha256)[:12]})" if init is not None else "")
     )
 
 

@@ -18,6 +18,7 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     the augmentation differ by right, and so do the images that a limit draws; the data are compared by their content,
     wherever they lay, or by what was asked for where that was not certified. A run that failed before it had a
     certificate is compared by its settings; one that finished without a certificate is comparable with nothing.
+    Weights to start from that an arm of a study has by itself are its own, and may differ.
     """
     if first.task != second.task:
         return (f"task: {first.task} and {second.task}",)
@@ -27,6 +28,8 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
         phrases = _compare_certified(first.certificate, second.certificate, Certificate.model_fields)
     else:
         phrases = _compare_seeds(first, first.certificate, second, second.certificate)
+    if first.certificate.starting_weights != second.certificate.starting_weights and not _has_own_start(first, second):
+        phrases.append("starting weights")
     sizes = (first.num_train, first.num_val, first.num_classes) != (
         second.num_train,
         second.num_val,
@@ -52,7 +55,8 @@ def _compare_seeds(first: RunRecord, ours: Certificate, second: RunRecord, their
 
 
 def _compare_certified(ours: Certificate, theirs: Certificate, fields: Iterable[str]) -> list[str]:
-    pairs = {field: (getattr(ours, field), getattr(theirs, field)) for field in fields}
+    """The ``fields`` that differ, save weights to start from; what one does not know is compared with nothing."""
+    pairs = {field: (getattr(ours, field), getattr(theirs, field)) for field in fields if field != "starting_weights"}
     return [field.replace("_", " ") for field, (one, other) in pairs.items() if one != other and one and other]
 
 
@@ -72,10 +76,21 @@ def _compare_without_certificate(first: RunRecord, second: RunRecord) -> tuple[s
     return ("settings",) if find_changed_settings(first, second) else ()
 
 
+def _has_own_start(*records: RunRecord) -> bool:
+    return any(record.config.init is not None and record.config.init.of_arm for record in records)
+
+
 def find_changed_settings(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     """The settings in which the two configurations differ, such as ``recipe.epochs: 90 and 10``."""
     elsewhere = set(ExecutionConfig.model_fields) - {"precision"}  # Where a run was carried out is no treatment.
     differences = list_differences(
-        first.config, second.config, exclude={"variant": True, "seed": True, "execution": elsewhere}
+        first.config,
+        second.config,
+        exclude={
+            "variant": True,
+            "seed": True,
+            "execution": elsewhere,
+            "init": _has_own_start(first, second) or {"source", "of_arm"},
+        },
     )
     return tuple(f"{key}: {ours} and {theirs}" for key, ours, theirs in differences)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from vtbench.configuration import Configuration, DataConfig, ExecutionConfig, Recipe, RunConfig
+from pydantic import Field
+
+from vtbench.configuration import Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
 
 CellStatus = Literal["finished", "failed", "begun", "missing"]
 
@@ -14,8 +16,10 @@ class ResolvedStudy(Configuration):
     """A study with nothing left open: the content of ``study.json``.
 
     ``arms`` maps names to canonical variants, ``seeds`` counts from 0, ``execution`` leaves the threads of a cell open,
-    because those are measured.
+    because those are measured. ``inits`` are the weights that arms start from, where they do.
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"inits"})
 
     format: Literal[1] = 1
     name: str
@@ -27,6 +31,7 @@ class ResolvedStudy(Configuration):
     data: DataConfig
     recipe: Recipe
     seeds: int
+    inits: dict[str, InitConfig] = Field(default_factory=dict)
     execution: ExecutionConfig
 
 
@@ -59,7 +64,12 @@ def list_cells(study: ResolvedStudy, folder: Path) -> list[Cell]:
             arm=arm,
             folder=folder / "cells" / arm / f"seed-{seed}",
             config=RunConfig(
-                variant=variant, data=study.data, recipe=study.recipe, seed=seed, execution=study.execution
+                variant=variant,
+                data=study.data,
+                recipe=study.recipe,
+                seed=seed,
+                init=study.inits.get(arm),
+                execution=study.execution,
             ),
         )
         for seed in range(study.seeds)

@@ -72,8 +72,8 @@ class Ledger:
         existing = self.read_study()
         if existing is None:
             return
-        common: dict[str, Any] = {"arms": {arm: variant for arm, variant in existing.arms.items() if arm in study.arms}}
-        asked = study.model_copy(update={"arms": {arm: study.arms[arm] for arm in common["arms"]}})
+        arms = [arm for arm in existing.arms if arm in study.arms]
+        common, asked = _take_arms(existing, arms), study.model_copy(update=_take_arms(study, arms))
         if same_data and may_have_moved(existing.data.spec, study.data.spec):
             common["data"] = existing.data.model_copy(update={"spec": study.data.spec})
         differences = list_differences(existing.model_copy(update=common), asked, exclude=_FREE)
@@ -89,8 +89,8 @@ class Ledger:
         self.check(study, same_data=same_data)
         existing = self.read_study()
         if existing is not None:
-            joined = {**existing.arms, **study.arms}
-            study = study.model_copy(update={"arms": joined, "seeds": max(study.seeds, existing.seeds)})
+            joined = {"arms": {**existing.arms, **study.arms}, "inits": {**existing.inits, **study.inits}}
+            study = study.model_copy(update={**joined, "seeds": max(study.seeds, existing.seeds)})
         publish_text(self.path, json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
 
     def list_certificates(self) -> list[tuple[Cell, Certificate]]:
@@ -189,8 +189,16 @@ def _read_part(path: Path, kind: type[R]) -> R | None:
         return None
 
 
+def _take_arms(study: ResolvedStudy, arms: Iterable[str]) -> dict[str, Any]:
+    return {
+        "arms": {arm: study.arms[arm] for arm in arms},
+        "inits": {arm: study.inits[arm] for arm in arms if arm in study.inits},
+    }
+
+
 _FREE: dict[str, Any] = {
     **dict.fromkeys(("question", "reference", "seeds"), True),
+    "inits": {"__all__": {"source"}},
     "execution": set(ExecutionConfig.list_settings(Effect.NOTHING)),
 }
 """What may differ between two calls on one folder, because no cell depends on it."""

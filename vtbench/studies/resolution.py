@@ -10,11 +10,12 @@ not as the twin is by default (stem and width, say). A placeholder may be a part
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from vtbench.configuration import DataConfig, ExecutionConfig, StudyOptions
+from vtbench.configuration import DataConfig, ExecutionConfig, InitConfig, StudyOptions
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.studies.cells import ResolvedStudy
@@ -39,7 +40,8 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     base = options.base or study.base
     templates = _choose_arms(study, options.arm)
     reference = study.reference if study.reference in templates else next(iter(templates))
-    arms = resolve_arms(templates, base)
+    inits = _identify_inits(study, templates, options.init)
+    arms = resolve_arms(templates, base, inits)
     device = resolve_device(execution.device)
     device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
@@ -54,8 +56,10 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
             options.recipe or study.recipe,
             epochs=options.epochs or (None if options.recipe else study.epochs),
             teacher=options.teacher or study.teacher,
+            freeze=options.freeze or study.freeze or None,
         ),
         seeds=options.seeds or study.seeds,
+        inits=inits,
         execution=execution.model_copy(update={"device": device_name}),
     )
 
@@ -70,6 +74,20 @@ def _choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:
     return {name: template for name, template in arms.items() if name in wanted}
 
 
+def _identify_inits(study: Study, arms: Iterable[str], init: str | None) -> dict[str, InitConfig]:
+    """The weights that each arm starts from: its own, those of the command line, or those of the study."""
+    from vtbench.training.starting_weights import open_source
+
+    own, shared = study.list_inits(), init or study.init
+    sources = {arm: own.get(arm, shared) for arm in arms}
+    hashes = {source: open_source(source).sha256 for source in dict.fromkeys(sources.values()) if source is not None}
+    return {
+        arm: InitConfig(source=source, sha256=hashes[source], of_arm=arm in own)
+        for arm, source in sources.items()
+        if source is not None
+    }
+
+
 @dataclass(frozen=True)
 class DataFacts:
     """The sizes of a study's data, as every cell will find them. ``image_size`` is (height, width) in pixels.
@@ -79,9 +97,14 @@ class DataFacts:
 
     num_train: int
     num_val: int
-    num_classes: int
+    class_names: tuple[str, ...]
     image_size: tuple[int, int]
     note: str | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
 
 
 def inspect_data(data: DataConfig, task: str) -> DataFacts:
@@ -91,15 +114,19 @@ def inspect_data(data: DataConfig, task: str) -> DataFacts:
     from vtbench.tasks import TASKS
 
     train, val = load_dataset(data, "train", seed=0), load_dataset(data, "val", seed=0)
-    classes = TASKS[task].name_classes(train)
-    return DataFacts(len(train), len(val), len(classes), train.image_size, describe_leakage(train, val))
+    names = TASKS[task].name_classes(train)
+    return DataFacts(len(train), len(val), names, train.image_size, describe_leakage(train, val))
 
 
 def inspect_study(study: ResolvedStudy) -> DataFacts:
     """Open the data and build every arm for them without weights. Raises ``UserError`` for what cannot be had."""
     import torch
 
+    from vtbench.training.freezing import freeze_parameters
+    from vtbench.training.starting_weights import fit_weights, open_identified
+
     facts = inspect_data(study.data, study.task)
+    sources = {init.source: open_identified(init) for init in study.inits.values()}
     for arm, variant in study.arms.items():
         name, given = split_variant(variant)
         spec = MODELS[name]
@@ -109,17 +136,26 @@ def inspect_study(study: ResolvedStudy) -> DataFacts:
             )
         try:
             with torch.device("meta"):
-                spec.build(spec.resolve_options(given), num_classes=facts.num_classes, image_size=facts.image_size)
+                model = spec.build(
+                    spec.resolve_options(given), num_classes=len(facts.class_names), image_size=facts.image_size
+                )
+            if (init := study.inits.get(arm)) is not None:
+                fit_weights(
+                    model, sources[init.source], variant, class_names=facts.class_names, image_size=facts.image_size
+                )
+            freeze_parameters(model, study.recipe.freeze)
         except UserError as error:
             raise UserError(f"The arm {arm!r} ({variant}): {error}") from error
     return facts
 
 
-def resolve_arms(templates: Mapping[str, str], base: str | None) -> dict[str, str]:
+def resolve_arms(
+    templates: Mapping[str, str], base: str | None, inits: Mapping[str, InitConfig] = MappingProxyType({})
+) -> dict[str, str]:
     """The canonical variant of every arm. Needs the models to be registered.
 
     Raises ``UserError`` naming the arm when a model, an option or a placeholder is unknown, when ``base`` is needed and
-    missing or has no twin, and when two arms come out as one variant.
+    missing or has no twin, and when two arms come out as one variant that starts from the same weights (``inits``).
     """
     variants: dict[str, str] = {}
     for name, template in templates.items():
@@ -128,13 +164,17 @@ def resolve_arms(templates: Mapping[str, str], base: str | None) -> dict[str, st
         except UserError as error:
             raise UserError(f"The arm {name!r} ({template}): {error}") from error
         for other, existing in variants.items():
-            if existing == variant:
+            if existing == variant and _hash_of(inits, other) == _hash_of(inits, name):
                 raise UserError(
                     f"The arms {other!r} and {name!r} are the same variant, {variant}, so that nothing would be "
                     "compared. Take one out, or choose another --base."
                 )
         variants[name] = variant
     return variants
+
+
+def _hash_of(inits: Mapping[str, InitConfig], arm: str) -> str | None:
+    return inits[arm].sha256 if arm in inits else None
 
 
 def _resolve_arm(template: str, base: str | None) -> str:

@@ -9,9 +9,12 @@
     recipe = "small"
     epochs = 90
     seeds = 3
+    init = "runs/pretrained"        # weights that all arms start from, as --init takes them; left out: none
+    freeze = ["trunk.*"]            # patterns of parameters that are not trained; left out: all are
 
     [arms]                          # name = variant, with {base} and its convolutional twin {twin}
     convolution = "{twin}"
+    started = { variant = "{base}", init = "other.safetensors" }    # with weights of its own to start from
 
     [factors]                       # every combination becomes an arm of {base}, named "position=on"
     position = ["off", "on"]
@@ -34,19 +37,35 @@ from vtbench.variants import spell_variant
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,79}")
 
 
+class StudyArm(Configuration):
+    """One arm: its variant with placeholders, and weights to start from that the others do not have."""
+
+    variant: str
+    init: str | None = Field(None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_variant_alone(cls, value: Any) -> Any:
+        if not isinstance(value, str | dict | StudyArm):
+            raise ValueError(f"an arm is a variant, or a table of variant and init; it was given {value!r}")
+        return {"variant": value} if isinstance(value, str) else value
+
+
 class Study(Configuration):
     """What a study file says. ``arms`` and ``factors`` together must name at least one arm."""
 
     question: str = Field(min_length=1)
     base: str | None = Field(None, description="the variant that {base} stands for")
     reference: str | None = Field(None, description="the arm that differences are taken to; by default the first")
-    arms: dict[str, str] = Field(default_factory=dict)
+    arms: dict[str, StudyArm] = Field(default_factory=dict)
     factors: dict[str, tuple[StrictStr | StrictInt | StrictFloat, ...]] = Field(default_factory=dict)
     data: DataConfig = DataConfig()
     recipe: str = "default"
     teacher: str | None = Field(None, description="of a recipe that distils; 'none' trains without one")
     epochs: int | None = Field(None, ge=1, le=MOST_EPOCHS, description="None takes the recipe's own")
     seeds: int = Field(3, ge=1, le=MOST_SEEDS)
+    init: str | None = Field(None, min_length=1, description="weights that arms without their own start from")
+    freeze: tuple[str, ...] = Field((), description="patterns of parameters that are not trained")
 
     @field_validator("data", mode="before")
     @classmethod
@@ -79,12 +98,16 @@ class Study(Configuration):
 
     def list_arms(self) -> dict[str, str]:
         """Every arm and its variant with placeholders: those named in the file, then the product of the factors."""
-        arms = dict(self.arms)
+        arms = {name: arm.variant for name, arm in self.arms.items()}
         if self.factors:
             for levels in itertools.product(*self.factors.values()):
                 options = dict(zip(self.factors, levels, strict=True))
                 arms.setdefault(spell_variant("", options).removeprefix(":"), spell_variant("{base}", options))
         return arms
+
+    def list_inits(self) -> dict[str, str]:
+        """The weights that an arm starts from, of those arms that have their own."""
+        return {name: arm.init for name, arm in self.arms.items() if arm.init is not None}
 
 
 def read_study(path: Path) -> Study:

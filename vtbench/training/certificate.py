@@ -19,7 +19,8 @@ def certify(
 ) -> Certificate:
     """Hash the treatment that ``config`` and its data give to a network; the network itself does not enter.
 
-    The recipe's name does not count, what it says does; a teacher counts by its weights. Rates are hashed to 12 digits,
+    The recipe's name does not count, what it says does; a teacher and the weights to start from count by
+    their content. Rates are hashed to 12 digits,
     so that machines whose cosine differs in the last bit agree.
     """
     recipe = config.recipe
@@ -38,6 +39,7 @@ def certify(
         val_data=val.fingerprint,
         train_content=train.content,
         val_content=val.content,
+        starting_weights=config.init.sha256 if config.init is not None else None,
     )
 
 

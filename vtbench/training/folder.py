@@ -57,7 +57,12 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     data = begun.data
     if (folder / CERTIFICATE).exists() and may_have_moved(data.spec, config.data.spec):
         data = data.model_copy(update={"spec": config.data.spec})
-    resumed = begun.model_copy(update={"data": data, "execution": begun.execution.model_copy(update=free)})
+    init = begun.init
+    if init is not None and config.init is not None:  # The place of weights is nothing, their content is compared.
+        init = init.model_copy(update={"source": config.init.source})
+    resumed = begun.model_copy(
+        update={"init": init, "data": data, "execution": begun.execution.model_copy(update=free)}
+    )
     asked = config.model_copy(
         update={"execution": config.execution.model_copy(update={"threads": begun.execution.threads})}
     )
@@ -80,19 +85,23 @@ def find_record(folder: Path, config: RunConfig, *, arm: str | None = None) -> R
     """The record of the run ``config`` in ``folder``, if it has finished or failed.
 
     A record is believed only if it says what the run says: another raises ``UserError`` with the difference. Where the
-    data lie, and on what the run was carried out, are free: its certificate tells whether the data are the same.
+    data and the weights to start from lie, and on what the run was carried out, are free: its certificate tells whether the data are the same.
     """
     path = folder / RECORD
     if not path.exists():
         return None
     record = load_record(path, RunRecord)
-    differences = list_differences(record.config, config, exclude={"execution": True, "data": {"spec"}})
+    differences = list_differences(record.config, config, exclude=_PLACES)
     if arm is not None and record.arm != arm:
         differences.insert(0, ("arm", record.arm, arm))
     if differences:
         named = "; ".join(f"{key} is {there!r} in it and {here!r} here" for key, there, here in differences)
         raise UserError(f"{path} is the record of another run: {named}. Remove it, and the same command runs this one.")
     return record
+
+
+_PLACES = {"execution": True, "data": {"spec"}, "init": {"source"}}
+"""Where a run was carried out, and where what it was made from lay."""
 
 
 def _is_empty(folder: Path) -> bool:

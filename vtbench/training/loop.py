@@ -81,7 +81,7 @@ class EpochLoop:
 
     def _train_epoch(self) -> dict[str, float]:
         trainer = self.trainer
-        trainer.model.train()
+        trainer.switch_to_training()
         if trainer.batch == 0:
             trainer.begin_epoch()
         first_image, seconds_before, started = trainer.num_images, self.train_seconds, time.perf_counter()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vtbench.configuration import RunConfig, list_differences
 from vtbench.datasets import load_dataset
@@ -21,6 +22,7 @@ from vtbench.records import (
     EnvironmentRecord,
     EpochRecord,
     NotMeasured,
+    StartRecord,
     TimingRecord,
     load_lines,
     load_record,
@@ -32,8 +34,16 @@ from vtbench.tasks import find_task
 from vtbench.training.certificate import certify
 from vtbench.training.checkpoint import FORMAT, find_checkpoint
 from vtbench.training.folder import write_config
+from vtbench.training.freezing import freeze_parameters
 from vtbench.training.network import build_initialized_network
 from vtbench.training.progress import ProgressListener
+from vtbench.training.starting_weights import (
+    describe_start,
+    fit_weights,
+    open_identified,
+    put_weights,
+    record_start,
+)
 from vtbench.training.teacher import load_teacher
 from vtbench.training.trainer import Trainer
 from vtbench.training.world import ALONE, World
@@ -56,6 +66,7 @@ class Prepared:
     epochs: tuple[EpochRecord, ...] = ()
     timings: tuple[TimingRecord, ...] = ()
     train_seconds: float = 0.0
+    start: StartRecord | None = None
 
 
 def prepare_run(
@@ -84,6 +95,7 @@ def prepare_run(
     model = build_initialized_network(
         config.variant, recipe, seed=config.seed, num_classes=len(class_names), image_size=train.image_size
     )
+    start = _start(config, model, class_names, train.image_size, listener)
     costs = _count(config.variant, train.image_size, len(class_names))
     teacher = None
     if recipe.distillation is not None:
@@ -107,10 +119,30 @@ def prepare_run(
     save_record(folder / CERTIFICATE, certificate)
     save_record(folder / COSTS, costs)
     save_record(folder / ENVIRONMENT, environment)
-    saved = _go_on(folder, trainer, listener)
+    saved = _go_on(folder, trainer, listener) | {"start": start}
     return Prepared(
         config, train, val, class_names, train_batches, val_batches, trainer, costs, certificate, environment, **saved
     )
+
+
+def _start(
+    config: RunConfig,
+    model: nn.Module,
+    class_names: tuple[str, ...],
+    image_size: tuple[int, int],
+    listener: ProgressListener,
+) -> StartRecord | None:
+    """Put the weights to start from into ``model``, and freeze what shall be; what goes into the record of it."""
+    source = fit = None
+    if config.init is not None:
+        source = open_identified(config.init)
+        fit = fit_weights(model, source, config.variant, class_names=class_names, image_size=image_size)
+        put_weights(model, source, fit)
+    freeze_parameters(model, config.recipe.freeze)
+    start = record_start(model, source, fit)
+    if config.init is not None and source is not None and start is not None:
+        listener.on_message(describe_start(config.init, start, config.variant, source))
+    return start
 
 
 def _count(variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord | NotMeasured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def load_recipe(
     learning_rate: float | None = None,
     label_smoothing: float | None = None,
     clip: float | None = None,
+    freeze: Sequence[str] | None = None,
 ) -> Recipe:
     """Read a recipe by its name, or from a TOML file of the user; what else is given stands instead of the recipe's.
 
@@ -43,6 +45,7 @@ def load_recipe(
         "batch_size": batch_size,
         "label_smoothing": label_smoothing,
         "gradient_clip_norm": clip,
+        "freeze": freeze,
     }
     values |= {key: value for key, value in wanted.items() if value is not None}
     if learning_rate is not None:

@@ -23,6 +23,7 @@ from vtbench.training.network import canonical_config
 from vtbench.training.preparation import Prepared, prepare_run
 from vtbench.training.progress import SILENT, ProgressListener, RunStart, RunStopped, StopRequest
 from vtbench.training.reproducibility import keep_freed_memory, repeatable
+from vtbench.training.starting_weights import identify_start
 
 
 def train_run(
@@ -65,7 +66,7 @@ def train_run(
     config = canonical_config(config)
     device = resolve_device(config.execution.device)
     with hold_folder(folder):
-        config = accept_config(folder, config)
+        config = accept_config(folder, identify_start(config, folder))
         record = find_record(folder, config, arm=arm)
         if record is not None and record.status == "finished" and record.config.data.spec != config.data.spec:
             check_data(config, record.certificate)
@@ -179,6 +180,7 @@ class _Run:
             num_classes=len(prepared.class_names),
             class_names=prepared.class_names,
             settled_by_data={key: now for key, _, now in list_differences(self.config.recipe, prepared.trainer.recipe)},
+            start=prepared.start,
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=None if error else hash_file(self.folder / WEIGHTS),

@@ -11,6 +11,7 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -24,6 +25,10 @@ from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import CONFIG, RECORD, WEIGHTS
 from vtbench.tasks import find_task
 from vtbench.variants import create_model
+
+_CONTAINERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")
+"""What checkpoints wrap a state dict in, and what parallel and compiled networks put before names."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,20 @@ def read_weights(file: Path, owner: str) -> dict[str, Tensor]:
             f"{owner.capitalize()}'s weights {file} cannot be loaded without running code from the file, or are "
             f"damaged: {first} Give a safetensors file, or a .pt file that holds only a state dict."
         ) from error
+    weights = _unwrap(weights)
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{owner.capitalize()}'s weights {file} are no state dict of names and tensors.")
+    return weights
+
+
+def _unwrap(weights: Any) -> Any:
+    """The state dict in a checkpoint of a training script, under the names that it has in a network by itself."""
+    for key in _CONTAINERS:
+        if isinstance(weights, dict) and isinstance(weights.get(key), dict):
+            weights = weights[key]
+    for prefix in _PREFIXES:
+        if isinstance(weights, dict) and weights and all(str(name).startswith(prefix) for name in weights):
+            weights = {str(name).removeprefix(prefix): value for name, value in weights.items()}
     return weights
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vtbench.configuration import ExecutionConfig, Recipe
 from vtbench.tasks import Tally, Task
+from vtbench.training.freezing import find_frozen_norms
 from vtbench.training.optimization import (
     WeightAverage,
     build_optimizer,
@@ -67,6 +68,7 @@ class Trainer:
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay is not None else None
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self._frozen_norms = find_frozen_norms(self.model)
         self._scaler = torch.amp.GradScaler(device.type, enabled=execution.precision == "float16")
         self.task, self.world = task, world
         self._objective = task.make_objective(recipe, teacher)
@@ -91,6 +93,12 @@ class Trainer:
         if self.execution.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, self.execution.precision))
+
+    def switch_to_training(self) -> None:
+        """Put the network into training, all but frozen batch normalisations."""
+        self.model.train()
+        for norm in self._frozen_norms:
+            norm.eval()
 
     def begin_epoch(self) -> None:
         """Start the sums of ``epoch`` anew."""
