@@ -85,7 +85,8 @@ def find_record(folder: Path, config: RunConfig, *, arm: str | None = None) -> R
     """The record of the run ``config`` in ``folder``, if it has finished or failed.
 
     A record is believed only if it says what the run says: another raises ``UserError`` with the difference. Where the
-    data and the weights to start from lie, and on what the run was carried out, are free: its certificate tells whether the data are the same.
+    data and the weights to start from lie, and on what the run was carried out, are free: hashes tell whether they are
+    the same.
     """
     path = folder / RECORD
     if not path.exists():
