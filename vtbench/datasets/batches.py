@@ -109,10 +109,14 @@ class BatchMaker:
             self._epoch = epoch
         return self._order
 
+    def share(self, epoch: int, batch: int) -> NDArray[np.int64]:
+        """The samples of this process in a batch, in their order."""
+        indices_B = self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return indices_B[self.rank :: self.num_ranks]
+
     def make(self, epoch: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images of shape (B, H, W, C), uint8, augmented, and their targets; or as they stand, and their truth."""
-        indices_B = self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        indices_B = indices_B[self.rank :: self.num_ranks]
+        indices_B = self.share(epoch, batch)
         images_BHWC = self.dataset.read(indices_B)
         if self.augmentation is None:
             targets = self.targets.read_truth(self.dataset, indices_B)
@@ -194,6 +198,17 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         for images_BHWC, targets in self._loader.run(0, 0):
             yield self._normalize(images_BHWC), targets
+
+    def list_indices(self) -> NDArray[np.int64]:
+        """The images of this process in the order in which they come."""
+        return np.concatenate([self._maker.share(0, batch) for batch in range(len(self))])
+
+    def read_one(self, index: int) -> Batch:
+        """The batch of one image, whichever process has it."""
+        indices_1 = np.array([index], np.int64)
+        images_1HWC = torch.from_numpy(self._maker.dataset.read(indices_1))
+        truth = torch.from_numpy(self._maker.targets.read_truth(self._maker.dataset, indices_1))
+        return self._normalize(images_1HWC), truth
 
     def close(self) -> None:
         """End the worker processes, if there are any."""

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from vtbench.errors import UserError
 from vtbench.files import hash_file
-from vtbench.run_folder import LOG, METRICS, RECORD, WEIGHTS
+from vtbench.run_folder import EXAMPLES, LOG, METRICS, RECORD, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEnded, CellStarted
 from vtbench.studies.executor import Executor, Session
 from vtbench.studies.placement import read_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
 
-FILES = (WEIGHTS, METRICS, RECORD)
+FILES = (WEIGHTS, METRICS, RECORD, EXAMPLES)
 _EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 2, 640, 100, 32
 _CHECKPOINT_SECONDS = 0.15
 _LOOK_EVERY_SECONDS = 0.0005
@@ -89,7 +89,7 @@ def _check(
     undisturbed = _Attempt(whole, executor)
     report(f"{cell.arm}: running undisturbed")
     seconds = undisturbed.finish()
-    expected = {name: hash_file(whole.folder / name) for name in FILES}
+    expected = _hash_files(whole.folder)
     killed = cell.model_copy(update={"folder": cell.folder / "killed"})
     hits = hits_while_saving = 0
     for number in range(kills):
@@ -105,9 +105,14 @@ def _check(
     else:
         report(f"{cell.arm}: going on to the end")
         _Attempt(killed, executor).finish()
-    found = {name: hash_file(killed.folder / name) for name in FILES}
-    different = tuple(name for name in FILES if found[name] != expected[name])
+    found = _hash_files(killed.folder)
+    different = tuple(name for name in FILES if found.get(name) != expected.get(name))
     return ResumeCheck(cell, hits, hits_while_saving, expected, different)
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    """Those that the run of a task leaves."""
+    return {name: hash_file(folder / name) for name in FILES if (folder / name).exists()}
 
 
 class _Attempt:

@@ -21,6 +21,7 @@ class Classification(Labels):
     """Tell which of K classes an image shows: scores of shape (B, K) against labels of shape (B,)."""
 
     name = "classification"
+    answers_with_masks = False
 
     def name_classes(self, data: ImageDataset) -> tuple[str, ...]:
         """The names of the labels."""

@@ -41,6 +41,7 @@ class Segmentation:
     """
 
     name = "segmentation"
+    answers_with_masks = True
 
     def name_classes(self, data: ImageDataset) -> tuple[str, ...]:
         """The names of the classes of a pixel. Raises ``UserError`` for data without masks."""

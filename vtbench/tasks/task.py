@@ -27,6 +27,8 @@ class Task(Targets, Protocol):
     """Holds no state of its own; processes that make batches get a copy."""
 
     name: str
+    answers_with_masks: bool
+    """Whether an answer is a mask, of which a run keeps a few to be looked at."""
 
     def name_classes(self, data: ImageDataset) -> tuple[str, ...]:
         """One name for each class that a network tells apart. Raises ``UserError`` for data that do not fit."""
@@ -75,7 +77,11 @@ class Tally:
 
     def count(self, scores: Tensor, targets: Tensor) -> None:
         """Add the counts of a batch, or of a part of one."""
-        for name, value in self.task.count(scores, targets).items():
+        self.add(self.task.count(scores, targets))
+
+    def add(self, counts: Mapping[str, Tensor]) -> None:
+        """Add what the task has counted."""
+        for name, value in counts.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def add_loss(self, batch: int, loss: Tensor, num_items: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from vtbench.configuration import Recipe
 from vtbench.datasets.batches import EvalBatches
+from vtbench.metrics import METRICS
 from vtbench.tasks import Tally, Task
 from vtbench.training.world import ALONE, World
 
@@ -76,11 +78,14 @@ def evaluate(
     predict: Callable[[nn.Module, Tensor], Tensor] = predict_whole,
     after_batch: Callable[[], None] = lambda: None,
     world: World = ALONE,
+    by_image: list[float] | None = None,
 ) -> dict[str, float]:
     """The mean ``loss`` and the task's metrics of ``model`` in evaluation mode; it is put back into the mode it was in.
 
     ``batches`` are this process's share of the split, the numbers those of the whole. ``after_batch`` may raise to
-    leave early. ``predict`` makes scores of images, whole ones by default.
+    leave early. ``predict`` makes scores of images, whole ones by default. ``by_image``, if given, gets the headline
+    metric of each image, NaN where nothing in it counts, in the order of the batches; counting image by image takes
+    longer and comes to the same.
     """
     was_training = model.training
     model.eval()
@@ -94,9 +99,28 @@ def evaluate(
                 for part, its_truth in task.align(scores, truth):
                     truth_there = to_device(its_truth)
                     losses.append(task.sum_losses(part, truth_there))
-                    tally.count(part, truth_there)
+                    if by_image is None:
+                        tally.count(part, truth_there)
+                    else:
+                        by_image.extend(_count_images(tally, part, truth_there, its_truth))
                 tally.add_loss(batch, torch.stack(losses).sum(), task.count_items(truth))
                 after_batch()
     finally:
         model.train(was_training)
     return tally.read(world.all_sum)
+
+
+def _count_images(tally: Tally, scores: Tensor, truth_there: Tensor, truth: Tensor) -> Iterator[float]:
+    """Add the counts of a batch image by image; the headline metric of each."""
+    task = tally.task
+    for image in range(len(scores)):
+        one = slice(image, image + 1)
+        counts = task.count(scores[one], truth_there[one])
+        tally.add(counts)
+        yield measure_image(task, counts, task.count_items(truth[one]))[METRICS[task.name][0].key]
+
+
+def measure_image(task: Task, counts: Mapping[str, Tensor], num_items: int) -> dict[str, float]:
+    """The metrics of one image from what ``task`` counted of it; NaN where none of its items counts."""
+    measured = task.measure({**counts, "items": torch.tensor(num_items)})
+    return measured if num_items else dict.fromkeys(measured, math.nan)

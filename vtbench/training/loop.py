@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vtbench.datasets.batches import Batch
+from vtbench.files import publish_bytes
 from vtbench.metrics import is_of_class
 from vtbench.records import EpochRecord, TimingRecord, save_lines
-from vtbench.run_folder import CHECKPOINTS, METRICS, TIMING
+from vtbench.run_folder import CHECKPOINTS, EXAMPLES, METRICS, TIMING
 from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vtbench.training.evaluation import SlidingWindow, evaluate
+from vtbench.training.examples import ExampleMaker
 from vtbench.training.optimization import learning_rate_at
 from vtbench.training.preparation import Prepared
 from vtbench.training.progress import SILENT, BatchProgress, ProgressListener, RunStopped, StopRequest
@@ -48,9 +50,13 @@ class EpochLoop:
         epoch = self.trainer.epoch
         train = self._train_epoch()
         started = time.perf_counter()
-        val, averaged = self._evaluate()
-        val_seconds = time.perf_counter() - started
         trainer = self.trainer
+        keeps = trainer.task.answers_with_masks and epoch + 1 == self.config.recipe.epochs
+        by_image: list[float] | None = [] if keeps else None
+        val, averaged = self._evaluate(by_image)
+        val_seconds = time.perf_counter() - started
+        if by_image is not None:
+            self._keep_examples(by_image)
         self.epochs.append(
             EpochRecord(
                 epoch=epoch,
@@ -128,9 +134,16 @@ class EpochLoop:
         if self.world.agree(slow or time.monotonic() >= self.next_save):
             self._save()
 
-    def _evaluate(self) -> tuple[dict[str, float], dict[str, float] | None]:
+    def _keep_examples(self, by_image: list[float]) -> None:
+        """Before the epoch is saved: a run that goes on from there does not evaluate again."""
+        prepared = self.prepared
+        maker = ExampleMaker(self.trainer.models[-1], self.trainer, prepared.val_batches, prepared.val)
+        scores_N = maker.gather_scores(by_image)
+        if self.world.is_first:
+            publish_bytes(self.folder / EXAMPLES, maker.make(scores_N))
+
+    def _evaluate(self, by_image: list[float] | None) -> tuple[dict[str, float], dict[str, float] | None]:
         trainer = self.trainer
-        models = [trainer.model] + ([trainer.average.model] if trainer.average is not None else [])
         found = [
             evaluate(
                 model,
@@ -141,8 +154,9 @@ class EpochLoop:
                 predict=SlidingWindow.of(self.config.recipe),
                 after_batch=self._stop_or_save,
                 world=self.world,
+                by_image=by_image if model is trainer.models[-1] else None,
             )
-            for model in models
+            for model in trainer.models
         ]
         for evaluation in found:
             if not math.isfinite(evaluation["loss"]):

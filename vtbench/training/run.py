@@ -143,7 +143,6 @@ class _Run:
 
     def _pack_weights(self) -> bytes:
         trainer, train = self.prepared.trainer, self.prepared.train
-        model = trainer.average.model if trainer.average is not None else trainer.model
         described = {
             "variant": self.config.variant,
             "data": train.name,
@@ -152,7 +151,7 @@ class _Run:
             "mean": train.mean,
             "std": train.std,
         }
-        return pack_tensors(model.state_dict(), described)
+        return pack_tensors(trainer.models[-1].state_dict(), described)
 
     def _record_fault(self, error: Exception) -> RunRecord:
         described = describe_fault(error)

@@ -121,5 +121,5 @@ def _find_modules(model: nn.Module, only: Sequence[int]) -> dict[int, Any]:
 
 def _renormalize(maps_LHW: Tensor) -> NDArray[np.float64]:
     """To double precision, where each map sums to 1 more nearly than it did in single precision."""
-    wide_LHW = maps_LHW.double().cpu().numpy()
+    wide_LHW = maps_LHW.cpu().double().numpy()
     return np.asarray(wide_LHW / wide_LHW.sum(axis=(1, 2), keepdims=True))

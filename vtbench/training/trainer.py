@@ -82,6 +82,11 @@ class Trainer:
         """Steps done since the start of the run."""
         return self.epoch * self.batches_per_epoch + self.batch
 
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The networks that are evaluated; the numbers and weights of a run are those of the last."""
+        return (self.model,) if self.average is None else (self.model, self.average.model)
+
     def to_device(self, tensor: Tensor) -> Tensor:
         """Move images or targets to the device, images in the memory layout of the network."""
         if tensor.ndim == 4:
