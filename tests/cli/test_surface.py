@@ -21,7 +21,7 @@ SURFACE = {
     "list": "pattern format options",
     "profile": (
         "models input-size channels input batch num-classes by depth against train-mode backward count-contractions "
-        "compare-tools measure device dtype threads time-limit jobs out format"
+        "fuse compare-tools measure device dtype threads time-limit jobs out format"
     ),
     "train": (
         f"model {RUN} seed batch-size learning-rate label-smoothing clip device threads workers {EXECUTION} "

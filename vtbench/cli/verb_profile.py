@@ -46,6 +46,9 @@ def run_profile(
     count_contractions: Annotated[
         bool, typer.Option("--count-contractions", help="Count multiply-then-sum patterns instead of refusing them.")
     ] = False,
+    fuse: Annotated[
+        bool, typer.Option("--fuse", help="Count the form for deployment: merged branches, folded norms.")
+    ] = False,
     compare_tools: Annotated[
         bool, typer.Option("--compare-tools", help="Also ask the counters of others that are installed.")
     ] = False,
@@ -84,7 +87,7 @@ def run_profile(
         raise UserError("--input says whole shapes, so --input-size and --channels have nothing to say beside it.")
     inputs = tuple(parse_input(text) for text in input or ())
     settings = ProfileSettings(
-        training=train_mode, backward=backward, count_contractions=count_contractions, activations=True
+        training=train_mode, backward=backward, count_contractions=count_contractions, activations=True, fuse=fuse
     )
     if out is not None or jobs > 1 or any(map(is_pattern, models)):
         from vtbench.cli.zoo_output import run_zoo

@@ -10,11 +10,12 @@ from torch import nn
 
 from vtbench.errors import UserError
 from vtbench.profiling.breakdown import split_by_module, split_by_operator, split_by_role, split_by_stage
+from vtbench.profiling.deployment import describe_form, fuse_subject
 from vtbench.profiling.errors import ProfileError, summarize_exception
 from vtbench.profiling.execution import EMPTIED, Run, execute
 from vtbench.profiling.inputs import InputSize, resolve_input_shape
 from vtbench.profiling.sources import Source, make_subject, resolve_source
-from vtbench.profiling.storage import count_parameters, measure_activations
+from vtbench.profiling.storage import count_parameters, find_idle_parameters, measure_activations
 from vtbench.profiling.subject import Subject, kept_randomness, take_subject
 from vtbench.profiling.trace import trace_forward
 from vtbench.profiling.verification import Verification, verify
@@ -26,13 +27,17 @@ _CANNOT_BE_COPIED = NotMeasured(reason="the model cannot be copied")
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """How to count. ``require_coverage``: every MAC must have a closed form. It is always on for registered models."""
+    """How to count. ``require_coverage``: every MAC must have a closed form. It is always on for registered models.
+
+    ``fuse``: in the form for deployment.
+    """
 
     training: bool = False
     backward: bool = False
     activations: bool = True
     count_contractions: bool = False
     require_coverage: bool = False
+    fuse: bool = False
 
 
 def profile(
@@ -47,13 +52,16 @@ def profile(
     backward: bool = False,
     activations: bool = True,
     count_contractions: bool = False,
+    fuse: bool = False,
 ) -> Profile:
     """Count what ``model`` costs for images of ``input_size``: a side, (H, W), (C, H, W) or (B, C, H, W).
 
     ``inputs`` are arguments of ``model.forward`` instead of an image, in order or by name: tensors, and lists and
     dictionaries of such. The count is of evaluation mode unless
     ``training``; ``backward`` adds the cost of a training step. ``count_contractions`` counts multiply-and-sum patterns
-    instead of refusing them. The model is left as it is: the work is done on a copy without weights.
+    instead of refusing them; ``fuse`` merges branches and norms as for deployment, where modules say how (``fuse()``,
+    ``reparameterize()``, ``switch_to_deploy()``). The model is left as it is: the work is done on a copy without
+    weights.
     Raises `ProfileError` when the model fails on the input, or when its cost cannot be told with certainty.
 
     A 3x3 convolution of 4 filters costs 8 x 8 x 4 x 27 multiply-accumulates on an RGB image of 8x8:
@@ -71,7 +79,7 @@ def profile(
         given: Any = resolve_input_shape(input_size, channels=channels, batch_size=batch_size)
     else:
         given = dict(inputs) if isinstance(inputs, Mapping) else list(inputs)
-    settings = ProfileSettings(training, backward, activations, count_contractions)
+    settings = ProfileSettings(training, backward, activations, count_contractions, fuse=fuse)
     return profile_subject(take_subject(model, name or type(model).__name__), given, settings)
 
 
@@ -102,13 +110,20 @@ def profile_subject(subject: Subject, given: Any, settings: ProfileSettings) -> 
 
 
 def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile:
+    form = describe_form(subject) if not settings.fuse else None
+    if settings.fuse:
+        fused = fuse_subject(subject)
+        form = "nothing of it can be fused" if fused is subject else None
+        subject = fused
     run = execute(subject, given, training=settings.training)
     found = verify(
         run.trace, refuse_contractions=not settings.count_contractions, require_coverage=settings.require_coverage
     )
     lazily_made = _is_lazy(subject.original)
     parameters = count_parameters(run.model if lazily_made else subject.original)
-    notes = (*run.notes, *_describe_coverage(found, run.trace.total_macs))
+    idle, idle_parts = find_idle_parameters(run.model, run.trace.used)
+    parameters = parameters.model_copy(update={"idle": idle, "idle_parts": idle_parts})
+    notes = (*run.notes, *((form,) if form else ()), *_describe_coverage(found, run.trace.total_macs))
     return Profile(
         model=subject.name,
         input_size=run.trace.calls[0].input_shapes[0] if run.trace.calls[0].input_shapes else (),

@@ -6,7 +6,7 @@ Each is counted once, however many modules share it, and nothing is allocated.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,28 @@ def count_parameters(model: nn.Module) -> ParameterCount:
         buffers=numbers["buffers"],
         bytes_by_dtype=dict(sorted(size.items())),
     )
+
+
+def find_idle_parameters(model: nn.Module, used: Set[int]) -> tuple[int, tuple[str, ...]]:
+    """How many numbers of ``model`` no operator took, and the parts that hold them: the outermost wholly idle modules.
+
+    ``used`` are identities of parameters. A parameter under two names is one.
+    """
+    idle = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in used}
+    if not idle:
+        return 0, ()
+    busy: set[str] = set()
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in used:
+            busy.update(_list_prefixes(name))
+    parts = {next((prefix for prefix in _list_prefixes(name) if prefix not in busy), name): None for name in idle}
+    return sum(parameter.numel() for parameter in unique_tensors(idle.values(), set())), tuple(parts)
+
+
+def _list_prefixes(name: str) -> list[str]:
+    """The paths of the modules around a parameter, from the outermost."""
+    places = [place for place, letter in enumerate(name) if letter == "."]
+    return [name[:place] for place in places]
 
 
 def measure_activations(model: nn.Module, arguments: Arguments) -> ActivationCount:

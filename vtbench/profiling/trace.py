@@ -65,11 +65,15 @@ class Call:
 
 @dataclass
 class Trace:
-    """Everything that ran: the module calls in order of their start, and MACs and runs per module path and operator."""
+    """Everything that ran: the module calls in order of their start, and MACs and runs per module path and operator.
+
+    ``used`` holds the identities of the parameters that an operator took.
+    """
 
     calls: list[Call] = field(default_factory=list)
     macs: Counter[tuple[str, str]] = field(default_factory=Counter)
     runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    used: set[int] = field(default_factory=set)
     backward_macs: int = 0
     backward_uncounted: list[UncountedOperator] = field(default_factory=list)
 
@@ -130,6 +134,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
                 self.trace.backward_uncounted.append(uncounted)
             return
         is_constant = not self.reach.observe(args, kwargs, out, is_view=rule.is_view)
+        self._note_parameters(args)
         call = self.open[-1]
         call.own_macs += macs
         key = (call.path, self.alias or rule.name)
@@ -144,6 +149,13 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         )
         if contraction is not None:
             call.contractions.append(contraction)
+
+    def _note_parameters(self, values: Iterable[Any]) -> None:
+        for value in values:
+            if type(value) is nn.Parameter:
+                self.trace.used.add(id(value))
+            elif isinstance(value, (list, tuple)):
+                self._note_parameters(value)
 
     def enter(self, path: str, module: nn.Module, input_shapes: tuple[Shape, ...]) -> None:
         """A module begins its forward pass."""

@@ -41,7 +41,7 @@ class ZooRequest:
         given = {"input-size": size, "channels": self.channels, "num-classes": self.num_classes}
         given |= {"batch": self.batch_size if self.batch_size > 1 else None}
         standard = ProfileSettings()
-        for name in ("training", "backward", "activations", "count_contractions", "require_coverage"):
+        for name in ("training", "backward", "activations", "count_contractions", "require_coverage", "fuse"):
             value = getattr(self.settings, name)
             given[name.replace("_", "-")] = None if value == getattr(standard, name) else value
         return {name: str(value) for name, value in given.items() if value is not None}
@@ -105,6 +105,7 @@ def shorten_profile(counted: Profile) -> ZooRow:
         macs=counted.macs,
         params=counted.params,
         buffers=counted.parameters.buffers,
+        idle_params=counted.parameters.idle,
         activation_elements=getattr(kept, "elements", None),
         activation_bytes=getattr(kept, "bytes", None),
         training_step_macs=getattr(step, "macs", None),

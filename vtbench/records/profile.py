@@ -12,12 +12,17 @@ from vtbench.records.run import EnvironmentRecord
 
 
 class ParameterCount(Record):
-    """Elements of parameters and buffers, and the bytes of both by type (``float32`` ...)."""
+    """Elements of parameters and buffers, and the bytes of both by type (``float32`` ...).
+
+    ``idle`` of them no operator of the pass took, those of auxiliary heads say; ``idle_parts`` names where they are.
+    """
 
     trainable: int
     frozen: int
     buffers: int
     bytes_by_dtype: dict[str, int]
+    idle: int = 0
+    idle_parts: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -163,6 +168,7 @@ class ZooRow(Record):
     macs: int | None = None
     params: int | None = None
     buffers: int | None = None
+    idle_params: int | None = None
     activation_elements: int | None = None
     activation_bytes: int | None = None
     training_step_macs: int | None = None

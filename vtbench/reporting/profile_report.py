@@ -26,6 +26,8 @@ from vtbench.units import format_bytes, format_count, format_items, format_milli
 _NUMERIC = ("runs", "MACs (M)", "%", "params (M)")
 _MOST_MISSED = 4
 """Operators left out that a table names; JSON has all."""
+_MOST_IDLE = 4
+"""Parts that never run that a table names."""
 
 
 @dataclass
@@ -107,6 +109,7 @@ def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) ->
         "params": profile.params,
         "input_size": _list_inputs(profile),
         "trainable_params": profile.parameters.trainable,
+        "idle_params": profile.parameters.idle,
         "buffers": profile.parameters.buffers,
         "activation_elements": getattr(kept, "elements", None),
         "activation_bytes": getattr(kept, "bytes", None),
@@ -291,6 +294,9 @@ def _describe(profile: Profile) -> Iterator[str]:
     yield f"  MACs         {format_count(profile.macs)} ({profile.macs:,})"
     frozen = f", {sizes.frozen:,} frozen" if sizes.frozen else ""
     yield f"  parameters   {format_count(profile.params)} ({profile.params:,}{frozen}); {sizes.buffers:,} in buffers"
+    if sizes.idle:
+        parts = ", ".join(sizes.idle_parts[:_MOST_IDLE]) + (", ..." if len(sizes.idle_parts) > _MOST_IDLE else "")
+        yield f"               {format_count(sizes.idle)} ({sizes.idle:,}) of these never run: {parts}"
     bytes_ = ", ".join(f"{format_bytes(size)} {dtype}" for dtype, size in sizes.bytes_by_dtype.items())
     yield f"  weights      {bytes_ or 'none'}"
     kept = profile.activations
