@@ -62,6 +62,19 @@ def test_without_network_the_message_says_what_to_do(error, monkeypatch, tmp_pat
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(("targets", "part"), [([], "no rows"), ([0] * 20, "no image of 1 of the 2 classes: 1")])
+def test_a_data_set_that_is_not_whole_is_refused(monkeypatch, tmp_path, targets, part):
+    class Partial(PretendCifar):
+        def __init__(self, root, train, download):
+            super().__init__(root, train, download)
+            self.targets = targets if train else self.targets
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Partial)
+    with pytest.raises(UserError, match=f"The train split of CIFAR10 in .* has {part}"):
+        load_dataset(DataConfig(spec=f"cifar10:root={tmp_path}"), "val", seed=0)
+    PretendCifar.roots.clear()
+
+
 def test_the_facts_that_are_read_off_torchvision_are_there():
     for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
         assert len(kind.tgz_md5) == 32 and kind.base_folder and kind.filename

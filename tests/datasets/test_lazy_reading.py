@@ -1,8 +1,10 @@
 import os
+import pickle
 import signal
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from image_files import encode, make_folder, make_image, make_parquet, make_table
@@ -12,6 +14,7 @@ from vtbench.datasets import DataError, load_dataset
 from vtbench.datasets.batches import EvalBatches, TrainBatches
 from vtbench.datasets.packing import PackedImages
 from vtbench.datasets.sources.folder import FolderSplit
+from vtbench.datasets.sources.parquet import RowGroups
 from vtbench.errors import UserError
 
 
@@ -186,3 +189,30 @@ def test_memory_stays_flat_over_epochs(tmp_path, monkeypatch):
             pass
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert peaks[-1] - peaks[2] < 4_000  # Kilobytes; the images of an epoch are 12,000, as floats 48,000.
+
+
+def make_masked_parquet(root):
+    root.mkdir()
+    images = [encode(make_image(number)) for number in range(6)]
+    masks = [encode(make_image(number + 50, mode="L").point(lambda value: value % 3)) for number in range(6)]
+    for split in ("train", "val"):
+        pq.write_table(pa.table({"image": images, "mask": masks}), root / f"{split}.parquet", row_group_size=2)
+    return root
+
+
+def test_masks_and_images_too_large_to_hold_are_packed_together_once(tmp_path, cache_folder, monkeypatch):
+    root = make_masked_parquet(tmp_path / "data")
+    config = DataConfig(spec=f"parquet:{root},num_classes=3", limit_train=4)
+    packed = load_dataset(config, "train", seed=0)
+    [pack] = (cache_folder / "packed").glob("*.pack")
+    monkeypatch.setattr(RowGroups, "fetch", lambda *_: pytest.fail("a row group was read again"))
+    some = np.array([3, 0])
+    read = [packed.read(some), packed.read_masks(some), *packed.read_original_masks(some)]
+    sent = pickle.loads(pickle.dumps(packed))
+    np.testing.assert_array_equal(sent.read_masks(some), read[1])
+    monkeypatch.undo()
+    monkeypatch.delenv("VTBENCH_CACHE_LIMIT_MB", raising=False)
+    held = load_dataset(config, "train", seed=0)
+    assert held.fingerprint == packed.fingerprint and list((cache_folder / "packed").glob("*.pack")) == [pack]
+    for one, other in zip(read, [held.read(some), held.read_masks(some), *held.read_original_masks(some)], strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -89,6 +89,17 @@ class TellsTaken(Protocol):
         """For each part, such as image, label, mask, train or val, what the data call it."""
 
 
+def list_taken(data: object) -> dict[str, str]:
+    """What `TellsTaken` tells of ``data``; nothing of data that leave no choice."""
+    return dict(data.taken) if isinstance(data, TellsTaken) else {}
+
+
+def describe_taken(data: object) -> str | None:
+    """One line for the user, in which each part is spelt as the knob is that would change it; None without a choice."""
+    taken = ", ".join(f"{part}={name}" for part, name in list_taken(data).items())
+    return f"taken from the data: {taken}" if taken else None
+
+
 @runtime_checkable
 class NeedsPacking(Protocol):
     """A split that is slow to read out of order, and is copied to where it is not when it cannot be held decoded."""

@@ -21,6 +21,7 @@ from vtbench.datasets.dataset import (
     ImageSplit,
     NeedsPacking,
     Split,
+    list_taken,
 )
 from vtbench.datasets.source import parse_dataset
 from vtbench.datasets.statistics import Triple, measure_statistics
@@ -70,6 +71,11 @@ class LoadedDataset:
         return hashlib.sha256(self.split.fingerprint.encode()).hexdigest()
 
     @property
+    def taken(self) -> dict[str, str]:
+        """That of the source; see `TellsTaken`."""
+        return list_taken(self.split)
+
+    @property
     def has_masks(self) -> bool:
         """Whether `read_masks` works."""
         return isinstance(self.split, HasMasks)
@@ -91,9 +97,9 @@ class LoadedDataset:
         A mask of other proportions than the images of the training size has a margin of `VOID` below or at the right,
         where the image has its own, so that its parts lie where they lie in what `read` and `read_masks` give.
         """
-        masks = self._masks()
+        masks, rows = self._find_masks()
         if isinstance(masks, HasOriginalMasks):
-            return masks.read_original_masks(self.rows[indices])
+            return masks.read_original_masks(rows[indices])
         return list(self.read_masks(indices))
 
     @cached_property
@@ -102,7 +108,7 @@ class LoadedDataset:
         masks = self._masks()
         height, width = self.image_size
         if len(self.rows) > read_size_limit() // (height * width):
-            return _UncachedMasks(masks, self.rows)
+            return _UncachedMasks(*self._find_masks())
         return cache_masks(masks.read_masks, self.split.fingerprint, self.image_size, self.rows)
 
     @property
@@ -114,6 +120,10 @@ class LoadedDataset:
     def left_right(self) -> tuple[tuple[int, int], ...]:
         """Pairs of classes of a pixel that a mirrored image exchanges, such as left and right arms."""
         return self.split.left_right if isinstance(self.split, HasSides) else ()
+
+    def _find_masks(self) -> tuple[HasMasks, NDArray[np.int64]]:
+        """Where to read the masks of ``rows``, and at which indices there: beside the images if those lie by them."""
+        return (self.images, self.places) if isinstance(self.images, HasMasks) else (self._masks(), self.rows)
 
     def _masks(self) -> HasMasks:
         if not isinstance(self.split, HasMasks):

@@ -29,6 +29,7 @@ from vtbench.datasets.decoding import (
     spread_evenly,
     tell_white,
 )
+from vtbench.datasets.packing import pack_pairs
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
@@ -42,7 +43,7 @@ _NUM_PROBED = 8
 class MaskedFiles:
     """The files of one split, by index: images and masks. ``fingerprint`` stands for the content of both.
 
-    ``taken`` is that of `TellsTaken`.
+    ``taken`` is that of `TellsTaken`. ``in_groups`` says that one file cannot be had without those beside it.
     """
 
     images: Fetch
@@ -50,6 +51,7 @@ class MaskedFiles:
     count: int
     fingerprint: str
     taken: Mapping[str, str] = field(default_factory=dict)
+    in_groups: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +139,17 @@ class MaskedSplit:
         run_for_each(decode, len(masks))
 
 
+@dataclass(frozen=True, eq=False)
+class MaskedSplitInGroups(MaskedSplit):
+    """One whose files cannot be had one by one: copied to where they can when they cannot be held decoded."""
+
+    def pack(self, rows: NDArray[np.int64]) -> MaskedSplit:
+        """The images ``rows`` and their masks, still encoded, in one file of the cache."""
+        images, masks = pack_pairs(self.files.images, self.files.masks, rows, self.files.fingerprint)
+        files = MaskedFiles(images, masks, len(rows), f"{self.files.fingerprint} packed", self.files.taken)
+        return MaskedSplit(files, self.convention, self.image_size, self.white)
+
+
 def add_margin(mask_HW: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArray[np.uint8]:
     """The mask on a void canvas of the proportions of ``image_size``, at its own scale; as it is if it has them."""
     height, width = mask_HW.shape
@@ -170,7 +183,10 @@ def open_masked(
     height, width = (sorted(size[axis] for size in sizes)[len(sizes) // 2] for axis in range(2))
     scale = 1 if image_size is None else image_size / min(height, width)
     size = round(height * scale), round(width * scale)
-    return {split: MaskedSplit(found, convention, size, white) for split, found in files.items()}
+    return {
+        split: (MaskedSplitInGroups if found.in_groups else MaskedSplit)(found, convention, size, white)
+        for split, found in files.items()
+    }
 
 
 def _probe(files: MaskedFiles, convention: Convention) -> None:

@@ -81,7 +81,7 @@ class PairedImages:
     def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
         """The image files of the pairs ``indices``, and what to call each."""
         return [
-            (self.pack.load(2 * int(index) + self.first)[0], f"number {index} of {self.pack.origin}")
+            (self.pack.load(2 * int(index) + self.first)[0], f"number {index} of {self.pack.origin or self.pack.path}")
             for index in indices
         ]
 
@@ -100,6 +100,18 @@ def pack_images(
         write_pack(path, _fetch_in_turn(fetch, rows))
         found = PackedImages(path, image_size, white=white)
     return found
+
+
+def pack_pairs(first: Fetch, second: Fetch, rows: NDArray[np.int64], fingerprint: str) -> tuple[Fetch, Fetch]:
+    """What gives the ``rows`` of ``first`` and of ``second`` from one pack, made as `pack_images` does it."""
+
+    def fetch(places: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        pairs = zip(first(places[::2] // 2), second(places[::2] // 2), strict=True)
+        return [one for pair in pairs for one in pair]
+
+    both = np.stack((2 * rows, 2 * rows + 1), axis=1).ravel()
+    pack = pack_images(fetch, both, f"pairs, {fingerprint}", (1, 1))
+    return PairedImages(pack, 0).fetch, PairedImages(pack, 1).fetch
 
 
 def write_pack(path: Path, images: Iterable[bytes]) -> None:

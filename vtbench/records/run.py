@@ -122,9 +122,10 @@ class RunRecord(Record):
 
     ``class_names`` are those of the data by the numbers of the classes; records of before that do not have them.
     ``settled_by_data`` holds the settings of the recipe that it left to the data, by dotted key, as they came out.
+    ``taken`` says what was chosen of the user's files: columns by what they hold, and what the data call each split.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "settled_by_data", "start"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "settled_by_data", "start", "taken"})
 
     format: Literal[2] = 2
     task: str
@@ -141,6 +142,7 @@ class RunRecord(Record):
     class_names: tuple[str, ...] = ()
     settled_by_data: dict[str, Any] = Field(default_factory=dict)
     start: StartRecord | None = None
+    taken: dict[str, str] = Field(default_factory=dict)
     epochs: tuple[EpochRecord, ...]
     outcome: dict[str, float] | NotMeasured
     weights_sha256: str | None

@@ -92,7 +92,7 @@ def _identify_inits(study: Study, arms: Iterable[str], init: str | None) -> dict
 class DataFacts:
     """The sizes of a study's data, as every cell will find them. ``image_size`` is (height, width) in pixels.
 
-    ``note`` is what a user should know of them: a paragraph, or None.
+    ``note`` is what a user should know of them: a paragraph or two, or None.
     """
 
     num_train: int
@@ -110,12 +110,14 @@ class DataFacts:
 def inspect_data(data: DataConfig, task: str) -> DataFacts:
     """Open both splits, so that data that cannot be used for ``task`` are refused before anything is written."""
     from vtbench.datasets import load_dataset
+    from vtbench.datasets.dataset import describe_taken
     from vtbench.datasets.duplicates import describe_leakage
     from vtbench.tasks import TASKS
 
     train, val = load_dataset(data, "train", seed=0), load_dataset(data, "val", seed=0)
     names = TASKS[task].name_classes(train)
-    return DataFacts(len(train), len(val), names, train.image_size, describe_leakage(train, val))
+    notes = [note for note in (describe_taken(train), describe_leakage(train, val)) if note is not None]
+    return DataFacts(len(train), len(val), names, train.image_size, "\n".join(notes) or None)
 
 
 def inspect_study(study: ResolvedStudy) -> DataFacts:

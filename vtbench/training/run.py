@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import RunConfig, list_differences
+from vtbench.datasets.dataset import describe_taken, list_taken
 from vtbench.datasets.duplicates import describe_leakage
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError
@@ -75,8 +76,10 @@ def train_run(
                 keep_freed_memory()
             with repeatable(device, threads=config.execution.threads):
                 prepared = prepare_run(config, folder, device, listener)
-                if study is None and (note := describe_leakage(prepared.train, prepared.val)):
-                    listener.on_message(note)
+                if study is None:
+                    for note in (describe_taken(prepared.train), describe_leakage(prepared.train, prepared.val)):
+                        if note is not None:
+                            listener.on_message(note)
                 record = _Run(prepared, folder, listener, stop or StopRequest(), arm, study).carry_out()
         if record.status == "finished":
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -180,6 +183,7 @@ class _Run:
             class_names=prepared.class_names,
             settled_by_data={key: now for key, _, now in list_differences(self.config.recipe, prepared.trainer.recipe)},
             start=prepared.start,
+            taken=list_taken(prepared.train),
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=None if error else hash_file(self.folder / WEIGHTS),

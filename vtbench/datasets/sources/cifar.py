@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import Field
 
 from vtbench.datasets.cache import find_cache_folder
+from vtbench.datasets.class_labels import check_classes
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
 from vtbench.errors import UserError
@@ -55,7 +56,10 @@ def open_cifar(name: Name, knobs: CifarKnobs, image_size: int | None) -> dict[Sp
     """Both splits; the test images are ``val``. Raises ``UserError`` when they are not there and cannot be fetched."""
     root = Path(knobs.root).expanduser() if knobs.root else find_cache_folder() / "cifar"
     side = image_size or _OWN_SIZE
-    return {"train": _open_split(name, root, side, train=True), "val": _open_split(name, root, side, train=False)}
+    splits = {"train": _open_split(name, root, side, train=True), "val": _open_split(name, root, side, train=False)}
+    labels: dict[Split, NDArray[np.int64]] = {"train": splits["train"].labels, "val": splits["val"].labels}
+    check_classes(splits["train"].class_names, labels, f"{name} in {root}", "Put the whole data set there.")
+    return {"train": splits["train"], "val": splits["val"]}
 
 
 def _open_split(name: Name, root: Path, side: int, *, train: bool) -> CifarSplit:

@@ -199,7 +199,7 @@ def _open_masked(
         fingerprint = f"{fingerprint_files(files[split])} {image} {mask}"
         if images.num_rows == 0:
             raise UserError(f"The {split} split in {path} has no rows. Give it images, or name another split.")
-        found[split] = MaskedFiles(images.fetch, masks.fetch, images.num_rows, fingerprint, taken)
+        found[split] = MaskedFiles(images.fetch, masks.fetch, images.num_rows, fingerprint, taken, in_groups=True)
     return open_masked(found, find_convention(knobs, path if path.is_dir() else path.parent), size, knobs.white)
 
 
