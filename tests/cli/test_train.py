@@ -64,6 +64,31 @@ def test_json_is_all_that_comes_on_standard_output(vtbench) -> None:
     assert "epoch 1/1" in errors
 
 
+def test_a_run_that_starts_from_another_has_a_folder_of_its_own_and_says_what_it_took(vtbench) -> None:
+    assert vtbench("train", "resnet20", *SMALL, "--epochs", "1", "--out", "first")[0] == 0
+    words = (
+        "train",
+        "resnet20",
+        *SMALL,
+        "--epochs",
+        "1",
+        "--init",
+        "first",
+        "--freeze",
+        "layer1.*",
+        "--freeze",
+        "bn1.*",
+    )
+    code, output, _ = vtbench(*words)
+    assert code == 0
+    assert output.splitlines()[0].startswith("Starts from first: 116 of 116 tensors taken, 269,722 parameters.")
+    record = json.loads(Path("runs/resnet20-scenes-small-from-first-seed0/record.json").read_text())
+    assert record["config"]["recipe"]["freeze"] == ["layer1.*", "bn1.*"]
+    assert record["start"]["frozen_params"] == 3 * (2 * 16 * 16 * 9 + 2 * 2 * 16) + 2 * 16
+    code, _, errors = vtbench(*words[:-4], "--out", "runs/resnet20-scenes-small-from-first-seed0")
+    assert code == 2 and "recipe.freeze" in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
