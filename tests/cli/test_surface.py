@@ -33,6 +33,7 @@ SURFACE = {
     ),
     "report": "runs out format base archive published",
     "audit": "runs format table",
+    "predict": "run image out top overwrite device format",
     "tokens": ("run model image mask index data split module foreground leave-out image-size seed out json"),
 }
 

@@ -283,6 +283,15 @@ def test_every_preset_has_a_colour_for_each_class_and_which_share_one_is_known(t
     assert ade.palette[ade.names.index("flag")] == (92, 0, 255)
 
 
+def test_the_values_of_a_convention_undo_what_masks_mean(tmp_path):
+    for preset in PRESETS:
+        found = find_convention(MaskKnobs(path="x", classes=preset), tmp_path)
+        values = np.array([found.values], np.uint8)
+        assert found.translate(values, "m").tolist() == [list(range(len(found.names)))]
+    assert find_convention(MaskKnobs(path="x", classes="ade20k"), tmp_path).values == tuple(range(1, 151))
+    assert find_convention(MaskKnobs(path="x", label_map="9:1+0:0+255:1"), tmp_path).values == (0, 9)
+
+
 def test_a_colour_that_two_classes_share_is_refused_and_not_guessed(tmp_path):
     ade = find_convention(MaskKnobs(path="x", classes="ade20k"), tmp_path)
     assert ade.translate(np.array([[[92, 0, 255]]], np.uint8), "m").tolist() == [[149]]

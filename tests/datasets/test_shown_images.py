@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from vtbench.configuration import DataConfig
+from vtbench.datasets import load_dataset
 from vtbench.datasets.decoding import decode_mask
 from vtbench.datasets.shown_images import decode_shown, read_rows
 from vtbench.errors import UserError
@@ -87,3 +89,47 @@ def test_rows_of_a_data_set_are_square_and_bring_their_masks():
     assert set(np.unique(shown.classes)) > {0}
     with pytest.raises(UserError, match="cut to a square"):
         read_rows("scenes", "val", [0], (32, 48))
+
+
+def test_rows_of_masks_that_are_seen_whole_are_what_validation_reads(tmp_path):
+    spec = write_masked(tmp_path)
+    data = load_dataset(DataConfig(spec=spec, image_size=20), "val", seed=0)
+    shown = read_rows(spec, "val", [1, 0], data.image_size, whole=True)
+    assert data.image_size == (20, 30)
+    for number, image in zip((1, 0), shown, strict=True):
+        rows = np.array([number])
+        assert np.array_equal(image.pixels, data.read(rows)[0])
+        mask = data.read_masks(rows)[0]
+        assert np.array_equal(image.classes, np.where(mask == 255, -1, mask.astype(int)))
+        assert image.picture.shape == (40, 60, 3)
+    assert (shown[0].classes[:, 16:] == -1).all(), "a square image leaves a margin at its right"
+    with pytest.raises(UserError, match=r"There is no image 2 in folder:.* it has 2"):
+        read_rows(spec, "val", [2], data.image_size, whole=True)
+
+
+def write_masked(folder: Path) -> str:
+    """Two images of 40 rows, one of them square, and masks of classes 0 and 1 with void, 255."""
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (folder / kind / split).mkdir(parents=True)
+        for number, width in enumerate((60, 32)):
+            ids = np.zeros((40, width), np.uint8)
+            ids[:, 20:], ids[:3] = 1, 255
+            Image.fromarray(ids).save(folder / f"masks/{split}/{number}.png")
+            Image.fromarray(np.stack([255 * (ids == 1)] * 3, axis=2).astype(np.uint8)).save(
+                folder / f"images/{split}/{number}.png"
+            )
+    for split in ("train", "val"):  # The proportions of most images are those of the run.
+        for kind in ("images", "masks"):
+            for number in ("2", "3") if split == "train" else ():
+                source = folder / kind / split / "0.png"
+                (folder / kind / split / f"{number}.png").write_bytes(source.read_bytes())
+    return f"folder:{folder},num_classes=2"
+
+
+def test_an_image_that_is_seen_whole_has_its_mask_at_its_place_and_no_class_in_its_margin():
+    shown = decode_shown(encode(IMAGE), "a", (20, 20), encode(CLASSES), whole=True)
+    assert shown.pixels.shape == (20, 20, 3)
+    assert (shown.classes[13:] == -1).all() and set(np.unique(shown.classes[:13])) == {0, 200}
+    assert np.array_equal(shown.classes[:12] == 200, shown.pixels[:12, :, 0] > 100)
+    assert shown.picture.shape == (60, 60, 3)

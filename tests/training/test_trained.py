@@ -16,11 +16,12 @@ from vtbench.training.trained import load_run
 def test_a_finished_run_opens_with_the_weights_that_its_accuracy_belongs_to(
     tiny: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tiny.setattr("vtbench.training.trained.load_dataset", load_tiny)
     record = train_run(tiny_config(), tmp_path)
     opened = load_run(tmp_path)
     assert opened.record == record
-    images, labels = next(iter(EvalBatches(opened.data, 12)))
+    data = load_tiny(record.config.data, "val", seed=0)
+    assert (opened.note.mean, opened.note.image_size) == (data.mean, data.image_size)
+    images, labels = next(iter(EvalBatches(data, 12)))
     with torch.no_grad():
         right = (opened.model(images).argmax(1) == labels).float().mean()
     assert record.headline == pytest.approx(100 * float(right))
@@ -53,7 +54,6 @@ def flip_a_byte(file: Path) -> None:
 def test_weights_that_are_not_those_of_the_record_are_refused_by_whatever_reads_them(
     tiny: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tiny.setattr("vtbench.training.trained.load_dataset", load_tiny)
     train_run(tiny_config(), tmp_path)
     weights, data = tmp_path / "weights.safetensors", TinyImages(12, 2)
     flip_a_byte(weights)
@@ -72,7 +72,6 @@ def test_weights_that_are_not_those_of_the_record_are_refused_by_whatever_reads_
 def test_a_finished_run_whose_weights_are_gone_is_not_finished_to_who_needs_them_and_can_have_them_again(
     tiny: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tiny.setattr("vtbench.training.trained.load_dataset", load_tiny)
     record = train_run(tiny_config(), tmp_path)
     before = digest_run(tmp_path)
     (tmp_path / "weights.safetensors").unlink()

@@ -55,7 +55,9 @@ def run_tokens(
 
     subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
     shown = (
-        read_files(image, mask or [], subject.image_size) if image else _read_rows(subject, data, split, index or [])
+        read_files(image, mask or [], subject.image_size, whole=subject.sees_whole)
+        if image
+        else _read_rows(subject, data, split, index or [])
     )
     survey = survey_tokens(subject, shown, only=module or [], foreground=foreground or [], left_out=leave_out or [])
     folder = out or subject.default_folder
@@ -83,4 +85,4 @@ def _read_rows(
         raise UserError(
             "--index needs --data here: an untrained model has no data set of its own. Write --data scenes."
         )
-    return read_rows(spec, split, index, subject.image_size)
+    return read_rows(spec, split, index, subject.image_size, whole=subject.sees_whole)

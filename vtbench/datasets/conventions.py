@@ -119,6 +119,11 @@ class Convention(Configuration):
                 table[value] = number
         return table
 
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The value of each class in a file of ids, the lowest where it has several: undoes `translate`."""
+        return tuple(int((self._class_of_value == number).argmax()) for number in range(len(self.names)))
+
     @cached_property
     def _class_of_colour(self) -> Mapping[int, int]:
         void = {_code(colour): VOID for colour in self.ignore_colours}

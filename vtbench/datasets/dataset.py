@@ -126,6 +126,19 @@ class HasSides(Protocol):
 
 
 @runtime_checkable
+class HasMaskFiles(Protocol):
+    """Data whose masks may lie in files, with values and colours of their own."""
+
+    @property
+    def mask_values(self) -> tuple[int, ...]:
+        """The value that stands for each class in a file of ids; empty where there are no files."""
+
+    @property
+    def mask_palette(self) -> tuple[tuple[int, int, int], ...]:
+        """The colour of each class; empty where the data set says none."""
+
+
+@runtime_checkable
 class HasMasks(Protocol):
     """A split whose images come with per-pixel class ids, each the number of a name."""
 

@@ -14,6 +14,7 @@ from vtbench.configuration import DataConfig
 from vtbench.datasets.cache import cache_images, cache_masks, read_size_limit
 from vtbench.datasets.dataset import (
     HOW_TO_GIVE_MASKS,
+    HasMaskFiles,
     HasMasks,
     HasOriginalMasks,
     HasSides,
@@ -120,6 +121,16 @@ class LoadedDataset:
     def left_right(self) -> tuple[tuple[int, int], ...]:
         """Pairs of classes of a pixel that a mirrored image exchanges, such as left and right arms."""
         return self.split.left_right if isinstance(self.split, HasSides) else ()
+
+    @property
+    def mask_values(self) -> tuple[int, ...]:
+        """The value that stands for each class of a pixel in a file; empty where masks are in none."""
+        return self.split.mask_values if isinstance(self.split, HasMaskFiles) else ()
+
+    @property
+    def mask_palette(self) -> tuple[tuple[int, int, int], ...]:
+        """The colour of each class of a pixel; empty where the data set says none."""
+        return self.split.mask_palette if isinstance(self.split, HasMaskFiles) else ()
 
     def _find_masks(self) -> tuple[HasMasks, NDArray[np.int64]]:
         """Where to read the masks of ``rows``, and at which indices there: beside the images if those lie by them."""

@@ -83,6 +83,16 @@ class MaskedSplit:
         """The columns or folders that images and masks are from, and what the data call each split."""
         return self.files.taken
 
+    @property
+    def mask_values(self) -> tuple[int, ...]:
+        """Those of the convention."""
+        return self.convention.values
+
+    @property
+    def mask_palette(self) -> tuple[tuple[int, int, int], ...]:
+        """The colours of the convention, if it has some."""
+        return self.convention.palette
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """0 for every image, so that a subset is drawn from all alike."""
@@ -151,18 +161,26 @@ class MaskedSplitInGroups(MaskedSplit):
 
 
 def add_margin(mask_HW: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The mask on a void canvas of the proportions of ``image_size``, at its own scale; as it is if it has them."""
+    """The mask on a void canvas, in its upper left corner: see `measure_canvas`; as it is if it fills it."""
     height, width = mask_HW.shape
-    inside = fit_inside((height, width), image_size)
-    if inside == image_size:
+    size = measure_canvas((height, width), image_size)
+    if size == (height, width):
         return mask_HW
-    canvas_HW = np.full(
-        (max(height, round(height * image_size[0] / inside[0])), max(width, round(width * image_size[1] / inside[1]))),
-        VOID,
-        np.uint8,
-    )
+    canvas_HW = np.full(size, VOID, np.uint8)
     canvas_HW[:height, :width] = mask_HW
     return canvas_HW
+
+
+def measure_canvas(size: tuple[int, int], image_size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of what an image of ``size`` and its margin fill together, at the image's own scale.
+
+    Scaled to ``image_size`` it is what `decode_whole_image` gives.
+    """
+    height, width = size
+    inside = fit_inside(size, image_size)
+    if inside == image_size:
+        return size
+    return max(height, round(height * image_size[0] / inside[0])), max(width, round(width * image_size[1] / inside[1]))
 
 
 def open_masked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from vtbench.configuration import DataConfig
 from vtbench.datasets.data_files import resolve_folder
-from vtbench.datasets.dataset import DataError, Split
-from vtbench.datasets.decoding import decode_image, decode_mask, measure_image
+from vtbench.datasets.dataset import VOID, DataError, Split
+from vtbench.datasets.decoding import decode_image, decode_mask, decode_whole_image, fit_inside, measure_image
 from vtbench.datasets.loading import LoadedDataset, load_dataset
+from vtbench.datasets.masked import MaskedSplit, measure_canvas
 from vtbench.datasets.parquet_table import find_image_column, read_schema
+from vtbench.datasets.source import parse_dataset
 from vtbench.datasets.sources.parquet import RowGroups
 from vtbench.datasets.split_files import find_files
 from vtbench.errors import UserError
@@ -25,25 +27,32 @@ _LARGEST_PICTURE = 640
 _MASK_COLUMN = "annotation"
 
 
+NO_CLASS = -1
+"""The id of a pixel that is void, or lies in the margin of an image that was scaled to fit whole."""
+
+
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """One image: ``pixels`` (H, W, C) for the network, and the same cut larger for the eye, ``picture`` (Y, X, C).
+    """One image: ``pixels`` (H, W, C) for the network, and the same part of it larger for the eye, ``picture``.
 
-    ``classes`` (H, W) are per-pixel class ids, or None. ``original_size`` is (height, width) before cutting.
+    ``picture`` is (Y, X, C). ``classes`` (H, W) are per-pixel class ids or `NO_CLASS`, or it is None. ``original_size``
+    is (height, width) as it stands in the file.
     """
 
     name: str
     pixels: NDArray[np.uint8]
     picture: NDArray[np.uint8]
-    classes: NDArray[np.uint8] | None
+    classes: NDArray[np.integer] | None
     original_size: tuple[int, int]
 
 
-def read_files(images: Sequence[Path], masks: Sequence[Path], image_size: tuple[int, int]) -> list[ShownImage]:
-    """Decode image files, each with the mask at its place if there are masks, cut to ``image_size`` (height, width).
+def read_files(
+    images: Sequence[Path], masks: Sequence[Path], image_size: tuple[int, int], *, whole: bool = False
+) -> list[ShownImage]:
+    """Decode image files, each with the mask at its place if there are masks, to ``image_size`` (height, width).
 
-    Raises ``UserError`` for a file that is no image, for another number of masks than of images, and for a mask that
-    has not the size of its image.
+    They are cut at the centre, or scaled to fit ``whole``, as the network is used to. Raises ``UserError`` for a file
+    that is no image, for another number of masks than of images, and for a mask that has not the size of its image.
     """
     if masks and len(masks) != len(images):
         raise UserError(
@@ -51,36 +60,48 @@ def read_files(images: Sequence[Path], masks: Sequence[Path], image_size: tuple[
             "Give one mask for each image, in the same order, or none."
         )
     datas = [_read(path) for path in masks] if masks else [None] * len(images)
-    return [decode_shown(_read(path), str(path), image_size, mask) for path, mask in zip(images, datas, strict=True)]
+    return [
+        decode_shown(_read(path), str(path), image_size, mask, whole=whole)
+        for path, mask in zip(images, datas, strict=True)
+    ]
 
 
-def decode_shown(data: bytes, name: str, image_size: tuple[int, int], mask: bytes | None) -> ShownImage:
+def decode_shown(
+    data: bytes, name: str, image_size: tuple[int, int], mask: bytes | None, *, whole: bool = False
+) -> ShownImage:
     """Decode one image file, and the file of its class ids if there is one. Raises ``UserError`` naming it."""
-    height, width = image_size
     original_size = measure_image(data, name)
     if mask is not None and (found := measure_image(mask, f"of the mask of {name}")) != original_size:
         raise UserError(
             f"The mask of {name} has {found[0]}x{found[1]} pixels and the image {original_size[0]}x{original_size[1]}. "
             "Give a mask of the image's own size."
         )
-    times = max(1, min(_LARGEST_PICTURE // max(height, width), original_size[0] // height, original_size[1] // width))
+    decode, decode_ids = (decode_whole_image, _decode_whole_mask) if whole else (decode_image, decode_mask)
     return ShownImage(
         name=name,
-        pixels=decode_image(data, name, image_size),
-        picture=decode_image(data, name, (times * height, times * width)),
-        classes=None if mask is None else decode_mask(mask, f"of {name}", image_size),
+        pixels=decode(data, name, image_size),
+        picture=decode(data, name, _enlarge(image_size, original_size, whole=whole)),
+        classes=None if mask is None else decode_ids(mask, f"of {name}", image_size),
         original_size=original_size,
     )
 
 
-def read_rows(spec: str, split: Split, indices: Sequence[int], image_size: tuple[int, int]) -> list[ShownImage]:
+def read_rows(
+    spec: str, split: Split, indices: Sequence[int], image_size: tuple[int, int], *, whole: bool = False
+) -> list[ShownImage]:
     """The images ``indices`` of the data set ``spec``, with masks where it has some.
 
-    A parquet data set with a column ``annotation`` of class ids, such as CamVid, needs no labels. Raises ``UserError``
-    for an index beyond the split, and for images that are to be wider than high or the reverse.
+    Where images are seen ``whole``, masks are read as validation reads them. Else a parquet data set with a column
+    ``annotation`` of class ids, such as CamVid, needs no labels. Raises ``UserError`` for an index beyond the split,
+    and for images that are to be wider than high or the reverse, save those of masks that are seen whole.
     """
+    if whole:
+        source, knobs, name = parse_dataset(spec)
+        chosen = source.open(knobs, min(image_size))[split]
+        if isinstance(chosen, MaskedSplit):
+            return _read_masked(replace(chosen, image_size=image_size), f"{name} {split}", indices)
     kind, _, path = spec.partition(":")
-    if kind == "parquet" and (rows := _find_annotated(path, split)) is not None:
+    if not whole and kind == "parquet" and (rows := _find_annotated(path, split)) is not None:
         return _read_annotated(rows, f"{spec} {split}", indices, image_size)
     if image_size[0] != image_size[1]:
         raise UserError(
@@ -95,11 +116,45 @@ def show_rows(data: LoadedDataset, split: Split, indices: Sequence[int]) -> list
     _check(indices, len(data), f"{data.name} {split}")
     rows = np.asarray(indices, np.int64)
     images = data.read(rows)
-    masks = data.read_masks(rows) if data.has_masks else [None] * len(rows)
+    masks = map(_mark_void, data.read_masks(rows)) if data.has_masks else [None] * len(rows)
     return [
         ShownImage(f"{data.name} {split} {index}", image, image, mask, data.image_size)
         for index, image, mask in zip(indices, images, masks, strict=True)
     ]
+
+
+def _read_masked(split: MaskedSplit, name: str, indices: Sequence[int]) -> list[ShownImage]:
+    """Images with their margins and masks as the network sees them, of ``split.image_size``."""
+    _check(indices, len(split.labels), name)
+    rows = np.asarray(indices, np.int64)
+    shown = []
+    for index, (data, _), image, mask in zip(
+        indices, split.files.images(rows), split.read(rows), split.read_masks(rows), strict=True
+    ):
+        title = f"{name} {index}"
+        original_size = measure_image(data, title)
+        picture = decode_whole_image(data, title, _enlarge(split.image_size, original_size, whole=True))
+        shown.append(ShownImage(title, image, picture, _mark_void(mask), original_size))
+    return shown
+
+
+def _mark_void(mask_HW: NDArray[np.uint8]) -> NDArray[np.integer]:
+    return np.where(mask_HW == VOID, np.int16(NO_CLASS), mask_HW.astype(np.int16))
+
+
+def _decode_whole_mask(data: bytes, name: str, image_size: tuple[int, int]) -> NDArray[np.integer]:
+    """The ids of a mask as `decode_whole_image` places the image; its margin has no class."""
+    size = fit_inside(measure_image(data, name), image_size)
+    ids_HW = np.full(image_size, NO_CLASS, np.int16)
+    ids_HW[: size[0], : size[1]] = decode_mask(data, name, size)
+    return ids_HW
+
+
+def _enlarge(image_size: tuple[int, int], original_size: tuple[int, int], *, whole: bool) -> tuple[int, int]:
+    """A whole number of times ``image_size``, not larger than an eye needs, nor than what the file holds."""
+    held = measure_canvas(original_size, image_size) if whole else original_size
+    times = min(_LARGEST_PICTURE // max(image_size), held[0] // image_size[0], held[1] // image_size[1])
+    return max(1, times) * image_size[0], max(1, times) * image_size[1]
 
 
 def _find_annotated(path: str, split: Split) -> tuple[RowGroups, RowGroups, int] | None:

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from vtbench.configuration import RunConfig
 from vtbench.metrics import METRICS, Metric
+from vtbench.palettes import Colour, find_palette
 from vtbench.records.record import NotMeasured, Record
 
 
@@ -121,11 +122,12 @@ class RunRecord(Record):
     """One finished or failed run: the cell of a study. ``outcome`` is that of its last epoch.
 
     ``class_names`` are those of the data by the numbers of the classes; records of before that do not have them.
+    ``class_colours`` are those that the data set gives its classes, if it does: see `palette`.
     ``settled_by_data`` holds the settings of the recipe that it left to the data, by dotted key, as they came out.
     ``taken`` says what was chosen of the user's files: columns by what they hold, and what the data call each split.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "settled_by_data", "start", "taken"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "class_colours", "settled_by_data", "start", "taken"})
 
     format: Literal[2] = 2
     task: str
@@ -140,6 +142,7 @@ class RunRecord(Record):
     num_val: int
     num_classes: int
     class_names: tuple[str, ...] = ()
+    class_colours: tuple[tuple[int, int, int], ...] = ()
     settled_by_data: dict[str, Any] = Field(default_factory=dict)
     start: StartRecord | None = None
     taken: dict[str, str] = Field(default_factory=dict)
@@ -154,6 +157,13 @@ class RunRecord(Record):
     def metric(self) -> Metric:
         """The headline metric of the run's task."""
         return METRICS[self.task][0]
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """A colour for each class: that of the data set, or one made up."""
+        return self.class_colours or find_palette(
+            self.class_names or [str(number) for number in range(self.num_classes)], self.config.data.spec
+        )
 
     @property
     def headline(self) -> float | NotMeasured:

@@ -166,10 +166,13 @@ def compare_foreground(map_HW: Maps, mask_YX: Mask) -> ForegroundRecord | NotMea
 def split_classes(
     classes_YX: NDArray[np.integer], foreground: Sequence[int] = (), left_out: Sequence[int] = ()
 ) -> Mask:
-    """Class ids to a mask: 1 for those in ``foreground`` (without any, all but 0), -1 for ``left_out``, else 0."""
+    """Class ids to a mask: 1 for those in ``foreground`` (without any, all but 0), else 0.
+
+    -1 for those in ``left_out`` and where there is no class, which is an id below 0.
+    """
     is_front = np.isin(classes_YX, foreground) if foreground else classes_YX != 0
     mask_YX = is_front.astype(np.int8)
-    mask_YX[np.isin(classes_YX, left_out)] = LEFT_OUT
+    mask_YX[np.isin(classes_YX, left_out) | (classes_YX < 0)] = LEFT_OUT
     return mask_YX
 
 

@@ -28,7 +28,7 @@ class Task(Targets, Protocol):
 
     name: str
     answers_with_masks: bool
-    """Whether an answer is a mask, of which a run keeps a few to be looked at."""
+    """Whether an answer is a mask. Of these a run keeps a few; image files are scaled to fit whole, else cut."""
 
     def name_classes(self, data: ImageDataset) -> tuple[str, ...]:
         """One name for each class that a network tells apart. Raises ``UserError`` for data that do not fit."""

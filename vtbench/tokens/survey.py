@@ -18,9 +18,10 @@ from vtbench.models import MODELS, create_model
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.records.tokens import ImageTokensRecord, PreparationRecord, TokensRecord
 from vtbench.stats.attention_maps import MappedImage, describe_maps, split_classes
+from vtbench.tasks import TASKS, find_task
 from vtbench.training.network import initialize_by_name
 from vtbench.training.token_maps import observe_tokens
-from vtbench.training.trained import load_run
+from vtbench.training.trained import WeightsNote, load_run
 from vtbench.variants import canonical_spelling, split_variant
 
 if TYPE_CHECKING:  # Its readers load pyarrow and PIL.
@@ -31,7 +32,8 @@ if TYPE_CHECKING:  # Its readers load pyarrow and PIL.
 class Subject:
     """A network in evaluation mode, where it is from, and what it wants done to images.
 
-    ``weights_sha256`` is None without training, ``own_data`` without a run.
+    ``weights_sha256`` is None without training, ``own_data`` without a run. ``sees_whole``: images are scaled to fit
+    whole, not cut.
     """
 
     model: nn.Module
@@ -40,6 +42,7 @@ class Subject:
     weights_sha256: str | None
     seed: int
     preparation: PreparationRecord
+    sees_whole: bool
     default_folder: Path
     own_data: str | None
 
@@ -52,16 +55,18 @@ class Subject:
 def open_run(folder: Path, image_size: str | None) -> Subject:
     """The network of a finished run; images are normalised as those that it was trained on."""
     run = load_run(folder)
-    size = parse_image_size(image_size) if image_size else run.data.image_size
+    size = parse_image_size(image_size) if image_size else run.note.image_size
+    whole = TASKS[run.record.task].answers_with_masks
     return Subject(
         run.model,
         run.record.variant,
         str(folder),
         run.record.weights_sha256,
         run.record.seed,
-        _prepare(size, ChannelStatistics(run.data.mean, run.data.std), f"the run's training images, {run.data.name}"),
+        _prepare(size, run.note, f"the run's training images, {run.note.data}", whole=whole),
+        whole,
         folder / "tokens",
-        run.data.name,
+        run.note.data,
     )
 
 
@@ -69,7 +74,7 @@ def open_model(name: str, image_size: str | None, *, seed: int) -> Subject:
     """A model with the weights that training starts from; images are normalised by ImageNet's statistics."""
     variant = canonical_spelling(name)
     size = parse_image_size(image_size) if image_size else MODELS[split_variant(variant)[0]].image_size
-    model = create_model(variant, image_size=size)
+    model, whole = create_model(variant, image_size=size), find_task(variant).answers_with_masks
     initialize_by_name(model, seed)
     return Subject(
         model.eval(),
@@ -77,7 +82,8 @@ def open_model(name: str, image_size: str | None, *, seed: int) -> Subject:
         "untrained",
         None,
         seed,
-        _prepare(size, IMAGENET, "ImageNet"),
+        _prepare(size, IMAGENET, "ImageNet", whole=whole),
+        whole,
         Path("runs") / f"tokens-{variant.replace(':', '-').replace(',', '-').replace('=', '-')}",
         None,
     )
@@ -127,10 +133,14 @@ def survey_tokens(
     return Survey(record, tuple(mapped))
 
 
-def _prepare(size: tuple[int, int], colour: ChannelStatistics, owner: str) -> PreparationRecord:
+def _prepare(
+    size: tuple[int, int], colour: ChannelStatistics | WeightsNote, owner: str, *, whole: bool
+) -> PreparationRecord:
     return PreparationRecord(
         image_size=size,
-        resizing="scaled bilinearly so that the shorter side fits, then cut at the centre",
+        resizing="scaled bilinearly to fit whole, at the upper left of a margin in its mean colour"
+        if whole
+        else "scaled bilinearly so that the shorter side fits, then cut at the centre",
         mean=colour.mean,
         std=colour.std,
         normalization=f"channel means and deviations of {owner}",

@@ -52,6 +52,13 @@ def pack_tensors(tensors: dict[str, Tensor], values: dict[str, Any]) -> bytes:
     return safetensors.torch.save(plain, metadata={_METADATA_KEY: json.dumps(values, sort_keys=True)})
 
 
+def unpack_tensors(data: bytes) -> Checkpoint:
+    """Read the bytes that `pack_tensors` gave. Raises ``safetensors.SafetensorError`` if they are none."""
+    tensors = safetensors.torch.load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return Checkpoint(tensors, json.loads(header.get("__metadata__", {}).get(_METADATA_KEY, "{}")))
+
+
 def read_tensors(path: Path) -> Checkpoint:
     """Read what `pack_tensors` packed. Raises ``safetensors.SafetensorError`` if it is none."""
     with safe_open(path, framework="pt") as stream:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import RunConfig, list_differences
-from vtbench.datasets.dataset import describe_taken, list_taken
+from vtbench.datasets.dataset import HasMaskFiles, describe_taken, list_taken
 from vtbench.datasets.duplicates import describe_leakage
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError
@@ -25,6 +25,7 @@ from vtbench.training.preparation import Prepared, prepare_run
 from vtbench.training.progress import SILENT, ProgressListener, RunStart, RunStopped, StopRequest
 from vtbench.training.reproducibility import keep_freed_memory, repeatable
 from vtbench.training.starting_weights import identify_start
+from vtbench.training.trained import WeightsNote
 
 
 def train_run(
@@ -146,15 +147,16 @@ class _Run:
 
     def _pack_weights(self) -> bytes:
         trainer, train = self.prepared.trainer, self.prepared.train
-        described = {
-            "variant": self.config.variant,
-            "data": train.name,
-            "image_size": train.image_size,
-            "class_names": self.prepared.class_names,
-            "mean": train.mean,
-            "std": train.std,
-        }
-        return pack_tensors(trainer.models[-1].state_dict(), described)
+        note = WeightsNote(
+            variant=self.config.variant,
+            data=train.name,
+            image_size=train.image_size,
+            class_names=self.prepared.class_names,
+            mean=train.mean,
+            std=train.std,
+            mask_values=train.mask_values if isinstance(train, HasMaskFiles) else (),
+        )
+        return pack_tensors(trainer.models[-1].state_dict(), note.model_dump(mode="json"))
 
     def _record_fault(self, error: Exception) -> RunRecord:
         described = describe_fault(error)
@@ -181,6 +183,7 @@ class _Run:
             num_val=len(prepared.val),
             num_classes=len(prepared.class_names),
             class_names=prepared.class_names,
+            class_colours=prepared.train.mask_palette if isinstance(prepared.train, HasMaskFiles) else (),
             settled_by_data={key: now for key, _, now in list_differences(self.config.recipe, prepared.trainer.recipe)},
             start=prepared.start,
             taken=list_taken(prepared.train),

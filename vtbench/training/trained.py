@@ -11,47 +11,74 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vtbench.datasets import LoadedDataset, load_dataset
 from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.statistics import Triple
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
+from vtbench.records.record import Record
 from vtbench.run_folder import CONFIG, RECORD, WEIGHTS
 from vtbench.tasks import find_task
+from vtbench.training.checkpoint import unpack_tensors
 from vtbench.variants import create_model
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")
 """What checkpoints wrap a state dict in, and what parallel and compiled networks put before names."""
+_RUN = "the run"
+
+
+class WeightsNote(Record):
+    """What stands in the weights file of a run, so that the network can be used where its data are not.
+
+    Images of ``image_size`` (height, width) are normalised by ``mean`` and ``std``. ``mask_values`` are those of the
+    classes in the masks of the data set; without them a class is its number.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"mask_values"})
+
+    variant: str
+    data: str
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    mean: Triple
+    std: Triple
+    mask_values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run: its record, its network with the weights that its accuracy belongs to, its validation images.
+    """A finished run: its record, its network with the weights that its accuracy belongs to, and what it expects."""
 
-    The network expects images that are normalised with the mean and deviation of ``data``.
-    """
-
+    folder: Path
     record: RunRecord
     model: nn.Module
-    data: LoadedDataset
+    note: WeightsNote
 
 
 def load_run(folder: Path) -> TrainedRun:
-    """Open the run in ``folder``, with its weights verified.
+    """Open the run in ``folder``, in evaluation mode, with its weights verified. Its data need not be there.
 
-    Raises ``UserError`` as `find_finished` and `read_weights` do, and if its data cannot be had.
+    Raises ``UserError`` as `find_finished` does, and for weights that cannot be read, do not fit, or are not those of
+    the record.
     """
-    record = find_finished(folder)
-    data = load_dataset(record.config.data, "val", seed=record.seed)
-    model = load_variant(record.variant, folder / WEIGHTS, data, owner="the run")
-    return TrainedRun(record, model.requires_grad_(False).eval(), data)
+    record, file = find_finished(folder), folder / WEIGHTS
+    data = _read_verified(file, _RUN)
+    try:
+        packed = unpack_tensors(data)
+        note = WeightsNote.model_validate(packed.values)
+    except (SafetensorError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(f"The weights {file} are not as vtbench train writes them: {first}. Train again.") from error
+    model = create_model(record.variant, num_classes=len(note.class_names), image_size=note.image_size)
+    _fill(model, packed.tensors, file, f"{_RUN} {record.variant!r}")
+    return TrainedRun(folder, record, model.requires_grad_(False).eval(), note)
 
 
 def find_finished(folder: Path) -> RunRecord:
@@ -82,17 +109,8 @@ def load_variant(variant: str, file: Path, data: ImageDataset, *, owner: str) ->
     ``owner`` is what messages call the network.
     """
     model = create_model(variant, num_classes=len(find_task(variant).name_classes(data)), image_size=data.image_size)
-    fill_weights(model, file, owner=f"{owner} {variant!r} on {data.name}", weights=read_weights(file, owner))
+    _fill(model, read_weights(file, owner), file, f"{owner} {variant!r} on {data.name}")
     return model
-
-
-def fill_weights(model: nn.Module, file: Path, *, owner: str, weights: dict[str, Tensor]) -> None:
-    """Put the ``weights`` of ``file`` into ``model``. Raises ``UserError`` if they do not fit ``owner``."""
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"The weights {file} do not fit {owner}: {problem}") from error
 
 
 def read_weights(file: Path, owner: str) -> dict[str, Tensor]:
@@ -101,14 +119,11 @@ def read_weights(file: Path, owner: str) -> dict[str, Tensor]:
     Raises ``UserError`` for a file that cannot be read, and for the weights of a finished run whose hash is not that of
     its record.
     """
+    data = _read_verified(file, owner)
     try:
-        data = file.read_bytes()
-        _verify(data, file, owner)
         if file.suffix == ".safetensors":
             return safetensors.torch.load(data)
         weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"Cannot read {owner}'s weights {file}: {error.strerror or error}.") from error
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(
@@ -132,10 +147,22 @@ def _unwrap(weights: Any) -> Any:
     return weights
 
 
-def _verify(data: bytes, file: Path, owner: str) -> None:
-    """Compare what was read with the record beside it, if it is the weights of a finished run."""
+def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path, owner: str) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"The weights {file} do not fit {owner}: {problem}") from error
+
+
+def _read_verified(file: Path, owner: str) -> bytes:
+    """The bytes of a file; if it is the weights of a finished run, they are those that its record names."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"Cannot read {owner}'s weights {file}: {error.strerror or error}.") from error
     if file.name != WEIGHTS or not (file.parent / RECORD).exists():
-        return
+        return data
     recorded, found = load_record(file.parent / RECORD, RunRecord).weights_sha256, hashlib.sha256(data).hexdigest()
     if recorded is not None and found != recorded:
         raise UserError(
@@ -143,3 +170,4 @@ def _verify(data: bytes, file: Path, owner: str) -> None:
             f"{found[:12]}, and {RECORD} says {recorded[:12]}. They were changed or damaged after the run. Put the "
             f"file back, or remove {file.parent / RECORD} and train again."
         )
+    return data

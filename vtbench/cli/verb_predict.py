@@ -1,0 +1,122 @@
+"""``vtbench predict``: what the network of a finished run says of images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vtbench.cli.commands import ManyValuesCommand
+
+if TYPE_CHECKING:
+    import torch
+
+    from vtbench.datasets.named_images import NamedImage
+    from vtbench.records.predictions import ImagePredictionRecord, PredictionsRecord
+    from vtbench.training.prediction import Predictor
+    from vtbench.training.trained import TrainedRun
+
+COMMAND = ManyValuesCommand
+
+
+def run_predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    image: Annotated[list[Path] | None, typer.Option(help="Image files or folders of them, one or more.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of what is written; see above.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes that are shown of each image.")] = 5,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    format: Annotated[
+        Literal["table", "markdown", "csv", "json"], typer.Option(help="What to print; files are the same.")
+    ] = "table",
+) -> None:
+    """Classes of images, read as validation images of the run; its data need not be there.
+
+    Classification: the most probable classes, with --out written as CSV and JSON, too. Segmentation: for each image a
+    PNG of its own size in masks/, whose values and palette are those of the data set, and one of colours over the image
+    in overlays/, with a key, in RUN/predictions or --out.
+    """
+    from vtbench.cli.commands import quick_import
+    from vtbench.errors import UserError
+
+    if not image:
+        raise UserError("Which images? Give --image FILE..., or --image FOLDER for all that it holds.")
+    with quick_import():
+        import vtbench.models  # noqa: F401 - fills the registry of models.
+        from vtbench.datasets.named_images import find_images
+        from vtbench.documents.terminal import lay_out, open_console
+        from vtbench.environment import resolve_device
+        from vtbench.reporting.prediction_report import render_predictions, tabulate_predictions
+        from vtbench.tasks import TASKS
+        from vtbench.training.trained import load_run
+
+    found, left_out = find_images(image)
+    opened = load_run(run)
+    masks = TASKS[opened.record.task].answers_with_masks
+    folder = out or (run / "predictions" if masks else None)
+    if folder is not None:
+        _refuse_overwriting(folder, found, masks=masks, overwrite=overwrite)
+    record = _predict(opened, found, folder, resolve_device(device), top=top)
+    if format == "table":
+        open_console().print(lay_out(tabulate_predictions(record, top), whole=("class",)))
+    else:
+        typer.echo(render_predictions(record, format, top), nl=False)
+    for path in left_out:
+        typer.echo(f"Left out, because its name is not that of an image: {path}", err=True)
+    if folder is not None:
+        pictures = f"{len(found)} PNGs each in masks/ and overlays/, " if masks else ""
+        typer.echo(f"Predictions: {folder} ({pictures}predictions.csv, predictions.json)", err=format != "table")
+
+
+def _refuse_overwriting(folder: Path, images: "list[NamedImage]", *, masks: bool, overwrite: bool) -> None:
+    from vtbench.errors import UserError
+    from vtbench.reporting.prediction_report import list_files
+
+    there = [name for name in list_files([image.name for image in images], masks=masks) if (folder / name).exists()]
+    if there and not overwrite:
+        raise UserError(
+            f"{folder} holds predictions already: {len(there)} files would be replaced, the first {there[0]}. "
+            "Give another folder with --out, or --overwrite."
+        )
+
+
+def _predict(
+    run: "TrainedRun", images: "list[NamedImage]", folder: Path | None, device: "torch.device", *, top: int
+) -> "PredictionsRecord":
+    """Ask the network; whatever is written comes to its place when all is there."""
+    from contextlib import nullcontext
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from vtbench.files import publish_set
+    from vtbench.records.predictions import PredictionsRecord
+    from vtbench.reporting.prediction_report import write_tables
+    from vtbench.training.prediction import Predictor
+
+    predictor, console = Predictor(run, device), Console(stderr=True)
+    with publish_set(folder) if folder is not None else nullcontext() as staged:
+        shown = track(images, "Predicting", console=console, transient=True, disable=not console.is_terminal)
+        record = PredictionsRecord(
+            task=run.record.task,
+            variant=run.record.variant,
+            run=str(run.folder),
+            weights_sha256=run.record.weights_sha256,
+            images=tuple(_ask(predictor, image, run, staged, top) for image in shown),
+        )
+        if staged is not None:
+            write_tables(record, staged)
+    return record
+
+
+def _ask(
+    predictor: "Predictor", image: "NamedImage", run: "TrainedRun", staged: Path | None, top: int
+) -> "ImagePredictionRecord":
+    from vtbench.reporting.prediction_report import describe_probabilities, write_classes
+
+    said, names = predictor(image.read(), str(image.path)), run.note.class_names
+    if said.classes is None or staged is None:
+        assert said.probabilities is not None, "what has no classes of pixels has probabilities"
+        size = (said.picture.shape[0], said.picture.shape[1])
+        return describe_probabilities(str(image.path), size, said.probabilities, names, top)
+    meaning = names, run.note.mask_values or range(len(names)), run.record.palette
+    return write_classes(str(image.path), image.name, (said.picture, said.classes), meaning, staged)
