@@ -1,7 +1,9 @@
 """What the counters of others print for the same model, and which operators each leaves out.
 
 Outside opinions, never the truth: they run the model with values on the CPU, in this process, and what they print is
-compared with our count operator by operator.
+compared with our count operator by operator. Each is asked as its documentation says and on what its users have: in
+evaluation, with gradients unless it turns them off itself, and on torch's own layers in place of ours that compute the
+same, because some look up exact types.
 """
 
 from __future__ import annotations
@@ -108,9 +110,19 @@ def confined(source: Source, input_shape: tuple[int, ...]) -> Iterator[tuple[nn.
         contextlib.redirect_stderr(silence),
     ):
         warnings.simplefilter("ignore")
-        model = source.build().eval()
+        model = _use_plain_layers(source.build().eval())
         (image,) = make_inputs(input_shape, model, torch.device("cpu"))
         yield model, image
+
+
+def _use_plain_layers(model: nn.Module) -> nn.Module:
+    """Layers of ours that differ from torch's only in how they are initialised become torch's own."""
+    for module in model.modules():
+        kind = type(module)
+        plain: Any = next((base for base in kind.__mro__ if base.__module__.startswith("torch.nn.modules.")), nn.Module)
+        if kind.__module__.startswith("vtbench.") and plain is not nn.Module and kind.forward is plain.forward:
+            module.__class__ = plain
+    return model
 
 
 def find_missed(ours: dict[str, Counter[str]], theirs: dict[str, int]) -> Counter[str]:
@@ -146,7 +158,7 @@ def _ask(tool: Tool, source: Source, counted: Profile, trace: Trace) -> ToolOpin
     if version is None:
         return ToolOpinion(tool=tool.name, macs=NotMeasured(reason="not installed (pip install 'vtbench[compare]')"))
     try:
-        with confined(source, counted.input_size) as (model, image), torch.no_grad():
+        with confined(source, counted.input_size) as (model, image):
             macs, by_module = tool.ask(model, image)
     except Exception as error:  # Tools fail on what they do not know in ways of their own.
         reason = summarize_exception(error.__cause__ or error)
