@@ -21,7 +21,7 @@ COMMAND = ManyValuesCommand
 def run_predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     image: Annotated[list[Path] | None, typer.Option(help="Image files or folders of them, one or more.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of what is written; see above.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes that are shown of each image.")] = 5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -29,11 +29,12 @@ def run_predict(
         Literal["table", "markdown", "csv", "json"], typer.Option(help="What to print; files are the same.")
     ] = "table",
 ) -> None:
-    """Classes of images, read as validation images of the run; its data need not be there.
+    """What a trained network sees in images: their classes, or masks.
 
-    Classification: the most probable classes, with --out written as CSV and JSON, too. Segmentation: for each image a
-    PNG of its own size in masks/, whose values and palette are those of the data set, and one of colours over the image
-    in overlays/, with a key, in RUN/predictions or --out.
+    Images are read as validation images of the run, whose data need not be there. Classification gives the most
+    probable classes; with --out they are written as CSV and JSON, too. Segmentation writes into RUN/predictions or
+    --out: for each image a PNG of its own size in masks/, with values and palette of the data set, and one of colours
+    over the image in overlays/, with a key.
     """
     from vtbench.cli.commands import quick_import
     from vtbench.errors import UserError
