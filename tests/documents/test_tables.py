@@ -9,8 +9,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vtbench.documents.table import Table, escape_latex, make_table, to_csv, to_latex, to_markdown
-from vtbench.documents.terminal import escape_controls, lay_out, lay_out_live, print_text
+from vtbench.documents.table import (
+    Table,
+    escape_controls,
+    escape_latex,
+    escape_markdown,
+    list_items,
+    make_table,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+from vtbench.documents.terminal import lay_out, lay_out_live, print_text
 
 PACKAGE = Path(__file__).parents[2] / "vtbench"
 
@@ -27,6 +37,20 @@ def test_markdown_cells_cannot_break_the_table() -> None:
         "| a\\|b      |   n |\n| --------- | --: |\n| x\\|y      |   1 |\n| two lines |   2 |\n"
     )
     assert to_markdown(table, padded=False).splitlines()[:3] == ["| a\\|b | n |", "| --- | ---: |", "| x\\|y | 1 |"]
+
+
+def test_a_name_in_markdown_is_neither_a_tag_nor_a_link() -> None:
+    assert escape_markdown("<b>x</b> [a](b)\n![c](d) 3 < 4") == "&lt;b>x&lt;/b> [a]\\(b) ![c]\\(d) 3 < 4"
+    assert "<i>" not in to_markdown(make_table(("<i>",), [("<i>",)])) + list_items(["<i>"])
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@a"])
+def test_a_name_in_csv_is_no_formula(name: str) -> None:
+    assert to_csv([{"name": name}]).splitlines()[1] == f"'{name}"
+
+
+def test_a_number_in_csv_is_left_as_it_is() -> None:
+    assert to_csv([{"n": -0.5, "text": "-0.5", "share": "+3.5%"}]).splitlines()[1] == "-0.5,-0.5,+3.5%"
 
 
 def test_latex_escapes_what_it_would_read_as_commands() -> None:

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_runs import list_runs, make_run, write_study
 
+from vtbench.cli.verb_report import report_runs
 from vtbench.errors import UserError
 from vtbench.metrics import TOP1
 from vtbench.reporting.figures import FIGURES
@@ -153,3 +154,22 @@ def test_a_registered_figure_is_drawn_for_every_comparison_named_in_the_report_a
         paths.markdown.read_text("utf-8")
     )
     assert not (paths.folder / "costs_3.png").exists()
+
+
+def test_names_from_others_records_are_text_in_every_file(tmp_path: Path) -> None:
+    hostile = "=<b>$\\frac{$\x1b[31m](u)"
+    folder = write_study(tmp_path / "study", [make_run(hostile, seed, 50.0 + seed) for seed in range(3)])
+    paths = write_report(folder)
+    markdown, csv, latex = (path.read_text("utf-8") for path in (paths.markdown, paths.csv, paths.latex))
+    assert "<b>" not in markdown
+    assert "](u)" not in markdown
+    assert "'=<b>$\\frac{$\\x1b[31m](u)" in csv
+    assert "\x1b" not in markdown + csv + latex
+    assert "$\\frac" not in latex
+    assert paths.figures
+
+
+def test_a_study_of_a_hostile_title_is_text_in_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", [make_run("a\x1b[31m", 0, 50.0)])
+    report_runs([folder], None, "table", None, None)
+    assert "\x1b" not in capsys.readouterr().out

@@ -105,13 +105,19 @@ def run() -> None:
     try:
         app()
     except UserError as error:
-        typer.echo(f"vtbench: {error}", err=True)
+        _say(str(error))
         sys.exit(2)
     except OSError as error:
         if error.errno is None:
             raise
-        typer.echo(f"vtbench: {describe_file_fault(error)}", err=True)
+        _say(describe_file_fault(error))
         sys.exit(1)
+
+
+def _say(message: str) -> None:
+    from vtbench.documents.table import escape_controls
+
+    typer.echo(f"vtbench: {escape_controls(message)}", err=True)
 
 
 if __name__ == "__main__":

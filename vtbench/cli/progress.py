@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from vtbench.documents.table import NOTHING
-from vtbench.documents.terminal import escape_controls, lay_out_live
+from vtbench.documents.table import NOTHING, escape_controls
+from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import EpochRecord, RunRecord, TimingRecord
 from vtbench.training import BatchProgress, ProgressListener, RunStart

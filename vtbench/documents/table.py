@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,11 @@ def make_table(
     return Table(tuple(header), tuple(tuple(row) for row in rows), tuple(column in numbers for column in header), title)
 
 
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\]\(")
+"""What begins a tag of HTML or the target of a link, in Markdown."""
+_FORMULA = re.compile(r"[=+\-@](?!\d+(\.\d+)?%?$)")
+"""What a spreadsheet takes for the beginning of a formula; a number with its sign is none."""
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 _LATEX |= {"±": r"$\pm$", "–": "--", "→": r"$\to$", "×": r"$\times$", "−": "$-$"}
@@ -50,7 +56,7 @@ _LATEX |= {"±": r"$\pm$", "–": "--", "→": r"$\to$", "×": r"$\times$", "−
 
 def to_markdown(table: Table, *, padded: bool = True) -> str:
     """A GitHub table; its columns are ``padded``, so that the source reads well too, unless a row is very long."""
-    rows = [[_escape_markdown(cell) for cell in row] for row in (table.header, *table.rows)]
+    rows = [[escape_markdown(cell).replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
     columns = list(zip(*rows, strict=True)) if padded else [()] * len(table.header)
     widths = [max((3, *map(len, column))) if padded else 0 for column in columns]
     rule = [
@@ -77,14 +83,17 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Comma-separated values with a header, which is that of all keys; None is an empty field. No rows, no text."""
+    """Comma-separated values with a header, which is that of all keys; None is an empty field. No rows, no text.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     listed = list(rows)
     columns = list(dict.fromkeys(key for row in listed for key in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
     if columns:
         writer.writeheader()
-    writer.writerows(listed)
+    writer.writerows({key: _escape_value(value) for key, value in row.items()} for row in listed)
     return stream.getvalue()
 
 
@@ -95,16 +104,33 @@ def to_plain_json(plain: Any) -> str:
 
 def list_items(items: Iterable[str]) -> str:
     """A list in Markdown, an item a line."""
-    return "\n".join(f"- {item}" for item in items)
+    return "\n".join(f"- {escape_markdown(item)}" for item in items)
+
+
+def escape_controls(text: str) -> str:
+    """``text`` with control characters other than line ends spelled out: a name cannot steer the terminal."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def escape_latex(text: str) -> str:
     """``text`` on one line, with every character that LaTeX reads as a command made a letter again."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.splitlines()))
+    return "".join(_LATEX.get(character, character) for character in _join_lines(text))
 
 
-def _escape_markdown(cell: str) -> str:
-    return " ".join(cell.replace("|", "\\|").splitlines())
+def escape_markdown(text: str) -> str:
+    """``text`` on one line, without tags of HTML, links or pictures; code and emphasis stay."""
+    return _MARKUP.sub(lambda match: "&lt;" if match[0] == "<" else "]\\(", _join_lines(text))
+
+
+def _escape_value(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = escape_controls(value)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _join_lines(text: str) -> str:
+    return escape_controls(" ".join(text.splitlines()))
 
 
 def _latex_row(cells: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Sequence
 from typing import IO, Literal
@@ -12,21 +11,15 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from vtbench.documents.table import Table
+from vtbench.documents.table import Table, escape_controls
 
 _PIPED_WIDTH = 1000
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def open_console(stream: IO[str] | None = None) -> Console:
     """A console that wraps at the terminal's width, and not at all where the output is not a terminal."""
     stream = stream or sys.stdout
     return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
-
-
-def escape_controls(text: str) -> str:
-    """``text`` with control characters other than line ends spelled out: a name cannot steer the terminal."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def print_text(text: str, console: Console, *, style: str = "") -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from vtbench.documents.table import NOTHING, Table, make_table, to_markdown
-from vtbench.documents.terminal import escape_controls, lay_out, print_text
+from vtbench.documents.table import NOTHING, Table, escape_controls, make_table, to_markdown
+from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records.finding import Finding
 
 

@@ -19,7 +19,7 @@ import re
 import sys
 from pathlib import Path
 
-from vtbench.documents.table import list_items, make_table, to_markdown
+from vtbench.documents.table import escape_markdown, list_items, make_table, to_markdown
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 from vtbench.published.results import load_costs
@@ -83,7 +83,7 @@ def render_study(folder: Path, name: str) -> str:
     report = build_report(folder)
     facts = dict(report.provenance)
     parts = [
-        report.outline.question or "",
+        escape_markdown(report.outline.question or ""),
         to_markdown(tabulate_summary(report.comparisons[0])).rstrip(),
         list_items(list_notes(report.comparisons[:1])),
         f"Data: {facts['data']}. Recipe: {facts['recipe']}.",
@@ -92,7 +92,8 @@ def render_study(folder: Path, name: str) -> str:
     for figure in FIGURES:
         if (folder / f"{figure}.svg").exists():
             title = FIGURES[figure].title
-            parts.append(f"![{report.outline.title}: {title[0].lower()}{title[1:]}](reports/{name}/{figure}.svg)")
+            title = f"{escape_markdown(report.outline.title)}: {title[0].lower()}{title[1:]}"
+            parts.append(f"![{title}](reports/{name}/{figure}.svg)")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vtbench.documents.figures import FORMATS, save_figure
-from vtbench.documents.table import Table, escape_latex, list_items, to_csv, to_latex, to_markdown, to_plain_json
+from vtbench.documents.table import (
+    Table,
+    escape_latex,
+    escape_markdown,
+    list_items,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_plain_json,
+)
 from vtbench.files import publish_set, publish_text, refuse_link
 from vtbench.reporting.class_tables import (
     CLASSES_FILE,
@@ -145,10 +154,10 @@ def _join_rows(report: Report, list_rows: Callable[[Comparison], Iterable[Mappin
 
 def render_latex(report: Report) -> str:
     """A ``tabular`` a comparison, and one of its classes if it has some; the notes as comments."""
-    parts = [f"% {report.outline.title}\n"]
+    parts = [f"% {escape_latex(report.outline.title)}\n"]
     for number, comparison in enumerate(report.comparisons, 1):
         if comparison.apart:
-            parts.append(f"% Comparison {number}, kept apart: {'; '.join(comparison.apart)}\n")
+            parts.append(f"% Comparison {number}, kept apart: {escape_latex('; '.join(comparison.apart))}\n")
         parts.append(to_latex(tabulate_summary(comparison)))
         if (classes := tabulate_classes(comparison)) is not None:
             parts.append(to_latex(classes))
@@ -158,12 +167,10 @@ def render_latex(report: Report) -> str:
 
 def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | None = None) -> str:
     """The whole report. ``figures`` gives for a comparison's place the file names of its figures by their titles."""
-    parts = [f"# {report.outline.title}"]
-    if report.outline.question:
-        parts.append(report.outline.question)
+    parts = [f"# {escape_markdown(report.outline.title)}", escape_markdown(report.outline.question or "")]
     for index, comparison in enumerate(report.comparisons):
         if comparison.apart:
-            parts += [f"## Kept apart: comparison {index + 1}", explain_apart(comparison)]
+            parts += [f"## Kept apart: comparison {index + 1}", escape_markdown(explain_apart(comparison))]
         parts += [f"![{title}]({file})" for title, file in (figures or {}).get(index, {}).items()]
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())

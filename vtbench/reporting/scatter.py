@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vtbench.documents.table import escape_controls
 from vtbench.metrics import Metric
 from vtbench.reporting.labels import Label, draw_labels
 from vtbench.reporting.style import INK, MUTED, find_look
@@ -121,7 +122,7 @@ def _make_label(point: Point, scale: float) -> Label:
     half_width = point.half_width or 0.0
     reach = (point.value - half_width, *point.seeds, point.value + half_width)
     color = find_look(point.variant).color
-    return Label(point.label, point.macs / scale, point.value, min(reach), max(reach), color)
+    return Label(escape_controls(point.label), point.macs / scale, point.value, min(reach), max(reach), color)
 
 
 def _draw_legend(axes: Axes, points: Sequence[Point]) -> None:
