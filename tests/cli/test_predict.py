@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -17,16 +18,24 @@ import vtbench.models
 from vtbench.cli.main import run
 from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
 from vtbench.datasets import load_dataset
+from vtbench.palettes import VOID_COLOUR
 from vtbench.records import RunRecord
 from vtbench.training import load_recipe, train_run
 
 SIZES = ((40, 60), (41, 61), (60, 40), (30, 90))
-KNOBS = {"object": "label_map=0:0+255:1", "reduced": "reduce_zero_label=on,num_classes=3"}
+KNOBS = {"object": "label_map=0:0+255:1", "reduced": "classes=classes.toml"}
+CLASSES = """
+names = ["wall", "floor", "lamp"]
+palette = [[120, 120, 121], [80, 50, 50], [0, 92, 255]]
+reduce_zero_label = true
+"""
 VALUES = {"object": (0, 255), "reduced": (1, 2, 3)}
 
 
 def write_data(folder: Path, values: tuple[int, ...]) -> None:
     rng = np.random.default_rng(3)
+    folder.mkdir()
+    (folder / "classes.toml").write_text(CLASSES if values[0] else 'names = ["nothing", "object"]')
     for split in ("train", "val"):
         for kind in ("images", "masks"):
             (folder / kind / split).mkdir(parents=True)
@@ -118,6 +127,8 @@ def test_predictions_read_as_masks_of_the_data_set_are_the_classes_that_were_pre
     folder, data, kind = segmenter
     predict(folder, "--image", data / "images/val", "--out", "o")
     again = Path("again")
+    again.mkdir()
+    shutil.copy(data / "classes.toml", again)
     for split in ("train", "val"):
         shutil.copytree(data / "images" / split, again / "images" / split)
         shutil.copytree("o/masks", again / "masks" / split)
@@ -168,6 +179,12 @@ def test_the_palette_shows_each_value_in_the_colour_that_reports_use(predict, se
     wanted = np.zeros((256, 3), np.uint8)
     wanted[list(VALUES[kind])] = palette
     assert (colours == wanted[values]).all()
+    if kind == "reduced":
+        assert palette == ((120, 120, 121), (80, 50, 50), (0, 92, 255))
+    with ZipFile(folder / "examples.zip") as archive:
+        name = next(name for name in archive.namelist() if "prediction" in name)
+        shown = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
+    assert {colour for _, colour in shown.getcolors() or ()} <= {*palette, VOID_COLOUR}
 
 
 def test_the_most_probable_classes_of_an_image_are_those_that_validation_counts(predict, classifier) -> None:

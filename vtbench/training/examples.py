@@ -15,7 +15,7 @@ from torch import nn
 
 from vtbench.datasets.batches import EvalBatches
 from vtbench.datasets.counter_based import derive_key, shuffle
-from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.dataset import HasMaskFiles, ImageDataset
 from vtbench.errors import UserError
 from vtbench.metrics import METRICS, Metric, is_of_class
 from vtbench.palettes import find_palette
@@ -85,7 +85,8 @@ class ExampleMaker:
                 ]
         finally:
             self.model.train(was_training)
-        palette = find_palette(self.trainer.task.name_classes(self.data), self.data.name)
+        own = self.data.mask_palette if isinstance(self.data, HasMaskFiles) else ()
+        palette = own or find_palette(self.trainer.task.name_classes(self.data), self.data.name)
         return pack_examples(Examples(tuple(examples), worst, int(np.isfinite(scores_N).sum())), palette)
 
     def _observe(self, index: int) -> tuple[TokenMaps, ...]:
