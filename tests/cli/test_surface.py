@@ -19,6 +19,7 @@ RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size"
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
     "list": "pattern format options",
+    "data": "data image-size out recipe draws seed format",
     "profile": (
         "models input-size channels input batch num-classes by depth against train-mode backward count-contractions "
         "fuse compare-tools measure device dtype threads time-limit jobs out format"

@@ -19,7 +19,7 @@ from vtbench.cli.commands import DerivedCommand, derive_options
 from vtbench.cli.output import outlive_readers
 from vtbench.errors import UserError, describe_file_fault
 
-_ORDER = ("list", "profile", "train", "ablate", "report", "audit", "predict", "tokens")
+_ORDER = ("list", "data", "profile", "train", "ablate", "report", "audit", "predict", "tokens")
 
 
 class _Verbs(TyperGroup):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vtbench.configuration import AugmentationConfig
 from vtbench.datasets.counter_based import derive_key, draw_words, to_below, to_unit
-from vtbench.datasets.dataset import VOID
+from vtbench.datasets.dataset import VOID, ImageDataset
 from vtbench.datasets.windows import Windows, cut_images, cut_masks, draw_windows
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB), N samples, D draws.
@@ -50,6 +50,12 @@ class Augmentation:
     seed: int
     image_size: tuple[int, int]
     fill: tuple[int, int, int] = (0, 0, 0)
+
+    @classmethod
+    def of_data(cls, config: AugmentationConfig, seed: int, data: ImageDataset) -> Augmentation:
+        """That of the images of ``data``, with their mean colour beyond them."""
+        red, green, blue = (round(255 * mean) for mean in data.mean)
+        return cls(config, seed, data.image_size, (red, green, blue))
 
     @property
     def output_size(self) -> tuple[int, int]:

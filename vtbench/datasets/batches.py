@@ -146,8 +146,7 @@ class TrainBatches:
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
-        red, green, blue = (round(255 * mean) for mean in dataset.mean)
-        self._augmentation = Augmentation(augmentation, seed, dataset.image_size, (red, green, blue))
+        self._augmentation = Augmentation.of_data(augmentation, seed, dataset)
         self._maker = BatchMaker(dataset, batch_size, seed, self._augmentation, targets, rank, num_ranks)
         self._loader = BatchLoader(self._maker, workers)
         self._normalize = Normalizer(dataset.mean, dataset.std, self._augmentation.output_size[1])

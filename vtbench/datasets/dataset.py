@@ -101,6 +101,14 @@ def describe_taken(data: object) -> str | None:
 
 
 @runtime_checkable
+class HasFiles(Protocol):
+    """A split whose images lie encoded in files, or in cells of a table."""
+
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The content of the image files ``indices``, not decoded, and what to call each in a message."""
+
+
+@runtime_checkable
 class NeedsPacking(Protocol):
     """A split that is slow to read out of order, and is copied to where it is not when it cannot be held decoded."""
 

@@ -2,8 +2,8 @@
 
 Two images are equal when the network is given equal pixels: the comparison is of decoded images at the size that is
 trained at, by a hash of 128 bits. Two encodings of one picture are equal where they decode alike, and no near copies
-(another crop, another quality of JPEG) are found. The hashes are taken when images are first decoded into the cache,
-and lie beside them.
+(another crop, another quality of JPEG) are found. The hashes are taken when they are first asked for, and kept beside
+the cached images. Of data too large to be held decoded the files themselves can be compared, byte by byte.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.datasets.cache import HeldImages, MappedImages
-from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.dataset import HasFiles, ImageDataset
 from vtbench.datasets.loading import LoadedDataset
 from vtbench.files import publish_bytes
 
@@ -33,8 +33,10 @@ class Duplicates:
     """Equal images, counted: ``num_train`` and ``num_val`` repeat an earlier one of their own split.
 
     ``num_shared`` are validation images that stand in the training split, too, ``num_relabelled`` of them under another
-    label. ``shared`` are the pairs (validation, training) by number.
+    label. ``shared`` are the pairs (validation, training) by number. ``by`` is what was compared.
     """
+
+    by: Literal["pixels", "files"]
 
     num_train: int
     num_val: int
@@ -43,21 +45,24 @@ class Duplicates:
     shared: tuple[tuple[int, int], ...]
 
 
-def find_duplicates(train: LoadedDataset, val: LoadedDataset, *, at_any_cost: bool = False) -> Duplicates | None:
+def find_duplicates(train: LoadedDataset, val: LoadedDataset, *, in_files: bool = False) -> Duplicates | None:
     """Count the images that are equal; None where a split is too large to be held decoded.
 
-    With ``at_any_cost`` such a split is decoded once for it.
+    ``in_files`` compares the files of such data instead, all of which must be read for it.
     """
-    found = [_hash_images(data, at_any_cost=at_any_cost) for data in (train, val)]
-    if found[0] is None or found[1] is None:
+    by: Literal["pixels", "files"] = "pixels"
+    of_train, of_val = _hash_images(train), _hash_images(val)
+    if (of_train is None or of_val is None) and in_files:
+        by, of_train, of_val = "files", _hash_files(train), _hash_files(val)
+    if of_train is None or of_val is None:
         return None
-    of_train, of_val = found[0], found[1]
     first: dict[bytes, int] = {}
     for number, digest in enumerate(of_train):
         first.setdefault(digest, number)
     shared = tuple((number, first[digest]) for number, digest in enumerate(of_val) if digest in first)
     labelled = bool(train.split.class_names)
     return Duplicates(
+        by=by,
         num_train=len(of_train) - len(first),
         num_val=len(of_val) - len(set(of_val)),
         num_shared=len(shared),
@@ -83,15 +88,22 @@ def describe_leakage(train: ImageDataset, val: ImageDataset) -> str | None:
     )
 
 
-def _hash_images(data: LoadedDataset, *, at_any_cost: bool) -> list[bytes] | None:
-    """A hash of every image of ``data``."""
+def _hash_images(data: LoadedDataset) -> list[bytes] | None:
+    """A hash of every image of ``data``, if they are held decoded."""
     images = data.images
     if isinstance(images, MappedImages):
         every = _recall(images)
         return [every[place] for place in data.places.tolist()]
-    if isinstance(images, HeldImages) or at_any_cost:
-        return list(_hash_each(data.read(part) for part in _cut(len(data))))
+    if isinstance(images, HeldImages):
+        return [_hash(image_HWC.data) for part in _cut(len(data)) for image_HWC in data.read(part)]
     return None
+
+
+def _hash_files(data: LoadedDataset) -> list[bytes] | None:
+    """A hash of every image's file, if they lie in files."""
+    if not isinstance(data.split, HasFiles):
+        return None
+    return [_hash(content) for part in _cut(len(data)) for content, _ in data.split.fetch(data.rows[part])]
 
 
 def _recall(images: MappedImages) -> list[bytes]:
@@ -100,9 +112,9 @@ def _recall(images: MappedImages) -> list[bytes]:
     with suppress(OSError):
         if len(found := beside.read_bytes()) == count * _BYTES:
             return _split(found)
-    found = b"".join(_hash_each(images.read(part) for part in _cut(count)))
+    found = b"".join(_hash(image_HWC.data) for part in _cut(count) for image_HWC in images.read(part))
     with suppress(OSError):
-        publish_bytes(Path(beside), found)
+        publish_bytes(beside, found)
     return _split(found)
 
 
@@ -111,10 +123,8 @@ def _cut(count: int) -> Iterable[NDArray[np.int64]]:
         yield np.arange(start, min(start + _AT_A_TIME, count), dtype=np.int64)
 
 
-def _hash_each(batches: Iterable[NDArray[np.uint8]]) -> Iterable[bytes]:
-    for images_NHWC in batches:
-        for image_HWC in np.ascontiguousarray(images_NHWC):
-            yield hashlib.blake2b(image_HWC.data, digest_size=_BYTES).digest()
+def _hash(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=_BYTES).digest()
 
 
 def _split(found: bytes) -> list[bytes]:

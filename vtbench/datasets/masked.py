@@ -105,6 +105,10 @@ class MaskedSplit:
         content = f"{self.files.fingerprint}{tell_white(self.white)}"
         return hashlib.sha256(f"masked 1, {content} {meaning}".encode()).hexdigest()
 
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The image files ``indices``, and what to call each."""
+        return self.files.images(indices)
+
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the images of ``indices``, (B, H, W, C)."""
         found = self.files.images(indices)

@@ -60,6 +60,10 @@ class FolderSplit:
     taken: Mapping[str, str]
     white: float | None
 
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The files ``indices``, and their paths."""
+        return FileList(self.files).fetch(indices)
+
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the files of ``indices``, (B, H, W, C)."""
         return decode_images([partial(_load, self.files[index]) for index in indices], self.image_size, self.white)

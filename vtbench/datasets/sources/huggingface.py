@@ -118,6 +118,10 @@ class HuggingFaceSplit:
     fingerprint: str
     taken: Mapping[str, str]
 
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The image files in the rows ``indices``, and what to call each."""
+        return [self.images.load(int(index)) for index in indices]
+
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the rows ``indices``, (B, H, W, C)."""
         return self.images.read(indices)

@@ -132,6 +132,10 @@ class ParquetSplit:
     taken: Mapping[str, str]
     white: float | None
 
+    def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
+        """The image files in the rows ``indices``, and what to call each."""
+        return self.rows.fetch(indices)
+
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the rows ``indices``, (B, H, W, C). Fast when they ascend."""
         fetched = self.rows.fetch(indices)

@@ -1,0 +1,61 @@
+"""``vtbench data``: what vtbench makes of a data set, before any training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from vtbench.datasets import LoadedDataset, Split
+    from vtbench.reporting.contact_figure import Sheet
+
+Format = Literal["table", "markdown", "csv", "json"]
+
+
+def run_data(
+    data: Annotated[str, typer.Argument(help="As --data of train takes it: scenes, folder:PATH, parquet:PATH ...")],
+    image_size: Annotated[int | None, typer.Option(min=8, help="Side in pixels; else the data set's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the numbers and for sheets of images.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Whose augmentation is shown.  [default: default or segmentation_small]")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, max=12, help="Augmented draws of each image.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws: draw K is that of epoch K.")] = 0,
+    format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+) -> None:
+    """Look at a data set as training will read it: splits, classes, sizes, masks, duplicates, channels.
+
+    With --out: sheets of images as the network sees them, and of what augmentation makes of them.
+    """
+    from vtbench.configuration import DataConfig
+    from vtbench.datasets import load_dataset
+    from vtbench.datasets.inspection import survey_data
+    from vtbench.datasets.source import parse_dataset
+    from vtbench.documents.terminal import open_console
+    from vtbench.errors import UserError
+    from vtbench.files import check_writable
+    from vtbench.reporting.data_report import print_data, render_data, write_data
+
+    if out is None and recipe is not None:
+        raise UserError("--recipe chooses the augmentation that a sheet shows. Say where it goes with --out FOLDER.")
+    parse_dataset(data)
+    if out is not None:
+        check_writable(out)
+    config = DataConfig(spec=data, image_size=image_size)
+    splits: dict[Split, LoadedDataset] = {
+        "train": load_dataset(config, "train", seed=0),
+        "val": load_dataset(config, "val", seed=0),
+    }
+    sheets: dict[str, Sheet] = {}
+    if out is not None:
+        from vtbench.cli.data_sheets import make_sheets
+
+        sheets = make_sheets(splits, recipe, seed=seed, num_draws=draws)
+    record = survey_data(splits)
+    if format == "table":
+        print_data(record, open_console())
+    else:
+        typer.echo(render_data(record, format), nl=False)
+    if out is not None:
+        written = write_data(record, sheets, out)
+        typer.echo(f"Data: {out} ({', '.join(path.name for path in written)})", err=format != "table")
