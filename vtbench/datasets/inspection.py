@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vtbench.datasets.dataset import VOID, HasFiles, Split, TellsTaken
 from vtbench.datasets.decoding import decode_raw_mask, measure_image, spread_evenly
 from vtbench.datasets.duplicates import find_duplicates
 from vtbench.datasets.loading import LoadedDataset
 from vtbench.datasets.masked import MaskedSplit
+from vtbench.datasets.opening import open_image
 from vtbench.records import NotMeasured
 from vtbench.records.data import (
     ClassRecord,
@@ -62,7 +61,7 @@ def _look_at_split(split: Split, data: LoadedDataset) -> SplitRecord:
         for start in range(0, len(rows), _AT_A_TIME):
             for content, name in data.split.fetch(rows[start : start + _AT_A_TIME]):
                 sizes.append(measure_image(content, name))
-                image = Image.open(io.BytesIO(content))
+                image = open_image(content, name)
                 kinds[f"{image.format} {image.mode}"] += 1
     else:
         sizes, kinds = [data.image_size], Counter({"RGB pixels": len(rows)})
