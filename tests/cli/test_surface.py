@@ -22,7 +22,7 @@ SURFACE = {
     "data": "data image-size out recipe draws seed format",
     "profile": (
         "models input-size channels input batch num-classes by depth against train-mode backward count-contractions "
-        "fuse compare-tools measure device dtype threads time-limit jobs out format"
+        "at-limits fuse compare-tools measure device dtype threads time-limit jobs out format"
     ),
     "train": (
         f"model {RUN} seed batch-size learning-rate label-smoothing clip device threads workers {EXECUTION} "

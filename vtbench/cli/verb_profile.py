@@ -46,6 +46,9 @@ def run_profile(
     count_contractions: Annotated[
         bool, typer.Option("--count-contractions", help="Count multiply-then-sum patterns instead of refusing them.")
     ] = False,
+    at_limits: Annotated[
+        bool, typer.Option("--at-limits", help="Where values decide the cost, count the most that the model allows.")
+    ] = False,
     fuse: Annotated[
         bool, typer.Option("--fuse", help="Count the form for deployment: merged branches, folded norms.")
     ] = False,
@@ -87,7 +90,12 @@ def run_profile(
         raise UserError("--input says whole shapes, so --input-size and --channels have nothing to say beside it.")
     inputs = tuple(parse_input(text) for text in input or ())
     settings = ProfileSettings(
-        training=train_mode, backward=backward, count_contractions=count_contractions, activations=True, fuse=fuse
+        training=train_mode,
+        backward=backward,
+        count_contractions=count_contractions,
+        at_limits=at_limits,
+        activations=True,
+        fuse=fuse,
     )
     if out is not None or jobs > 1 or any(map(is_pattern, models)):
         from vtbench.cli.zoo_output import run_zoo

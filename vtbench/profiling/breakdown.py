@@ -89,18 +89,18 @@ def split_by_operator(trace: Trace) -> tuple[OperatorCost, ...]:
     for (_, operator), count in trace.macs.items():
         macs[operator] += count
     return tuple(
-        OperatorCost(name=name, macs=macs[name], runs=runs[name], verdict=_explain_count(name))
+        OperatorCost(name=name, macs=macs[name], runs=runs[name], verdict=_explain_count(name, macs[name]))
         for name in sorted(runs, key=lambda name: (-macs[name], name))
     )
 
 
-def _explain_count(operator: str) -> str:
-    if operator in FORMULAS:
-        return "counted"
+def _explain_count(operator: str, macs: int) -> str:
     if operator == MULTIPLY_AND_SUM:
         return "counted: products that are summed without a matrix product"
     if operator == STATED:
         return "counted: as the module states, no operator tells"
+    if operator in FORMULAS or macs:
+        return "counted"
     reason = find_reason_free(operator)
     return f"free: {reason}" if reason else "within a module that states its cost"
 

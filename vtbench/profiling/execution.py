@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +33,10 @@ class Run:
     notes: tuple[str, ...] = ()
 
 
-def execute(subject: Subject, given: Any, *, training: bool) -> Run:
+def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[nn.Module], None] | None = None) -> Run:
     """Trace on the meta device, else, if that is what stands in the way, on real tensors.
 
+    ``prepare`` may change the model before. Weights and inputs with values are drawn from seed 0.
     Raises `ProfileError` with the model's own failure if neither goes.
     """
     reason = ""
@@ -50,7 +52,10 @@ def execute(subject: Subject, given: Any, *, training: bool) -> Run:
     if count_numbers(given) > _LARGEST_REAL_INPUT:
         raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
     try:
+        torch.manual_seed(0)
         model = subject.build_real()
+        if prepare is not None:
+            prepare(model)
         device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
         note = f"traced with real tensors, because the model needs values: {reason}"
         return _trace(model, given, device, training, (note,))

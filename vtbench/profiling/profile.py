@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from vtbench.errors import UserError
 from vtbench.profiling.breakdown import split_by_module, split_by_operator, split_by_role, split_by_stage
+from vtbench.profiling.dependence import describe_dependence, examine_dependence, lift_thresholds
 from vtbench.profiling.deployment import describe_form, fuse_subject
 from vtbench.profiling.errors import ProfileError, summarize_exception
 from vtbench.profiling.execution import EMPTIED, Run, execute
@@ -17,7 +19,7 @@ from vtbench.profiling.inputs import InputSize, resolve_input_shape
 from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.storage import count_parameters, find_idle_parameters, measure_activations
 from vtbench.profiling.subject import Subject, kept_randomness, take_subject
-from vtbench.profiling.trace import trace_forward
+from vtbench.profiling.trace import Trace, trace_forward
 from vtbench.profiling.verification import Verification, verify
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.records.profile import ActivationCount, InputShape, Profile, TrainingCost
@@ -27,15 +29,16 @@ _CANNOT_BE_COPIED = NotMeasured(reason="the model cannot be copied")
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """How to count. ``require_coverage``: every MAC must have a closed form. It is always on for registered models.
+    """How to count. ``at_limits``: as much as a model allows itself where values decide. ``fuse``: deployed form.
 
-    ``fuse``: in the form for deployment.
+    ``require_coverage``: every MAC must have a closed form. It is always on for registered models.
     """
 
     training: bool = False
     backward: bool = False
     activations: bool = True
     count_contractions: bool = False
+    at_limits: bool = False
     require_coverage: bool = False
     fuse: bool = False
 
@@ -52,16 +55,17 @@ def profile(
     backward: bool = False,
     activations: bool = True,
     count_contractions: bool = False,
+    at_limits: bool = False,
     fuse: bool = False,
 ) -> Profile:
     """Count what ``model`` costs for images of ``input_size``: a side, (H, W), (C, H, W) or (B, C, H, W).
 
     ``inputs`` are arguments of ``model.forward`` instead of an image, in order or by name: tensors, and lists and
-    dictionaries of such. The count is of evaluation mode unless
-    ``training``; ``backward`` adds the cost of a training step. ``count_contractions`` counts multiply-and-sum patterns
-    instead of refusing them; ``fuse`` merges branches and norms as for deployment, where modules say how (``fuse()``,
-    ``reparameterize()``, ``switch_to_deploy()``). The model is left as it is: the work is done on a copy without
-    weights.
+    dictionaries of such. The count is of evaluation mode unless ``training``; ``backward`` adds the cost of a training
+    step. ``count_contractions`` counts multiply-and-sum patterns instead of refusing them; ``at_limits`` lets a
+    detector's selections pass up to its limits, and takes the dearest way where values decide; ``fuse`` merges branches
+    and norms as for deployment, where modules say how (``fuse()``, ``reparameterize()``, ``switch_to_deploy()``). The
+    model is left as it is: the work is done on a copy without weights.
     Raises `ProfileError` when the model fails on the input, or when its cost cannot be told with certainty.
 
     A 3x3 convolution of 4 filters costs 8 x 8 x 4 x 27 multiply-accumulates on an RGB image of 8x8:
@@ -79,7 +83,7 @@ def profile(
         given: Any = resolve_input_shape(input_size, channels=channels, batch_size=batch_size)
     else:
         given = dict(inputs) if isinstance(inputs, Mapping) else list(inputs)
-    settings = ProfileSettings(training, backward, activations, count_contractions, fuse=fuse)
+    settings = ProfileSettings(training, backward, activations, count_contractions, at_limits, fuse=fuse)
     return profile_subject(take_subject(model, name or type(model).__name__), given, settings)
 
 
@@ -115,15 +119,26 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
         fused = fuse_subject(subject)
         form = "nothing of it can be fused" if fused is subject else None
         subject = fused
-    run = execute(subject, given, training=settings.training)
+    run = execute(subject, given, training=settings.training, prepare=lift_thresholds if settings.at_limits else None)
     found = verify(
         run.trace, refuse_contractions=not settings.count_contractions, require_coverage=settings.require_coverage
+    )
+    dependence, run = examine_dependence(
+        subject,
+        given,
+        run,
+        training=settings.training,
+        count_contractions=settings.count_contractions,
+        at_limits=settings.at_limits,
     )
     lazily_made = _is_lazy(subject.original)
     parameters = count_parameters(run.model if lazily_made else subject.original)
     idle, idle_parts = find_idle_parameters(run.model, run.trace.used)
     parameters = parameters.model_copy(update={"idle": idle, "idle_parts": idle_parts})
-    notes = (*run.notes, *((form,) if form else ()), *_describe_coverage(found, run.trace.total_macs))
+    traced = (note.partition(": ")[0] if dependence and note.startswith("traced") else note for note in run.notes)
+    depends = (describe_dependence(dependence),) if dependence is not None else ()
+    coverage = _describe_coverage(found, run.trace.total_macs)
+    notes = (*depends, *traced, *((form,) if form else ()), *_describe_first_layer(run), *coverage)
     return Profile(
         model=subject.name,
         input_size=run.trace.calls[0].input_shapes[0] if run.trace.calls[0].input_shapes else (),
@@ -145,7 +160,19 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
         roles=split_by_role(run.model, run.trace),
         modules=split_by_module(run.model, run.trace),
         operators=split_by_operator(run.trace),
+        value_dependence=dependence,
     )
+
+
+def _describe_first_layer(run: Run) -> Iterator[str]:
+    """A model that resizes or pads its images works at another size than it was given."""
+    given = [tuple(tensor.shape) for _, tensor in run.arguments.list_tensors()]
+    first = next((call for call in run.trace.calls if call.own_macs and call.input_shapes), None)
+    if first is None or not given or len(given[0]) < 4:
+        return
+    seen = first.input_shapes[0]
+    if seen[:2] == given[0][:2] and len(seen) == len(given[0]) and seen != given[0]:
+        yield f"the model resizes or pads its input: its first layer ran on {'x'.join(map(str, seen))}"
 
 
 def _measure_activations(run: Run) -> ActivationCount | NotMeasured:
@@ -153,9 +180,18 @@ def _measure_activations(run: Run) -> ActivationCount | NotMeasured:
         return _CANNOT_BE_COPIED
     try:
         run.model.train()
-        return measure_activations(run.model, run.arguments)
+        with _ready_for(run.trace):
+            return measure_activations(run.model, run.arguments)
     except Exception as error:  # The model's own failure in training mode, such as batch norm of a single value.
         return NotMeasured(reason=_describe_training_failure(error))
+
+
+def _ready_for(trace: Trace) -> AbstractContextManager[None]:
+    if not trace.higher_order:
+        return nullcontext()
+    from vtbench.profiling.higher_order import eager_higher_order
+
+    return eager_higher_order(lambda question: True)
 
 
 def _count_training(run: Run, settings: ProfileSettings) -> TrainingCost | NotMeasured:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.contractions import ContractionFinder
+from vtbench.profiling.decisions import Decisions, may_select, selects
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas_rare import FORMULAS
 from vtbench.profiling.free_operators import REFUSED, find_reason_free
@@ -67,7 +68,8 @@ class Call:
 class Trace:
     """Everything that ran: the module calls in order of their start, and MACs and runs per module path and operator.
 
-    ``used`` holds the identities of the parameters that an operator took.
+    ``used`` holds the identities of the parameters that an operator took, ``decisions`` are what values decided, and
+    ``higher_order`` says that functions were run as if they stood in the code.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -76,6 +78,8 @@ class Trace:
     used: set[int] = field(default_factory=set)
     backward_macs: int = 0
     backward_uncounted: list[UncountedOperator] = field(default_factory=list)
+    decisions: Decisions = field(default_factory=Decisions)
+    higher_order: bool = False
 
     @property
     def total_macs(self) -> int:
@@ -89,9 +93,13 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
     While ``alias`` is set, operators are booked under that name.
     """
 
-    def __init__(self, inputs: Iterable[Tensor] = ()) -> None:
+    supports_higher_order_operators = True
+
+    def __init__(
+        self, inputs: Iterable[Tensor] = (), answers: tuple[bool, ...] = (), *, higher_order: bool = False
+    ) -> None:
         super().__init__()
-        self.trace = Trace()
+        self.trace = Trace(decisions=Decisions(answers), higher_order=higher_order)
         self.reach = Reach(inputs)
         self.open: list[Call] = []
         self.backward = False
@@ -112,11 +120,19 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
+        if rule.is_higher_order and not self.trace.higher_order:
+            raise HigherOrderError(rule.name)
         out = take_shortcut(rule.shortcut, args, kwargs)
         if out is NOT_PLAIN:
             out = func(*args, **kwargs)
+        if rule.may_select and not self.backward and selects(rule.name, args) and any(map(self.reach.includes, args)):
+            out = self.trace.decisions.note(rule.name, self.open[-1].path, out)
         self._account(rule, args, kwargs, out)
         return out
+
+    def decide(self, question: Tensor) -> bool:
+        """Answer a question that has no value: yes, unless it is asked what no would cost."""
+        return bool(self.trace.decisions.note("cond", self.open[-1].path, out=True))
 
     def _account(self, rule: _Rule, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         macs, uncounted = 0, None
@@ -178,15 +194,54 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
             call.parent.inclusive_macs += call.inclusive_macs
 
 
-def trace_forward(model: nn.Module, inputs: Sequence[Any] | Arguments, *, backward: bool = False) -> Trace:
+class HigherOrderError(Exception):
+    """An operator that takes functions ran, and they were not to be seen."""
+
+
+def trace_forward(
+    model: nn.Module,
+    inputs: Sequence[Any] | Arguments,
+    *,
+    backward: bool = False,
+    answers: tuple[bool, ...] = (),
+) -> Trace:
     """Run ``model`` on ``inputs`` and account for it; ``backward`` also runs the gradient of the sum of the outputs.
 
-    The model gets hooks for the time of the run; give a copy to keep a user's model untouched. The model's own
-    exceptions pass through.
+    ``answers`` are for the first questions that values decide. The model gets hooks for the time of the run; give a
+    copy to keep a user's model untouched. The model's own exceptions pass through.
     """
     arguments = inputs if isinstance(inputs, Arguments) else Arguments(tuple(inputs))
-    tracer = Tracer(tensor for _, tensor in arguments.list_tensors())
-    with _hooked(model, tracer), _plain_execution(), torch.set_grad_enabled(backward), tracer:
+    had_compiler = "torch._dynamo" in sys.modules
+    try:
+        return _trace(model, arguments, backward, answers, higher_order=False)
+    except HigherOrderError:
+        pass
+    except Exception as error:
+        compiled = not had_compiler and "torch._dynamo" in sys.modules
+        if not compiled and _find_origin(error) != "torch.nn.attention.flex_attention":
+            raise
+    return _trace(model, arguments, backward, answers, higher_order=True)
+
+
+def _find_origin(error: Exception) -> str:
+    """The name of the module whose code raised the error."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    return str(frames.tb_frame.f_globals.get("__name__")) if frames is not None else ""
+
+
+def _trace(
+    model: nn.Module, arguments: Arguments, backward: bool, answers: tuple[bool, ...], *, higher_order: bool
+) -> Trace:
+    tensors = (tensor for _, tensor in arguments.list_tensors())
+    tracer = Tracer(tensors, answers, higher_order=higher_order)
+    run_functions: Any = nullcontext()
+    if higher_order:
+        from vtbench.profiling.higher_order import eager_higher_order
+
+        run_functions = eager_higher_order(tracer.decide)
+    with _hooked(model, tracer), _plain_execution(), run_functions, torch.set_grad_enabled(backward), tracer:
         tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
         outputs = arguments.call(model)
         tracer.leave(tuple(_shapes_within(outputs)))
@@ -243,15 +298,20 @@ class _Rule:
     refusal: str | None
     is_view: bool
     decomposes: bool
+    may_select: bool
+    is_higher_order: bool
     shortcut: Shortcut | None
 
 
 def _find_rule(func: Any) -> _Rule:
+    is_higher_order = isinstance(func, torch._ops.HigherOrderOperator)
     name = str(func._schema.name) if hasattr(func, "_schema") else str(func)
     formula = FORMULAS.get(name) or _find_registered_formula(name, func)
     is_free, refusal = find_reason_free(name) is not None, REFUSED.get(name)
     decomposes = not (formula or is_free or refusal) and bool(getattr(func, "_can_decompose", bool)())
-    return _Rule(name, formula, is_free, refusal, getattr(func, "is_view", False), decomposes, SHORTCUTS.get(func))
+    is_view = getattr(func, "is_view", False)
+    shortcut = SHORTCUTS.get(func)
+    return _Rule(name, formula, is_free, refusal, is_view, decomposes, may_select(name), is_higher_order, shortcut)
 
 
 def _find_registered_formula(name: str, func: Any) -> Callable[..., int] | None:
@@ -260,7 +320,7 @@ def _find_registered_formula(name: str, func: Any) -> Callable[..., int] | None:
     if own is not None:
         return lambda args, kwargs, out: own(*args, **kwargs)
     counter = sys.modules.get("torch.utils.flop_counter")
-    if counter is None or getattr(func, "namespace", "aten") in ("aten", "prims", "prim"):
+    if counter is None or getattr(func, "namespace", "aten") in ("aten", "prims", "prim", "higher_order"):
         return None
     registered = counter.flop_registry.get(func.overloadpacket)
     if registered is None:

@@ -81,6 +81,30 @@ class InputShape(Record):
     dtype: str
 
 
+class ValueOperator(Record):
+    """An operator by which values decide what happens next: its name, the path of its module, how often it ran."""
+
+    name: str
+    module: str
+    runs: int
+
+
+class ValueDependence(Record):
+    """What a model costs depends on the values that it computes.
+
+    ``macs`` are the different counts of ``num_traces`` passes with other values and other answers to its questions;
+    they are all there are if the ways ``is_complete``. ``limits`` are the model's own, and ``at_limits`` says that
+    everything passed up to them.
+    """
+
+    operators: tuple[ValueOperator, ...]
+    macs: tuple[int, ...]
+    num_traces: int
+    is_complete: bool
+    limits: str | None
+    at_limits: bool
+
+
 class TrainingCost(Record):
     """MACs of one training step: forward in training mode, backward, and both."""
 
@@ -100,6 +124,7 @@ class Profile(Record):
     whole batch. ``covered_macs`` are explained by closed forms and ``unstated`` names the rest;
     ``stated_only_macs`` no operator could confirm.
     ``traced_on`` is "meta", or the device of the real tensors that had to be used; ``notes`` say why.
+    ``value_dependence`` is None for a cost that shapes alone decide.
     """
 
     model: str
@@ -119,6 +144,7 @@ class Profile(Record):
     modules: tuple[ModuleCost, ...]
     operators: tuple[OperatorCost, ...]
     inputs: tuple[InputShape, ...] = ()
+    value_dependence: ValueDependence | None = None
 
 
 class PartDifference(Record):

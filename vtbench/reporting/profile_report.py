@@ -103,6 +103,7 @@ def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) ->
                 yield {"model": profile.model, "split": split, "part": name, "macs": macs}
         return
     kept, training, measured = profile.activations, profile.training, findings.measured
+    ways = (profile.macs, *(profile.value_dependence.macs if profile.value_dependence else ()))
     yield {
         "model": profile.model,
         "macs": profile.macs,
@@ -113,6 +114,8 @@ def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) ->
         "buffers": profile.parameters.buffers,
         "activation_elements": getattr(kept, "elements", None),
         "activation_bytes": getattr(kept, "bytes", None),
+        "macs_lowest": min(ways),
+        "macs_highest": max(ways),
         "covered_macs": profile.covered_macs,
         "training_step_macs": getattr(training, "macs", None),
         "latency_ms": getattr(measured, "latency_ms", None),
@@ -291,7 +294,8 @@ def _describe_measuring(found: Sequence[ProfiledModel]) -> Iterator[str]:
 def _describe(profile: Profile) -> Iterator[str]:
     sizes = profile.parameters
     yield f"{profile.model} on {_list_inputs(profile)}"
-    yield f"  MACs         {format_count(profile.macs)} ({profile.macs:,})"
+    varies = profile.value_dependence is not None and len(profile.value_dependence.macs) > 1
+    yield f"  MACs         {format_count(profile.macs)} ({profile.macs:,}{', for the values drawn' if varies else ''})"
     frozen = f", {sizes.frozen:,} frozen" if sizes.frozen else ""
     yield f"  parameters   {format_count(profile.params)} ({profile.params:,}{frozen}); {sizes.buffers:,} in buffers"
     if sizes.idle:
@@ -308,7 +312,7 @@ def _describe(profile: Profile) -> Iterator[str]:
         yield f"  training     {format_count(step.macs)} a step: {forward} forward, {backward} backward"
     twice = profile.covered_macs - profile.stated_only_macs
     share = "every MAC" if twice == profile.macs else f"{format_share(twice, profile.macs)} % of MACs"
-    yield f"  checked      trace and closed forms agree on {share}"
+    yield f"  checked      trace and closed forms agree on {share}{' of this pass' if varies else ''}"
 
 
 def _number_or_none(value: Any) -> int | None:
