@@ -114,6 +114,14 @@ def test_many_arms_are_summed_up_a_row_each() -> None:
     assert table.header[0] == "IoU by class"
     assert len(table.rows) == 9
     assert all(row[3] == "–" and row[4].startswith("-") for row in table.rows)
+
+
+def test_with_several_arms_their_differences_are_shown_and_the_iou_of_the_base() -> None:
+    comparison = compare(make_many(PAGE.arms + 1, 6))
+    table = tabulate_classes(comparison)
+    assert table is not None
+    assert len(table.header) == 2 + 1 + PAGE.arms
+    assert "only differences are shown of all arms but FPN" in " ".join(list_class_notes([comparison]))
     assert len(tabulate_classes(compare(make_many(PAGE.arms, 6))).header) == 2 + PAGE.arms + PAGE.arms - 1  # type: ignore[union-attr]
 
 

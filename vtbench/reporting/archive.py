@@ -5,6 +5,7 @@
     reports/<study>/report.json              title, question, base, order of the arms: the outline
     reports/<study>/records/ARM-seedN.json   one run record each
     reports/<study>/records/ARM-seedN.timing.jsonl   how long its epochs took, where that is known
+    reports/<study>/records/ARM-seedN.examples.zip   images with truth and prediction, of segmentation and one seed
     reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
     reports/<study>/classes.csv              of segmentation: every class of every arm
 """
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.errors import UserError
-from vtbench.files import publish_set
+from vtbench.files import publish_bytes, publish_set
 from vtbench.records import RunRecord, save_lines, save_record
 from vtbench.reporting.comparisons import choose_base
 from vtbench.reporting.outline import OUTLINE_FILE, name_arm
 from vtbench.reporting.rendering import ReportPaths, list_optional_files, write_files
 from vtbench.reporting.report import build_report
-from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_timings
-from vtbench.run_folder import TIMING
+from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_examples, locate_timings
+from vtbench.run_folder import EXAMPLES, TIMING
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",:;]+[/\\])+([^/\\\s'\",:;]+)")
 
@@ -39,13 +40,15 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
     loaded = load_runs(*folders)
     if target.exists() and any(target.iterdir()) and not is_archive(target):
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
-    records = (f"{ARCHIVE_FOLDER}/*.json", f"{ARCHIVE_FOLDER}/*.{TIMING}")
+    records = [f"{ARCHIVE_FOLDER}/{kind}" for kind in ("*.json", f"*.{TIMING}", f"*.{EXAMPLES}")]
     with publish_set(target, stale=(*records, *list_optional_files())) as staged:
         for name, record in _name_files(loaded.records).items():
             path = staged / ARCHIVE_FOLDER / name
             save_record(path, make_portable(record))
             if timings := loaded.timings.get(identify_run(record)):
                 save_lines(locate_timings(path), timings)
+            if (examples := loaded.examples.get(identify_run(record))) is not None:
+                publish_bytes(locate_examples(path), examples.read_bytes())
         outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
         save_record(staged / OUTLINE_FILE, outline)
         return write_files(build_report(staged), staged).move(target)

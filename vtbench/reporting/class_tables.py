@@ -21,14 +21,19 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class Extent:
-    """How much a table of classes shows: with more arms it sums them up, of more classes it shows the largest."""
+    """How much a table of classes shows.
+
+    With more than ``arms`` it has the IoU of the base and differences only, with more than ``differing`` a row an arm
+    in place of one a class. Of more ``classes`` it shows the largest.
+    """
 
     arms: int
+    differing: int
     classes: int
 
 
-PAGE = Extent(arms=4, classes=30)
-SCREEN = Extent(arms=2, classes=20)
+PAGE = Extent(arms=4, differing=8, classes=30)
+SCREEN = Extent(arms=2, differing=3, classes=20)
 
 
 @dataclass(frozen=True)
@@ -76,23 +81,23 @@ def score_classes(comparison: Comparison) -> tuple[ClassScores, ...]:
 
 
 def tabulate_classes(comparison: Comparison, extent: Extent = PAGE) -> Table | None:
-    """One row a class with a column an arm and a difference; one row an arm where these are too many.
+    """One row a class with a column an arm and a difference; fewer columns, or one row an arm, where these are many.
 
     None where the task has no numbers by class.
     """
     classes = score_classes(comparison)
     if not classes:
         return None
-    if len(comparison.arms) > extent.arms:
+    if len(comparison.arms) > extent.differing:
         return _sum_up_arms(comparison, classes)
-    arms = comparison.arms
-    against = [f"{arm.name} against {comparison.base} ({CLASS_IOU.difference_unit})" for arm in arms[1:]]
-    header = (CLASS_IOU.head, "pixels (%)", *(arm.name for arm in arms), *against)
+    shown = comparison.arms if len(comparison.arms) <= extent.arms else comparison.arms[:1]
+    against = [f"{arm.name} against {comparison.base} ({CLASS_IOU.difference_unit})" for arm in comparison.arms[1:]]
+    header = (CLASS_IOU.head, "pixels (%)", *(arm.name for arm in shown), *against)
     rows = (
         (
             one.name,
             _format_share(one),
-            *(_format_mean(score, arm) for score, arm in zip(one.scores, arms, strict=True)),
+            *(_format_mean(score, arm) for score, arm in zip(one.scores, shown, strict=False)),
             *(format_difference(score, CLASS_IOU) for score in one.scores[1:]),
         )
         for one in _choose_largest(classes, extent)
@@ -121,7 +126,7 @@ def list_class_notes(comparisons: Sequence[Comparison], extent: Extent = PAGE) -
 
 
 def _list_notes(comparison: Comparison, classes: Sequence[ClassScores], extent: Extent) -> Iterator[str]:
-    wide = len(comparison.arms) > extent.arms
+    wide = len(comparison.arms) > extent.differing
     void = [record.outcome.get(VOID_PERCENT, 0.0) for record in comparison.records if isinstance(record.outcome, dict)]
     share = f"; {max(void):.2f} % of all are void and count nowhere" if any(void) else ""
     if not wide:
@@ -139,7 +144,9 @@ def _list_notes(comparison: Comparison, classes: Sequence[ClassScores], extent: 
             "whose interval is above or below zero, and the largest difference either way. "
             f"{CLASSES_FILE} has every class of every arm."
         )
-    elif len(shown) < len(classes):
+    if not wide and len(comparison.arms) > extent.arms:
+        yield f"By class, only differences are shown of all arms but {comparison.base}; {CLASSES_FILE} has their IoU."
+    if not wide and len(shown) < len(classes):
         rest = 100 - math.fsum(one.share_percent for one in shown)
         yield (
             f"By class, the {len(shown)} with the most pixels of {len(classes)} are shown; the others have "

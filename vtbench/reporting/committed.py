@@ -90,7 +90,7 @@ def render_study(folder: Path, name: str) -> str:
         f"The whole report: [reports/{name}](reports/{name}/report.md).",
     ]
     for figure in FIGURES:
-        if (folder / f"{figure}.svg").exists():
+        if (folder / f"{figure}.svg").exists() and not FIGURES[figure].below:
             title = FIGURES[figure].title
             title = f"{escape_markdown(report.outline.title)}: {title[0].lower()}{title[1:]}"
             parts.append(f"![{title}](reports/{name}/{figure}.svg)")

@@ -113,19 +113,19 @@ def write_files(report: Report, folder: Path) -> ReportPaths:
 
 
 def _save_figures(report: Report, folder: Path) -> dict[int, dict[str, tuple[Path, ...]]]:
-    """Draw every figure of every comparison; their files by the place of the comparison and the title of the figure."""
+    """Draw every figure of every comparison; their files by the place of the comparison and the name of the figure."""
     drawn: dict[int, dict[str, tuple[Path, ...]]] = {}
     with house_style():
         for index in range(len(report.comparisons)):
             for name in FIGURES:
                 if (drawing := FIGURES[name].draw(report, index)) is not None:
                     stem = f"{name}_{index + 1}" if index else name
-                    drawn.setdefault(index, {})[FIGURES[name].title] = save_figure(drawing, folder, stem, dpi=PNG_DPI)
+                    drawn.setdefault(index, {})[name] = save_figure(drawing, folder, stem, dpi=PNG_DPI)
     return drawn
 
 
 def _name_images(figures: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    return {title: path.name for title, paths in figures.items() for path in paths if path.suffix == ".svg"}
+    return {name: path.name for name, paths in figures.items() for path in paths if path.suffix == ".svg"}
 
 
 def render_report(report: Report, text_format: TextFormat) -> str:
@@ -166,18 +166,28 @@ def render_latex(report: Report) -> str:
 
 
 def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | None = None) -> str:
-    """The whole report. ``figures`` gives for a comparison's place the file names of its figures by their titles."""
+    """The whole report. ``figures`` gives for a comparison's place the files of its figures by their names."""
+    figures = figures or {}
     parts = [f"# {escape_markdown(report.outline.title)}", escape_markdown(report.outline.question or "")]
     for index, comparison in enumerate(report.comparisons):
         if comparison.apart:
             parts += [f"## Kept apart: comparison {index + 1}", escape_markdown(explain_apart(comparison))]
-        parts += [f"![{title}]({file})" for title, file in (figures or {}).get(index, {}).items()]
+        parts += [
+            f"![{FIGURES[name].title}]({file})"
+            for name, file in figures.get(index, {}).items()
+            if not FIGURES[name].below
+        ]
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
         if (classes := tabulate_classes(comparison)) is not None:
             parts.append(to_markdown(classes).rstrip())
     parts.append(list_items(list_all_notes(report)))
     parts += _list_variants(report)
+    for index, of_comparison in figures.items():
+        for name, file in of_comparison.items():
+            if (figure := FIGURES[name]).below:
+                parts.append(f"## {figure.title}" + (f", comparison {index + 1}" if index else ""))
+                parts.append(f"![{figure.title}]({file})")
     if report.left_out:
         parts.append("## Left out")
         parts.append(list_items(f"`{left.path}`: {left.reason}" for left in report.left_out))

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig, RunOptions, spell_flags
+from vtbench.errors import UserError
 from vtbench.records import RunRecord, TimingRecord
+from vtbench.records.examples import Examples, read_examples
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.runs import LeftOut, RunKey, load_runs
@@ -19,7 +21,8 @@ from vtbench.reporting.treatment import find_differences
 class Report:
     """Everything that formats and figures show. ``comparisons[0]`` is that of the base; the others were kept apart.
 
-    ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept.
+    ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept; ``examples`` those of the
+    runs of one seed.
     """
 
     outline: ReportOutline
@@ -27,6 +30,7 @@ class Report:
     left_out: tuple[LeftOut, ...]
     provenance: tuple[tuple[str, str], ...]
     timings: Mapping[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
+    examples: Mapping[RunKey, Examples] = field(default_factory=dict)
 
 
 def build_report(*folders: Path, base: str | None = None) -> Report:
@@ -34,7 +38,20 @@ def build_report(*folders: Path, base: str | None = None) -> Report:
     loaded = load_runs(*folders)
     comparisons = build_comparisons(loaded.records, loaded.outline, base=base)
     provenance = describe_provenance(loaded.records, loaded.outline)
-    return Report(loaded.outline, comparisons, loaded.left_out, tuple(provenance), loaded.timings)
+    examples, damaged = _read_examples(loaded.examples)
+    left_out = (*loaded.left_out, *damaged)
+    return Report(loaded.outline, comparisons, left_out, tuple(provenance), loaded.timings, examples)
+
+
+def _read_examples(paths: Mapping[RunKey, Path]) -> tuple[dict[RunKey, Examples], list[LeftOut]]:
+    examples, damaged = {}, []
+    for run, path in paths.items():
+        arm, _, seed, _ = run
+        try:
+            examples[run] = read_examples(path.read_bytes(), path.name)
+        except (OSError, UserError) as error:
+            damaged.append(LeftOut(f"examples of {arm}, seed {seed}", str(error)))
+    return examples, damaged
 
 
 def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) -> list[tuple[str, str]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtbench.errors import UserError
 from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
 from vtbench.reporting.outline import OUTLINE_FILE, ReportOutline, complete_outline, load_outline, name_arm
-from vtbench.run_folder import CONFIG, RECORD, TIMING
+from vtbench.run_folder import CONFIG, EXAMPLES, RECORD, TIMING
 
 ARCHIVE_FOLDER = "records"
 
@@ -32,12 +32,24 @@ class LoadedRuns:
     """All that was found: the records in the order of their paths, what was left out, and the report's outline.
 
     ``timings`` are those of the epochs of each run, by `identify_run`; a run whose times were not kept is not in it.
+    ``examples`` are the files of examples of the runs of one seed, the lowest of which any run has some.
     """
 
     records: tuple[RunRecord, ...]
     left_out: tuple[LeftOut, ...]
     outline: ReportOutline
     timings: Mapping[RunKey, tuple[TimingRecord, ...]]
+    examples: Mapping[RunKey, Path]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What has been read so far."""
+
+    records: list[RunRecord] = field(default_factory=list)
+    timings: dict[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
+    examples: dict[RunKey, Path] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def load_runs(*folders: Path) -> LoadedRuns:
@@ -45,9 +57,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
 
     Raises ``UserError`` if a folder is not there or if no record at all is found.
     """
-    records: list[RunRecord] = []
-    timings: dict[RunKey, tuple[TimingRecord, ...]] = {}
-    left_out: list[LeftOut] = []
+    found = _Found()
     seen: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -58,12 +68,15 @@ def load_runs(*folders: Path) -> LoadedRuns:
         for path in _find_records(folder):
             if path.resolve() not in seen:
                 seen[path.resolve()] = None
-                _read(path, folder, records, timings, left_out)
-        left_out.extend(_find_unfinished(folder))
-    if not records:
-        raise UserError(_explain_emptiness(folders, left_out))
-    kept, repeated = _drop_repeated(records)
-    return LoadedRuns(kept, (*left_out, *repeated), complete_outline(_find_outline(folders, kept), kept), timings)
+                _read(path, folder, found)
+        found.left_out.extend(_find_unfinished(folder))
+    if not found.records:
+        raise UserError(_explain_emptiness(folders, found.left_out))
+    kept, repeated = _drop_repeated(found.records)
+    outline = complete_outline(_find_outline(folders, kept), kept)
+    lowest = min((seed for _, _, seed, _ in found.examples), default=None)
+    examples = {run: path for run, path in found.examples.items() if run[2] == lowest}
+    return LoadedRuns(kept, (*found.left_out, *repeated), outline, found.timings, examples)
 
 
 def identify_run(record: RunRecord) -> RunKey:
@@ -74,6 +87,11 @@ def identify_run(record: RunRecord) -> RunKey:
 def locate_timings(record: Path) -> Path:
     """Where the times of a run's epochs lie: in its folder, or in an archive beside its record."""
     return record.with_name(TIMING) if record.name == RECORD else record.with_suffix(f".{TIMING}")
+
+
+def locate_examples(record: Path) -> Path:
+    """Where the examples of a run lie: in its folder, or in an archive beside its record."""
+    return record.with_name(EXAMPLES) if record.name == RECORD else record.with_suffix(f".{EXAMPLES}")
 
 
 def is_archive(folder: Path) -> bool:
@@ -92,24 +110,21 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
-def _read(
-    path: Path,
-    folder: Path,
-    records: list[RunRecord],
-    timings: dict[RunKey, tuple[TimingRecord, ...]],
-    left_out: list[LeftOut],
-) -> None:
+def _read(path: Path, folder: Path, found: _Found) -> None:
     try:
         record = load_record(path, RunRecord)
-        records.append(record)
+        found.records.append(record)
+        if (examples := locate_examples(path)).is_file():
+            found.examples.setdefault(identify_run(record), examples)
         path = locate_timings(path)
         if path.is_file():
-            timings.setdefault(identify_run(record), tuple(load_lines(path, TimingRecord)))
+            found.timings.setdefault(identify_run(record), tuple(load_lines(path, TimingRecord)))
     except UserError as error:
         reason = str(error).removeprefix(f"{path} is ").removeprefix(f"Cannot read {path}: ")
-        left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
+        found.left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
     except (OSError, ValueError):
-        left_out.append(LeftOut(path.relative_to(folder).as_posix(), "damaged: it does not say how long epochs took"))
+        reason = "damaged: it does not say how long epochs took"
+        found.left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
 
 
 def _find_unfinished(folder: Path) -> Iterator[LeftOut]:

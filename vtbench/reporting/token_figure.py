@@ -57,7 +57,7 @@ def draw_tokens(
     _show(left, picture_YXC)
     if mask is not None:
         _outline(left, mask, (height, width))
-    _draw_key(figure, doublings, (0.05, 0.115, start - 0.11, 0.025))
+    draw_key(figure, doublings, (0.05, 0.115, start - 0.11, 0.025))
     return figure
 
 
@@ -73,8 +73,24 @@ def draw_overview(rows: Sequence[tuple[NDArray[np.uint8], Sequence[Panel]]], *, 
         _show(figure.add_subplot(grid[row, 0]), picture_YXC)
         for column, panel in enumerate(panels, start=1):
             draw_panel(figure.add_subplot(grid[row, column]), panel, doublings, size=12)
-    _draw_key(figure, doublings, (0.3, 0.075, 0.4, 0.022))
+    draw_key(figure, doublings, (0.3, 0.075, 0.4, 0.022))
     return figure
+
+
+def draw_key(figure: Figure, doublings: int, place: tuple[float, float, float, float], *, size: float = 12) -> None:
+    """The key of `blend` at ``place`` (left, bottom, width, height in parts of the figure), in letters of ``size``."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    axes = figure.add_axes(place)
+    key = figure.colorbar(
+        ScalarMappable(Normalize(-doublings, doublings), "RdBu_r"), cax=axes, orientation="horizontal"
+    )
+    ticks = range(-doublings, doublings + 1)
+    key.set_ticks(list(ticks), labels=[f"{2**tick}" if tick >= 0 else f"1/{2**-tick}" for tick in ticks])
+    key.ax.tick_params(labelsize=size - 1, length=0)
+    key.outline.set_visible(False)
+    key.set_label("attention, times that of a uniform map", fontsize=size)
 
 
 def draw_panel(axes: Axes, panel: Panel, doublings: int, *, size: float) -> None:
@@ -166,18 +182,3 @@ def _outline(axes: Axes, mask_YX: NDArray[Any], size: tuple[int, int]) -> None:
     if 0 < front_YX.mean() < 1:
         axes.contour(columns, rows, front_YX, levels=[0.5], colors=["white"], linewidths=3.4)
         axes.contour(columns, rows, front_YX, levels=[0.5], colors=[INK], linewidths=1.4)
-
-
-def _draw_key(figure: Figure, doublings: int, place: tuple[float, float, float, float]) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    axes = figure.add_axes(place)
-    key = figure.colorbar(
-        ScalarMappable(Normalize(-doublings, doublings), "RdBu_r"), cax=axes, orientation="horizontal"
-    )
-    ticks = range(-doublings, doublings + 1)
-    key.set_ticks(list(ticks), labels=[f"{2**tick}" if tick >= 0 else f"1/{2**-tick}" for tick in ticks])
-    key.ax.tick_params(labelsize=11, length=0)
-    key.outline.set_visible(False)
-    key.set_label("attention, times that of a uniform map", fontsize=12)

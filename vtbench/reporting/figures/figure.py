@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class Figure:
     """One kind of figure, of which a report has at most one a comparison. ``title`` is its alternative text.
 
-    ``draw`` gets the report and the place of the comparison in it, and gives None where there is nothing to draw. It is
-    called inside `house_style`.
+    It stands above the tables, or below them under a heading of its title if it is ``below``. ``draw`` gets the report
+    and the place of the comparison in it, and gives None where there is nothing to draw. It is called inside
+    `house_style`.
     """
 
     title: str
     draw: Callable[[Report, int], Drawing | None]
+    below: bool = False
 
 
 FIGURES: Registry[Figure] = Registry("figure")

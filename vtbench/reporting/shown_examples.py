@@ -1,0 +1,133 @@
+"""The examples of a comparison as tiles of a figure: what to show of which arm, in which colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vtbench.metrics import PIXEL_ACCURACY, Metric
+from vtbench.palettes import VOID_COLOUR, Colour, find_palette
+from vtbench.records.examples import Example, Examples
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.example_figure import Entry, Tile
+from vtbench.reporting.example_pictures import WRONG, find_maps, show_classes, show_errors, show_tokens
+from vtbench.reporting.report import Report
+from vtbench.reporting.runs import identify_run
+from vtbench.reporting.token_figure import choose_doublings
+
+_MOST_ENTRIES = 24
+"""Of a legend; of more classes those with the most pixels are in it."""
+_VOID = 255
+
+
+@dataclass(frozen=True)
+class ShownExamples:
+    """The examples of the arms of one comparison, all of one seed. ``without`` names finished arms that kept none."""
+
+    arms: tuple[tuple[str, Examples], ...]
+    without: tuple[str, ...]
+    class_names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    metric: Metric
+    seed: int
+
+    @cached_property
+    def doublings(self) -> int:
+        """The end of the key of attention for all maps that are kept; 0 where no arm has tokens."""
+        kept = [find_maps(one) for _, examples in self.arms for one in examples.examples]
+        maps = [map_hw for maps_Lhw in kept if maps_Lhw is not None for map_hw in maps_Lhw]
+        return choose_doublings(maps) if maps else 0
+
+    def show_image(self, one: Example, title: str) -> Tile:
+        """The image as the network saw it."""
+        return Tile(title, one.image, smooth=True)
+
+    def show_truth(self, one: Example) -> Tile:
+        """Its truth."""
+        return Tile("truth", show_classes(one.truth, self.palette))
+
+    def show_answer(self, arm: str, one: Example) -> list[Tile]:
+        """What an arm says of it, and where that is wrong."""
+        score, right = one.note.outcome.get(self.metric.key), one.note.outcome.get(PIXEL_ACCURACY.key)
+        judged = "all is void" if score is None else f"{self.metric.label} {self.metric.show(score, digits=1)}"
+        wrong = "" if right is None else f"\n{100 - right:.1f} % of pixels"
+        return [
+            Tile(f"{' '.join(arm.splitlines())}\n{judged}", show_classes(one.prediction, self.palette)),
+            Tile(f"errors{wrong}", show_errors(one)),
+        ]
+
+    def show_tokens(self, one: Example) -> list[Tile]:
+        """Where its tokens look; nothing for an arm without tokens."""
+        maps_Lhw = find_maps(one)
+        if maps_Lhw is None:
+            return []
+        shown = f"{len(maps_Lhw)} tokens" if len(maps_Lhw) > 1 else "a token"
+        return [Tile(f"{shown}\nof the finest map", show_tokens(one.image, maps_Lhw, self.doublings), smooth=True)]
+
+    def list_legend(self, shown: Iterable[Example]) -> list[Entry]:
+        """The classes that ``shown`` have in truth or prediction, void, and what errors look like."""
+        pixels = np.zeros(_VOID + 1, np.int64)
+        for one in shown:
+            for mask_YX in (one.truth, one.prediction):
+                pixels += np.bincount(mask_YX.ravel(), minlength=_VOID + 1)
+        present = [number for number in range(len(self.palette)) if pixels[number]]
+        largest = sorted(sorted(present, key=lambda number: -pixels[number])[:_MOST_ENTRIES])
+        legend = [Entry(self.class_names[number], self.palette[number]) for number in largest]
+        if pixels[_VOID]:
+            legend.append(Entry("void", VOID_COLOUR))
+        legend.append(Entry("wrong (errors)", WRONG))
+        if len(present) > len(largest):
+            legend.append(Entry(f"and {len(present) - len(largest)} classes more", VOID_COLOUR))
+        return legend
+
+    def describe(self, what: str, *, tokens: bool) -> str:
+        """The caption of a figure that shows ``what``, with maps of ``tokens`` or without."""
+        maps = " Tokens: where they look, red more and blue less than uniform attention would." if tokens else ""
+        without = f" No examples were kept of {', '.join(self.without)}." if self.without else ""
+        return f"Seed {self.seed}. {what} Errors: wrong pixels over the image, void in white.{maps}{without}"
+
+
+def find_shown(report: Report, index: int) -> ShownExamples | None:
+    """What is to be shown of the comparison ``index``; None where no run of it kept examples."""
+    comparison = report.comparisons[index]
+    arms, without, shown = [], [], []
+    for arm, runs in zip(comparison.arms, comparison.runs, strict=True):
+        kept = [record for record in runs.values() if identify_run(record) in report.examples]
+        if kept:
+            arms.append((arm.name, report.examples[identify_run(kept[0])]))
+            shown.append(kept[0])
+        elif any(record.status == "finished" for record in runs.values()):
+            without.append(arm.name)
+    if not shown:
+        return None
+    names = _name_classes(comparison, shown[0].num_classes)
+    palette = find_palette(names, shown[0].config.data.spec)
+    return ShownExamples(tuple(arms), tuple(without), names, palette, comparison.metric, shown[0].seed)
+
+
+def _name_classes(comparison: Comparison, num_classes: int) -> tuple[str, ...]:
+    known = (record.class_names for record in comparison.records if len(record.class_names) == num_classes)
+    return next(known, tuple(f"class {number}" for number in range(num_classes)))
+
+
+def break_rows(
+    lead: Sequence[Tile | None], groups: Sequence[Sequence[Tile | None]], across: int
+) -> list[list[Tile | None]]:
+    """Groups after ``lead`` on as many rows of ``across`` tiles as it takes; further rows begin below the first group.
+
+    Groups of one row are as wide as they are; on several they are all as wide as the widest, so that they align.
+    """
+    if len(lead) + sum(map(len, groups)) <= across:
+        return [[*lead, *(tile for group in groups for tile in group)]]
+    widest = max(map(len, groups))
+    per_row = max(1, (across - len(lead)) // widest)
+    rows: list[list[Tile | None]] = []
+    for start in range(0, len(groups), per_row):
+        row: list[Tile | None] = list(lead) if start == 0 else [None] * len(lead)
+        for group in groups[start : start + per_row]:
+            row += [*group, *[None] * (widest - len(group))]
+        rows.append(row)
+    return rows
