@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.datasets.data_files import SAMPLED
 from vtbench.datasets.dataset import VOID, HasFiles, Split, TellsTaken
 from vtbench.datasets.decoding import decode_raw_mask, measure_image, spread_evenly
 from vtbench.datasets.duplicates import find_duplicates
@@ -73,6 +74,7 @@ def _look_at_split(split: Split, data: LoadedDataset) -> SplitRecord:
         sizes=ImageSizes(smallest=sizes[0], median=sizes[len(sizes) // 2], largest=sizes[-1]),
         kinds=dict(kinds.most_common()),
         content=data.content,
+        is_sampled=data.content.startswith(SAMPLED),
     )
 
 

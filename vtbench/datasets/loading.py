@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vtbench.configuration import DataConfig
 from vtbench.datasets.cache import cache_images, cache_masks, read_size_limit
+from vtbench.datasets.data_files import derive_fingerprint
 from vtbench.datasets.dataset import (
     HOW_TO_GIVE_MASKS,
     HasMaskFiles,
@@ -69,7 +70,7 @@ class LoadedDataset:
     @property
     def content(self) -> str:
         """A hash of all that the source holds of the split: the same for every seed, limit and size of the images."""
-        return hashlib.sha256(self.split.fingerprint.encode()).hexdigest()
+        return derive_fingerprint(self.split.fingerprint, self.split.fingerprint)
 
     @property
     def taken(self) -> dict[str, str]:

@@ -7,7 +7,6 @@ decoded at opening.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vtbench.datasets.conventions import Convention
+from vtbench.datasets.data_files import derive_fingerprint
 from vtbench.datasets.dataset import VOID, DataError, ImageSplit, Split
 from vtbench.datasets.decoding import (
     decode_raw_mask,
@@ -103,7 +103,7 @@ class MaskedSplit:
         """A hash of the files and of what the values of masks mean."""
         meaning = self.convention.model_dump_json(exclude={"layout", "left_right"})
         content = f"{self.files.fingerprint}{tell_white(self.white)}"
-        return hashlib.sha256(f"masked 1, {content} {meaning}".encode()).hexdigest()
+        return derive_fingerprint(content, f"masked 1, {content} {meaning}")
 
     def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
         """The image files ``indices``, and what to call each."""

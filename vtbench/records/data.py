@@ -20,7 +20,10 @@ class ImageSizes(Record):
 
 
 class SplitRecord(Record):
-    """One split. ``kinds`` counts images by format and mode, such as ``PNG RGB``; ``content`` is the certificate's."""
+    """One split. ``kinds`` counts images by format and mode, such as ``PNG RGB``.
+
+    ``content`` is the hash that the certificate of a run has, ``is_sampled`` whether it rests on parts of the files.
+    """
 
     split: Literal["train", "val"]
     num_images: int
@@ -28,6 +31,7 @@ class SplitRecord(Record):
     sizes: ImageSizes
     kinds: dict[str, int]
     content: str
+    is_sampled: bool
 
 
 class ClassRecord(Record):

@@ -98,7 +98,7 @@ def list_notes(record: DataRecord) -> list[str]:
         notes.append(f"Duplicates were not looked for: {record.duplicates.reason}.")
     else:
         notes += _describe_duplicates(record.duplicates, record)
-    if any(split.content.startswith("sampled-") for split in record.splits):
+    if any(split.is_sampled for split in record.splits):
         notes.append(
             "The files are so large that the content is told by all names and sizes, and by parts of some files: "
             "another content of the same size may go unseen."
