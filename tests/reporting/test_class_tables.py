@@ -76,8 +76,9 @@ def test_the_table_says_what_is_absent_and_the_notes_that_it_enters_no_mean() ->
     assert "2.50 % of all are void" in notes
 
 
-def test_classes_without_names_go_by_their_numbers() -> None:
-    assert [one.name for one in score_classes(compare(make_study(names=())))] == ["class 0", "class 1", "class 2"]
+@pytest.mark.parametrize("names", [(), ("0", "1", "2")])
+def test_classes_without_names_go_by_their_numbers(names: tuple[str, ...]) -> None:
+    assert [one.name for one in score_classes(compare(make_study(names)))] == ["class 0", "class 1", "class 2"]
 
 
 def test_a_class_that_only_some_seeds_have_is_a_mean_over_these() -> None:

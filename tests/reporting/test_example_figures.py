@@ -10,7 +10,7 @@ import pytest
 from synthetic_runs import make_segmentation_run
 
 from vtbench.palettes import VOID_COLOUR, find_palette
-from vtbench.records import RunRecord, save_record
+from vtbench.records import NotMeasured, RunRecord, load_record, save_record
 from vtbench.records.examples import Example, ExampleNote, Examples, TokenMapsNote, encode_attention, pack_examples
 from vtbench.reporting.archive import archive_runs
 from vtbench.reporting.example_figure import Tile, shorten
@@ -136,6 +136,16 @@ def test_a_report_shows_the_lowest_seed_and_names_finished_arms_without_examples
     assert shown is not None
     assert ([arm for arm, _ in shown.arms], shown.without, shown.seed) == (["FPN", "VT-FPN"], ("plain",), 0)
     assert "No examples were kept of plain." in shown.describe("These.", tokens=True)
+
+
+def test_a_run_that_failed_shows_nothing(tmp_path: Path) -> None:
+    runs = write_runs(tmp_path, {"FPN": False, "VT-FPN": True})
+    record = load_record(runs / "cells" / "FPN" / "seed-0" / "record.json", RunRecord)
+    failed = {"status": "failed", "outcome": NotMeasured(reason="no"), "error": "no"}
+    save_record(runs / "cells" / "FPN" / "seed-0" / "record.json", record.model_copy(update=failed))
+    shown = find_shown(build_report(runs), 0)
+    assert shown is not None
+    assert [arm for arm, _ in shown.arms] == ["VT-FPN"]
 
 
 def test_damaged_examples_are_named_and_the_run_is_still_reported(tmp_path: Path) -> None:

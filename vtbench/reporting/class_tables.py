@@ -62,7 +62,6 @@ def score_classes(comparison: Comparison) -> tuple[ClassScores, ...]:
     by_seed = {seed: record for of_arm in reversed(runs) for seed, record in of_arm.items()}
     pixels = [_read(record, "pixels") for record in by_seed.values()]
     total = math.fsum(value for one in pixels for value in one.values())
-    names = next((record.class_names for record in by_seed.values() if record.class_names), ())
     ious = [{seed: _read(record, CLASS_IOU.key) for seed, record in of_arm.items()} for of_arm in runs]
     found = []
     for number in sorted({number for one in pixels for number in one}):
@@ -71,7 +70,7 @@ def score_classes(comparison: Comparison) -> tuple[ClassScores, ...]:
         found.append(
             ClassScores(
                 number,
-                names[number] if number < len(names) else f"class {number}",
+                comparison.name_class(number),
                 support / len(pixels),
                 100 * support / max(1.0, total),
                 tuple(_score(of_arm, values[0] if place else None) for place, of_arm in enumerate(values)),

@@ -56,6 +56,12 @@ class Comparison:
         rows = list(_sort_runs(self.records).values())
         return (*rows, *({} for _ in self.arms[len(rows) :]))
 
+    def name_class(self, number: int) -> str:
+        """The name of a class as the records have it; ``class 7`` where they have none, or only its number."""
+        known = next((record.class_names for record in self.records if record.class_names), ())
+        name = known[number] if number < len(known) else str(number)
+        return f"class {name}" if name.isdecimal() else name
+
     @property
     def metric(self) -> Metric:
         """The headline metric of the task that all runs are of."""

@@ -114,7 +114,7 @@ def _read(path: Path, folder: Path, found: _Found) -> None:
     try:
         record = load_record(path, RunRecord)
         found.records.append(record)
-        if (examples := locate_examples(path)).is_file():
+        if record.status == "finished" and (examples := locate_examples(path)).is_file():
             found.examples.setdefault(identify_run(record), examples)
         path = locate_timings(path)
         if path.is_file():

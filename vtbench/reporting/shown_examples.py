@@ -11,7 +11,6 @@ import numpy as np
 from vtbench.metrics import PIXEL_ACCURACY, Metric
 from vtbench.palettes import VOID_COLOUR, Colour, find_palette
 from vtbench.records.examples import Example, Examples
-from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.example_figure import Entry, Tile
 from vtbench.reporting.example_pictures import WRONG, find_maps, show_classes, show_errors, show_tokens
 from vtbench.reporting.report import Report
@@ -103,14 +102,9 @@ def find_shown(report: Report, index: int) -> ShownExamples | None:
             without.append(arm.name)
     if not shown:
         return None
-    names = _name_classes(comparison, shown[0].num_classes)
+    names = tuple(comparison.name_class(number) for number in range(shown[0].num_classes))
     palette = find_palette(names, shown[0].config.data.spec)
     return ShownExamples(tuple(arms), tuple(without), names, palette, comparison.metric, shown[0].seed)
-
-
-def _name_classes(comparison: Comparison, num_classes: int) -> tuple[str, ...]:
-    known = (record.class_names for record in comparison.records if len(record.class_names) == num_classes)
-    return next(known, tuple(f"class {number}" for number in range(num_classes)))
 
 
 def break_rows(

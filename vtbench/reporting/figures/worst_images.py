@@ -46,11 +46,8 @@ def draw_worst(report: Report, index: int) -> Drawing | None:
 
 
 def _show(shown: ShownExamples, arm: str, one: Example, rank: int) -> list[Tile]:
-    place = "worst" if rank == 0 else f"worst but {rank}"
-    lead = [
-        shown.show_image(one, f"{' '.join(arm.splitlines())}, {place}\nimage {one.note.index}"),
-        shown.show_truth(one),
-    ]
+    name = " ".join(arm.splitlines())
+    lead = [shown.show_image(one, f"{name}\nworst {rank + 1}: image {one.note.index}"), shown.show_truth(one)]
     return [*lead, *shown.show_answer(arm, one)]
 
 
