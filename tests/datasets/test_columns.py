@@ -83,6 +83,11 @@ def test_two_usual_names_are_refused_unless_the_metadata_tell_them_apart():
     assert find_label_column("", make_schema({}, fine_label="ints", coarse_label="ints"), None) == "fine_label"
 
 
+def test_two_columns_of_one_name_are_refused():
+    schema = pa.schema([("image", IMAGE), ("label", pa.int64()), ("label", pa.int64())])
+    expect_refusal(find_label_column, schema, "2 columns called 'label'. Rename them.")
+
+
 def test_masks_are_told_by_their_names_and_are_not_images():
     schema = make_schema(image="images", mask="images", __index_level_0__="ints")
     assert shows_masks(schema) and find_mask_columns("", schema, None, None) == ("image", "mask")

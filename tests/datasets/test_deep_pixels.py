@@ -9,6 +9,8 @@ from PIL import Image, TiffImagePlugin
 from vtbench.configuration import DataConfig
 from vtbench.datasets import DataError, load_dataset
 from vtbench.datasets.decoding import decode_image, decode_mask, decode_raw_mask
+from vtbench.datasets.shown_images import read_files
+from vtbench.datasets.source import find_white
 
 RAMP = np.arange(64).reshape(8, 8)
 
@@ -153,3 +155,15 @@ def test_masks_of_16_and_32_bits_are_values_and_never_scaled():
         decode_mask(encode_tiff(np.ones((2, 2), np.float32)), "m", (2, 2))
     with pytest.raises(DataError, match="colours of 16 bits"):
         decode_raw_mask(encode_png(np.zeros((2, 2, 3))), "m", in_colour=True)
+
+
+def test_what_is_white_to_the_data_is_white_to_single_images_and_rows(tmp_path):
+    root = write_folder(tmp_path, 255, lambda values: encode_png(values[..., None]), "png")
+    assert (
+        find_white(f"folder:{root},white=255") == 255 and find_white(f"folder:{root}") is find_white("scenes") is None
+    )
+    path = root / "train" / "bright" / "0.png"
+    for whole in (False, True):
+        [shown] = read_files([path], [], (8, 8), whole=whole, white=255)
+        np.testing.assert_array_equal(shown.pixels, load(root, ",white=255").read(np.array([0]))[0])
+        np.testing.assert_array_equal(shown.pixels, shown.picture)

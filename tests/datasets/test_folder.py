@@ -141,6 +141,38 @@ def test_grey_palette_transparent_and_16_bit_images_stand_beside_rgb_ones(root):
     assert (images == 40000 >> 8).all(axis=(1, 2, 3)).any()
 
 
+def test_pictures_that_stand_twice_under_two_endings_are_refused_if_most_do(root):
+    path = root / "train" / "cat" / "0.png"
+    Image.open(path).save(path.with_suffix(".webp"))
+    assert len(load(root)) == 7
+    for path in (root / "train").rglob("*.png"):
+        Image.open(path).save(path.with_suffix(".webp"))
+    expect_refusal(root, "6 of the 12 images of", "cat/0.png and cat/0.webp", "the same pictures twice")
+
+
+@pytest.mark.parametrize("name", ["Cat", "CAT", "cafe\u0301"])
+def test_class_folders_that_differ_in_case_or_accents_alone_are_refused(root, name):
+    for other in (name, "caf\u00e9"):
+        (root / "train" / other).mkdir()
+        make_image().save(root / "train" / other / "0.png")
+    expect_refusal(root, "class folders", repr(name), "Put them together")
+
+
+@pytest.mark.parametrize(("split", "name"), [("train", "training"), ("val", "Validation")])
+def test_two_folders_of_one_split_are_refused_unless_one_is_named(root, split, name):
+    shutil.copytree(root / split, root / name)
+    expect_refusal(root, f"{root} holds", name, f"folder:{root},{split}=NAME")
+    data = load(f"{root},{split}={name}")
+    assert len(data) == 6 and data.taken[split] == name
+
+
+def test_a_split_of_another_name_is_named(root):
+    (root / "val").rename(root / "holdout")
+    expect_refusal(root, "has no val split", f"folder:{root},val=NAME")
+    assert len(load(f"{root},val=holdout", "val")) == 4
+    expect_refusal(f"{root},val=holdut", "there is none of holdut/ in it, but holdout, train")
+
+
 def test_limits_take_a_balanced_subset(root):
     assert np.bincount(load(root, limit_train=4).labels).tolist() == [2, 2]
     with pytest.raises(UserError, match="--limit-val asks for 5 images"):

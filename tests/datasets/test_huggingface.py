@@ -314,6 +314,23 @@ def test_columns_and_splits_of_other_names_are_found_or_given(tmp_path):
     assert data.split.taken == {"image": "picture", "label": "kind", "train": "validation", "val": "train"}
 
 
+def test_a_class_that_is_called_like_a_split_puts_no_image_into_both(tmp_path):
+    root = make_folder(tmp_path / "data", classes=("bus", "train"))
+    expect_refusal(root, "2 files of", "for both splits", "val/train/0.png", f"folder:{root}")
+
+
+def test_subsets_side_by_side_and_what_systems_leave_are_refused_behind_links_too(tmp_path):
+    for name in ("a", "b"):
+        make_parquet(tmp_path / "data" / name, train=[0, 1, 1] if name == "a" else [0, 1, 1, 0])
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    expect_refusal(tmp_path / "link", "2 places (a, b)", f"huggingface:{tmp_path / 'link'}/b")
+    assert len(load(tmp_path / "link" / "b")) == 4
+    root = make_folder(tmp_path / "folder")
+    (root / "train" / "cat" / "@eaDir").mkdir()
+    make_image().save(root / "train" / "cat" / "@eaDir" / "0.png")
+    expect_refusal(root, "Of the 7 files", "1 were left behind", "@eaDir/0.png", f"folder:{root}")
+
+
 def test_a_subset_is_chosen_by_its_name(tmp_path):
     root = tmp_path / "data"
     for name, labels in (("small", [0, 1, 1]), ("large", [0, 1, 1, 0])):

@@ -108,6 +108,12 @@ def test_links_to_folders_are_followed_and_a_circle_is_named(tmp_path):
     expect_refusal(root, "circle leads back to a folder that it lies in")
 
 
+def test_a_download_that_is_not_finished_is_named(tmp_path):
+    expect_refusal(
+        make_files(tmp_path, "train-0.parquet", "train-1.parquet.part", "val.parquet"), "train-1", "Finish it"
+    )
+
+
 def test_a_link_that_leads_nowhere_is_named(tmp_path):
     root = make_files(tmp_path, "train.parquet")
     (root / "val.parquet").symlink_to(root / "gone")

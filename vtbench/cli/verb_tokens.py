@@ -55,7 +55,7 @@ def run_tokens(
 
     subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
     shown = (
-        read_files(image, mask or [], subject.image_size, whole=subject.sees_whole)
+        read_files(image, mask or [], subject.image_size, whole=subject.sees_whole, white=subject.white)
         if image
         else _read_rows(subject, data, split, index or [])
     )

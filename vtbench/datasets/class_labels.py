@@ -52,6 +52,8 @@ def agree_on_names(
     places that name other classes, or none where others do.
     """
     every = [part for some in parts.values() for part in some]
+    for split, some in parts.items():
+        _check_rows(split, sum(len(part.labels) for part in some), spelling)
     for part in every:
         _check_from_zero(part, column, spelling)
     first = next((part for part in every if part.names is not None), None)
@@ -71,8 +73,7 @@ def check_classes(names: Sequence[str], labels: Mapping[Split, NDArray[np.int64]
     ``mend`` says what to do when the classes are not those that were meant.
     """
     for split, some in labels.items():
-        if len(some) == 0:
-            raise UserError(f"The {split} split of {place} has no rows. Give it images, or name another split.")
+        _check_rows(split, len(some), place)
     if len(names) < 2:
         raise UserError(f"The train split of {place} has one class only, {names[0]!r}. To classify takes two or more.")
     if len(np.unique(labels["train"])) == len(labels["train"]):
@@ -89,6 +90,11 @@ def check_classes(names: Sequence[str], labels: Mapping[Split, NDArray[np.int64]
                 f"The {split} split of {place} has no image of {len(missing)} of the {len(names)} classes: {named}. "
                 + (f"Give it some, or take the class out of both splits. {mend}" if split == "val" else mend)
             )
+
+
+def _check_rows(split: Split, num_rows: int, place: str) -> None:
+    if num_rows == 0:
+        raise UserError(f"The {split} split of {place} has no rows. Give it images, or name another split.")
 
 
 def _renumber(part: Labelled, first: Labelled, column: str) -> NDArray[np.int64]:

@@ -118,12 +118,19 @@ def load_tables(knobs: HuggingFaceKnobs, builder: Any, chosen: Mapping[Split, st
 
 
 def check_files(knobs: HuggingFaceKnobs, path: str, builder: Any, chosen: Mapping[Split, str]) -> None:
-    """Raise ``UserError`` for files that the library would take and that are no data, or not certainly of one export.
+    """Raise ``UserError`` for files that the library would take wrongly: twice, or though they are no data.
 
-    The second is seen of tables in a local folder alone, unless a README.md in it says which files there are.
+    It finds splits in any part of a path, so that ``test/train/1.png``, of a class called train, is of both. That
+    tables are not certainly of one export is seen in a local folder alone, where no README.md says which files count.
     """
-    root, spelling = Path(path), f"huggingface:{knobs.path}"
+    root, spelling = Path(path).resolve(), f"huggingface:{knobs.path}"
     files = {split: _list_files(builder, name) for split, name in chosen.items()}
+    if both := sorted(set(files["train"]) & set(files["val"])):
+        raise UserError(
+            f"The library datasets would take {len(both)} files of {spelling} for both splits, the first {both[0]}, "
+            "because it finds the names of splits in any part of a path, such as a class that is called train. Rename "
+            f"those folders, or write folder:{knobs.path}."
+        )
     if not root.is_dir() or any(not Path(name).is_relative_to(root) for names in files.values() for name in names):
         return
     inside = {split: [Path(name).relative_to(root).as_posix() for name in names] for split, names in files.items()}

@@ -77,7 +77,7 @@ def find_mask_columns(
 
 def shows_masks(schema: pa.Schema) -> bool:
     """Whether a table holds masks, and no column whose name or metadata says that it holds labels."""
-    masks = any(_holds_images(schema.field(name).type) for name in _list_usual(schema, _MASK.usual))
+    masks = any(_holds_images(schema.field(schema.names.index(name)).type) for name in _list_usual(schema, _MASK.usual))
     return masks and not _list_usual(schema, _LABEL.usual) and not _list_declared(schema, _LABEL)
 
 
@@ -136,6 +136,10 @@ def _choose(place: str, schema: pa.Schema, wanted: str | None, role: _Role, spel
             raise UserError(_explain_unfit(place, schema, wanted, role, f"{columns}"))
         return wanted
     usual = _list_usual(schema, role.usual)
+    if twice := [one for one in usual if schema.names.count(one) > 1]:
+        raise UserError(
+            f"{place} has {schema.names.count(twice[0])} columns called {twice[0]!r}. Rename them. {columns}"
+        )
     fit = [one for one in usual if role.fits(schema.field(one).type)]
     declared = _list_declared(schema, role)
     if usual and usual[0] not in fit:

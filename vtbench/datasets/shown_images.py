@@ -17,7 +17,7 @@ from vtbench.datasets.loading import LoadedDataset, load_dataset
 from vtbench.datasets.masked import MaskedSplit, measure_canvas
 from vtbench.datasets.parquet_table import find_image_column, read_schema
 from vtbench.datasets.source import parse_dataset
-from vtbench.datasets.sources.parquet import RowGroups
+from vtbench.datasets.sources.parquet import ParquetKnobs, RowGroups
 from vtbench.datasets.split_files import find_files
 from vtbench.errors import UserError
 
@@ -47,7 +47,12 @@ class ShownImage:
 
 
 def read_files(
-    images: Sequence[Path], masks: Sequence[Path], image_size: tuple[int, int], *, whole: bool = False
+    images: Sequence[Path],
+    masks: Sequence[Path],
+    image_size: tuple[int, int],
+    *,
+    whole: bool = False,
+    white: float | None = None,
 ) -> list[ShownImage]:
     """Decode image files, each with the mask at its place if there are masks, to ``image_size`` (height, width).
 
@@ -61,13 +66,19 @@ def read_files(
         )
     datas = [_read(path) for path in masks] if masks else [None] * len(images)
     return [
-        decode_shown(_read(path), str(path), image_size, mask, whole=whole)
+        decode_shown(_read(path), str(path), image_size, mask, whole=whole, white=white)
         for path, mask in zip(images, datas, strict=True)
     ]
 
 
 def decode_shown(
-    data: bytes, name: str, image_size: tuple[int, int], mask: bytes | None, *, whole: bool = False
+    data: bytes,
+    name: str,
+    image_size: tuple[int, int],
+    mask: bytes | None,
+    *,
+    whole: bool = False,
+    white: float | None = None,
 ) -> ShownImage:
     """Decode one image file, and the file of its class ids if there is one. Raises ``UserError`` naming it."""
     original_size = measure_image(data, name)
@@ -79,8 +90,8 @@ def decode_shown(
     decode, decode_ids = (decode_whole_image, _decode_whole_mask) if whole else (decode_image, decode_mask)
     return ShownImage(
         name=name,
-        pixels=decode(data, name, image_size),
-        picture=decode(data, name, _enlarge(image_size, original_size, whole=whole)),
+        pixels=decode(data, name, image_size, white),
+        picture=decode(data, name, _enlarge(image_size, original_size, whole=whole), white),
         classes=None if mask is None else decode_ids(mask, f"of {name}", image_size),
         original_size=original_size,
     )
@@ -95,14 +106,13 @@ def read_rows(
     ``annotation`` of class ids, such as CamVid, needs no labels. Raises ``UserError`` for an index beyond the split,
     and for images that are to be wider than high or the reverse, save those of masks that are seen whole.
     """
+    source, knobs, name = parse_dataset(spec)
     if whole:
-        source, knobs, name = parse_dataset(spec)
         chosen = source.open(knobs, min(image_size))[split]
         if isinstance(chosen, MaskedSplit):
             return _read_masked(replace(chosen, image_size=image_size), f"{name} {split}", indices)
-    kind, _, path = spec.partition(":")
-    if not whole and kind == "parquet" and (rows := _find_annotated(path, split)) is not None:
-        return _read_annotated(rows, f"{spec} {split}", indices, image_size)
+    if not whole and isinstance(knobs, ParquetKnobs) and (rows := _find_annotated(knobs, split)) is not None:
+        return _read_annotated(rows, f"{spec} {split}", indices, image_size, knobs.white)
     if image_size[0] != image_size[1]:
         raise UserError(
             f"Images of a data set are cut to a square, and {image_size[0]}x{image_size[1]} was asked for. "
@@ -133,7 +143,8 @@ def _read_masked(split: MaskedSplit, name: str, indices: Sequence[int]) -> list[
     ):
         title = f"{name} {index}"
         original_size = measure_image(data, title)
-        picture = decode_whole_image(data, title, _enlarge(split.image_size, original_size, whole=True))
+        size = _enlarge(split.image_size, original_size, whole=True)
+        picture = decode_whole_image(data, title, size, split.white)
         shown.append(ShownImage(title, image, picture, _mark_void(mask), original_size))
     return shown
 
@@ -157,25 +168,29 @@ def _enlarge(image_size: tuple[int, int], original_size: tuple[int, int], *, who
     return max(1, times) * image_size[0], max(1, times) * image_size[1]
 
 
-def _find_annotated(path: str, split: Split) -> tuple[RowGroups, RowGroups, int] | None:
+def _find_annotated(knobs: ParquetKnobs, split: Split) -> tuple[RowGroups, RowGroups, int] | None:
     """Images, masks and number of rows, if the files have a column of masks."""
-    files = find_files(resolve_folder(path.partition(",")[0], "parquet"))[split]
+    files = find_files(resolve_folder(knobs.path, "parquet"), knobs.wanted)[split]
     schema = read_schema(files[0])
     if _MASK_COLUMN not in schema.names:
         return None
     others = schema.remove(schema.get_field_index(_MASK_COLUMN))
     masks = RowGroups(files, _MASK_COLUMN)
-    return RowGroups(files, find_image_column(str(files[0].path), others, None)), masks, masks.num_rows
+    return RowGroups(files, find_image_column(str(files[0].path), others, knobs.image)), masks, masks.num_rows
 
 
 def _read_annotated(
-    rows: tuple[RowGroups, RowGroups, int], name: str, indices: Sequence[int], image_size: tuple[int, int]
+    rows: tuple[RowGroups, RowGroups, int],
+    name: str,
+    indices: Sequence[int],
+    image_size: tuple[int, int],
+    white: float | None,
 ) -> list[ShownImage]:
     images, masks, num_rows = rows
     _check(indices, num_rows, name)
     at = np.asarray(indices, np.int64)
     return [
-        decode_shown(image, f"{name} {index}", image_size, mask)
+        decode_shown(image, f"{name} {index}", image_size, mask, white=white)
         for index, (image, _), (mask, _) in zip(indices, images.fetch(at), masks.fetch(at), strict=True)
     ]
 

@@ -60,6 +60,11 @@ def may_have_moved(before: str, now: str) -> bool:
     return before != now and len(kinds) == 1 and "path" in DATASETS[kinds.pop()].knobs.model_fields
 
 
+def find_white(spec: str) -> float | None:
+    """The value of white in images of more than 8 bits, if ``spec`` names one: see `deep_pixels`."""
+    return getattr(parse_dataset(spec)[1], "white", None)
+
+
 _EXAMPLE = "scenes:clutter=8,distance=0.6"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,7 @@ from vtbench.errors import UserError
 _SPLIT_WORD = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test)(?![a-z])", re.IGNORECASE)
 _MEANS: dict[str, str] = {"training": "train", "valid": "val", "validation": "val", "dev": "val"}
 _SHARD = re.compile(r"(.*?)(\d+)-of-(\d+)(?!\d)")
+_UNFINISHED = frozenset({".aria2", ".crdownload", ".download", ".incomplete", ".part", ".partial", ".tmp"})
 _MOST_LISTED = 8
 
 
@@ -38,7 +39,7 @@ def find_files(path: Path, wanted: Wanted = Wanted()) -> dict[Split, tuple[DataF
     Raises ``UserError`` if a split is missing, and if it is not certain which files it has.
     """
     root = path if path.is_dir() else path.parent
-    paths = [found for found in walk_files(path) if found.suffix.lower() == ".parquet"] if path.is_dir() else [path]
+    paths = list(_walk_tables(path)) if path.is_dir() else [path]
     files = _take_subset(sorted((DataFile.find(found, root) for found in paths), key=lambda file: file.path), wanted)
     named = {split: _take_named(files, path, split, text) for split, text in _list_named(wanted)}
     by_word: dict[str, list[DataFile]] = defaultdict(list)
@@ -96,6 +97,14 @@ def check_exports(names: Mapping[Split, Sequence[str]], spelling: str, narrower:
                 f"{narrower.format(subsets[-1])}, or put files that belong together into one folder."
             )
         _check_numbered_alike(split, paths, spelling)
+
+
+def _walk_tables(folder: Path) -> Iterator[Path]:
+    for found in walk_files(folder):
+        if found.suffix.lower() == ".parquet":
+            yield found
+        elif found.suffix.lower() in _UNFINISHED and ".parquet" in found.name.lower():
+            raise UserError(f"{found} is by its name a download that is not finished. Finish it, or take it away.")
 
 
 def _check_numbered_alike(split: Split, names: Sequence[str], spelling: str) -> None:

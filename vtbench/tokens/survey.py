@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from vtbench.datasets.batches import Normalizer
+from vtbench.datasets.source import find_white
 from vtbench.datasets.statistics import IMAGENET, ChannelStatistics
 from vtbench.environment import describe_environment
 from vtbench.models import MODELS, create_model
@@ -50,6 +51,11 @@ class Subject:
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.preparation.image_size
+
+    @property
+    def white(self) -> float | None:
+        """The value of white in images of more than 8 bits, as it was in training."""
+        return None if self.own_data is None else find_white(self.own_data)
 
 
 def open_run(folder: Path, image_size: str | None) -> Subject:

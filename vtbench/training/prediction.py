@@ -12,6 +12,7 @@ from torch import Tensor
 from vtbench.datasets.batches import Normalizer
 from vtbench.datasets.decoding import decode_image, decode_whole_image, measure_image
 from vtbench.datasets.masked import measure_canvas
+from vtbench.datasets.source import find_white
 from vtbench.tasks import TASKS
 from vtbench.tasks.segmentation import resize_scores
 from vtbench.training.evaluation import SlidingWindow
@@ -43,14 +44,15 @@ class Predictor:
         self._model = run.model.to(device)
         self._device = device
         self._predict = SlidingWindow.of(run.record.config.recipe)
+        self._white = find_white(run.note.data)
         self._normalize = Normalizer(run.note.mean, run.note.std, run.note.image_size[1])
 
     def __call__(self, data: bytes, name: str) -> Prediction:
         """What the network says of one image file, called ``name`` in messages. Raises `DataError` if it is none."""
         size, image_size = measure_image(data, name), self._note.image_size
         decode = decode_whole_image if self._task.answers_with_masks else decode_image
-        pixels_HWC = torch.from_numpy(np.array(decode(data, name, image_size)))
-        picture_hwC = decode_whole_image(data, name, size)
+        pixels_HWC = torch.from_numpy(np.array(decode(data, name, image_size, self._white)))
+        picture_hwC = decode_whole_image(data, name, size, self._white)
         with torch.inference_mode():
             scores = self._predict(self._model, self._normalize(pixels_HWC[None]).to(self._device))
             if scores.ndim == 2:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -214,7 +215,15 @@ def _list_classes(folder: Path) -> tuple[str, ...]:
             )
     if not entries:
         raise UserError(f"{folder} is empty. It should hold one folder of images for each class.")
-    return tuple(entry.name for entry in entries)
+    names = tuple(entry.name for entry in entries)
+    alike: dict[str, str] = {}
+    for name in names:
+        if (other := alike.setdefault(unicodedata.normalize("NFC", name).casefold(), name)) != name:
+            raise UserError(
+                f"The class folders {other!r} and {name!r} of {folder} differ in nothing but case, or how accents are "
+                "encoded. Put them together, or name two classes apart."
+            )
+    return names
 
 
 def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[tuple[DataFile, ...], NDArray[np.int64]]:
@@ -232,7 +241,20 @@ def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[tuple[DataF
         if len(files) == before:
             raise UserError(f"The class folder {folder / name} has no images. Add some, or take the folder away.")
         labels.extend([label] * (len(files) - before))
+    _check_endings(folder, files)
     return tuple(files), np.asarray(labels, np.int64)
+
+
+def _check_endings(folder: Path, files: Sequence[DataFile]) -> None:
+    """Raise ``UserError`` when most images stand twice under two endings: an export beside the originals."""
+    first: dict[Path, DataFile] = {}
+    twice = [file for file in files if first.setdefault(file.path.with_suffix(""), file) is not file]
+    if 2 * len(twice) > len(first):
+        one = first[twice[0].path.with_suffix("")]
+        raise UserError(
+            f"{len(twice)} of the {len(files)} images of {folder} are called like others save for their endings, the "
+            f"first {one.name} and {twice[0].name}: they may be the same pictures twice. Take one kind away."
+        )
 
 
 def _check_image_name(path: Path) -> bool:
