@@ -19,10 +19,11 @@ import vtbench.models  # noqa: F401
 from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
 from vtbench.errors import UserError
 from vtbench.files import hash_file
-from vtbench.records import RunRecord, load_record
+from vtbench.records import Certificate, RunRecord, load_record, save_record
 from vtbench.studies.executor import Session
 from vtbench.studies.executors.in_process import InProcess
 from vtbench.studies.planning import plan_study
+from vtbench.studies.resolution import inspect_study
 from vtbench.studies.running import StudyOutcome, run_study
 from vtbench.studies.worker import run_cell
 from vtbench.training import RunStopped, StopRequest, load_recipe, train_run
@@ -110,6 +111,20 @@ def test_data_of_another_kind_are_another_study_without_being_opened(tmp_path: P
         run_study(study, tmp_path / "study", Session(InProcess(run_cell), StopRequest()), watcher=Silent())
 
 
+def test_a_leak_is_said_once_by_a_run_and_once_by_a_study(tmp_path: Path) -> None:
+    data = write_parquet(tmp_path / "data")
+    shutil.copy(data / "train.parquet", data / "val.parquet")
+    config = RunConfig(variant="resnet20:width=4", **settings(data))
+    said: list[str] = []
+    listener = ProgressListener()
+    listener.on_message = said.append  # type: ignore[method-assign]
+    train_run(config, tmp_path / "run", listener=listener)
+    train_run(config, tmp_path / "cell", listener=listener, study="of many")
+    (note,) = (text for text in said if "training images too" in text)
+    assert note.startswith(f"16 of the 16 validation images of parquet:{data}")
+    assert note in (inspect_study(make_study({"narrow": "resnet20:width=4"}, **settings(data))).note or "")
+
+
 class StopAfterOneBatch(ProgressListener):
     def __init__(self) -> None:
         self.stop = StopRequest()
@@ -136,6 +151,17 @@ def test_an_interrupted_run_goes_on_from_moved_data_to_the_same_weights_and_not_
     train(tmp_path / "run", tmp_path / "moved")
     expected, found = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "run"))
     assert all(bool((found[name] == tensor).all()) for name, tensor in expected.items())
+
+
+def test_a_run_begun_before_content_was_certified_goes_on_and_is_certified_then(tmp_path: Path) -> None:
+    data = write_parquet(tmp_path / "data")
+    with pytest.raises(RunStopped):
+        train(tmp_path / "run", data, StopAfterOneBatch())
+    path = tmp_path / "run" / "certificate.json"
+    now = load_record(path, Certificate)
+    save_record(path, now.model_copy(update={"train_content": None, "val_content": None}))
+    assert "content" not in path.read_text()
+    assert train(tmp_path / "run", data).certificate == now
 
 
 def test_a_finished_run_is_shown_for_its_own_data_only(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -149,6 +150,9 @@ def _name_duplicates(train: LoadedDataset, val: LoadedDataset) -> DuplicatesReco
     pairs = found.shared[:_MOST_PAIRS]
     of_val = _name_images(val, "val", [one for one, _ in pairs])
     of_train = _name_images(train, "train", [other for _, other in pairs])
+    if pairs and all(map(os.path.isabs, (*of_val, *of_train))):
+        root = os.path.commonpath([*of_val, *of_train])
+        of_val, of_train = ([os.path.relpath(name, root) for name in names] for names in (of_val, of_train))
     return DuplicatesRecord(
         by=found.by,
         num_train=found.num_train,

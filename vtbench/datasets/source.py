@@ -57,7 +57,9 @@ def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
 def may_have_moved(before: str, now: str) -> bool:
     """Whether two spellings could name the same data at two places of the user's files."""
     kinds = {text.strip().partition(":")[0] for text in (before, now)}
-    return before != now and len(kinds) == 1 and "path" in DATASETS[kinds.pop()].knobs.model_fields
+    return (
+        before != now and len(kinds) == 1 and not {"path", "root"}.isdisjoint(DATASETS[kinds.pop()].knobs.model_fields)
+    )
 
 
 def find_white(spec: str) -> float | None:

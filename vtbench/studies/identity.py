@@ -31,8 +31,8 @@ def check_identity(study: ResolvedStudy, ledger: Ledger) -> bool:
         raise UserError(
             f"The data {study.data.spec} are not those that {ledger.folder} was begun with: "
             f"{'; '.join(f'other {_WORDS[split]} images: {_name(cells)}' for split, cells in others.items() if cells)}"
-            ". Bring those data back, name with --data where they lie now, or start another study with --fresh or "
-            "--out."
+            ". Bring those data, or the version of vtbench that read them, back, name with --data where they lie now, "
+            "or start another study with --fresh or --out."
         )
     return True
 
