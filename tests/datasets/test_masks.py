@@ -1,4 +1,5 @@
 import pickle
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +64,17 @@ def test_a_folder_of_images_and_masks_opens_without_labels(tmp_path, layout):
     np.testing.assert_array_equal(read(data), [MASK, MASK])
     with pytest.raises(UserError, match="for segmentation"):
         _ = data.class_names
+
+
+def test_two_folders_of_one_split_are_refused_and_test_beside_val_is_left_out(tmp_path):
+    root = make_masked(tmp_path, [MASK, MASK])
+    for kind in ("images", "masks"):
+        shutil.copytree(root / kind / "val", root / kind / "test")
+    assert load(root, split="val").taken["val"] == "images/val, masks/val"
+    assert load(root, ",num_classes=3,val=test", "val").taken["val"] == "images/test, masks/test"
+    for kind in ("images", "masks"):
+        (root / kind / "test").rename(root / kind / "validation")
+    expect_refusal(root, "images and masks of val and validation", f"folder:{root},val=NAME")
 
 
 def test_masks_come_from_the_cache_and_from_other_processes(tmp_path):

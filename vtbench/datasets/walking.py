@@ -55,13 +55,13 @@ def walk_files(folder: Path) -> Iterator[Path]:
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     try:
         status = folder.stat()
-        entries = [Path(entry) for entry in os.scandir(folder) if not is_left_behind(entry.name)]
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be listed: {error.strerror}. Make it readable.") from error
     if (here := (status.st_dev, status.st_ino)) in above:
         raise UserError(f"The link {folder} leads back to a folder that it lies in. Take it out of the data.")
-    entries.sort(key=lambda path: path.name)
-    folders = [entry for entry in entries if entry.is_dir()]
-    yield from (entry for entry in entries if not entry.is_dir())
-    for inner in folders:
-        yield from _walk(inner, (*above, here))
+    data = [entry for entry in entries if not is_left_behind(entry.name)]
+    yield from (Path(entry) for entry in data if not entry.is_dir())
+    for inner in data:
+        if inner.is_dir():
+            yield from _walk(Path(inner), (*above, here))

@@ -127,13 +127,22 @@ class FileList:
 
 
 def _find_pair(root: Path, layout: Layout, split: Split) -> tuple[Path, Path] | None:
-    """The folders of images and masks of ``split``, if both are there."""
+    """The folders of images and masks of ``split``, if both are there. Raises ``UserError`` when two names have both.
+
+    Only ``test`` may stand beside another name: it is left out then.
+    """
+    found: dict[str, tuple[Path, Path]] = {}
     for name in getattr(layout, split):
         images = next((root / at.format(name) for at in layout.images if (root / at.format(name)).is_dir()), None)
         masks = next((root / at.format(name) for at in layout.masks if (root / at.format(name)).is_dir()), None)
         if images is not None and masks is not None:
-            return images, masks
-    return None
+            found[name] = (images, masks)
+    if len(found) > 1:
+        found.pop("test", None)
+    if len(set(found.values())) > 1:
+        listing = " and ".join(found)
+        raise UserError(f"{root} has images and masks of {listing}. Name the one to take: folder:{root},{split}=NAME.")
+    return next(iter(found.values()), None)
 
 
 def _pair_files(
