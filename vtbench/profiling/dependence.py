@@ -63,13 +63,13 @@ def examine_dependence(
 
     ways = [(run.trace.total_macs, run)]
     limits = describe_limits(run.model)
+    start, is_complete = time.monotonic(), True
     if run.device.type != "meta" and not (at_limits and limits):
         for other in _draw_anew(subject, given, training=training, at_limits=at_limits):
             ways.append((confirm(other.trace), other))
-    start, is_complete = time.monotonic(), True
     waiting = _list_other_answers((), decisions.taken)
     while waiting:
-        if len(ways) >= _MOST_WAYS or time.monotonic() - start > _MOST_SECONDS:
+        if len(ways) >= _MOST_WAYS or (time.monotonic() - start) * (1 + 1 / len(ways)) > _MOST_SECONDS:
             is_complete = False
             break
         answers = waiting.pop()

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from vtbench.errors import UserError
-from vtbench.profiling.arguments import Arguments, count_numbers, describe_given, make_arguments
+from vtbench.profiling.arguments import Arguments, count_numbers, make_arguments
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
+from vtbench.profiling.failures import explain_failure
 from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
 
@@ -47,7 +48,7 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
             raise
         except Exception as error:
             if not (is_limit_of_meta(error) or _has_scripts(subject.original)):
-                raise _model_failed(given, error) from error
+                raise explain_failure(subject.original, given, error) from error
             reason = summarize_exception(error)
     if count_numbers(given) > _LARGEST_REAL_INPUT:
         raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
@@ -62,7 +63,7 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
     except UserError:
         raise
     except Exception as error:
-        raise _model_failed(given, error) from error
+        raise explain_failure(subject.original, given, error) from error
 
 
 def _trace_on_meta(subject: Subject, given: Any, training: bool, *, everything: bool) -> Run:
@@ -83,10 +84,3 @@ def _trace(model: nn.Module, given: Any, device: torch.device, training: bool, n
 def _has_scripts(model: nn.Module) -> bool:
     """TorchScript hides why an operator failed, so that any failure there may be for want of values."""
     return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
-
-
-def _model_failed(given: Any, error: Exception) -> ProfileError:
-    return ProfileError(
-        f"the model fails on an input of {describe_given(given)}: {summarize_exception(error)}. "
-        "Check the input size and the channels."
-    )

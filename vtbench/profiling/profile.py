@@ -13,8 +13,9 @@ from vtbench.errors import UserError
 from vtbench.profiling.breakdown import split_by_module, split_by_operator, split_by_role, split_by_stage
 from vtbench.profiling.dependence import describe_dependence, examine_dependence, lift_thresholds
 from vtbench.profiling.deployment import describe_form, fuse_subject
-from vtbench.profiling.errors import ProfileError, summarize_exception
+from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.execution import EMPTIED, Run, execute
+from vtbench.profiling.failures import explain_training_failure
 from vtbench.profiling.inputs import InputSize, resolve_input_shape
 from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.storage import count_parameters, find_idle_parameters, measure_activations
@@ -183,7 +184,7 @@ def _measure_activations(run: Run) -> ActivationCount | NotMeasured:
         with _ready_for(run.trace):
             return measure_activations(run.model, run.arguments)
     except Exception as error:  # The model's own failure in training mode, such as batch norm of a single value.
-        return NotMeasured(reason=_describe_training_failure(error))
+        return NotMeasured(reason=explain_training_failure(error))
 
 
 def _ready_for(trace: Trace) -> AbstractContextManager[None]:
@@ -204,7 +205,7 @@ def _count_training(run: Run, settings: ProfileSettings) -> TrainingCost | NotMe
     except ProfileError:
         raise
     except Exception as error:
-        return NotMeasured(reason=_describe_training_failure(error))
+        return NotMeasured(reason=explain_training_failure(error))
     if all(parameter.grad is None for parameter in run.model.parameters()):
         return NotMeasured(reason="no gradient reaches a parameter, because an operator in between has none")
     for missing in trace.backward_uncounted:
@@ -213,11 +214,6 @@ def _count_training(run: Run, settings: ProfileSettings) -> TrainingCost | NotMe
         )
         return NotMeasured(reason=f"the backward pass runs the operator {missing.name} on {missing.shapes}: {why}")
     return TrainingCost(forward_macs=trace.total_macs, backward_macs=trace.backward_macs)
-
-
-def _describe_training_failure(error: Exception) -> str:
-    mend = "; a batch of 2 or more can be trained" if "more than 1 value per channel" in str(error) else ""
-    return f"{summarize_exception(error)}{mend}"
 
 
 def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:

@@ -102,7 +102,14 @@ def _explain_build_failure(error: Exception, hosts: Sequence[str]) -> str:
             f"building it wants to download from {hosts[0]}, and nothing is downloaded to count. Build it without "
             "trained weights (pretrained=False; weights=None and weights_backbone=None), or from files of this machine."
         )
-    return f"the model cannot be built: {summarize_exception(error)}."
+    mend = ""
+    if isinstance(error, ModuleNotFoundError):
+        mend = f" Install {error.name}, or put it beside the file."
+    elif isinstance(error, FileNotFoundError):
+        mend = " A relative path begins at the folder that the command is called in."
+    elif isinstance(error, TypeError) and "required" in str(error):
+        mend = " Name a function or a class that needs no arguments."
+    return f"the model cannot be built: {summarize_exception(error)}.{mend}"
 
 
 def _build_light(source: Source) -> nn.Module:
