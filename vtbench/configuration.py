@@ -363,6 +363,8 @@ def read_toml(path: Path, noun: str) -> dict[str, Any]:
         raise UserError(f"Cannot read the {noun} {path}: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"The {noun} {path} is not TOML: {error}.") from error
+    except RecursionError:
+        raise UserError(f"The {noun} {path} is nested too deeply. Write its values without so many brackets.") from None
 
 
 def list_differences(before: BaseModel, now: BaseModel, *, exclude: Any = None) -> list[tuple[str, Any, Any]]:

@@ -222,7 +222,7 @@ def _read_clock(folder: Path) -> float:
 def _read_owner(path: Path) -> Owner | None:
     try:
         return Owner(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):  # Empty: released in good order. Torn: killed while writing it.
+    except (OSError, ValueError, TypeError, RecursionError):  # Released in good order, or torn.
         return None
 
 

@@ -75,3 +75,19 @@ def test_a_full_disk_is_one_message_whatever_the_command(tmp_path: Path) -> None
         "Make room, and give the same command again.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["train", "resnet20", "--out", ""], ["report", " "], ["train", "--data="]])
+def test_an_empty_argument_is_not_the_current_folder(arguments: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vtbench", *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("vtbench: An argument is empty")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_in_three_words_is_answered_with_how_to_write_it() -> None:
+    command = [sys.executable, "-m", "vtbench", "profile", "resnet20", "--input-size", "3", "224", "224"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "--input-size takes one value, such as 224 or 320x480" in answer.stderr

@@ -15,6 +15,7 @@ from vtbench.configuration import DataConfig
 from vtbench.datasets import data_files, load_dataset
 from vtbench.datasets.data_files import DataFile, derive_fingerprint, fingerprint_files
 from vtbench.datasets.loading import identify_data
+from vtbench.errors import UserError
 
 
 def identify(spec: str, seed: int = 0, **limits: int) -> dict[str, str]:
@@ -107,3 +108,22 @@ def test_content_is_read_once_and_again_when_a_file_changes(tmp_path: Path, monk
     assert len(read) == 4
     (tmp_path / "data" / "0.bin").write_bytes(b"other")
     assert fingerprint_files(find()) != first
+
+
+def test_a_pipe_among_the_files_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    os.mkfifo(next(root.rglob("*.png")).with_name("pipe.png"))
+    with pytest.raises(UserError, match=r"pipe\.png is no file that holds data, but a pipe"):
+        load_dataset(DataConfig(spec=f"folder:{root}"), "train", seed=0)
+
+
+def test_a_remembered_hash_that_is_damaged_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VTBENCH_CACHE", str(tmp_path / "cache"))
+    files = write_files(tmp_path / "data")
+    for file in files:
+        os.utime(file.path, (10**9, 10**9))
+    files = [DataFile.find(file.path, tmp_path / "data") for file in files]
+    expected = fingerprint_files(files)
+    (memory,) = (tmp_path / "cache" / "fingerprints").iterdir()
+    memory.write_bytes("höher".encode("latin-1"))
+    assert fingerprint_files(files) == expected

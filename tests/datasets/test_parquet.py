@@ -220,3 +220,10 @@ def test_a_row_with_a_path_but_no_bytes_is_explained(tmp_path):
     cells = pa.array([{"bytes": None, "path": "cat.png"}] * 3, pa.struct({"bytes": "binary", "path": "string"}))
     pq.write_table(pa.table({"image": cells, "label": [0, 1, 0]}), root / "train-00000-of-00001.parquet")
     expect_refusal(root, "row 0 of", "holds only the path 'cat.png'")
+
+
+def test_two_columns_of_one_name_are_refused(root):
+    for path in root.iterdir():
+        table = pq.read_table(path)
+        pq.write_table(pa.table([*table.columns, table["label"]], names=[*table.column_names, "label"]), path)
+    expect_refusal(root, "has several columns of the name label", "Rename all but one")

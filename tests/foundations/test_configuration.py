@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from vtbench.configuration import (
     OptimizerConfig,
     Recipe,
     list_differences,
+    read_toml,
     validate_configuration,
 )
 from vtbench.errors import UserError
@@ -84,3 +86,9 @@ def test_a_record_takes_no_infinity() -> None:
         TimingRecord.model_validate_json(
             '{"epoch": 0, "train_seconds": Infinity, "val_seconds": 1, "train_images_per_second": 2}'
         )
+
+
+def test_a_file_that_is_nested_too_deeply_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "deep.toml").write_text(f"x = {'[' * 5000}{']' * 5000}")
+    with pytest.raises(UserError, match=r"The study .*deep\.toml is nested too deeply"):
+        read_toml(tmp_path / "deep.toml", "study")

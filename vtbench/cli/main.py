@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -103,6 +103,7 @@ def run() -> None:
     """Entry point of the console script: exit code 2 for a mistake of the user, 1 where files cannot be had."""
     outlive_readers()
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except UserError as error:
         _say(str(error))
@@ -112,6 +113,14 @@ def run() -> None:
             raise
         _say(describe_file_fault(error))
         sys.exit(1)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty word would be read as the current folder; it mostly comes from a variable that is not set."""
+    for place, word in enumerate(arguments):
+        if not word.strip() or (word.startswith("--") and word.endswith("=")):
+            before = f" after {arguments[place - 1]!r}" if place and not word.startswith("--") else f": {word!r}"
+            raise UserError(f"An argument is empty{before}. Give it a value, or leave it out with its option.")
 
 
 def _say(message: str) -> None:

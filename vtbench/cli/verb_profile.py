@@ -73,11 +73,16 @@ def run_profile(
     A pattern, --jobs or --out gives a short row a model, and the reason of those refused.
     """
     from vtbench.cli.commands import quick_import
+    from vtbench.errors import UserError
 
     splits = _parse_splits(by)
+    if numbers := [name for name in models if name.replace(".", "").isdigit()]:
+        raise UserError(
+            f"{numbers[0]!r} is no model. --input-size takes one value, such as 224 or 320x480; channels have an "
+            "option of their own, --channels."
+        )
     with quick_import():
         from vtbench.documents.terminal import open_console
-        from vtbench.errors import UserError
         from vtbench.profiling.arguments import parse_input
         from vtbench.profiling.breakdown import compare_profiles
         from vtbench.profiling.inputs import parse_image_size

@@ -116,7 +116,7 @@ def _is_sound(path: Path, shape: tuple[int, ...]) -> bool:
         note = json.loads(_note(path).read_text("utf-8"))
         size = path.stat().st_size
         return bool(size == np.prod(shape) and note["shape"] == list(shape) and note["sha256"] == hash_file(path))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

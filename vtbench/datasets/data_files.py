@@ -12,6 +12,7 @@ again, so that whoever changes one and sets the time back is believed until the 
 from __future__ import annotations
 
 import hashlib
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -46,11 +47,13 @@ class DataFile:
 
     @classmethod
     def find(cls, path: Path, root: Path) -> DataFile:
-        """Look at the file ``path`` below ``root``. Raises `DataError` when it is a link that leads nowhere."""
+        """Look at the file ``path`` below ``root``. Raises `DataError` for a link that leads nowhere, or a pipe."""
         try:
             status = path.stat()
         except OSError as error:
             raise DataError(f"The file {path} cannot be had: {error.strerror}. Mend it, or take it away.") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path} is no file that holds data, but a pipe, a socket or a device. Take it away.")
         return cls(path.relative_to(root).as_posix(), path, status.st_size, status.st_mtime_ns)
 
     def check_unchanged(self) -> None:
@@ -95,7 +98,7 @@ def fingerprint_files(files: Sequence[DataFile]) -> str:
     for file in files:
         seen.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode())
     memory = find_cache_folder() / "fingerprints" / seen.hexdigest()[:32]
-    if memory.exists() and len(text := memory.read_text("ascii")) == len(mark) + seen.digest_size * 2:
+    if memory.exists() and len(text := memory.read_text("ascii", errors="replace")) == len(mark) + seen.digest_size * 2:
         return text
     fingerprint = mark + (_sample_all(files) if mark else _hash_all(files))
     # A file written a moment ago may be written again without its time of change showing it.

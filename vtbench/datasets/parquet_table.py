@@ -42,13 +42,16 @@ class _Role:
 
 
 def read_schema(file: DataFile) -> pa.Schema:
-    """The columns of one file. Raises `DataError` when it is no parquet file."""
+    """The columns of one file. Raises `DataError` when it is no parquet file, and where two columns have one name."""
     try:
-        return pq.read_schema(file.path)
+        schema = pq.read_schema(file.path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{file.path} cannot be read as a parquet file: {error}. Replace it, or take it away."
         ) from error
+    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+        raise DataError(f"{file.path} has several columns of the name {', '.join(twice)}. Rename all but one of them.")
+    return schema
 
 
 def find_image_column(place: str, schema: pa.Schema, wanted: str | None, spelling: str = "parquet:PATH") -> str:
@@ -188,7 +191,7 @@ def _list_declared(schema: pa.Schema, role: _Role) -> list[str]:
 def _read_feature(schema: pa.Schema, column: str) -> dict[str, Any]:
     try:
         feature = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][column]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return {}
     return feature if isinstance(feature, dict) else {}
 

@@ -46,7 +46,7 @@ def measure_statistics(split: ImageSplit) -> ChannelStatistics:
     try:
         found = json.loads(memory.read_text("utf-8"))
         return ChannelStatistics(_triple(found["mean"]), _triple(found["std"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         statistics = _measure(split)
     with suppress(OSError):
         publish_text(memory, json.dumps({"mean": statistics.mean, "std": statistics.std}) + "\n")

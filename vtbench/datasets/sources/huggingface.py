@@ -319,7 +319,7 @@ def _recall(note: Path, state: str | None = None) -> HeldSplit | None:
     try:
         told = json.loads(note.read_text("utf-8"))
         found = _understand(told, note)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     whole = PackedImages(found.pack, (1, 1)).is_sound(len(found.labels))
     return found if whole and state in (None, told["state"]) else None
