@@ -43,9 +43,10 @@ def _show_split(
 ) -> Sheet:
     height, width = data.image_size
     groups = show_samples(data, _NUM_GROUPS, _NUM_IMAGES // 2 if data.has_masks else _NUM_IMAGES)
+    of_classes = f" {len(groups)} of {len(data.split.class_names)} classes." if data.split.class_names else ""
     return Sheet(
         f"{data.name}: {split}",
-        f"As the network is given them: {height}x{width} pixels, normalised, and brought back to be seen.",
+        f"As the network is given them: {height}x{width} pixels, normalised, and brought back to be seen.{of_classes}",
         tuple(
             Row(name, tuple(picture for sample in samples for picture in _place(sample, palette)))
             for name, samples in groups

@@ -69,6 +69,7 @@ def draw_sheet(sheet: Sheet) -> Figure:
     """Every picture as large as the width allows, its pixels as they are. Call it inside `house_style`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     columns = max(len(row.pictures) for row in sheet.rows)
     tile = min(_LARGEST_TILE, max(_SMALLEST_TILE, (_WIDEST - _LABEL_WIDTH) / columns - _GAP))
@@ -92,6 +93,8 @@ def draw_sheet(sheet: Sheet) -> Figure:
         for column, picture in enumerate(row.pictures):
             left, low = _LABEL_WIDTH + column * (tile + _GAP), top - tile * picture.shape[0] / picture.shape[1]
             axes.imshow(picture, extent=(left, left + tile, low, top), interpolation="nearest", aspect="auto")
+            frame = Rectangle((left, low), tile, top - low, fill=False, edgecolor=MUTED, linewidth=0.4, zorder=2)
+            axes.add_patch(frame)  # Without it the void at the rim of a mask could not be told from the page.
         top -= high + _GAP
     _draw_legend(axes, legend, width)
     axes.set_xlim(0, width)
