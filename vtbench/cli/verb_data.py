@@ -27,6 +27,7 @@ def run_data(
 
     With --out: sheets of images as the network sees them, and of what augmentation makes of them.
     """
+    from vtbench.cli.commands import quick_import
     from vtbench.configuration import DataConfig
     from vtbench.datasets import load_dataset
     from vtbench.datasets.inspection import survey_data
@@ -48,7 +49,8 @@ def run_data(
     }
     sheets: dict[str, Sheet] = {}
     if out is not None:
-        from vtbench.cli.data_sheets import make_sheets
+        with quick_import():
+            from vtbench.cli.data_sheets import make_sheets
 
         sheets = make_sheets(splits, recipe, seed=seed, num_draws=draws)
     record = survey_data(splits)
