@@ -94,3 +94,16 @@ def test_an_arm_of_another_task_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_recipe_stands_whole_in_the_study() -> None:
     assert isinstance(resolve().recipe, Recipe)
     assert '"nesterov":true' in resolve().model_dump_json()
+
+
+def test_a_study_of_too_many_cells_is_refused_with_the_number_that_it_may_have() -> None:
+    with pytest.raises(UserError, match=r"100,010 cells \(10,001 arms x 10 seeds\); it may have 100,000"):
+        resolution.check_num_cells(10_001, 10)
+    resolution.check_num_cells(10_000, 10)
+    with pytest.raises(UserError, match="--seeds"):
+        resolve_study(
+            "many",
+            STUDY.model_copy(update={"arms": dict.fromkeys(map(str, range(11)), STUDY.arms["twin"])}),
+            StudyOptions(seeds=10_000),
+            ExecutionConfig(device="cpu"),
+        )

@@ -63,3 +63,18 @@ def test_a_mistake_in_a_study_file_is_one_message_that_names_the_file(tmp_path: 
 def test_a_study_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Cannot read the study .*absent\.toml: No such file"):
         read_study(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("levels", [10, 10_000])
+def test_a_study_of_too_many_arms_is_refused_before_its_combinations_are_made(
+    tmp_path: Path, levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vtbench.studies.study.itertools.product", lambda *_: pytest.fail("the product was expanded"))
+    factors = "".join(f"f{number} = {list(range(levels))}\n" for number in range(8 if levels == 10 else 2))
+    with pytest.raises(UserError, match=r"the study has 100,000,000 arms \(f0 .*it may have 10,000"):
+        read_study(write(tmp_path, f'question = "q"\n[factors]\n{factors}'))
+
+
+def test_a_study_of_ten_thousand_arms_is_read() -> None:
+    factors = {f"f{number}": tuple(range(10)) for number in range(4)}
+    assert len(Study(question="q", factors=factors).list_arms()) == 10_000

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from vtbench.configuration import DataConfig, ExecutionConfig, InitConfig, StudyOptions
+from vtbench.configuration import MOST_CELLS, DataConfig, ExecutionConfig, InitConfig, StudyOptions
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.studies.cells import ResolvedStudy
@@ -39,6 +39,8 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
 
     base = options.base or study.base
     templates = _choose_arms(study, options.arm)
+    seeds = options.seeds or study.seeds
+    check_num_cells(len(templates), seeds)
     reference = study.reference if study.reference in templates else next(iter(templates))
     inits = _identify_inits(study, templates, options.init)
     arms = resolve_arms(templates, base, inits)
@@ -58,10 +60,19 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
             teacher=options.teacher or study.teacher,
             freeze=options.freeze or study.freeze or None,
         ),
-        seeds=options.seeds or study.seeds,
+        seeds=seeds,
         inits=inits,
         execution=execution.model_copy(update={"device": device_name}),
     )
+
+
+def check_num_cells(num_arms: int, seeds: int) -> None:
+    """Raise ``UserError`` where a study would have more cells than a folder and its report can hold."""
+    if num_arms * seeds > MOST_CELLS:
+        raise UserError(
+            f"The study has {num_arms * seeds:,} cells ({num_arms:,} arms x {seeds:,} seeds); it may have "
+            f"{MOST_CELLS:,}. Take fewer with --seeds, or some arms with --arm."
+        )
 
 
 def _choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:
@@ -160,23 +171,20 @@ def resolve_arms(
     missing or has no twin, and when two arms come out as one variant that starts from the same weights (``inits``).
     """
     variants: dict[str, str] = {}
+    known: dict[tuple[str, str | None], str] = {}
     for name, template in templates.items():
         try:
             variant = _resolve_arm(template, base)
         except UserError as error:
             raise UserError(f"The arm {name!r} ({template}): {error}") from error
-        for other, existing in variants.items():
-            if existing == variant and _hash_of(inits, other) == _hash_of(inits, name):
-                raise UserError(
-                    f"The arms {other!r} and {name!r} are the same variant, {variant}, so that nothing would be "
-                    "compared. Take one out, or choose another --base."
-                )
+        other = known.setdefault((variant, inits[name].sha256 if name in inits else None), name)
+        if other != name:
+            raise UserError(
+                f"The arms {other!r} and {name!r} are the same variant, {variant}, so that nothing would be "
+                "compared. Take one out, or choose another --base."
+            )
         variants[name] = variant
     return variants
-
-
-def _hash_of(inits: Mapping[str, InitConfig], arm: str) -> str | None:
-    return inits[arm].sha256 if arm in inits else None
 
 
 def _resolve_arm(template: str, base: str | None) -> str:

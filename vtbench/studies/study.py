@@ -24,13 +24,22 @@ from __future__ import annotations
 
 import importlib.resources
 import itertools
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from vtbench.configuration import MOST_EPOCHS, MOST_SEEDS, Configuration, DataConfig, read_toml, validate_configuration
+from vtbench.configuration import (
+    MOST_ARMS,
+    MOST_EPOCHS,
+    MOST_SEEDS,
+    Configuration,
+    DataConfig,
+    read_toml,
+    validate_configuration,
+)
 from vtbench.errors import UserError, did_you_mean
 from vtbench.variants import spell_variant
 
@@ -82,6 +91,7 @@ class Study(Configuration):
 
     @model_validator(mode="after")
     def _check_arms(self) -> Study:
+        self._check_size()
         arms = self.list_arms()
         if not arms:
             raise ValueError("a study needs [arms] or [factors]")
@@ -95,6 +105,17 @@ class Study(Configuration):
         if self.reference is not None and self.reference not in arms:
             raise ValueError(f"the reference {self.reference!r} is not an arm. {did_you_mean(self.reference, arms)}")
         return self
+
+    def _check_size(self) -> None:
+        """Count the arms without making them: a few factors of many levels are more than any machine holds."""
+        combinations = math.prod(len(levels) for levels in self.factors.values()) if self.factors else 0
+        num_arms = len(self.arms) + combinations
+        if num_arms > MOST_ARMS:
+            levels = " x ".join(f"{factor} ({len(values)})" for factor, values in self.factors.items())
+            raise ValueError(
+                f"the study has {num_arms:,} arms{f' ({levels})' if combinations else ''}; it may have {MOST_ARMS:,}. "
+                "Take levels or factors away, or make several studies of it"
+            )
 
     def list_arms(self) -> dict[str, str]:
         """Every arm and its variant with placeholders: those named in the file, then the product of the factors."""
