@@ -160,6 +160,10 @@ GATES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
         lambda a, b, c, d, w: torch.stack([w[0] * a, w[1] * b, w[2] * c, w[3] * d]).sum(0),
         ((2, 9), (2, 9), (2, 9), (2, 9), (4,)),
     ),
+    "outputs of an expert, weighted and added to their rows": (
+        lambda x, w: torch.zeros(9, 4, device=x.device).index_add(0, torch.arange(6, device=x.device), x * w),
+        ((6, 4), (6, 1)),
+    ),
     "interpolation of four": (
         lambda a, b, c, d, w: w[0] * a + w[1] * b + w[2] * c + w[3] * d,
         ((2, 3), (2, 3), (2, 3), (2, 3), (4, 2, 3)),

@@ -44,6 +44,10 @@ def raise_(error: Exception) -> Callable[[Any], Any]:
 
 FAILURES: dict[str, tuple[nn.Module, str]] = {
     "a second input": (Two(), r"forward takes image, words, scale: .*--input image=SHAPE --input words=SHAPE"),
+    "an argument that may be left out, but not here": (
+        Calling(raise_(AttributeError("'NoneType' object has no attribute 'shape'"))),
+        r"forward takes batch: give each that it needs, as --input batch=SHAPE",
+    ),
     "frames": (nn.Sequential(nn.Conv3d(3, 4, 1)), r"takes frames or volumes: .*--input 3x16x112x112"),
     "sequences": (nn.Sequential(nn.Conv1d(5, 4, 1)), r"takes sequences: give --input 5xLENGTH"),
     "channels": (nn.Conv2d(4, 4, 1), r"takes 4 channels where 3 came: --channels 4"),

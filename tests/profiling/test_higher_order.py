@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from vtbench.profiling import profile
+from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.higher_order import count_pairs
+from vtbench.profiling.measure import measure_peak_memory
 from vtbench.records import NotMeasured
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -109,3 +111,9 @@ def test_a_stated_cost_around_flexible_attention_is_held_against_the_count() -> 
 
     counted = profile(nn.Sequential(Attend()), inputs=[torch.zeros(1, 2, 9, 16)], activations=False)
     assert counted.macs == counted.covered_macs == 2 * 2 * 81 * 16
+
+
+def test_a_condition_is_measured_with_its_memory() -> None:
+    found = measure_peak_memory(Branches().eval(), Arguments(tuple(IMAGE)), torch.device("cpu"))
+    assert isinstance(found, int)
+    assert found > 64 * 8 * 4

@@ -117,16 +117,16 @@ def describe_given(given: Any) -> str:
     return "x".join(map(str, given)) if isinstance(given, tuple) else "the given arguments"
 
 
-def list_parameters(model: nn.Module) -> list[str] | None:
-    """The names of the arguments of ``forward``, those that it needs first; None where it takes any."""
+def list_parameters(model: nn.Module) -> tuple[list[str], bool]:
+    """The names of the arguments of ``forward``, those that it needs first, and whether it takes any others."""
     try:
-        parameters = list(inspect.signature(model.forward).parameters.values())
+        signature = list(inspect.signature(model.forward).parameters.values())
     except (TypeError, ValueError):
-        return None
-    if any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):
-        return None
+        return [], True
+    parameters = [one for one in signature if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     needed = [one.name for one in parameters if one.default is one.empty]
-    return [*needed, *(one.name for one in parameters if one.default is not one.empty)]
+    names = [*needed, *(one.name for one in parameters if one.default is not one.empty)]
+    return names, len(parameters) < len(signature)
 
 
 def _multiply(shape: Sequence[int]) -> int:
@@ -150,11 +150,11 @@ def _fill(spec: InputSpec, model: nn.Module, device: torch.device, seed: int) ->
 def _arrange(tensors: Sequence[tuple[tuple[str, ...], Tensor]], model: nn.Module) -> Arguments:
     positional = tuple(tensor for path, tensor in tensors if not path)
     named: dict[str, Any] = {}
-    allowed = list_parameters(model)
+    allowed, is_open = list_parameters(model)
     for path, tensor in tensors:
         if not path:
             continue
-        if allowed is not None and path[0] not in allowed:
+        if not is_open and path[0] not in allowed:
             raise UserError(
                 f"forward of {type(model).__name__} has no argument {path[0]!r}. {did_you_mean(path[0], allowed)} A "
                 f"place in a dictionary is written ARGUMENT.{path[0]}=SHAPE."

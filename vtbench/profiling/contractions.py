@@ -144,7 +144,10 @@ class ContractionFinder:
     def _reduce(self, name: str, args: Sequence[Any]) -> Contraction | None:
         source = args[0]
         if name in _SCATTER_SUM:
+            target, dim = args[0], int(args[1])
             source = next((a for a in args[1:] if isinstance(a, Tensor) and a.is_floating_point()), None)
+            if source is not None and source.dim() and source.shape[dim] <= target.shape[dim]:
+                return None  # No more products than there are rows to add them to: the outputs of an expert.
         terms = self._find_terms((source,))
         if not terms:
             return None

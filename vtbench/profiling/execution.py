@@ -19,6 +19,7 @@ from vtbench.profiling.trace import Trace, trace_forward
 
 EMPTIED = "the model cannot be copied, so it was emptied for the time of the trace"
 _META = torch.device("meta")
+_SCRIPTED = "TorchScript runs its operators with values only"
 _LARGEST_REAL_INPUT = 2**26
 """Numbers in an input beyond which a model that cannot be traced on the meta device is not tried on real tensors."""
 
@@ -49,7 +50,7 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
         except Exception as error:
             if not (is_limit_of_meta(error) or _has_scripts(subject.original)):
                 raise explain_failure(subject.original, given, error) from error
-            reason = summarize_exception(error)
+            reason = _SCRIPTED if _has_scripts(subject.original) else summarize_exception(error)
     if count_numbers(given) > _LARGEST_REAL_INPUT:
         raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
     try:

@@ -13,6 +13,8 @@ from vtbench.profiling.arguments import InputSpec, describe_given, list_paramete
 from vtbench.profiling.errors import ProfileError, summarize_exception
 
 _Mend = Callable[[nn.Module, Any, str], str | None]
+_MOST_NAMES = 8
+_ARGUMENTS = r"missing \d+ required|unexpected keyword|positional argument|You have to specify|'NoneType' object"
 _FRAMES = r"expected 5, got 4|\(batched\) input to conv3d|expected 5D|must be 5|5 dimensions"
 _SIZES = (
     r"smaller than kernel|greater than actual|too small|invalid for input of size|must match|cannot be multiplied|"
@@ -44,14 +46,15 @@ def explain_training_failure(error: Exception) -> str:
 
 
 def _name_arguments(model: nn.Module, given: Any, text: str) -> str | None:
-    if not re.search(r"missing \d+ required|unexpected keyword|takes .* positional argument|You have to specify", text):
+    if not re.search(_ARGUMENTS, text):
         return None
-    names = list_parameters(model)
+    names, _ = list_parameters(model)
     if not names:
         return "Give each argument of forward as --input NAME=SHAPE (inputs= in Python)."
     missing = re.findall(r"'(\w+)'", text.partition("missing")[2]) or names[:2]
     examples = " ".join(f"--input {name}=SHAPE" for name in dict.fromkeys((names[0], *missing)))
-    return f"forward takes {', '.join(names)}: give each that it needs, as {examples} (inputs= in Python)."
+    listing = ", ".join(names[:_MOST_NAMES]) + (" and more" if len(names) > _MOST_NAMES else "")
+    return f"forward takes {listing}: give each that it needs, as {examples} (inputs= in Python)."
 
 
 def _give_frames(model: nn.Module, given: Any, text: str) -> str | None:
@@ -90,10 +93,10 @@ def _give_dictionary(model: nn.Module, given: Any, text: str) -> str | None:
         r"KeyError|invalid data type 'str'|only integers|too many indices|must be integers|no attribute",
         text,
     ):
-        names = list_parameters(model) or ["ARGUMENT"]
+        first = next(iter(list_parameters(model)[0]), "ARGUMENT")
         return (
-            f"If forward takes a dictionary or a list, give its parts, as --input {names[0]}.KEY=3x224x224 or "
-            f"--input {names[0]}.0=3x224x224:unbatched (inputs= in Python)."
+            f"If forward takes a dictionary or a list, give its parts, as --input {first}.KEY=3x224x224 or "
+            f"--input {first}.0=3x224x224:unbatched (inputs= in Python)."
         )
     return None
 

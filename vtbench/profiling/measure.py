@@ -25,6 +25,7 @@ from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.shortcuts import DispatchMode
 from vtbench.profiling.sources import Source
 from vtbench.profiling.subject import kept_randomness
+from vtbench.profiling.trace import plain_execution
 from vtbench.records import EnvironmentRecord, NotMeasured
 from vtbench.records.profile import Measurement
 
@@ -150,8 +151,11 @@ def measure_peak_memory(model: nn.Module, arguments: Arguments, device: torch.de
     given = (tensor for _, tensor in arguments.list_tensors() if _has_memory(tensor))
     for tensor in (*model.parameters(), *model.buffers(), *given):
         meter.hold(tensor)
-    with torch.no_grad(), meter:
-        arguments.call(model)
+    try:
+        with torch.no_grad(), plain_execution(), meter:
+            arguments.call(model)
+    except Exception as error:  # A model that takes no operator from Python, such as one for a compiler of its own.
+        return NotMeasured(reason=summarize_exception(error))
     return meter.peak
 
 

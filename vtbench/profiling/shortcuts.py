@@ -23,6 +23,8 @@ Shortcut = Callable[[Sequence[Any]], Any]
 class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Base of the modes that see every operator, without what torch adds for its compiler."""
 
+    supports_higher_order_operators = True
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 

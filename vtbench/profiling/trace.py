@@ -93,8 +93,6 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
     While ``alias`` is set, operators are booked under that name.
     """
 
-    supports_higher_order_operators = True
-
     def __init__(
         self, inputs: Iterable[Tensor] = (), answers: tuple[bool, ...] = (), *, higher_order: bool = False
     ) -> None:
@@ -241,7 +239,7 @@ def _trace(
         from vtbench.profiling.higher_order import eager_higher_order
 
         run_functions = eager_higher_order(tracer.decide)
-    with _hooked(model, tracer), _plain_execution(), run_functions, torch.set_grad_enabled(backward), tracer:
+    with _hooked(model, tracer), plain_execution(), run_functions, torch.set_grad_enabled(backward), tracer:
         tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
         outputs = arguments.call(model)
         tracer.leave(tuple(_shapes_within(outputs)))
@@ -252,7 +250,7 @@ def _trace(
 
 
 @contextmanager
-def _plain_execution() -> Iterator[None]:
+def plain_execution() -> Iterator[None]:
     """Run compiled parts as they were written, and transformer layers as in training: all padding computed."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
