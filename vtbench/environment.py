@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,7 @@ def describe_environment(device: torch.device) -> EnvironmentRecord:
     )
 
 
+@cache
 def find_version(package: str) -> str | None:
     """The version of an installed package; None where it is not installed."""
     try:

@@ -15,7 +15,7 @@ from vtbench.errors import UserError
 from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.inputs import parse_image_size, resolve_input_shape
 from vtbench.profiling.profile import ProfileSettings, profile, profile_subject
-from vtbench.profiling.sources import make_subject, resolve_source
+from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.records.profile import Profile
 
 QUICK = ProfileSettings(activations=False)
@@ -194,3 +194,30 @@ def test_tensors_made_without_a_device_do_not_end_the_trace_without_values() -> 
 
     counted = profile(Making(), 8)
     assert (counted.traced_on, counted.macs) == ("meta", 64 * 12)
+
+
+def test_tensors_that_a_model_makes_with_values_are_filled_while_it_is_built() -> None:
+    class Computing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            kept = torch.ones(3, device="cpu").fill_(2.0).mul_(3.0).clamp_(max=5.0)
+            counts = torch.zeros(2, dtype=torch.int64, device="cpu").fill_(4)
+            self.linear = nn.Linear(int(kept.sum()), int(counts[0]))
+            nn.init.trunc_normal_(self.linear.weight, std=0.02)
+
+    model = make_subject(Source("computing", Computing, (8, 8))).meta
+    assert isinstance(model, Computing)
+    assert (model.linear.in_features, model.linear.out_features) == (15, 4)
+    assert model.linear.weight.is_meta
+
+
+def test_a_mistake_in_an_initialisation_is_reported() -> None:
+    class Mistaken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2, 3))
+            with torch.no_grad():
+                self.weight.add_(torch.zeros(4, 5))
+
+    with pytest.raises(ProfileError, match="cannot be built"):
+        make_subject(Source("mistaken", Mistaken, (8, 8)))

@@ -45,8 +45,8 @@ def describe_form(subject: Subject) -> str | None:
     """A sentence if ``subject`` has branches that are merged for deployment, which then costs less."""
     model = subject.meta
     mergeable = list_mergeable(model) if model is not None else []
-    if model is None or not mergeable:
-        return None
+    if model is None or not any(_count_weights(module) > 1 for module in mergeable):
+        return None  # Norms fold into the one layer of a module, which costs the same.
     try:
         merged = _fuse_without_values(model)
     except Exception:  # Not asked for: a model that cannot be fused is counted as it is.

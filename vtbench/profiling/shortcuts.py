@@ -48,7 +48,9 @@ class Shortcuts(DispatchMode):  # type: ignore[no-untyped-call]
 
 def take_shortcut(shortcut: Shortcut | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """The result of an operator, or `NOT_PLAIN`. Keyword arguments that may change its shape are left to torch."""
-    if shortcut is None or any(value is not None and name != "approximate" for name, value in kwargs.items()):
+    if shortcut is None:
+        return NOT_PLAIN
+    if kwargs and any(value is not None and name != "approximate" for name, value in kwargs.items()):
         return NOT_PLAIN
     return shortcut(args)
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.profiling.arguments import InputSpec
@@ -114,7 +115,7 @@ def _explain_build_failure(error: Exception, hosts: Sequence[str]) -> str:
 
 def _build_light(source: Source) -> nn.Module:
     """What fails without values is built once more with all of them: the failure that counts is that of the last."""
-    for mode in (torch.device("meta"), _WeightsOnMeta()):
+    for mode in (_AllOnMeta(), _WeightsOnMeta()):
         try:
             with mode, Shortcuts(), warnings.catch_warnings(record=True) as warned:
                 model = _check_module(source, source.build())
@@ -128,6 +129,31 @@ def _build_light(source: Source) -> nn.Module:
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
             return model
     return _check_module(source, source.build())
+
+
+class _AllOnMeta(TorchFunctionMode):
+    """As ``torch.device("meta")``, and what only fills a tensor there is left out: that is half of building a model."""
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func in _FILLS:
+            target = args[0] if args else options.get("tensor")
+            scalar = len(args) < 2 or not isinstance(args[1], torch.Tensor)
+            if isinstance(target, torch.Tensor) and target.is_meta and target.is_floating_point() and scalar:
+                return target
+        elif func in _device_constructors() and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+_FILLS = {
+    *(getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "zero_", "fill_", "clamp_", "erfinv_")),
+    *(torch.Tensor.mul_, torch.Tensor.add_, torch.Tensor.div_),
+    *(nn.init.uniform_, nn.init.normal_, nn.init.constant_, nn.init.kaiming_uniform_),
+}
+"""What fills a tensor, or changes it by a number."""
 
 
 class _WeightsOnMeta(TorchFunctionMode):

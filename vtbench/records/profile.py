@@ -5,10 +5,16 @@ Latency is measured beside that. MACs are multiply-accumulates of a whole batch.
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from vtbench.records.record import NotMeasured, Record
 from vtbench.records.run import EnvironmentRecord
+
+Count = Annotated[int, BeforeValidator(lambda value: 0 if value in ("", None) else value)]
+OptionalCount = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
+"""Counts of a CSV file, in which a blank is none."""
 
 
 class ParameterCount(Record):
@@ -207,6 +213,30 @@ class ZooRow(Record):
     cpu_seconds: float = 0.0
     asked: dict[str, str] = Field(default_factory=dict)
     packages: dict[str, str] = Field(default_factory=dict)
+
+
+class ZooEntry(Record):
+    """A model of the survey of all: our count, or why it is refused, and what explains the numbers of others.
+
+    ``fused_attention``, ``same_padding``, ``recurrent`` and ``by_hand`` are MACs that other counters miss,
+    ``norms_and_pools`` what fvcore adds. ``deployed_*`` are of the form for deployment, where it costs otherwise.
+    """
+
+    model: str
+    input_size: str = ""
+    macs: OptionalCount = None
+    params: OptionalCount = None
+    covered_macs: OptionalCount = None
+    fused_attention: Count = 0
+    same_padding: Count = 0
+    recurrent: Count = 0
+    by_hand: Count = 0
+    norms_and_pools: Count = 0
+    traced_macs: Count = 0
+    deployed_macs: OptionalCount = None
+    deployed_params: OptionalCount = None
+    deployed_norms_and_pools: Count = 0
+    refused: str | None = None
 
 
 class FvcoreCount(Record):
