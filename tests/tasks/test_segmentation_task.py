@@ -239,3 +239,23 @@ def test_data_without_masks_are_refused_in_words() -> None:
 
     with pytest.raises(UserError, match="'bare' has no masks"):
         TASK.name_classes(Bare())  # type: ignore[arg-type]
+
+
+def test_large_masks_are_judged_a_few_images_at_a_time_and_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(5, 3, 4, 4, generator=generator)
+    truth = torch.randint(3, (5, 8, 6), generator=generator).to(torch.uint8)
+
+    def evaluate_parts() -> tuple[list[int], Tensor, float]:
+        parts = list(TASK.align(scores, truth))
+        confusion = torch.stack([TASK.count(*part)["confusion"] for part in parts]).sum(0)
+        return [len(part) for part, _ in parts], confusion, float(sum(TASK.sum_losses(*part) for part in parts))
+
+    whole = evaluate_parts()
+    monkeypatch.setattr("vtbench.tasks.segmentation._SCORES_AT_A_TIME", 2 * 3 * 8 * 6)
+    halves = evaluate_parts()
+    monkeypatch.setattr("vtbench.tasks.segmentation._SCORES_AT_A_TIME", 1)
+    single = evaluate_parts()
+    assert (whole[0], halves[0], single[0]) == ([5], [2, 2, 1], [1] * 5)
+    assert torch.equal(whole[1], halves[1]) and torch.equal(whole[1], single[1])
+    assert whole[2] == pytest.approx(halves[2]) and whole[2] == pytest.approx(single[2])

@@ -30,6 +30,8 @@ from vtbench.tasks.task import TASKS, Objective
 _OUTSIDE = -1
 """Fills up the masks of a batch to one size."""
 _AT_A_TIME = 64
+_SCORES_AT_A_TIME = 2**22
+"""Of a part of a batch that is judged at the size of its masks: the memory of an evaluation is a few times this."""
 
 
 class Segmentation:
@@ -127,9 +129,12 @@ class Segmentation:
         return SegmentationObjective(recipe)
 
     def align(self, scores_BKHW: Tensor, truth_Bhw: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The scores at the size of the truth, image by image where sizes differ."""
+        """The scores at the size of the truth, a few images at a time, or one where sizes differ."""
         if truth_Bhw.dtype == torch.uint8:  # All of one size.
-            yield resize_scores(scores_BKHW, truth_Bhw.shape[1:]), truth_Bhw
+            num_scores = scores_BKHW.shape[1] * truth_Bhw.shape[1:].numel()
+            at_a_time = max(1, _SCORES_AT_A_TIME // num_scores)
+            for part, masks in zip(*(torch.split(both, at_a_time) for both in (scores_BKHW, truth_Bhw)), strict=True):
+                yield resize_scores(part, masks.shape[1:]), masks
             return
         for scores_KHW, mask_hw in zip(scores_BKHW, truth_Bhw, strict=True):
             height, width = int((mask_hw[:, 0] != _OUTSIDE).sum()), int((mask_hw[0] != _OUTSIDE).sum())
@@ -144,20 +149,20 @@ class Segmentation:
         """The confusion matrix (K, K), rows by the truth, and the number of void pixels."""
         from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+        num_classes = scores_BKHW.shape[1]
         careful = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         torch.use_deterministic_algorithms(False)  # Integers add up to the same; else it makes a row for every pixel.
         try:
-            confusion_KK = multiclass_confusion_matrix(
-                scores_BKHW.argmax(1),
-                masks_BHW,
-                num_classes=scores_BKHW.shape[1],
-                ignore_index=VOID,
+            with_void = multiclass_confusion_matrix(
+                scores_BKHW.max(1).indices,  # Several times as fast as argmax, and the same.
+                masks_BHW.clamp(max=num_classes),  # Void is a class more, which is faster than to leave it out.
+                num_classes=num_classes + 1,
                 validate_args=False,
             )
         finally:
             torch.use_deterministic_algorithms(careful, warn_only=warn_only)
-        return {"confusion": confusion_KK, "void": (masks_BHW == VOID).sum()}
+        return {"confusion": with_void[:num_classes, :num_classes], "void": with_void[num_classes].sum()}
 
     def measure(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """The metrics, the numbers of each class, and the share of void pixels: see `score_segmentation`."""
