@@ -231,6 +231,7 @@ def test_masks_of_one_class_are_refused_and_one_that_comes_late_is_found(tmp_pat
 
 PUBLISHED = {
     "ade20k": ("images/{training}/a.jpg", "annotations/{training}/a.png", 150, 1),
+    "camvid": ("{train}/a.png", "{train}annot/a.png", 11, 0),
     "cityscapes": ("leftImg8bit/{train}/b/a_leftImg8bit.png", "gtFine/{train}/b/a_gtFine_labelIds.png", 19, 7),
     "cityscapes_train_ids": (
         "leftImg8bit/{train}/b/a_leftImg8bit.png",

@@ -32,7 +32,7 @@ from vtbench.errors import UserError, did_you_mean
 
 # Dimensions: H height, W width, C channels (3, RGB), K classes.
 
-PRESETS = ("ade20k", "cityscapes", "cityscapes_train_ids", "cocostuff", "lip", "voc")
+PRESETS = ("ade20k", "camvid", "cityscapes", "cityscapes_train_ids", "cocostuff", "lip", "voc")
 """Data sets whose conventions and layouts come with the house."""
 
 _OUTSIDE = -1
