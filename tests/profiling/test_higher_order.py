@@ -66,6 +66,20 @@ def test_a_loop_is_counted_as_often_as_it_runs() -> None:
     assert counted.value_dependence is None
 
 
+def test_every_step_of_a_scan_is_counted() -> None:
+    from torch._higher_order_ops.scan import scan
+
+    class Scanning(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return scan(lambda c, y: (self.layer(c) + y, c.clone()), torch.zeros(1, 3, device=x.device), x)[1]  # type: ignore[no-any-return]
+
+    assert profile(Scanning(), inputs=[torch.zeros(7, 1, 3)], activations=False).macs == 7 * 9
+
+
 class Flexible(nn.Module):
     """2 query heads of width 16 over ``length`` tokens, and ``num_keys`` heads of keys."""
 

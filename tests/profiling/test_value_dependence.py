@@ -112,6 +112,37 @@ def test_experts_that_share_all_rows_are_said_to_cost_the_same() -> None:
     assert "values decide what runs (nonzero in the model itself): 2 passes with other values cost" in counted.notes[0]
 
 
+def test_values_that_leave_torch_are_seen_to_decide() -> None:
+    class Counted(Pruned):
+        def forward(self, images_BCHW: Tensor) -> Tensor:
+            cells = images_BCHW.flatten(2).mT.flatten(0, 1)
+            return self.layer(cells[: int((cells[:, 0].numpy() > 0).sum())])  # type: ignore[no-any-return]
+
+    found = count(Counted()).value_dependence
+    assert found is not None
+    assert [one.name for one in found.operators] == ["numpy"]
+    assert len(found.macs) == 2
+
+
+def test_chance_decides_as_values_do_and_is_drawn_alike_each_time() -> None:
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Conv2d(3, 3, 1, bias=False) for _ in range(3))
+
+        def forward(self, images_BCHW: Tensor) -> Tensor:
+            for layer in self.layers:
+                if torch.rand(()) < 0.5:
+                    images_BCHW = layer(images_BCHW)
+            return images_BCHW
+
+    counted = count(Dropping())
+    assert counted.traced_on == "meta"
+    assert counted.value_dependence is not None
+    assert counted.value_dependence.macs == (0, 64 * 9, 2 * 64 * 9, 3 * 64 * 9)
+    assert {count(Dropping()).macs for _ in range(5)} == {counted.macs}
+
+
 @pytest.mark.parametrize("kind", ["constant", "parameter", "assertion"])
 def test_values_that_do_not_come_from_the_input_or_only_check_it_decide_nothing(kind: str) -> None:
     class Checked(nn.Module):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 _READ = "aten::_local_scalar_dense"
 _SELECTS = {
@@ -50,3 +51,21 @@ def selects(operator: str, args: Sequence[Any]) -> bool:
     if operator not in _MAY_SELECT:
         return True
     return any(isinstance(one, Tensor) and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+
+
+class ReadsSeen(TorchFunctionMode):
+    """Notes where the model's own code takes values out of torch, which no operator tells of."""
+
+    def __init__(self, note: Callable[[str, Tensor], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _LEAVES_TORCH:
+            self._note(func.__name__.strip("_"), args[0])
+        return func(*args, **(kwargs or {}))
+
+
+_LEAVES_TORCH = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)

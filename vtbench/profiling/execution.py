@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
     Raises `ProfileError` with the model's own failure if neither goes.
     """
     reason = ""
+    torch.manual_seed(0)
+    random.seed(0)
     for everything in (False, True):
         try:
             return _trace_on_meta(subject, given, training, everything=everything)

@@ -112,7 +112,7 @@ def _give_less(model: nn.Module, given: Any, text: str) -> str | None:
 
 
 def _name_device(model: nn.Module, given: Any, text: str) -> str | None:
-    if re.search("CUDA|cuda|triton|NVIDIA", text):
+    if re.search("NVIDIA|No CUDA|not compiled with CUDA|CUDA error|triton", text):
         return "It asks for a GPU by name, and counting needs none: let the model take the device of its input."
     return None
 

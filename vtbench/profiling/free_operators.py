@@ -79,6 +79,8 @@ _FAMILIES: dict[str, str] = {
         take_along_dim
         replication_pad3d _pad_circular pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col
         col2im unfold_backward embedding embedding_dense_backward embedding_renorm tril triu diag diag_embed block_diag
+        select_copy slice_copy squeeze_copy unsqueeze_copy detach_copy alias_copy diagonal_copy unfold_copy
+        as_strided_copy split_copy _reshape_alias_copy
         _reshape_copy expand_copy view_copy permute_copy slice_backward select_backward index_select_backward
         reflection_pad1d_backward reflection_pad2d_backward replication_pad1d_backward replication_pad2d_backward
         masked_scatter_backward diagonal_backward _pin_memory pin_memory unsafe_chunk unsafe_split
@@ -117,6 +119,10 @@ _FAMILIES: dict[str, str] = {
 _ONLY_OTHER_LIBRARIES = {
     "torchvision::nms": INDEXING,
     "torchvision::roi_align": INTERPOLATION,
+    "torchvision::_roi_align_backward": INTERPOLATION,
+    "torchvision::_ps_roi_align_backward": INTERPOLATION,
+    "torchvision::_roi_pool_backward": POOLING,
+    "torchvision::_ps_roi_pool_backward": POOLING,
     "torchvision::roi_pool": POOLING,
     "torchvision::ps_roi_align": INTERPOLATION,
     "torchvision::ps_roi_pool": POOLING,

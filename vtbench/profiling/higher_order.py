@@ -56,8 +56,23 @@ class _Eager(TorchFunctionMode):
                 return args[1 if self._decide(args[0]) else 2](*args[3])
             plain = func.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)
             if plain is not None:
-                return plain(*args, **given)
+                with _without_modes(plain):
+                    return plain(*args, **given)
         return func(*args, **given)
+
+
+@contextmanager
+def _without_modes(function: Callable[..., Any]) -> Iterator[None]:
+    """Let a function of torch believe that nobody looks on: those of scans refuse to run else."""
+    names = function.__globals__
+    look_up = names.get("_get_current_dispatch_mode")
+    if look_up is not None:
+        names["_get_current_dispatch_mode"] = lambda: None
+    try:
+        yield
+    finally:
+        if look_up is not None:
+            names["_get_current_dispatch_mode"] = look_up
 
 
 def _attend(

@@ -1,4 +1,4 @@
-"""Which values depend on the input: what parameters alone give is a constant, computed once and not for every image."""
+"""Which values depend on the input or on chance; what parameters alone give is a constant, computed once for all."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ class Reach:
     def __init__(self, inputs: Iterable[Tensor]) -> None:
         self._reached = {identify_storage(tensor) for tensor in inputs if has_storage(tensor)}
 
-    def observe(self, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, *, is_view: bool) -> bool:
-        """Whether an executed operator was given anything that depends on the input; its results then do."""
+    def observe(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, *, is_view: bool, is_random: bool = False
+    ) -> bool:
+        """Whether an executed operator was given anything that depends on the input; its results then do.
+
+        Random numbers are as little constants as the input is.
+        """
         reached = self._reached
-        found = False
-        for value in args:
+        found = is_random
+        for value in () if is_random else args:
             if isinstance(value, Tensor):
                 if not has_storage(value) or identify_storage(value) in reached:
                     found = True
@@ -30,7 +35,7 @@ class Reach:
                 found = True
                 break
         else:
-            found = any(map(self.includes, kwargs.values())) if kwargs else False
+            found = found or (bool(kwargs) and any(map(self.includes, kwargs.values())))
         if not is_view:
             for tensor in _results(out):
                 (reached.add if found else reached.discard)(identify_storage(tensor))

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.contractions import ContractionFinder
-from vtbench.profiling.decisions import Decisions, may_select, selects
+from vtbench.profiling.decisions import Decisions, ReadsSeen, may_select, selects
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas_rare import FORMULAS
-from vtbench.profiling.free_operators import REFUSED, find_reason_free
+from vtbench.profiling.free_operators import RANDOM, REFUSED, find_reason_free
 from vtbench.profiling.products import Contraction
 from vtbench.profiling.reach import Reach
 from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, DispatchMode, Shortcut, take_shortcut
@@ -128,6 +128,11 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         self._account(rule, args, kwargs, out)
         return out
 
+    def note_read(self, name: str, tensor: Tensor) -> None:
+        """The model's own code takes the values of ``tensor``."""
+        if self.reach.includes(tensor):
+            self.trace.decisions.note(name, self.open[-1].path, out=None)
+
     def decide(self, question: Tensor) -> bool:
         """Answer a question that has no value: yes, unless it is asked what no would cost."""
         return bool(self.trace.decisions.note("cond", self.open[-1].path, out=True))
@@ -147,7 +152,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
             if uncounted is not None:
                 self.trace.backward_uncounted.append(uncounted)
             return
-        is_constant = not self.reach.observe(args, kwargs, out, is_view=rule.is_view)
+        is_constant = not self.reach.observe(args, kwargs, out, is_view=rule.is_view, is_random=rule.is_random)
         self._note_parameters(args)
         call = self.open[-1]
         call.own_macs += macs
@@ -239,7 +244,9 @@ def _trace(
         from vtbench.profiling.higher_order import eager_higher_order
 
         run_functions = eager_higher_order(tracer.decide)
-    with _hooked(model, tracer), plain_execution(), run_functions, torch.set_grad_enabled(backward), tracer:
+    has_values = any(not tensor.is_meta for _, tensor in arguments.list_tensors())
+    see_reads: Any = ReadsSeen(tracer.note_read) if has_values else nullcontext()
+    with _hooked(model, tracer), plain_execution(), run_functions, see_reads, torch.set_grad_enabled(backward), tracer:
         tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
         outputs = arguments.call(model)
         tracer.leave(tuple(_shapes_within(outputs)))
@@ -298,6 +305,7 @@ class _Rule:
     decomposes: bool
     may_select: bool
     is_higher_order: bool
+    is_random: bool
     shortcut: Shortcut | None
 
 
@@ -305,11 +313,13 @@ def _find_rule(func: Any) -> _Rule:
     is_higher_order = isinstance(func, torch._ops.HigherOrderOperator)
     name = str(func._schema.name) if hasattr(func, "_schema") else str(func)
     formula = FORMULAS.get(name) or _find_registered_formula(name, func)
-    is_free, refusal = find_reason_free(name) is not None, REFUSED.get(name)
+    reason, refusal = find_reason_free(name), REFUSED.get(name)
+    is_free, is_random = reason is not None, reason == RANDOM
     decomposes = not (formula or is_free or refusal) and bool(getattr(func, "_can_decompose", bool)())
     is_view = getattr(func, "is_view", False)
     shortcut = SHORTCUTS.get(func)
-    return _Rule(name, formula, is_free, refusal, is_view, decomposes, may_select(name), is_higher_order, shortcut)
+    selecting = may_select(name)
+    return _Rule(name, formula, is_free, refusal, is_view, decomposes, selecting, is_higher_order, is_random, shortcut)
 
 
 def _find_registered_formula(name: str, func: Any) -> Callable[..., int] | None:
