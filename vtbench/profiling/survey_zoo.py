@@ -21,23 +21,23 @@ from vtbench.errors import UserError
 from vtbench.files import publish_text
 from vtbench.profiling.arguments import make_arguments
 from vtbench.profiling.compare_tools import named_fused_attention
-from vtbench.profiling.deployment import describe_form, fuse_subject
+from vtbench.profiling.deployment import fuse_subject, list_mergeable
 from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, DispatchMode, take_shortcut
 from vtbench.profiling.sources import Source, make_subject, resolve_source
-from vtbench.profiling.storage import count_parameters
+from vtbench.profiling.storage import count_parameters, find_idle_parameters
 from vtbench.profiling.subject import Subject, copy_to_meta
 from vtbench.profiling.survey import DEFAULT_FOLDER
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, Trace, trace_forward
 from vtbench.records import load_lines
 from vtbench.records.profile import ZooEntry, ZooRow
 
-_NORMS = {"aten::native_batch_norm": (2, 1), "aten::native_layer_norm": (5, 4), "aten::native_group_norm": (5, 4)}
-"""What fvcore 0.1.5 counts a number that is normalised, with a weight and without."""
+_NORMS = {"aten::native_batch_norm": 1, "aten::native_layer_norm": 2, "aten::native_group_norm": 1}
+"""Norms and the place of their weight among the arguments."""
 _RESIZED = {"aten::upsample_nearest2d": 1, "aten::upsample_bilinear2d": 4}
 
 
 class NormsAndPools(DispatchMode):  # type: ignore[no-untyped-call]
-    """Sums what fvcore counts for norms, resizing and adaptive pooling while active."""
+    """Sums what fvcore 0.1.5 counts for norms and resizing while active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,8 +52,9 @@ class NormsAndPools(DispatchMode):  # type: ignore[no-untyped-call]
             out = func(*args, **(kwargs or {}))
         name = str(func._schema.name)
         if name in _NORMS:
-            weight = args[1] if name != "aten::native_layer_norm" else args[2]
-            self.total += args[0].numel() * _NORMS[name][weight is None]
+            known = name == "aten::native_batch_norm" and not args[5]  # Means and deviations are not computed.
+            with_weight, without = (2, 1) if known else (5, 4)
+            self.total += args[0].numel() * (without if args[_NORMS[name]] is None else with_weight)
         elif name in _RESIZED:
             self.total += out.numel() * _RESIZED[name]
         return out
@@ -89,9 +90,9 @@ def enrich_row(row: ZooRow) -> ZooEntry:
     try:
         source = resolve_source(row.model)
         subject = make_subject(source)
-        deployed = describe_form(subject) is not None
+        assert subject.meta is not None
         entry = entry.model_copy(update=_explain(source, subject))
-        if not deployed:
+        if not list_mergeable(subject.meta):
             return entry
         fused = fuse_subject(subject)
         assert fused.meta is not None
@@ -121,6 +122,7 @@ def _explain(source: Source, subject: Subject) -> dict[str, int]:
     pooled = (call for call in trace.calls if isinstance(call.module, nn.AdaptiveAvgPool2d) and call.input_shapes)
     return {
         "traced_macs": trace.total_macs,
+        "idle_params": find_idle_parameters(model, trace.used)[0],
         "fused_attention": _sum_macs(trace, "aten::scaled_dot_product_attention"),
         "by_hand": _sum_macs(trace, MULTIPLY_AND_SUM),
         "same_padding": _sum_own(trace, lambda module: getattr(module, "padding", None) == "same"),

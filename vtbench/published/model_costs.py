@@ -26,6 +26,7 @@ MISSES = {
 }
 """Parts of a `ZooEntry` that other counters miss -> how a page says it."""
 THE_SAME, NORMS, DEPLOYED = "the same", "norms and pooling counted", "deployed form"
+IDLE = "parameters that never run left out"
 OTHER_PARAMETERS, UNEXPLAINED = "another definition of the model (its parameters differ)", "not explained"
 _HALF_A_DIGIT_G = 0.00501
 _RELATIVE = 0.002
@@ -75,6 +76,8 @@ def _list_readings(entry: ZooEntry) -> Iterator[tuple[tuple[str, ...], int, int]
                 kinds = (*form, *(MISSES[name] for name in missed))
                 yield kinds, macs - lacking, params
                 yield (*kinds, NORMS), macs - lacking + norms, params
+    if entry.idle_params:
+        yield (IDLE,), entry.macs or 0, (entry.params or 0) - entry.idle_params
 
 
 def _is_same(params: int, printed_m: float) -> bool:

@@ -227,6 +227,7 @@ class ZooEntry(Record):
     macs: OptionalCount = None
     params: OptionalCount = None
     covered_macs: OptionalCount = None
+    idle_params: Count = 0
     fused_attention: Count = 0
     same_padding: Count = 0
     recurrent: Count = 0

@@ -120,7 +120,7 @@ def _list_deployed(counted: Sequence[ZooEntry]) -> list[str]:
             format_millions(entry.deployed_params or 0),
         )
         for entry in counted
-        if entry.deployed_macs is not None
+        if entry.deployed_macs is not None and entry.deployed_macs != entry.macs
     ]
     lines = ["## Trained in one form, deployed in another", "", "What `--fuse` counts, where branches are merged.", ""]
     return [*lines, to_markdown(make_table(header, rows, numbers=header[1:]))]
