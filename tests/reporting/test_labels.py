@@ -7,7 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
+from vtbench.metrics import TOP1
+from vtbench.reporting import labels, scatter
 from vtbench.reporting.labels import place_labels
+from vtbench.reporting.scatter import LABELS_OF_MANY, MOST_LABELS, Point, draw_points
+from vtbench.reporting.style import house_style
 
 Box = tuple[float, float, float, float]
 PLOT = (0.0, 0.0, 900.0, 480.0)
@@ -60,3 +64,51 @@ def test_equal_input_gives_equal_places() -> None:
 
 def test_no_points_have_no_labels() -> None:
     assert place_labels([], [], PLOT) == []
+
+
+def make_points(number: int) -> list[Point]:
+    return [
+        Point(f"arm {n}", "resnet20", 1_000_000 + 1000 * (n * 37 % 1009), 50 + n * 53 % 101 / 4) for n in range(number)
+    ]
+
+
+def test_of_very_many_points_base_and_front_have_labels_and_the_caption_counts_the_others() -> None:
+    points = make_points(400)
+    with house_style():
+        figure = draw_points(points, TOP1, title="t", caption="c", legend=False)
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert "arm 0" in names
+    assert len(names) <= LABELS_OF_MANY
+    best, cheapest = (
+        max(points, key=lambda point: (point.value, -point.macs)),
+        min(points, key=lambda point: point.macs),
+    )
+    assert {best.label, cheapest.label} <= names
+    assert figure.texts[1].get_text() == f"c; {400 - len(names)} of 400 without label"
+
+
+def test_the_last_number_of_points_that_all_have_labels_says_nothing_of_others() -> None:
+    with house_style():
+        figure = draw_points(make_points(MOST_LABELS), TOP1, title="t", caption="c", legend=False)
+    assert len(figure.axes[0].texts) == MOST_LABELS
+    assert figure.texts[1].get_text() == "c"
+
+
+def test_the_work_of_a_figure_does_not_grow_with_the_square_of_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = {"positions": 0, "single points": 0}
+
+    def count(name: str, kind: str, module: object) -> None:
+        original = getattr(module, name)
+
+        def call(*arguments: object) -> object:
+            counted[kind] += 1
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, call)
+
+    count("_overlap", "positions", labels)
+    count("_draw_point", "single points", scatter)
+    with house_style():
+        draw_points(make_points(1000), TOP1, title="t", caption="c", legend=False)
+    assert counted["single points"] == 0
+    assert counted["positions"] <= LABELS_OF_MANY * (2 + 12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -77,8 +78,8 @@ def build_comparisons(
     overrides the outline's. Raises ``UserError`` for a base that has no record.
     """
     base = choose_base(outline, base, records)
-    order = [base, *(arm for arm in outline.arms if arm != base)]
-    waiting = sorted(records, key=lambda record: (order.index(name_arm(record)), record.seed))
+    order = {arm: place for place, arm in enumerate((base, *(arm for arm in outline.arms if arm != base)))}
+    waiting = sorted(records, key=lambda record: (order[name_arm(record)], record.seed))
     groups: list[tuple[list[RunRecord], tuple[str, ...]]] = []
     while waiting:
         members, apart = _gather(waiting, groups[0][0] if groups else [])
@@ -86,7 +87,8 @@ def build_comparisons(
         taken = {id(record) for record in members}
         waiting = [record for record in waiting if id(record) not in taken]
     first = groups[0][0]
-    planned = [arm for arm in outline.arms if not any(name_arm(record) == arm for record in records)]
+    run = {name_arm(record) for record in records}
+    planned = [arm for arm in outline.arms if arm not in run]
     return tuple(
         _summarise(members, apart, outline if members is first else None, planned if members is first else [])
         for members, apart in groups
@@ -165,8 +167,8 @@ def _sort_runs(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[int, 
 
 def _name_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Arm names, with the variant added where one name stands for two variants."""
-    names = [name for name, _ in rows]
-    return [name if names.count(name) == 1 else f"{name} ({variant})" for name, variant in rows]
+    times = Counter(name for name, _ in rows)
+    return [name if times[name] == 1 else f"{name} ({variant})" for name, variant in rows]
 
 
 def _empty_arm(name: str, seeds: Sequence[int]) -> Arm:

@@ -22,7 +22,7 @@ from vtbench.reporting.style import MUTED
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Dimensions: N labels, K positions tried for a label, O obstacles; a box has 4 numbers.
+# Dimensions: N labels, M points, K positions tried for a label, O obstacles; a box has 4 numbers.
 Floats = NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
@@ -50,26 +50,29 @@ def place_labels(
     bounds: tuple[float, float, float, float],
     obstacles: Sequence[tuple[float, float, float, float]] = (),
     *,
+    unlabelled: Sequence[tuple[float, float]] = (),
     sweeps: int = 12,
 ) -> list[Placement]:
     """One placement for each of the N ``points``, whose labels have the ``sizes`` (width, height).
 
     ``bounds`` is the box that labels should stay in; ``obstacles`` are boxes better not covered, such as error bars and
-    pieces of lines. Equal input gives equal output.
+    pieces of lines, and ``unlabelled`` are points without a label. Equal input gives equal output. The time grows with
+    the square of N, and with the number of ``unlabelled`` points times N.
     """
     if not points:
         return []
     centres_N2 = np.asarray(points, dtype=np.float64)
-    markers_N4 = np.concatenate([centres_N2 - POINT_RADIUS_PX, centres_N2 + POINT_RADIUS_PX], axis=1)
+    spots_M2 = np.asarray([*points, *unlabelled], dtype=np.float64)
+    markers_M4 = np.concatenate([spots_M2 - POINT_RADIUS_PX, spots_M2 + POINT_RADIUS_PX], axis=1)
     lines_O4 = np.asarray(obstacles, dtype=np.float64).reshape(-1, 4)
     tried = [_list_positions(centre, size) for centre, size in zip(centres_N2, sizes, strict=True)]
     fixed = [
-        _overlap(boxes, markers_N4) * _OVERLAP
+        _overlap(boxes, markers_M4) * _OVERLAP
         + _overlap(boxes, lines_O4) * _LINE
         + _outside(boxes, bounds) * _RIM
         + distances * _DISTANCE
         + np.arange(len(boxes)) % len(ANGLES_DEG) * _TURN
-        + _cross(centres_N2[index], boxes, np.delete(markers_N4, index, axis=0)) * _LEADER
+        + _cross(centres_N2[index], boxes, np.delete(markers_M4, index, axis=0)) * _LEADER
         for index, (boxes, distances) in enumerate(tried)
     ]
     chosen = _search(centres_N2, tried, fixed, sweeps)
@@ -187,19 +190,28 @@ class Label:
     color: str
 
 
-def draw_labels(axes: Axes, labels: Sequence[Label], line: Sequence[tuple[float, float]], *, size: float) -> None:
-    """Write ``labels`` into ``axes``, whose limits must be final; they avoid each other, the points and ``line``."""
+def draw_labels(
+    axes: Axes,
+    labels: Sequence[Label],
+    line: Sequence[tuple[float, float]],
+    *,
+    size: float,
+    unlabelled: Sequence[Label] = (),
+) -> None:
+    """Write ``labels`` into ``axes``, whose limits must be final; they avoid each other, all points and ``line``."""
     from matplotlib.patheffects import withStroke
 
     texts = [_break_label(label.text) for label in labels]
     rim = axes.get_window_extent()
     centres = [_to_pixels(axes, label.x, label.y) for label in labels]
     bars = [_box_bar(axes, label) for label in labels]
+    others = [_to_pixels(axes, label.x, label.y) for label in unlabelled]
     placements = place_labels(
         centres,
         [_measure(axes, text, size) for text in texts],
         (rim.x0 + 3, rim.y0 + 3, rim.x1 - 3, rim.y1 - 3),
         [*bars, *_cut_line([_to_pixels(axes, x, y) for x, y in line])],
+        unlabelled=others,
     )
     halo = withStroke(linewidth=2.6, foreground="white", alpha=0.85)
     to_data = axes.transData.inverted().transform

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_LABELS = 48
+"""Of so many points each has its label."""
+LABELS_OF_MANY = 20
+"""Of more points so many have a label at most: those of the Pareto front, and the first."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -34,7 +39,10 @@ class Point:
 
 
 def draw_points(points: Sequence[Point], metric: Metric, *, title: str, caption: str, legend: bool) -> Figure:
-    """The figure of values of ``metric``; no window system is touched. Call it inside `house_style`."""
+    """The figure of values of ``metric``; no window system is touched. Call it inside `house_style`.
+
+    Beyond `MOST_LABELS` points the first and the Pareto front have a label, and the caption says how many have none.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -46,11 +54,24 @@ def draw_points(points: Sequence[Point], metric: Metric, *, title: str, caption:
     axes.set_xlabel(f"MACs per image ({unit})")
     axes.set_ylabel(metric.axis)
     figure.text(0.085, 0.945, title, fontsize=13, fontweight="bold", va="center")
+    named = _choose_labelled(points, metric)
+    if len(named) < len(points):
+        caption += f"; {len(points) - len(named):,} of {len(points):,} without label"
     figure.text(0.085, 0.9, caption, fontsize=9, color=MUTED, va="center")
     front = _draw_front(axes, points, metric, scale)
-    for point in points:
-        _draw_point(axes, point, scale)
-    draw_labels(axes, [_make_label(point, scale) for point in points], front, size=8.5 if len(points) > 12 else 9.5)
+    if len(points) > MOST_LABELS:
+        _draw_many(axes, points, scale)
+    else:
+        for point in points:
+            _draw_point(axes, point, scale)
+    labels = [_make_label(point, scale) for point in points]
+    draw_labels(
+        axes,
+        [label for index, label in enumerate(labels) if index in named],
+        front,
+        size=8.5 if len(points) > 12 else 9.5,
+        unlabelled=[label for index, label in enumerate(labels) if index not in named],
+    )
     if legend:
         _draw_legend(axes, points)
     return figure
@@ -88,6 +109,16 @@ def _choose_heights(points: Sequence[Point]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+def _choose_labelled(points: Sequence[Point], metric: Metric) -> set[int]:
+    """The places of the points that have a label; a front that is longer than can be read is thinned out evenly."""
+    if len(points) <= MOST_LABELS:
+        return set(range(len(points)))
+    front = find_pareto_front([point.macs for point in points], [metric.rank(point.value) for point in points])
+    room = LABELS_OF_MANY - 1
+    kept = front if len(front) <= room else [front[step * (len(front) - 1) // (room - 1)] for step in range(room)]
+    return {0, *kept}
+
+
 def _draw_front(axes: Axes, points: Sequence[Point], metric: Metric, scale: float) -> list[tuple[float, float]]:
     chosen = find_pareto_front([point.macs for point in points], [metric.rank(point.value) for point in points])
     front = [(points[index].macs / scale, points[index].value) for index in chosen]
@@ -116,6 +147,31 @@ def _draw_point(axes: Axes, point: Point, scale: float) -> None:
     size = 110 if look.marker == "*" else 62
     face, edge, width = ("white", look.color, 1.8) if point.hollow else (look.color, "white", 0.8)
     axes.scatter([cost], [point.value], s=size, c=face, marker=look.marker, edgecolors=edge, linewidths=width, zorder=3)
+
+
+def _draw_many(axes: Axes, points: Sequence[Point], scale: float) -> None:
+    """As `_draw_point` for each, smaller and paler, with all points of one look at once: thousands take a moment."""
+    for look in dict.fromkeys(find_look(point.variant) for point in points):
+        alike = [point for point in points if find_look(point.variant) == look]
+        barred = [point for point in alike if point.half_width is not None]
+        axes.errorbar(
+            [point.macs / scale for point in barred],
+            [point.value for point in barred],
+            [point.half_width or 0.0 for point in barred],
+            fmt="none",
+            ecolor=look.color,
+            alpha=0.25,
+            elinewidth=0.7,
+            zorder=1.8,
+        )
+        singles = [(point.macs / scale, seed) for point in alike if len(point.seeds) > 1 for seed in point.seeds]
+        if singles:
+            across, up = zip(*singles, strict=True)
+            axes.scatter(across, up, s=5, color=look.color, alpha=0.5, linewidths=0, zorder=2.5)
+        faces = ["white" if point.hollow else look.color for point in alike]
+        edges = [look.color if point.hollow else "white" for point in alike]
+        costs, values = [point.macs / scale for point in alike], [point.value for point in alike]
+        axes.scatter(costs, values, s=26, c=faces, edgecolors=edges, marker=look.marker, linewidths=0.5, zorder=3)
 
 
 def _make_label(point: Point, scale: float) -> Label:
