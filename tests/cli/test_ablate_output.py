@@ -84,7 +84,7 @@ def make_record(cell: Cell, top1_percent: float | None) -> RunRecord:
 def open_display(*, terminal: bool) -> tuple[StudyDisplay, LiveDisplay, io.StringIO]:
     stream = io.StringIO()
     display = LiveDisplay(Console(file=stream, width=80, force_terminal=terminal, highlight=False))
-    return StudyDisplay(display), display, stream
+    return StudyDisplay(display, lambda *_: COSTS), display, stream
 
 
 def make_state(seeds: int = 3, *, records: dict[Path, RunRecord] | None = None) -> StudyState:
@@ -156,7 +156,7 @@ def test_a_terminal_shows_the_grid_and_the_running_cells_within_80_columns() -> 
     shown.on_record(state.cells[0], make_record(state.cells[0], 71.5))
     shown.on_turn()
     lines = render(display)
-    assert lines[0] == "components: 1 of 6 cells done, 7 min 29 s left"
+    assert lines[0] == "components: 1 of 6 cells done, 8 min 58 s left"
     assert lines[1].split() == ["val", "%", "seed", "0", "seed", "1", "seed", "2"]
     assert lines[2].split() == ["convolution", "71.50", "·", "·"]
     assert lines[3].split() == ["dynamic+position", "1", "%…", "·", "·"]
@@ -188,7 +188,7 @@ def test_many_seeds_are_summed_up_in_the_grid() -> None:
 def test_the_time_left_shares_the_waiting_cells_out_and_waits_for_the_longest() -> None:
     shown, _, _ = open_display(terminal=False)
     state = run_two_cells(shown)
-    assert shown.seconds_left() == pytest.approx((2 * 89 * 2.0 + 4 * 180.0) / 2)
+    assert shown.seconds_left() == pytest.approx(89 * 2.0 + 2 * 180.0)
     for cell in state.cells[2:]:
         shown.on_record(cell, make_record(cell, 70.0))
     assert shown.seconds_left() == pytest.approx(89 * 2.0)

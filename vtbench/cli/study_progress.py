@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from vtbench.cli.progress import LiveDisplay, RunView, show_number
+from vtbench.cli.study_clock import CountCosts, StudyClock
 from vtbench.documents.table import NOTHING
 from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS
@@ -28,12 +29,12 @@ _FIRST_SENTENCE = 300
 class StudyDisplay:
     """A `StudyWatcher` that shows the study in a `LiveDisplay`."""
 
-    def __init__(self, display: LiveDisplay) -> None:
-        self._display = display
+    def __init__(self, display: LiveDisplay, count: CountCosts) -> None:
+        self._display, self._count = display, count
         self._state: StudyState | None = None
-        self._views: dict[Path, RunView] = {}
+        self._clock: StudyClock | None = None
+        self._running: dict[Path, tuple[Cell, RunView]] = {}
         self._records: dict[Path, RunRecord] = {}
-        self._seconds: dict[str, list[float]] = {}
         self._last_line: dict[Path, float] = {}
 
     def on_set_aside(self, folder: Path) -> None:
@@ -48,6 +49,9 @@ class StudyDisplay:
         """Say what is about to be done."""
         self._state, self._records = state, dict(state.records)
         study, placement = state.study, state.placement
+        self._clock = StudyClock(placement.jobs, self._count)
+        for record in state.records.values():
+            self._clock.note_costs(record.variant, record.costs)
         if state.took_over_from is not None:
             self._display.say(f"The study was left by {state.took_over_from}, which is dead; going on with it.")
         done = len(state.cells) - len(state.open_cells)
@@ -67,16 +71,20 @@ class StudyDisplay:
 
     def on_begin(self, cell: Cell) -> None:
         """Show a line for the cell."""
-        self._views[cell.folder] = self._display.show(cell.label, cell.task)
+        self._running[cell.folder] = cell, self._display.show(cell.label, cell.task)
+        if self._clock is not None:
+            self._clock.begin(cell)
         self._last_line[cell.folder] = time.monotonic()
         if not self._display.live:
             self._say(cell, "begins")
 
     def on_event(self, cell: Cell, event: Event) -> None:
         """Move the line of the cell; where no line moves, print one now and then."""
-        view = self._views[cell.folder]
+        _, view = self._running[cell.folder]
         if isinstance(event, CellStarted):
             view.begin(event.run)
+            if self._clock is not None:
+                self._clock.start(cell, event.run)
             if event.run.first_epoch and not self._display.live:
                 self._say(cell, f"goes on in epoch {event.run.first_epoch + 1}")
         elif isinstance(event, CellProgress):
@@ -90,9 +98,10 @@ class StudyDisplay:
     def on_end(self, result: CellResult) -> None:
         """Take the line of the cell away and say what came of it."""
         self._display.drop(result.cell.label)
-        self._views.pop(result.cell.folder)
+        self._running.pop(result.cell.folder)
         if result.status == "finished":
-            self._seconds.setdefault(result.cell.arm, []).append(result.seconds)
+            if self._clock is not None:
+                self._clock.finish(result.cell, result.seconds)
         elif result.status == "stopped":
             self._say(result.cell, "stopped and saved")
         else:
@@ -105,27 +114,20 @@ class StudyDisplay:
             self._say(cell, f"finished with {_show_headline(record)} {record.metric.unit}")
 
     def on_turn(self) -> None:
-        """Draw the grid anew."""
-        if self._state is not None and self._display.live:
+        """Draw the grid anew, and count an arm that the time left needs."""
+        if self._state is None or self._clock is None:
+            return
+        if self._running:
+            self._clock.count_next(cell.config.variant for cell in self._state.open_cells)
+        if self._display.live:
             self._display.above = self._render(self._state)
 
     def seconds_left(self) -> float | None:
-        """The time that the study still needs: the rest of the running cells and all of the waiting ones, shared out.
-
-        A waiting cell takes as long as finished ones of its arm did, or as any cell does that is known.
-        """
-        if self._state is None:
+        """The time that the study still needs, as `StudyClock` has it."""
+        if self._state is None or self._clock is None:
             return None
-        running = [view.seconds_left() for view in self._views.values()]
-        whole = [seconds for many in self._seconds.values() for seconds in many]
-        whole += [
-            view.epochs * fmean(view.seconds_of_epochs) for view in self._views.values() if view.seconds_of_epochs
-        ]
-        if not whole:
-            return None
-        waiting = [c for c in self._state.open_cells if c.folder not in self._records and c.folder not in self._views]
-        rest = sum(fmean(self._seconds.get(cell.arm, whole)) for cell in waiting) + sum(left or 0.0 for left in running)
-        return max(rest / self._state.placement.jobs, max((left or 0.0 for left in running), default=0.0))
+        begun = self._records.keys() | self._running.keys()
+        return self._clock.seconds_left(self._running, [c for c in self._state.open_cells if c.folder not in begun])
 
     def _print_epoch(self, cell: Cell, view: RunView) -> None:
         if self._display.live or time.monotonic() - self._last_line[cell.folder] < _SECONDS_BETWEEN_LINES:
@@ -156,16 +158,18 @@ class StudyDisplay:
         wide = state.study.seeds > _WIDEST_GRID
         columns = ("done", "mean") if wide else [f"seed {seed}" for seed in range(state.study.seeds)]
         rows = []
-        for arm in state.study.arms:
-            cells = [cell for cell in state.cells if cell.arm == arm]
+        of_arms: dict[str, list[Cell]] = {}
+        for cell in state.cells:
+            of_arms.setdefault(cell.arm, []).append(cell)
+        for arm, cells in of_arms.items():
             rows.append([arm, *(self._sum_up(cells) if wide else [self._show_cell(cell) for cell in cells])])
         return lay_out_live((f"val {METRICS[state.study.task][0].unit}", *columns), rows)
 
     def _show_cell(self, cell: Cell) -> str:
-        record, view = self._records.get(cell.folder), self._views.get(cell.folder)
+        record = self._records.get(cell.folder)
         if record is not None:
             return _show_headline(record)
-        return "·" if view is None else f"{100 * view.done:.0f} %…"
+        return f"{100 * self._running[cell.folder][1].done:.0f} %…" if cell.folder in self._running else "·"
 
     def _sum_up(self, cells: list[Cell]) -> list[str]:
         records = [self._records[cell.folder] for cell in cells if cell.folder in self._records]

@@ -68,10 +68,11 @@ def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -
     from vtbench.cli.study_progress import StudyDisplay
     from vtbench.cli.verb_report import report_runs
     from vtbench.documents.terminal import open_console
+    from vtbench.profiling import count_costs
     from vtbench.studies.running import run_study
 
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_console()) as display:
-        outcome = run_study(study, folder, session, watcher=StudyDisplay(display), **wishes)
+        outcome = run_study(study, folder, session, watcher=StudyDisplay(display, count_costs), **wishes)
     if outcome.stopped:
         typer.echo(
             f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished and the others saved in {folder}. "

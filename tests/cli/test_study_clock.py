@@ -1,0 +1,132 @@
+"""The time left of synthetic studies, whose true time is known."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_ablate_output import COSTS, STARTED, make_study
+
+from vtbench.cli.progress import RunView
+from vtbench.cli.study_clock import StudyClock
+from vtbench.metrics import TOP1
+from vtbench.records import CostRecord, NotMeasured
+from vtbench.studies.cells import Cell, list_cells
+
+EPOCHS, START_SECONDS, SECONDS_PER_MAC = 10, 6.0, 2e-6
+
+
+def make_cells(num_arms: int, seeds: int) -> list[Cell]:
+    study = make_study(seeds).model_copy(update={"arms": {f"a{n}": f"resnet20:width={n + 1}" for n in range(num_arms)}})
+    return list_cells(study, Path("there"))
+
+
+class Simulation:
+    """Cells that take the time of their MACs, more or less, on a clock that is turned by hand."""
+
+    def __init__(self, num_arms: int, seeds: int, jobs: int, seed: int, *, countable: bool = True) -> None:
+        draw = random.Random(seed)
+        self.now, self.jobs = 0.0, jobs
+        self.cells = make_cells(num_arms, seeds)
+        macs = {cell.config.variant: draw.randint(10, 100) * 1_000_000 for cell in self.cells[:num_arms]}
+        self.costs = {variant: COSTS.model_copy(update={"macs": number}) for variant, number in macs.items()}
+        self.trains = {
+            cell.folder: SECONDS_PER_MAC * macs[cell.config.variant] * draw.uniform(0.92, 1.08) for cell in self.cells
+        }
+        self.countable = countable
+        self.clock = StudyClock(jobs, self.count, now=lambda: self.now)
+        self.waiting = list(self.cells)
+        self.running: dict[Path, tuple[Cell, RunView]] = {}
+        self.begun: dict[Path, float] = {}
+        self.num_finished = 0
+
+    def count(self, variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord:
+        assert (image_size, num_classes) == ((32, 32), 10)
+        if not self.countable:
+            raise ValueError("not this one")
+        return self.costs[variant]
+
+    def end_of(self, cell: Cell) -> float:
+        return self.begun[cell.folder] + START_SECONDS + self.trains[cell.folder]
+
+    def turn(self, seconds: float) -> None:
+        self.now += seconds
+        for cell, view in list(self.running.values()):
+            since, epoch = self.now - self.begun[cell.folder] - START_SECONDS, self.trains[cell.folder] / EPOCHS
+            if self.now >= self.end_of(cell):
+                del self.running[cell.folder]
+                self.clock.finish(cell, self.trains[cell.folder] + START_SECONDS)
+                self.num_finished += 1
+            elif since > 0:
+                if not view.epochs:
+                    run = replace(STARTED.run, epochs=EPOCHS, costs=self.costs[cell.config.variant])
+                    view.begin(run)
+                    self.clock.start(cell, run)
+                view.epoch, view.part = divmod(since / epoch, 1.0)  # type: ignore[assignment]
+                view.seconds_of_epochs = [epoch] if view.epoch else []
+        while self.waiting and len(self.running) < self.jobs:
+            cell = self.waiting.pop(0)
+            self.running[cell.folder] = (cell, RunView(cell.label, TOP1))
+            self.begun[cell.folder] = self.now
+            self.clock.begin(cell)
+        self.clock.count_next(cell.config.variant for cell in self.cells)
+
+    def true_seconds_left(self) -> float:
+        idle = [0.0] * (self.jobs - len(self.running))
+        free = idle + sorted(self.end_of(cell) - self.now for cell, _ in self.running.values())
+        for cell in self.waiting:
+            free = sorted([free[0] + START_SECONDS + self.trains[cell.folder], *free[1:]])
+        return free[-1]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+@pytest.mark.parametrize(("num_arms", "seeds"), [(2, 3), (5, 2), (20, 1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_from_the_second_finished_cell_on_the_error_is_below_a_quarter(
+    num_arms: int, seeds: int, jobs: int, seed: int
+) -> None:
+    study, errors = Simulation(num_arms, seeds, jobs, seed), []
+    study.turn(0.0)
+    while study.running:
+        left, true = study.clock.seconds_left(study.running, study.waiting), study.true_seconds_left()
+        if study.num_finished >= 2:
+            assert left is not None
+            errors.append(abs(left - true) / max(true, START_SECONDS))
+            alone = [view.seconds_left() or 0.0 for _, view in study.running.values()]
+            assert left >= max(alone)
+        study.turn(1.0)
+    assert max(errors) < 0.25
+
+
+def test_a_cell_that_begins_does_not_make_the_time_jump() -> None:
+    study, last = Simulation(5, 2, 2, 0), None
+    study.turn(0.0)
+    while study.running:
+        begun = len(study.begun)
+        study.turn(1.0)
+        left = study.clock.seconds_left(study.running, study.waiting)
+        if last is not None and left is not None and study.num_finished >= 2 and len(study.begun) > begun:
+            assert abs(left - last) < 0.1 * last + 5
+        last = left
+
+
+def test_where_costs_cannot_be_counted_a_cell_takes_as_long_as_others() -> None:
+    study = Simulation(3, 1, 1, 0, countable=False)
+    study.clock.note_costs("resnet20:width=1", NotMeasured(reason="test"))
+    study.clock.finish(study.cells[0], 100.0)
+    assert study.clock.seconds_left({}, study.cells[1:]) == pytest.approx(200.0)
+
+
+def test_a_cell_that_went_on_counts_for_the_whole_that_it_was_a_part_of() -> None:
+    study = Simulation(1, 3, 1, 0)
+    study.clock.start(study.cells[0], replace(STARTED.run, epochs=10, first_epoch=8))
+    study.clock.finish(study.cells[0], 20.0)
+    assert study.clock.seconds_left({}, study.cells[1:2]) == pytest.approx(100.0)
+
+
+def test_as_long_as_nothing_is_measured_nothing_is_said() -> None:
+    study = Simulation(2, 2, 2, 0)
+    study.turn(0.0)
+    assert study.clock.seconds_left(study.running, study.waiting) is None
