@@ -18,10 +18,16 @@ from vtbench.configuration import OptimizerConfig
 from vtbench.datasets import DataError
 from vtbench.errors import UserError
 from vtbench.records import NotMeasured, RunRecord, load_record
+from vtbench.tasks import TASKS
 from vtbench.training import train_run
 from vtbench.training.faults import describe_fault
 from vtbench.training.progress import ProgressListener
 from vtbench.training.trainer import Trainer
+
+
+@pytest.fixture(params=list(TASKS))
+def task(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 def fail_at_step(patch: pytest.MonkeyPatch, step: int, error: BaseException) -> None:
@@ -70,12 +76,12 @@ def test_a_learning_rate_out_of_all_bounds_is_found_to_diverge(tiny: pytest.Monk
     json.loads((tmp_path / "record.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_no_checkpoint_holds_a_diverged_state(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_checkpoint_holds_a_diverged_state(tiny: pytest.MonkeyPatch, tmp_path: Path, task: str) -> None:
     poison_at_step(tiny, 4, float("nan"))
     config = tiny_config(execution={"checkpoint_seconds": 1e-9})
     assert train_run(config, tmp_path).status == "failed"
     tiny.undo()
-    with tiny_world():
+    with tiny_world(task):
         assert train_run(config, tmp_path).status == "finished"
         train_run(config, tmp_path / "straight")
     assert digest_run(tmp_path) == digest_run(tmp_path / "straight")
@@ -95,7 +101,7 @@ def test_a_validation_loss_that_is_no_number_fails_the_run(tiny: pytest.MonkeyPa
 class VanishingImages(TinyImages):
     """Images of which one turns out to be unreadable after some reads."""
 
-    reads_left = 4
+    reads_left = 1000
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         if VanishingImages.reads_left == 0:
@@ -104,9 +110,12 @@ class VanishingImages(TinyImages):
         return super().read(indices)
 
 
+@pytest.mark.parametrize(("task", "num_reads"), [("classification", 4), ("segmentation", 8)])  # Masks are read, too.
 def test_an_image_that_turns_corrupt_is_named_and_the_epochs_before_are_kept(
-    tiny: pytest.MonkeyPatch, tmp_path: Path
+    tiny: pytest.MonkeyPatch, tmp_path: Path, num_reads: int
 ) -> None:
+    tiny.setattr(VanishingImages, "reads_left", num_reads)
+
     def load(config: Any, split: str, *, seed: int) -> TinyImages:
         return VanishingImages(20, 1) if split == "train" else load_tiny(config, split, seed=seed)
 
@@ -115,7 +124,7 @@ def test_an_image_that_turns_corrupt_is_named_and_the_epochs_before_are_kept(
     assert record.status == "failed"
     assert record.error == "The image cat/7.png is corrupt: image file is truncated."
     assert len(record.epochs) == 1
-    VanishingImages.reads_left = 1000
+    tiny.setattr(VanishingImages, "reads_left", 1000)
     assert train_run(tiny_config(), tmp_path).status == "finished"
 
 

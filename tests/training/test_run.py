@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_parts import TinyNet, digest_run, load_tiny, tiny_config
+from tiny_parts import TinyImages, TinyNet, TinySegmenter, digest_run, load_tiny, tiny_config
 
 from vtbench.configuration import Recipe, RunConfig
 from vtbench.datasets.batches import EvalBatches
+from vtbench.datasets.dataset import VOID
 from vtbench.errors import UserError
 from vtbench.files import hash_file
+from vtbench.metrics import is_of_class
 from vtbench.records import (
     Certificate,
     CostRecord,
@@ -27,8 +30,14 @@ from vtbench.records import (
     load_lines,
     load_record,
 )
+from vtbench.tasks import TASKS
 from vtbench.training import BatchProgress, RunStart, load_recipe, train_run
 from vtbench.training.progress import ProgressListener
+
+
+@pytest.fixture(params=list(TASKS))
+def task(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 class Diary(ProgressListener):
@@ -48,13 +57,14 @@ class Diary(ProgressListener):
         self.events.append(record)
 
 
-def test_a_finished_run_leaves_these_files_and_no_others(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_finished_run_leaves_these_files_and_no_others(tiny: pytest.MonkeyPatch, tmp_path: Path, task: str) -> None:
     record = train_run(tiny_config(), tmp_path, arm="an arm", study="a study")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == [
         "certificate.json",
         "config.json",
         "costs.json",
         "environment.json",
+        *(["examples.zip"] if task == "segmentation" else []),
         "metrics.jsonl",
         "record.json",
         "timing.jsonl",
@@ -84,6 +94,7 @@ def test_another_seed_gives_other_weights(tiny: pytest.MonkeyPatch, tmp_path: Pa
     assert first.weights_sha256 != second.weights_sha256
 
 
+@pytest.mark.parametrize("task", ["classification"])
 def test_a_run_learns_and_its_accuracy_is_that_of_the_weights_on_disk(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     record = train_run(tiny_config(epochs=25, dropout=0, stochastic_depth=0), tmp_path)
     assert isinstance(record.headline, float)
@@ -98,6 +109,31 @@ def test_a_run_learns_and_its_accuracy_is_that_of_the_weights_on_disk(tiny: pyte
     assert record.headline == pytest.approx(100 * float(right))
 
 
+@pytest.mark.parametrize("task", ["segmentation"])
+def test_a_run_learns_masks_and_its_accuracy_is_that_of_the_weights_on_disk(
+    tiny: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record = train_run(tiny_config(epochs=25, dropout=0, stochastic_depth=0, window=None), tmp_path)
+    assert isinstance(record.outcome, dict)
+    assert record.outcome == record.epochs[-1].averaged_val
+    assert record.epochs[-1].train["loss"] < record.epochs[0].train["loss"]
+    model = TinySegmenter(4, 4).eval()
+    model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    images, truth = next(
+        iter(EvalBatches(load_tiny(record.config.data, "val", seed=0), 12, targets=TASKS["segmentation"]))
+    )
+    right = pixels = 0
+    with torch.no_grad():
+        for scores, mask in zip(model(images), truth, strict=True):
+            mask = mask[: int((mask[:, 0] != -1).sum())]
+            size = mask.shape[0], mask.shape[1]
+            found = torch.nn.functional.interpolate(scores[None], size, mode="bilinear").argmax(1)[0]
+            right += int((found == mask)[mask != VOID].sum())
+            pixels += int((mask != VOID).sum())
+    assert record.outcome["pixel_accuracy_percent"] == pytest.approx(100 * right / pixels)
+    assert record.outcome["pixel_accuracy_percent"] > 60
+
+
 def test_without_averaging_the_accuracy_is_that_of_the_last_epoch(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     record = train_run(tiny_config(ema_decay=None), tmp_path)
     assert record.outcome == record.epochs[-1].val
@@ -105,14 +141,17 @@ def test_without_averaging_the_accuracy_is_that_of_the_last_epoch(tiny: pytest.M
 
 
 def test_epoch_records_hold_the_rate_of_the_last_step_and_means_over_all_images(
-    tiny: pytest.MonkeyPatch, tmp_path: Path
+    tiny: pytest.MonkeyPatch, tmp_path: Path, task: str
 ) -> None:
     frozen = {"optimizer": {"learning_rate": 1e-30}, "schedule": {"name": "step"}, "gradient_clip_norm": None}
     plain = {"dropout": 0, "stochastic_depth": 0, "augmentation": {"crop_padding": 0, "flip": False}}
     record = train_run(tiny_config(**frozen, **plain, epochs=3, ema_decay=None), tmp_path)
     assert [epoch.learning_rate for epoch in record.epochs] == pytest.approx([1e-30, 1e-31, 1e-32], rel=1e-6, abs=0)
-    accuracies = [epoch.train["top1_percent"] * 20 / 100 for epoch in record.epochs]
-    assert accuracies == pytest.approx(np.round(accuracies))  # 20 images, the last batch of 4 included
+    key, num_items = (
+        ("top1_percent", 20) if task == "classification" else ("pixel_accuracy_percent", 20 * (8 * 8 - 2 * 2))
+    )
+    found = [epoch.train[key] * num_items / 100 for epoch in record.epochs]
+    assert found == pytest.approx(np.round(found))  # 20 images, the last batch of 4 included; of each 4 pixels are void
 
 
 def test_a_finished_run_is_returned_and_not_trained_again(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,23 +179,25 @@ def test_a_run_keeps_the_threads_that_it_was_begun_with(tiny: pytest.MonkeyPatch
     assert train_run(tiny_config(execution={"threads": 2}), tmp_path) == record
 
 
-def test_the_listener_hears_the_whole_course(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_listener_hears_the_whole_course(tiny: pytest.MonkeyPatch, tmp_path: Path, task: str) -> None:
     diary = Diary()
     record = train_run(tiny_config(), tmp_path, listener=diary)
     start, *course, end = diary.events
     assert isinstance(start, RunStart)
-    assert (start.variant, start.epochs, start.batches_per_epoch, start.num_train) == ("tiny", 2, 3, 20)
+    assert (start.task, start.variant) == (task, tiny_config().variant)
+    assert (start.epochs, start.batches_per_epoch, start.num_train) == (2, 3, 20)
     assert (start.first_epoch, start.first_batch, start.device) == (0, 0, "cpu")
     assert [event[0] for event in course if isinstance(event, tuple)] == list(record.epochs)
     last = [event for event in course if isinstance(event, BatchProgress)][-1]
     assert (last.epoch, last.batch, last.num_batches) == (1, 3, 3)
-    assert last.train == record.epochs[-1].train
+    assert {key: value for key, value in last.train.items() if not is_of_class(key)} == record.epochs[-1].train
     assert end == record
 
 
 def test_the_variant_is_recorded_in_its_canonical_spelling(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = tiny_config().model_copy(update={"variant": "tiny:width=4"})
-    assert train_run(config, tmp_path).variant == "tiny"
+    variant = tiny_config().variant
+    config = tiny_config().model_copy(update={"variant": f"{variant}:width=4"})
+    assert train_run(config, tmp_path).variant == variant
 
 
 def test_costs_that_cannot_be_had_are_recorded_as_not_measured(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -182,20 +223,53 @@ def change(config: RunConfig, **update: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("make_config", "message"),
     [
-        (change(tiny_config(), variant="tny"), "Did you mean 'tiny'"),
-        (change(tiny_config(), variant="tiny:wdth=3"), "unknown option 'wdth'"),
-        (tiny_config(execution={"device": "abacus"}), "no device named 'abacus'"),
-        (tiny_config(execution={"device": "cuda:99"}), "CUDA devices"),
-        (tiny_config(sync_batch_norm=True, execution={"accumulate": 2}), "sync_batch_norm"),
+        (lambda: change(tiny_config(), variant=tiny_config().variant[:-1]), "Did you mean '{variant}'"),
+        (lambda: change(tiny_config(), variant=f"{tiny_config().variant}:wdth=3"), "unknown option 'wdth'"),
+        (lambda: tiny_config(execution={"device": "abacus"}), "no device named 'abacus'"),
+        (lambda: tiny_config(execution={"device": "cuda:99"}), "CUDA devices"),
+        (lambda: tiny_config(sync_batch_norm=True, execution={"accumulate": 2}), "sync_batch_norm"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
-    tiny: pytest.MonkeyPatch, tmp_path: Path, config: RunConfig, message: str
+    tiny: pytest.MonkeyPatch, tmp_path: Path, make_config: Callable[[], RunConfig], message: str
+) -> None:
+    config = make_config()
+    with pytest.raises(UserError, match=message.format(variant=tiny_config().variant)):
+        train_run(config, tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_FOR_MASKS: list[tuple[dict[str, Any], str]] = [
+    ({"class_weights": (1.0, 2.0)}, r"2 class_weights, but tiny has 4 classes: class 0"),
+    ({"augmentation": {"crop_padding": 0, "swap_on_flip": ((1, 4),)}}, "exchanges class 4 on a flip"),
+    ({"augmentation": {"auto_augment": True}}, "auto_augment, which moves pixels of an image and not of its mask"),
+    (
+        {"distillation": {"teacher": "runs/teacher"}},
+        "distils knowledge from a teacher, which is done for classification",
+    ),
+]
+
+
+@pytest.mark.parametrize("task", ["segmentation"])
+@pytest.mark.parametrize(("settings", "message"), BAD_FOR_MASKS)
+def test_a_recipe_that_does_not_fit_masks_is_refused_before_anything_is_written(
+    tiny: pytest.MonkeyPatch, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        train_run(config, tmp_path / "a" / "b")
+        train_run(tiny_config(**settings), tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("task", ["segmentation"])
+def test_data_without_masks_are_refused_before_anything_is_written(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Unmasked(TinyImages):
+        read_masks = None  # type: ignore[assignment]
+
+    tiny.setattr("vtbench.training.preparation.load_dataset", lambda config, split, seed: Unmasked(20, 1))
+    with pytest.raises(UserError, match=r"has no masks\. Give them to a data set of yours"):
+        train_run(tiny_config(), tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,6 +283,7 @@ def test_data_that_cannot_be_had_leaves_no_folder_behind(tiny: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("task", ["classification"])
 def test_a_folder_that_cannot_be_written_is_refused(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="Cannot write to the output folder"):
@@ -233,6 +308,7 @@ with hold_folder(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.parametrize("task", ["classification"])
 def test_two_processes_cannot_train_in_one_folder(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -246,6 +322,7 @@ def test_two_processes_cannot_train_in_one_folder(tiny: pytest.MonkeyPatch, tmp_
     assert train_run(tiny_config(), tmp_path).status == "finished"  # A dead process holds nothing.
 
 
+@pytest.mark.parametrize("task", ["classification"])
 def test_a_config_file_that_is_none_is_named(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"config\.json is not the configuration of a run"):
@@ -259,6 +336,7 @@ def test_the_recipe_of_a_run_is_kept_whole_in_its_record(tiny: pytest.MonkeyPatc
     assert recipe == config.recipe
 
 
+@pytest.mark.parametrize("task", ["classification"])
 def test_the_advanced_recipe_trains_a_student_from_a_teacher(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     train_run(tiny_config(), tmp_path / "teacher")
     recipe = load_recipe("advanced", epochs=2, teacher=str(tmp_path / "teacher"))
