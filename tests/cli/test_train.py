@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vtbench.cli.main import run
 
@@ -117,6 +119,66 @@ def test_bad_input_is_one_message_exit_2_and_nothing_written(vtbench, arguments:
     assert errors.count("\n") == 1
     assert output == ""
     assert list(Path().iterdir()) == []
+
+
+def write_masked(folder: Path, *, mask: Image.Image | None = None, kind: str = "png") -> None:
+    """Two images a split with masks of three classes and void, of which one validation mask is ``mask``, if given."""
+    for split in ("train", "val"):
+        for number in range(2):
+            for name in ("images", "masks"):
+                (folder / name / split).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 255, (64, 80, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / split / f"{number}.png")
+            plain = Image.fromarray(np.where(pixels[..., 0] < 9, 255, pixels[..., 1] % 3).astype(np.uint8))
+            spoiled = mask is not None and (split, number) == ("val", 1)
+            suffix = kind if spoiled else "png"
+            (mask if spoiled and mask is not None else plain).save(folder / "masks" / split / f"{number}.{suffix}")
+
+
+FPN = ["fpn_resnet18:width=8", "--recipe", "segmentation_small"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "kind", "knobs", "message"),
+    [
+        (None, "png", "", "num_classes=NUMBER"),
+        (None, "png", ",num_classes=2", "value 2 in "),
+        (None, "png", ",num_classes=3,ignore=2", "which is class 2"),
+        (None, "png", ",classes=vocc", "voc"),
+        (Image.new("L", (80, 64), 7), "png", ",num_classes=3", "masks/val/1.png has the value 7 in 5,120 pixels"),
+        (Image.new("L", (64, 80)), "png", ",num_classes=3", "masks/val/1.png has 80x64 pixels and its image"),
+        (Image.new("L", (80, 64)), "jpg", ",num_classes=3", "JPEG"),
+        (Image.new("RGB", (80, 64)), "png", ",num_classes=3", "masks/val/1.png"),
+    ],
+)
+def test_bad_masks_are_one_message_exit_2_and_nothing_trained(
+    vtbench, mask: Image.Image | None, kind: str, knobs: str, message: str
+) -> None:
+    write_masked(Path("data"), mask=mask, kind=kind)
+    code, output, errors = vtbench("train", *FPN, "--data", f"folder:data{knobs}")
+    assert (code, output) == (2, "")
+    assert errors.startswith("vtbench: ") and errors.count("\n") == 1
+    assert message in errors
+    assert [path.name for path in Path().iterdir()] == ["data"]
+
+
+def test_masks_of_an_object_missing_masks_and_data_without_any_are_refused(vtbench) -> None:
+    write_masked(Path("data"))
+    for number in range(2):
+        for split in ("train", "val"):
+            path = Path("data") / "masks" / split / f"{number}.png"
+            Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
+    code, _, errors = vtbench("train", *FPN, "--data", "folder:data,num_classes=3")
+    assert code == 2 and "values 0 and 255 alone" in errors and "label_map" in errors
+    Path("data/masks/val/1.png").unlink()
+    code, _, errors = vtbench("train", *FPN, "--data", "folder:data,num_classes=3")
+    assert code == 2 and "no mask" in errors and "images/val/1.png" in errors
+    write_masked(Path("well"))
+    code, _, errors = vtbench("train", "vt_" + FPN[0], *FPN[1:], "--data", "folder:well,num_classes=3")
+    assert code == 2 and "8 tokens" in errors and "num_tokens=" in errors  # 64x80: the coarsest map has 2x3 cells.
+    code, _, errors = vtbench("train", *FPN, "--data", "folder:well,num_classes=3", "--recipe", "advanced")
+    assert code == 2 and errors.count("\n") == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["data", "well"]
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(vtbench) -> None:
