@@ -12,6 +12,8 @@ from vtbench.profiling.profile import ProfileSettings, profile_source
 from vtbench.profiling.sources import make_subject, resolve_source
 
 EXAMPLES = [
+    "vit_dwee_patch16_reg1_gap_256",
+    "vit_dpwee_patch16_reg1_gap_256",
     "bat_resnext26ts",
     "botnet26t_256",
     "cpubone_t0",

@@ -65,6 +65,16 @@ def state_parallel_attention(module: Any, shapes: CallShapes) -> int:
     return 2 * batch * tokens * tokens * int(module.num_heads * module.head_dim)
 
 
+def state_differential_attention(module: Any, shapes: CallShapes) -> int:
+    """Two attentions of H heads among tokens (B, N, C), whose values are twice as wide as queries and keys.
+
+    Where it is not fused, the two maps are subtracted first, and meet the values once.
+    """
+    batch, tokens, _ = shapes.input
+    widths = 2 * (1 + 2) if module.fused_attn else 2 + 2
+    return batch * tokens * tokens * int(module.num_heads * module.head_dim) * widths
+
+
 def state_decomposed_attention(module: Any, shapes: CallShapes) -> int:
     """SAM, maps (B, H, W, C): attention of all cells, and queries times one embedding a row and one a column."""
     batch, height, width, dim = shapes.input
@@ -256,6 +266,8 @@ _FORMS_OF_CLASSES: dict[CallForm, str] = {
     state_cell_attention: "models.volo.Attention",
     state_partition_attention: "models.maxxvit.AttentionCl",
     state_parallel_attention: "models.vision_transformer.ParallelScalingBlock",
+    state_differential_attention: """
+        layers.diff_attention.DiffAttention models.vision_transformer.DiffParallelScalingBlock""",
     state_decomposed_attention: "models.vision_transformer_sam.Attention",
     state_mask_unit_attention: "models.hiera.MaskUnitAttention",
     state_pooled_query_attention: "models.hieradet_sam2.MultiScaleAttention",

@@ -24,6 +24,7 @@ from vtbench.profiling.trace import Trace, trace_forward
 from vtbench.profiling.verification import Verification, verify
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.records.profile import ActivationCount, InputShape, Profile, TrainingCost
+from vtbench.units import format_share
 
 _CANNOT_BE_COPIED = NotMeasured(reason="the model cannot be copied")
 
@@ -221,7 +222,7 @@ def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:
     if found.unstated:
         listing = ", ".join(f"{one.kind} x{one.calls} {one.macs / 1e6:,.2f} M" for one in found.unstated[:5])
         more = f" and {len(found.unstated) - 5} more" if len(found.unstated) > 5 else ""
-        notes.append(f"closed forms cover {100 * found.covered_macs / total:.1f} %; unstated: {listing}{more}")
+        notes.append(f"closed forms cover {format_share(found.covered_macs, total)} %; unstated: {listing}{more}")
     if found.left_out_macs:
         share = 100 * found.left_out_macs / total
         notes.append(
