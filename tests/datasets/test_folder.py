@@ -185,3 +185,21 @@ def test_data_without_masks_says_so(root):
         load(root).read_masks(np.arange(2))
     with pytest.raises(UserError, match="has no masks"):
         load(root).mask_class_names  # noqa: B018
+
+
+@pytest.mark.parametrize("knob", ["val=train", "train=val"])
+def test_one_folder_for_both_splits_is_refused(root, knob):
+    expect_refusal(f"{root},{knob}", "trained and validated on the same folder")
+
+
+def test_a_class_whose_accents_are_encoded_otherwise_in_one_split_is_the_same_class(root):
+    for split, form in (("train", "caf\u00e9"), ("val", "cafe\u0301")):
+        (root / split / "cat").rename(root / split / form)
+    assert load(root).class_names == load(root, split="val").class_names
+    assert load(root, split="val").labels.tolist() == [0, 0, 1, 1]
+
+
+def test_smaller_copies_in_a_folder_below_the_pictures_are_refused(root):
+    (root / "train/cat/small").mkdir()
+    make_image(size=(4, 4)).save(root / f"train/cat/small/{next((root / 'train/cat').glob('*.png')).name}")
+    expect_refusal(root, "train/cat/small", "called like images in the folder above")

@@ -356,3 +356,113 @@ def test_sides_that_are_no_classes_or_stand_in_two_pairs_are_refused(tmp_path, p
     root = make_masked(tmp_path, [MASK])
     (root / "classes.toml").write_text(SIDES.replace("[[1, 2]]", pairs))
     expect_refusal(root, "'left_right' is", "below 3, each class once", knobs="")
+
+
+COLOURS = ((128, 0, 0), (0, 128, 0), (0, 0, 128))
+
+
+def write_colours(root):
+    listed = [list(colour) for colour in COLOURS]
+    (root / "classes.toml").write_text(f'names = ["a", "b", "c"]\npalette = {listed}\n')
+
+
+def paint_palette(mask, colours):
+    image = Image.frombytes("P", mask.shape[::-1], mask.tobytes())
+    image.putpalette([channel for colour in colours for channel in colour])
+    return image
+
+
+def test_a_palette_whose_colours_contradict_its_values_is_refused(tmp_path):
+    in_rgb = Image.fromarray(np.array(COLOURS, np.uint8)[MASK])
+    make_masked(tmp_path, [in_rgb.convert("P", palette=Image.Palette.ADAPTIVE)])
+    write_colours(tmp_path)
+    expect_refusal(tmp_path, "has a palette in which the value", "Save the masks in RGB", knobs="")
+
+
+@pytest.mark.parametrize("colours", [COLOURS, ((1, 1, 1), (9, 0, 0), (0, 9, 0)), tuple((n, n, n) for n in range(256))])
+def test_a_palette_that_agrees_or_shows_other_colours_leaves_values_what_they_are(tmp_path, colours):
+    make_masked(tmp_path, [paint_palette(MASK, colours)])
+    write_colours(tmp_path)
+    assert np.array_equal(read(load(tmp_path, ""))[0], MASK)
+
+
+def test_masks_that_each_have_a_palette_of_their_own_are_refused(tmp_path):
+    make_masked(tmp_path, [paint_palette(MASK, COLOURS), paint_palette(2 - MASK, COLOURS[::-1])])
+    expect_refusal(tmp_path, "The value 0 has the colour (128, 0, 0)", "(0, 0, 128)", "a palette of its own")
+
+
+@pytest.mark.parametrize("alpha", [255, 254])
+def test_a_mask_in_colour_may_have_a_channel_of_transparency_if_it_has_no_transparency(tmp_path, alpha):
+    mask = Image.fromarray(np.array(COLOURS, np.uint8)[MASK])
+    mask.putalpha(alpha)
+    make_masked(tmp_path, [mask])
+    write_colours(tmp_path)
+    if alpha == 255:
+        assert np.array_equal(read(load(tmp_path, ""))[0], MASK)
+    else:
+        expect_refusal(tmp_path, "of kind RGBA", "without transparency", knobs="")
+
+
+def test_masks_to_validate_on_that_are_all_void_are_refused(tmp_path):
+    make_masked(tmp_path, [MASK])
+    to_image(np.full_like(MASK, 255)).save(tmp_path / "masks/val/0.png")
+    expect_refusal(tmp_path, "masks of the val split show no class", "nothing to judge by")
+
+
+def test_a_mask_that_lies_as_its_image_is_stored_and_not_as_it_is_seen_is_told_so(tmp_path):
+    image, exif = paint((8, 6)), Image.Exif()
+    exif[274] = 6
+    make_masked(tmp_path, [MASK], images=[image])
+    image.save(tmp_path / "images/train/0.png", exif=exif)
+    expect_refusal(tmp_path, "has 6x8 pixels", "turned as its EXIF data say")
+
+
+def test_two_folders_of_masks_are_refused_unless_one_holds_no_images_or_one_is_named(tmp_path):
+    make_masked(tmp_path, [MASK])
+    for split in ("train", "val"):
+        (tmp_path / "annotations" / split).mkdir(parents=True)
+        (tmp_path / "annotations" / split / "0.xml").write_text("boxes")
+    assert np.array_equal(read(load(tmp_path))[0], MASK)
+    for split in ("train", "val"):
+        (tmp_path / "annotations" / split / "0.xml").unlink()
+        to_image(2 - MASK).save(tmp_path / "annotations" / split / "0.png")
+    expect_refusal(tmp_path, "masks/train and annotations/train", "[layout]")
+    (tmp_path / "classes.toml").write_text('names = ["a", "b", "c"]\n[layout]\nmasks = ["annotations/{}"]\n')
+    assert np.array_equal(read(load(tmp_path, ""))[0], 2 - MASK)
+
+
+@pytest.mark.parametrize("layout", ["", 'names = ["a", "b", "c"]\n[layout]\nimages = ["images"]\nmasks = ["masks"]\n'])
+def test_one_folder_for_both_splits_is_refused(tmp_path, layout):
+    make_masked(tmp_path, [MASK])
+    if layout:
+        (tmp_path / "classes.toml").write_text(layout)
+    expect_refusal(tmp_path, "on the same folder", knobs="" if layout else ",num_classes=3,val=train")
+
+
+@pytest.mark.parametrize(
+    ("knob", "part"), [("0:0+1:1+2:2+1:0", "one value two classes"), ("0:0+1:2+2:2", "no value of class 1")]
+)
+def test_a_label_map_that_contradicts_itself_or_leaves_a_class_out_is_refused(tmp_path, knob, part):
+    expect_refusal(make_masked(tmp_path, [MASK]), part, knobs=f",label_map={knob}")
+
+
+def test_a_list_of_images_is_read_by_lines_and_an_empty_one_named(tmp_path):
+    make_masked(tmp_path, [MASK], layout="{kind}")
+    lists = tmp_path / "train.txt", tmp_path / "val.txt"
+    for path in (*(tmp_path / "images").iterdir(), *(tmp_path / "masks").iterdir()):
+        path.rename(path.with_name("street 1.png"))
+    for path in lists:
+        path.write_text("street 1\r\n", "utf-8-sig")
+    (tmp_path / "classes.toml").write_text(
+        'names = ["a", "b", "c"]\n[layout]\nimages = ["images"]\nmasks = ["masks"]\nlisting = "{}.txt"\n'
+    )
+    assert np.array_equal(read(load(tmp_path, ""))[0], MASK)
+    lists[1].write_text("")
+    expect_refusal(tmp_path, "list of the val split", "is empty", knobs="")
+
+
+def test_the_folders_of_mmsegmentation_are_found(tmp_path):
+    make_masked(tmp_path, [MASK])
+    (tmp_path / "images").rename(tmp_path / "img_dir")
+    (tmp_path / "masks").rename(tmp_path / "ann_dir")
+    assert load(tmp_path).taken["train"] == "img_dir/train, ann_dir/train"

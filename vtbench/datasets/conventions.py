@@ -62,8 +62,11 @@ class Layout(Configuration):
     Image and mask have one path there, save the endings. ``listing`` is a file that names those of a split.
     """
 
-    images: tuple[str, ...] = ("images/{}", "{}/images")
-    masks: tuple[str, ...] = ("masks/{}", "{}/masks", "annotations/{}", "{}/annotations", "labels/{}", "{}/labels")
+    images: tuple[str, ...] = ("images/{}", "{}/images", "img_dir/{}")
+    masks: tuple[str, ...] = (
+        *("masks/{}", "{}/masks", "annotations/{}", "{}/annotations", "labels/{}", "{}/labels"),
+        "ann_dir/{}",
+    )
     train: tuple[str, ...] = ("train", "training")
     val: tuple[str, ...] = ("val", "valid", "validation", "test")
     image_ending: str = ""
@@ -169,6 +172,26 @@ class Convention(Configuration):
         classes = np.array([self._class_of_colour[code] for code in found.tolist()], np.uint8)
         return classes[inverse].reshape(codes_HW.shape)
 
+    def check_palette(self, ids_HW: NDArray[Any], colours_VC: NDArray[np.uint8], name: str) -> None:
+        """Raise `DataError` when values of a palette mask stand for one class and their ``colours_VC`` for another.
+
+        So it is when masks in colour were saved with a palette: their values say nothing. Colours of no class are not
+        looked at.
+        """
+        for value in np.unique(ids_HW[ids_HW < len(colours_VC)]).tolist():
+            colour = tuple(colours_VC[value].tolist())
+            by_colour, by_value = self._class_of_colour.get(_code(colour)), int(self._class_of_value[value])
+            if by_colour is None or by_colour == by_value or _code(colour) in self._shared_colours:
+                continue
+            raise DataError(
+                f"The mask {name} has a palette in which the value {value}, {self._name(by_value)}, has the colour "
+                f"{colour}, which is {self._name(by_colour)}. Save the masks in RGB if their colours count, and "
+                "in grey if their values do."
+            )
+
+    def _name(self, number: int) -> str:
+        return {VOID: "void", _OUTSIDE: "of no class"}.get(number) or f"of class {self.names[number]!r}"
+
     def _describe(self) -> str:
         if self.label_map:
             known = f"the {len(self.label_map)} values of label_map"
@@ -208,7 +231,14 @@ def find_convention(knobs: MaskKnobs, root: Path) -> Convention:
         values["reduce_zero_label"] = knobs.reduce_zero_label == "on"
     if knobs.label_map is not None:
         values["label_map"] = _parse_map(knobs.label_map)
-        values.setdefault("names", [str(n) for n in range(max(values["label_map"].values(), default=0) + 1)])
+        if "names" not in values:
+            classes = set(values["label_map"].values())
+            if lacking := set(range(max(classes) + 1)) - classes:
+                raise UserError(
+                    f"label_map={knobs.label_map} has no value of class {min(lacking)}, though of {max(classes)}. "
+                    "Number the classes from 0 without gaps."
+                )
+            values["names"] = [str(number) for number in sorted(classes)]
     if "names" not in values:
         raise UserError(
             "The masks have no classes: nothing says how many there are. Write num_classes=NUMBER, or classes= with a "
@@ -230,7 +260,10 @@ def _find_file(text: str, root: Path) -> Path:
 
 def _parse_map(text: str) -> dict[int, int]:
     pairs = (part.partition(":") for part in text.split("+"))
-    return {_number(value, "label_map", text): _number(number, "label_map", text) for value, _, number in pairs}
+    listed = [(_number(value, "label_map", text), _number(number, "label_map", text)) for value, _, number in pairs]
+    if len(found := dict(listed)) < len(listed):
+        raise UserError(f"label_map={text} gives one value two classes. Name every value once.")
+    return found
 
 
 def _number(text: str, knob: str, whole: str) -> int:

@@ -119,6 +119,15 @@ def decode_raw_mask(data: bytes, name: str, *, in_colour: bool) -> NDArray[np.ui
     return values.astype(np.uint16)
 
 
+def read_palette(data: bytes, name: str) -> NDArray[np.uint8] | None:
+    """The colours of a palette image, (V, 3); None for any other, and where each is the grey of its own index."""
+    image = open_image(data, name)
+    if image.mode != "P" or (listed := image.getpalette("RGB")) is None:
+        return None
+    colours_V3 = np.array(listed, np.uint8).reshape(-1, 3)
+    return None if (colours_V3 == np.arange(len(colours_V3))[:, None]).all() else colours_V3
+
+
 def measure_image(data: bytes, name: str) -> tuple[int, int]:
     """Height and width of an image as it is seen, from its header."""
     image = open_image(data, name)
@@ -162,17 +171,20 @@ def _load_mask(data: bytes, name: str, *, in_colour: bool) -> Image.Image:
             f"The mask {name} is a JPEG, whose compression changes the values of pixels, so that its class ids are "
             "lost. Take the PNG that it was made from."
         )
-    deep = is_deep_colour(mask, data)
+    deep, orientation = is_deep_colour(mask, data), read_orientation(mask, data)
+    if in_colour and mask.mode == "RGBA" and not deep and mask.getextrema()[-1] == (255, 255):
+        mask = mask.convert("RGB")
     if not (mask.mode.startswith("I") or mask.mode in _ID_MODES or (in_colour and mask.mode == "RGB")):
         raise DataError(
-            f"The mask {name} is of kind {mask.mode}, and class ids need one channel of whole numbers. "
-            "Save it as a grey or palette PNG whose values are the ids."
+            f"The mask {name} is of kind {mask.mode}, and class ids need one channel of whole numbers"
+            + (", colours three without transparency. " if in_colour else ". ")
+            + "Save it as a grey or palette PNG whose values are the ids."
             + (" For colours that stand for classes, give their table: classes=FILE." if mask.mode == "RGB" else "")
         )
     if deep:
         raise DataError(f"The mask {name} has colours of 16 bits a channel. Save it with 8, as its table has them.")
     try:
-        return turn(mask, read_orientation(mask, data))
+        return turn(mask, orientation)
     except Exception as error:  # Pillow's readers raise many kinds of exception for broken files.
         raise DataError(f"The mask {name} is corrupt: {error}. {MEND}") from error
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from vtbench.datasets.data_files import SAMPLED
 from vtbench.datasets.dataset import VOID, HasFiles, Split, TellsTaken
-from vtbench.datasets.decoding import decode_raw_mask, measure_image, spread_evenly
+from vtbench.datasets.decoding import measure_image, spread_evenly
 from vtbench.datasets.duplicates import find_duplicates
 from vtbench.datasets.loading import LoadedDataset
-from vtbench.datasets.masked import MaskedSplit
+from vtbench.datasets.masked import MaskedSplit, decode_values
 from vtbench.datasets.opening import open_image
 from vtbench.records import NotMeasured
 from vtbench.records.data import (
@@ -125,7 +125,7 @@ def _read_masks(data: LoadedDataset, rows: NDArray[np.int64]) -> Iterator[tuple[
             yield from ((mask_HW, set()) for mask_HW in data.read_masks(part))
             continue
         for content, name in split.files.masks(part):
-            raw = decode_raw_mask(content, name, in_colour=bool(split.convention.palette))
+            raw = decode_values(content, name, split.convention)
             yield split.convention.translate(raw, name), set(np.unique(raw).tolist()) if raw.ndim == 2 else set()
 
 

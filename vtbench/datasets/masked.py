@@ -25,10 +25,12 @@ from vtbench.datasets.decoding import (
     fit_inside,
     measure_image,
     probe_images,
+    read_palette,
     run_for_each,
     spread_evenly,
     tell_white,
 )
+from vtbench.datasets.opening import SIDEWAYS, open_image, read_orientation
 from vtbench.datasets.packing import pack_pairs
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
@@ -146,7 +148,7 @@ class MaskedSplit:
         masks, images = self.files.masks(indices), self.files.images(indices)
 
         def decode(at: int) -> None:
-            raw = decode_raw_mask(*masks[at], in_colour=bool(self.convention.palette))
+            raw = decode_values(*masks[at], self.convention)
             _check_size(raw, masks[at][1], *images[at])
             take(at, self.convention.translate(raw, masks[at][1]))
 
@@ -162,6 +164,14 @@ class MaskedSplitInGroups(MaskedSplit):
         images, masks = pack_pairs(self.files.images, self.files.masks, rows, self.files.fingerprint)
         files = MaskedFiles(images, masks, len(rows), f"{self.files.fingerprint} packed", self.files.taken)
         return MaskedSplit(files, self.convention, self.image_size, self.white)
+
+
+def decode_values(data: bytes, name: str, convention: Convention) -> NDArray[np.uint8 | np.uint16]:
+    """What `decode_raw_mask` gives of a mask. Raises `DataError` when a palette contradicts ``convention``, too."""
+    raw = decode_raw_mask(data, name, in_colour=bool(convention.palette))
+    if convention.palette and raw.ndim == 2 and (colours_VC := read_palette(data, name)) is not None:
+        convention.check_palette(raw, colours_VC, name)
+    return raw
 
 
 def add_margin(mask_HW: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -195,10 +205,10 @@ def open_masked(
     More exactly, of the median height and width of the first few training images. Raises `DataError` for masks that
     are not what ``convention`` says, as far as a few of them show it.
     """
-    for found in files.values():
+    for split, found in files.items():
         _probe(found, convention)
+        _check_classes(found, split, convention)
     train = files["train"]
-    _check_classes(train, convention)
     probed = train.images(spread_evenly(train.count, _NUM_PROBED))
     probe_images(probed, image_size, white)
     sizes = [measure_image(*item) for item in probed]
@@ -215,38 +225,64 @@ def _probe(files: MaskedFiles, convention: Convention) -> None:
     rows = spread_evenly(files.count, _NUM_PROBED)
     values: set[int] = set()
     most, worst = 0, ""
+    colour_of: dict[int, tuple[list[int], str]] = {}
     for mask, image in zip(files.masks(rows), files.images(rows), strict=True):
-        raw = decode_raw_mask(*mask, in_colour=bool(convention.palette))
+        raw = decode_values(*mask, convention)
         _check_size(raw, mask[1], *image)
         if raw.ndim == 3:
             convention.translate(raw, mask[1])
             continue
         values |= set(np.unique(raw).tolist())
+        _compare_palettes(raw, *mask, colour_of)
         count = int((raw == VOID).sum())
         if count > most:
             most, worst = count, mask[1]
     convention.check_binary(values, worst, most)
 
 
-def _check_classes(train: MaskedFiles, convention: Convention) -> None:
-    """Read masks until two classes are seen, which the first few nearly always show. Raises `DataError` if none do."""
+def _compare_palettes(raw: NDArray[Any], data: bytes, name: str, colour_of: dict[int, tuple[list[int], str]]) -> None:
+    """Raise `DataError` when a value has another colour than in an earlier mask; ``colour_of`` is what those have."""
+    if (colours_VC := read_palette(data, name)) is None:
+        return
+    for value in np.unique(raw[raw < len(colours_VC)]).tolist():
+        colour = colours_VC[value].tolist()
+        first, where = colour_of.setdefault(value, (colour, name))
+        if first != colour:
+            raise DataError(
+                f"The value {value} has the colour {tuple(first)} in the mask {where} and {tuple(colour)} in {name}: "
+                "each has a palette of its own, so that values do not mean one class in all. Save the masks in RGB and "
+                "give the table of their colours with classes=FILE, or in grey if their values are ids all the same."
+            )
+
+
+def _check_classes(files: MaskedFiles, split: Split, convention: Convention) -> None:
+    """Read masks until two classes are seen, or one to validate on, as the first few nearly always show.
+
+    Raises `DataError` if none do.
+    """
     seen: set[int] = set()
-    for start in range(0, train.count, _NUM_PROBED):
-        for mask in train.masks(np.arange(start, min(start + _NUM_PROBED, train.count))):
-            raw = decode_raw_mask(*mask, in_colour=bool(convention.palette))
+    for start in range(0, files.count, _NUM_PROBED):
+        for mask in files.masks(np.arange(start, min(start + _NUM_PROBED, files.count))):
+            raw = decode_values(*mask, convention)
             seen |= set(np.unique(convention.translate(raw, mask[1])).tolist()) - {VOID}
-        if len(seen) > 1:
+        if len(seen) > (split == "train"):
             return
     named = f"one class, {convention.names[seen.pop()]!r}," if seen else "no class"
+    lacks = "learn from" if split == "train" else "judge by"
     raise DataError(
-        f"The {train.count:,} masks of the train split show {named} in every pixel that is not void: there is nothing "
-        "to learn from. Look what their values mean, and say it with label_map=, ignore= or classes=FILE."
+        f"The {files.count:,} masks of the {split} split show {named} in every pixel that is not void: there is "
+        f"nothing to {lacks}. Look what their values mean, and say it with label_map=, ignore= or classes=FILE."
     )
 
 
 def _check_size(raw: NDArray[Any], name: str, image: bytes, image_name: str) -> None:
     if (size := measure_image(image, image_name)) != raw.shape[:2]:
         raise DataError(
-            f"The mask {name} has {raw.shape[0]}x{raw.shape[1]} pixels and its image {image_name} {size[0]}x{size[1]}. "
-            "A mask has the size of its image."
+            f"The mask {name} has {raw.shape[0]}x{raw.shape[1]} pixels and its image {image_name} {size[0]}x{size[1]}"
+            + (", when it is turned as its EXIF data say" if _lies_sideways(image, image_name) else "")
+            + ". A mask has the size of its image, as that is seen."
         )
+
+
+def _lies_sideways(image: bytes, name: str) -> bool:
+    return read_orientation(open_image(image, name), image) in SIDEWAYS

@@ -76,6 +76,7 @@ def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, Image
     if knobs.asks_for_masks or (root / "classes.toml").is_file() or _find_pair(root, Layout(), "train"):
         return _open_masked(root, knobs, image_size)
     folders = {split: _find_split(root, split, named) for split, named in knobs.named_splits.items()}
+    _check_apart(knobs, folders)
     class_names = _list_classes(folders["train"])
     found = {split: _list_files(folder, class_names) for split, folder in folders.items()}
     labels_of = {split: labels for split, (_, labels) in found.items()}
@@ -99,19 +100,24 @@ def _open_masked(root: Path, knobs: FolderKnobs, image_size: int | None) -> dict
     layout = convention.layout.model_copy(update=named)
     found: dict[Split, MaskedFiles] = {}
     taken: dict[str, str] = {}
+    pairs: dict[Split, tuple[Path, Path]] = {}
     for split in knobs.named_splits:
         folders = _find_pair(root, layout, split)
         if folders is None:
             names = getattr(layout, split)
             raise UserError(
                 f"{root} has no {split} split with masks: there is no folder {' or '.join(layout.images)} beside "
-                f"{' or '.join(layout.masks)}, with {' or '.join(names)} for {{}}. Add them."
+                f"{' or '.join(layout.masks)}, with {' or '.join(names)} for {{}}. Add them, "
+                "or say where they lie under [layout] in a file of classes."
             )
+        pairs[split] = folders
         images, masks = _pair_files(root, *folders, layout, split)
         taken[split] = f"{folders[0].relative_to(root).as_posix()}, {folders[1].relative_to(root).as_posix()}"
         found[split] = MaskedFiles(
             FileList(images).fetch, FileList(masks).fetch, len(images), fingerprint_files((*images, *masks)), taken
         )
+    if layout.listing is None:
+        _check_apart(knobs, pairs)
     return open_masked(found, convention, image_size, knobs.white)
 
 
@@ -133,8 +139,7 @@ def _find_pair(root: Path, layout: Layout, split: Split) -> tuple[Path, Path] | 
     """
     found: dict[str, tuple[Path, Path]] = {}
     for name in getattr(layout, split):
-        images = next((root / at.format(name) for at in layout.images if (root / at.format(name)).is_dir()), None)
-        masks = next((root / at.format(name) for at in layout.masks if (root / at.format(name)).is_dir()), None)
+        images, masks = _find_one(root, layout.images, name), _find_one(root, layout.masks, name)
         if images is not None and masks is not None:
             found[name] = (images, masks)
     if len(found) > 1:
@@ -145,6 +150,20 @@ def _find_pair(root: Path, layout: Layout, split: Split) -> tuple[Path, Path] | 
     return next(iter(found.values()), None)
 
 
+def _find_one(root: Path, patterns: Sequence[str], name: str) -> Path | None:
+    """The folder of ``patterns`` that is there; of several the one with images. Raises ``UserError`` if more have."""
+    there = [root / at.format(name) for at in patterns if (root / at.format(name)).is_dir()]
+    if len(there) > 1:
+        there = [folder for folder in there if any(map(_is_image, walk_files(folder)))] or there[:1]
+    if len(there) > 1:
+        listing = " and ".join(folder.relative_to(root).as_posix() for folder in there)
+        raise UserError(
+            f"{root} holds {listing}, and it cannot be seen which is meant. Take one away, or say which counts "
+            'in a file of classes, under [layout]: images = ["FOLDER/{}"] or masks = ["FOLDER/{}"].'
+        )
+    return next(iter(there), None)
+
+
 def _pair_files(
     root: Path, images: Path, masks: Path, layout: Layout, split: Split
 ) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
@@ -153,21 +172,29 @@ def _pair_files(
     if layout.listing is not None:
         listing = root / layout.listing.format(split)
         try:
-            keys = listing.read_text("utf-8").split()
+            lines = listing.read_text("utf-8-sig").splitlines()
         except OSError as error:
             raise UserError(f"The list of the {split} split {listing} cannot be read: {error.strerror}.") from error
+        keys = [line.strip() for line in lines if line.strip()]
+        if not keys:
+            raise UserError(f"The list of the {split} split {listing} is empty. Let it name images, one a line.")
         of_image = {key: of_image[key] for key in keys if key in of_image}
         of_mask = {key: of_mask[key] for key in keys if key in of_mask}
         if gone := [key for key in keys if key not in of_image]:
-            raise UserError(f"{len(gone)} images that {listing} names are not in {images}, the first {gone[0]!r}.")
+            raise UserError(
+                f"{len(gone)} images that {listing} names are not in {images}, the first {gone[0]!r}. "
+                "A line is the name of one image, without its ending."
+            )
     for have, lack, place, what in ((of_image, of_mask, masks, "mask"), (of_mask, of_image, images, "image")):
         if alone := sorted(have.keys() - lack.keys()):
             raise UserError(
                 f"{len(alone)} of the {len(have)} files have no {what} in {place}, the first {have[alone[0]]}. "
-                f"Image and mask have one name, save the endings. Add the {what}, or take the file away."
+                f"Image and mask have one name, save the endings. Add the {what}, or take the file away; where several "
+                "kinds of masks lie in one folder, mask_ending under [layout] in a file of classes says which counts."
             )
     if not of_image:
-        raise UserError(f"{images} has no images whose names end as they should ({layout.image_ending or 'anyhow'}).")
+        ending = f" whose names end in {layout.image_ending}" if layout.image_ending else ""
+        raise UserError(f"The {split} split has no images{ending} in {images}. Give it some, or name another split.")
     keys = sorted(of_image)
     return (
         tuple(DataFile.find(of_image[key], root) for key in keys),
@@ -190,6 +217,13 @@ def _list_by_key(folder: Path, ending: str) -> dict[str, Path]:
 
 def _load(file: DataFile) -> tuple[bytes, str]:
     return file.read(), str(file.path)
+
+
+def _check_apart(knobs: FolderKnobs, places: Mapping[Split, object]) -> None:
+    if places["train"] == places["val"]:
+        raise UserError(
+            f"folder:{knobs.path} is to be trained and validated on the same folder. Name others with train= or val=."
+        )
 
 
 def _find_split(root: Path, split: Split, named: str | None) -> Path:
@@ -236,19 +270,22 @@ def _list_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[tuple[DataFile, ...], NDArray[np.int64]]:
-    for name in _list_classes(folder):
+    as_in_train = {unicodedata.normalize("NFC", name): name for name in class_names}
+    there = {as_in_train.get(unicodedata.normalize("NFC", name), name): name for name in _list_classes(folder)}
+    for name in there:
         if name not in class_names:
             hint = did_you_mean(name, class_names)
             raise UserError(f"{folder / name} is a class that the training split does not have. {hint}")
     files: list[DataFile] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
-        if not (folder / name).exists():
+        if name not in there:
             continue
-        before = len(files)
-        files.extend(DataFile.find(path, folder) for path in walk_files(folder / name) if _check_image_name(path))
+        place, before = folder / there[name], len(files)
+        files.extend(DataFile.find(path, folder) for path in walk_files(place) if _check_image_name(path))
         if len(files) == before:
-            raise UserError(f"The class folder {folder / name} has no images. Add some, or take the folder away.")
+            raise UserError(f"The class folder {place} has no images. Add some, or take the folder away.")
+        _check_above(place, files[before:])
         labels.extend([label] * (len(files) - before))
     _check_endings(folder, files)
     return tuple(files), np.asarray(labels, np.int64)
@@ -266,14 +303,31 @@ def _check_endings(folder: Path, files: Sequence[DataFile]) -> None:
         )
 
 
+def _check_above(place: Path, files: Sequence[DataFile]) -> None:
+    """Raise ``UserError`` when a folder inside a class holds files that are all called like some above it."""
+    inside: dict[Path, list[str]] = {}
+    for file in files:
+        inside.setdefault(file.path.parent, []).append(file.path.stem)
+    for folder, names in inside.items():
+        if folder != place and set(names) <= set(inside.get(folder.parent, ())):
+            raise UserError(
+                f"The {len(names)} images in {folder} are called like images in the folder above it: they may be the "
+                "same pictures, made smaller or otherwise changed. Take one kind away."
+            )
+
+
 def _check_image_name(path: Path) -> bool:
-    endings = Image.registered_extensions()
-    if path.suffix.lower() not in endings:
+    if not _is_image(path):
+        endings = Image.registered_extensions()
         raise UserError(
             f"{path} is not an image, by its name: .jpg, .png, .webp, .bmp, .gif, .tiff and {len(endings) - 6} other "
             "endings are known. Take it out of the data, or name it after its format."
         )
     return True
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in Image.registered_extensions()
 
 
 DATASETS.add("folder", DatasetSource(open_folder, FolderKnobs))
