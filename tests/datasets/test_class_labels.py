@@ -110,3 +110,10 @@ def test_a_folder_is_refused_for_the_same_reasons(tmp_path):
     (root / "val/cat").rmdir()
     with pytest.raises(UserError, match=r"The val split of .*b has no image of 1 of the 2 classes: 0 \(cat\)"):
         load(root, kind="folder")
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path):
+    for split in ("train", "val"):
+        write(tmp_path, split, ["cat", "dog", "dog"], [*AB, "cat"])
+    with pytest.raises(UserError, match="calls two classes of column 'label' 'cat'"):
+        load(tmp_path)

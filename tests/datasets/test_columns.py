@@ -109,3 +109,8 @@ def test_every_file_has_the_columns_of_the_first(tmp_path):
     with pytest.raises(UserError, match=r"train-2\.parquet has no column 'label', which .*train-0\.parquet has"):
         check_column(third, schemas[2], "label", pa.int64(), first)
     check_column(second, schemas[1], "label", pa.int32(), first)
+
+
+def test_where_masks_are_and_no_labels_the_message_says_how_to_ask_for_masks():
+    schema = make_schema(image="images", annotation="images")
+    expect_refusal(find_label_column, schema, "For masks, write parquet:data,num_classes=NUMBER")

@@ -46,7 +46,7 @@ def test_folders_inside_a_class_hidden_files_and_other_formats_are_taken_as_mean
     assert load(root).labels.tolist() == [0] * 5 + [1] * 3
 
 
-@pytest.mark.parametrize("name", ["valid", "validation", "test"])
+@pytest.mark.parametrize("name", ["valid", "validation", "test", "Testing"])
 def test_the_held_out_split_may_have_other_names(root, name):
     (root / "val").rename(root / name)
     assert len(load(root, "val")) == 4

@@ -452,3 +452,22 @@ def test_masks_are_packed_beside_their_images(tmp_path):
         np.testing.assert_array_equal(data.read(np.array([1]))[0], np.asarray(make_image(1, (6, 8))))
     assert load(tmp_path).labels.tolist() == [0, 1, 0]
     expect_refusal(tmp_path, "number 2 of the", "value 2 in 48 pixels", knobs=",num_classes=2")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_images_that_the_metadata_of_a_folder_leave_out_are_counted(tmp_path):
+    for split, listed in (("train", 3), ("test", 4)):
+        (tmp_path / split).mkdir()
+        for number in range(4):
+            make_image(number).save(tmp_path / split / f"{number}.png")
+        lines = [f"{number}.png,{number % 2}" for number in range(listed)]
+        (tmp_path / split / "metadata.csv").write_text("\n".join(["file_name,label", *lines]))
+    expect_refusal(tmp_path, "gave 3 of the 4 images of the train split")
+
+
+def test_splits_of_two_subsets_are_refused_unless_both_are_named(tmp_path):
+    for folder, split in (("small", "train"), ("large", "test")):
+        (tmp_path / folder).mkdir()
+        pq.write_table(make_table([0, 1, 0, 1]), tmp_path / folder / f"{split}.parquet")
+    expect_refusal(tmp_path, "train split in small", "val split in large")
+    assert len(load(tmp_path, knobs=",train=train,val=test")) == 4

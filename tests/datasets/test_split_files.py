@@ -118,3 +118,20 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path):
     root = make_files(tmp_path, "train.parquet")
     (root / "val.parquet").symlink_to(root / "gone")
     expect_refusal(root, "val.parquet cannot be had")
+
+
+def test_splits_that_lie_in_two_subsets_are_refused_unless_both_are_named(tmp_path):
+    make_files(tmp_path, "small/train.parquet", "large/val.parquet")
+    expect_refusal(tmp_path, "train split in small", "val split in large", "train=NAME and val=NAME")
+    assert len(find(tmp_path, train="small", val="large")["val"]) == 1
+
+
+@pytest.mark.parametrize("names", [("train_1", "train_3"), ("train-0-x7", "train-2-x7")])
+def test_a_number_that_lacks_between_others_is_named(tmp_path, names):
+    make_files(tmp_path, *(f"{name}.parquet" for name in names), "val.parquet")
+    expect_refusal(tmp_path, "numbered from", "without")
+
+
+def test_years_and_whole_counts_are_no_gaps(tmp_path):
+    make_files(tmp_path, "train_2019.parquet", "train_2021.parquet", "testing_1.parquet", "testing_2.parquet")
+    assert {split: len(files) for split, files in find(tmp_path).items()} == {"train": 2, "val": 2}

@@ -58,6 +58,8 @@ def agree_on_names(
         _check_from_zero(part, column, spelling)
     first = next((part for part in every if part.names is not None), None)
     if first is not None and first.names is not None:
+        if twice := [name for at, name in enumerate(first.names) if name in first.names[:at]]:
+            raise DataError(f"{first.place} calls two classes of column {column!r} {twice[0]!r}. Name them apart.")
         labels = {split: [_renumber(part, first, column) for part in some] for split, some in parts.items()}
         return first.names, {split: np.concatenate(some) for split, some in labels.items()}
     names = _number_classes(np.concatenate([part.labels for part in parts["train"]]))

@@ -44,6 +44,8 @@ def convert_deep(image: Image.Image, name: str, white: float | None) -> Image.Im
     values_HW = np.asarray(image)
     stated = white if white is not None else _find_white(image, values_HW, name)
     lowest, highest = values_HW.min(), values_HW.max()
+    if np.isnan(lowest):
+        raise DataError(f"The image {name} has pixels that are no numbers. Fill them, and convert it to 8 bits.")
     if not (lowest >= 0 and highest <= stated):
         raise DataError(
             f"The image {name} has pixels from {lowest:g} to {highest:g}, which is outside of 0 to {stated:g}. "

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from vtbench.datasets.data_files import resolve_folder
 from vtbench.datasets.dataset import Split
-from vtbench.datasets.split_files import check_exports
+from vtbench.datasets.split_files import check_exports, check_one_subset
 from vtbench.datasets.walking import is_left_behind
 from vtbench.errors import UserError, did_you_mean
 
@@ -144,6 +145,8 @@ def check_files(knobs: HuggingFaceKnobs, path: str, builder: Any, chosen: Mappin
     declared = card.is_file() and re.search(r"^configs:", card.read_text("utf-8", errors="replace"), re.MULTILINE)
     if builder.name in _TABLES and not declared:
         check_exports(inside, spelling, f"{spelling}/{{}}")
+        if knobs.train is None or knobs.val is None:
+            check_one_subset(inside, spelling)
 
 
 def read_footers(knobs: HuggingFaceKnobs, builder: Any, name: str) -> tuple[Footer, ...]:
@@ -161,6 +164,11 @@ def read_footers(knobs: HuggingFaceKnobs, builder: Any, name: str) -> tuple[Foot
     files = _list_files(builder, name) if builder.name == "parquet" else []
     with explained(knobs.path), ThreadPoolExecutor(_READERS) as pool:
         return tuple(pool.map(read, files))
+
+
+def count_images(builder: Any, name: str) -> int:
+    """Image files of the split ``name`` of a folder, by their endings."""
+    return sum(Path(file).suffix.lower() in Image.registered_extensions() for file in _list_files(builder, name))
 
 
 def _list_files(builder: Any, name: str) -> list[str]:

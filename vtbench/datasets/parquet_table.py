@@ -152,6 +152,8 @@ def _choose(place: str, schema: pa.Schema, wanted: str | None, role: _Role, spel
         return found[0]
     if found:
         raise UserError(f"{place} has several columns that may be of {name}s: {', '.join(found)}. {mend} {columns}")
+    if role is _LABEL and shows_masks(schema):
+        mend += f" For masks, write {spelling},num_classes=NUMBER."
     names = ", ".join(role.usual[:-1])
     raise UserError(
         f"{place} has no column of {name}s by its name, such as {names} or {role.usual[-1]}, with {role.kind}. "

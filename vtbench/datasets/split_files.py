@@ -17,8 +17,8 @@ from vtbench.datasets.dataset import DataError, Split
 from vtbench.datasets.walking import walk_files
 from vtbench.errors import UserError
 
-_SPLIT_WORD = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test)(?![a-z])", re.IGNORECASE)
-_MEANS: dict[str, str] = {"training": "train", "valid": "val", "validation": "val", "dev": "val"}
+_SPLIT_WORD = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?![a-z])", re.IGNORECASE)
+_MEANS: dict[str, str] = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 _SHARD = re.compile(r"(.*?)(\d+)-of-(\d+)(?!\d)")
 _UNFINISHED = frozenset({".aria2", ".crdownload", ".download", ".incomplete", ".part", ".partial", ".tmp"})
 _MOST_LISTED = 8
@@ -72,6 +72,8 @@ def find_files(path: Path, wanted: Wanted = Wanted()) -> dict[Split, tuple[DataF
     joined = [split for split, text in _list_named(wanted) if "+" in text]
     uncertain = {split: [file.name for file in some] for split, some in found.items() if split not in joined}
     check_exports(uncertain, f"parquet:{path}", f"parquet:{path},subset={{}}")
+    if len(named) < 2:
+        check_one_subset({split: [file.name for file in some] for split, some in found.items()}, f"parquet:{path}")
     for chosen in found.values():
         _check_different(chosen)
     return found
@@ -99,6 +101,16 @@ def check_exports(names: Mapping[Split, Sequence[str]], spelling: str, narrower:
         _check_numbered_alike(split, paths, spelling)
 
 
+def check_one_subset(names: Mapping[Split, Sequence[str]], spelling: str) -> None:
+    """Raise ``UserError`` when the files of one split lie in another subset than those of the other."""
+    train, val = (_find_subset(names[split][0]) for split in ("train", "val"))
+    if train != val and "." not in (train, val):
+        raise UserError(
+            f"{spelling} has its train split in {train} and its val split in {val}: these may be two data sets. Name "
+            "the files of both with train=NAME and val=NAME, or put those that belong together into one folder."
+        )
+
+
 def _walk_tables(folder: Path) -> Iterator[Path]:
     for found in walk_files(folder):
         if found.suffix.lower() == ".parquet":
@@ -123,6 +135,7 @@ def _check_numbered_alike(split: Split, names: Sequence[str], spelling: str) -> 
             f"{spelling} has files of the {split} split that are not named alike, such as {first} and {second}: they "
             f"may be the same data twice. Name those to take with {spelling},{split}=NAME, several as NAME+NAME."
         )
+    _check_counted(split, names, spelling)
     for folder, numbered in shards.items():
         total = numbered[0][1]
         if sorted(numbered) not in ([(n, total) for n in range(total)], [(n + 1, total) for n in range(total)]):
@@ -130,6 +143,24 @@ def _check_numbered_alike(split: Split, names: Sequence[str], spelling: str) -> 
             raise UserError(
                 f"The files of the {split} split of {spelling} in {folder} are numbered {said}: some are missing, or "
                 "of another export. Complete them, or take the others away."
+            )
+
+
+def _check_counted(split: Split, names: Sequence[str], spelling: str) -> None:
+    """Raise ``UserError`` when files that are numbered from 0 or 1, and not ``of`` how many, lack a number between."""
+    by_folder: dict[PurePosixPath, list[tuple[int, ...]]] = defaultdict(list)
+    for path in map(PurePosixPath, names):
+        if not _SHARD.match(path.stem):
+            by_folder[path.parent].append(tuple(map(int, re.findall(r"\d+", path.stem))))
+    for folder, numbers in by_folder.items():
+        columns = [sorted(column) for column in zip(*numbers, strict=True) if len(set(column)) > 1]
+        if len(columns) != 1 or columns[0][0] > 1:
+            continue
+        if lacking := sorted(set(range(columns[0][0], columns[0][-1])) - set(columns[0])):
+            raise UserError(
+                f"The files of the {split} split of {spelling} in {folder} are numbered from {columns[0][0]} to "
+                f"{columns[0][-1]} without {_list(map(str, lacking))}. Complete them, or name those to take with "
+                f"{split}=NAME+NAME."
             )
 
 

@@ -24,6 +24,7 @@ _LEFT_BEHIND = frozenset(
         "lost+found",  # Linux
         "#recycle",  # Network storage
         "#snapshot",
+        "@__thumb",
         "@eadir",
         "@recently-snapshot",
         "@recycle",

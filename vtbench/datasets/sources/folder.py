@@ -27,7 +27,7 @@ from vtbench.errors import UserError, did_you_mean
 
 SPLIT_FOLDERS: dict[Split, tuple[tuple[str, ...], ...]] = {
     "train": (("train", "training"),),
-    "val": (("val", "valid", "validation"), ("test",)),
+    "val": (("val", "valid", "validation"), ("test", "testing")),
 }
 """What the folder of each split may be called, in any case; the later names count where there is none of the first."""
 
@@ -40,7 +40,7 @@ class FolderKnobs(MaskKnobs):
     path: str = Field(description="the folder that holds train/ and val/, or images/ and masks/")
     train: str | None = Field(None, description="folder to train on; else train or training")
     val: str | None = Field(
-        None, description="folder to validate on, such as test; else val, valid, validation or test"
+        None, description="folder to validate on, such as test; else val, valid, validation, test or testing"
     )
 
     @property

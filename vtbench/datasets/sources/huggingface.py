@@ -39,6 +39,7 @@ from vtbench.datasets.hub_library import (
     UnreachableHubError,
     check_files,
     choose_splits,
+    count_images,
     explained,
     import_library,
     iterate,
@@ -276,6 +277,12 @@ def _build(part: _Part, table: Any) -> HeldSplit:
     write_pack(pack, read_through())
     if not labels:
         raise UserError(f"huggingface:{knobs.path} has no rows in its {part.split} split.")
+    num_pictures = sum(isinstance(feature, part.hub.Image) for feature in table.features.values())
+    if is_folder and num_pictures == 1 and len(labels) < (listed := count_images(part.builder, part.name)):
+        raise DataError(
+            f"The library datasets gave {len(labels)} of the {listed} images of {place}: its metadata file does not "
+            "tell of the others. Complete it, or take those images away."
+        )
     told = {
         "state": part.state,
         "pack": pack.name,
