@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from vtbench.errors import UserError, did_you_mean
+from vtbench.files import read_file
 
 LARGEST_NUMBER = 2**31 - 1
 LARGEST_SIDE = 16_384
@@ -360,7 +361,7 @@ def validate_configuration(kind: type[C], values: Mapping[str, Any], *, source: 
 def read_toml(path: Path, noun: str) -> dict[str, Any]:
     """The values in the TOML file ``path``. Raises ``UserError`` if it is no such file; ``noun`` says what it holds."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_file(path).decode("utf-8"))
     except OSError as error:
         raise UserError(f"Cannot read the {noun} {path}: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

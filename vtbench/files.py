@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -152,6 +153,13 @@ def refuse_link(path: Path) -> None:
             f"{path} is a link to {path.readlink()}, and nothing is written or removed through a link out of the "
             "folder that was named. Remove the link, or name its target instead."
         )
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a regular file. Raises ``OSError`` for any other: a pipe would be waited for without end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return path.read_bytes()
 
 
 def hash_file(path: Path) -> str:

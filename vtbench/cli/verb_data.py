@@ -20,7 +20,7 @@ def run_data(
         str | None, typer.Option(help="Whose augmentation is shown.  [default: default or segmentation_small]")
     ] = None,
     draws: Annotated[int, typer.Option(min=1, max=12, help="Augmented draws of each image.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws: draw K is that of epoch K.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the draws: draw K is that of epoch K.")] = 0,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
 ) -> None:
     """Look at a data set as training will read it: splits, classes, sizes, masks, duplicates, channels.
@@ -28,7 +28,7 @@ def run_data(
     With --out: sheets of images as the network sees them, and of what augmentation makes of them.
     """
     from vtbench.cli.commands import quick_import
-    from vtbench.configuration import DataConfig
+    from vtbench.configuration import DataConfig, validate_configuration
     from vtbench.datasets import load_dataset
     from vtbench.datasets.inspection import survey_data
     from vtbench.datasets.source import parse_dataset
@@ -40,9 +40,10 @@ def run_data(
     if out is None and recipe is not None:
         raise UserError("--recipe chooses the augmentation that a sheet shows. Say where it goes with --out FOLDER.")
     parse_dataset(data)
+    values = {"spec": data, "image_size": image_size}
+    config = validate_configuration(DataConfig, values, source="The command line")
     if out is not None:
         check_writable(out)
-    config = DataConfig(spec=data, image_size=image_size)
     splits: dict[Split, LoadedDataset] = {
         "train": load_dataset(config, "train", seed=0),
         "val": load_dataset(config, "val", seed=0),

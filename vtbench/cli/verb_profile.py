@@ -20,8 +20,8 @@ def run_profile(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="NAME[:option=value,...], timm:NAME, torchvision:NAME or FILE.py:CALLABLE; in names, * stands for "
-            "anything: 'timm:*'."
+            help="NAME[:option=value,...], timm:NAME, torchvision:NAME or FILE.py:CALLABLE, which runs that file's "
+            "code; in names, * stands for anything: 'timm:*'."
         ),
     ],
     input_size: Annotated[

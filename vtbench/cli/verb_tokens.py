@@ -26,7 +26,7 @@ def run_tokens(
     foreground: Annotated[list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.")] = None,
     leave_out: Annotated[list[int] | None, typer.Option(help="Class ids that count as neither.")] = None,
     image_size: Annotated[str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Weights of --model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Weights of --model.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:

@@ -12,6 +12,7 @@ from vtbench.datasets.dataset import DataError
 from vtbench.datasets.decoding import measure_image
 from vtbench.datasets.walking import walk_files
 from vtbench.errors import UserError
+from vtbench.files import read_file
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _is_image(path: Path) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except FileNotFoundError:
         raise DataError(f"There is no image or folder {path}. Check the path.") from None
     except OSError as error:

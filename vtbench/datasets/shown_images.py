@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vtbench.configuration import DataConfig
+from vtbench.configuration import DataConfig, validate_configuration
 from vtbench.datasets.data_files import resolve_folder
 from vtbench.datasets.dataset import VOID, DataError, Split
 from vtbench.datasets.decoding import decode_image, decode_mask, decode_whole_image, fit_inside, measure_image
@@ -20,6 +20,7 @@ from vtbench.datasets.source import parse_dataset
 from vtbench.datasets.sources.parquet import ParquetKnobs, RowGroups
 from vtbench.datasets.split_files import find_files
 from vtbench.errors import UserError
+from vtbench.files import read_file
 
 # Dimensions: H height, W width in pixels, C channels (3, RGB); Y, X height and width of the picture that is shown.
 
@@ -118,7 +119,9 @@ def read_rows(
             f"Images of a data set are cut to a square, and {image_size[0]}x{image_size[1]} was asked for. "
             "Give one side with --image-size, or image files with --image."
         )
-    return show_rows(load_dataset(DataConfig(spec=spec, image_size=image_size[0]), split, seed=0), split, indices)
+    values = {"spec": spec, "image_size": image_size[0]}
+    config = validate_configuration(DataConfig, values, source="The images to show")
+    return show_rows(load_dataset(config, split, seed=0), split, indices)
 
 
 def show_rows(data: LoadedDataset, split: Split, indices: Sequence[int]) -> list[ShownImage]:
@@ -203,6 +206,6 @@ def _check(indices: Sequence[int], size: int, name: str) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise DataError(f"The image {path} cannot be read: {error.strerror}. Check the path.") from error

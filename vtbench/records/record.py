@@ -14,7 +14,7 @@ from pydantic import ConfigDict, ValidationError
 
 from vtbench.configuration import Written
 from vtbench.errors import UserError
-from vtbench.files import publish_text
+from vtbench.files import publish_text, read_file
 
 
 class Record(Written):
@@ -53,7 +53,7 @@ def load_record(path: Path, kind: type[R]) -> R:
     NotMeasured(reason='no GPU')
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_file(path))
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
     except ValidationError as error:

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from vtbench.configuration import LARGEST_SIDE
 from vtbench.datasets.batches import Normalizer
 from vtbench.datasets.source import find_white
 from vtbench.datasets.statistics import IMAGENET, ChannelStatistics
 from vtbench.environment import describe_environment
+from vtbench.errors import UserError
 from vtbench.models import MODELS, create_model
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.records.tokens import ImageTokensRecord, PreparationRecord, TokensRecord
@@ -61,7 +63,7 @@ class Subject:
 def open_run(folder: Path, image_size: str | None) -> Subject:
     """The network of a finished run; images are normalised as those that it was trained on."""
     run = load_run(folder)
-    size = parse_image_size(image_size) if image_size else run.note.image_size
+    size = _parse_size(image_size) if image_size else run.note.image_size
     whole = TASKS[run.record.task].answers_with_masks
     return Subject(
         run.model,
@@ -79,7 +81,7 @@ def open_run(folder: Path, image_size: str | None) -> Subject:
 def open_model(name: str, image_size: str | None, *, seed: int) -> Subject:
     """A model with the weights that training starts from; images are normalised by ImageNet's statistics."""
     variant = canonical_spelling(name)
-    size = parse_image_size(image_size) if image_size else MODELS[split_variant(variant)[0]].image_size
+    size = _parse_size(image_size) if image_size else MODELS[split_variant(variant)[0]].image_size
     model, whole = create_model(variant, image_size=size), find_task(variant).answers_with_masks
     initialize_by_name(model, seed)
     return Subject(
@@ -93,6 +95,14 @@ def open_model(name: str, image_size: str | None, *, seed: int) -> Subject:
         Path("runs") / f"tokens-{variant.replace(':', '-').replace(',', '-').replace('=', '-')}",
         None,
     )
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """As `parse_image_size`, for images that are really made: up to the largest side that training takes."""
+    size = parse_image_size(text)
+    if max(size) > LARGEST_SIDE:
+        raise UserError(f"--image-size was given {text!r}: a side of an image may have up to {LARGEST_SIDE} pixels.")
+    return size
 
 
 @dataclass(frozen=True)

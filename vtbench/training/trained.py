@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.datasets.statistics import Triple
 from vtbench.errors import UserError
+from vtbench.files import read_file
 from vtbench.records import RunRecord, load_record
 from vtbench.records.record import Record
 from vtbench.run_folder import CONFIG, RECORD, WEIGHTS
@@ -158,7 +159,7 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path, owner: str) 
 def _read_verified(file: Path, owner: str) -> bytes:
     """The bytes of a file; if it is the weights of a finished run, they are those that its record names."""
     try:
-        data = file.read_bytes()
+        data = read_file(file)
     except OSError as error:
         raise UserError(f"Cannot read {owner}'s weights {file}: {error.strerror or error}.") from error
     if file.name != WEIGHTS or not (file.parent / RECORD).exists():
