@@ -3,7 +3,8 @@
 import pytest
 
 import vtbench.models  # noqa: F401  (fills the registry)
-from vtbench.configuration import ExecutionConfig, StudyOptions
+from vtbench.configuration import ExecutionConfig
+from vtbench.run_options import StudyOptions
 from vtbench.studies.resolution import inspect_study, resolve_arms, resolve_study
 from vtbench.studies.study import find_study, list_studies
 

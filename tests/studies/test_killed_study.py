@@ -13,7 +13,7 @@ import pytest
 
 from vtbench.files import hash_file
 
-STUDY = """
+CLASSIFICATION = """
 question = "Does it survive?"
 recipe = "small"
 epochs = 12
@@ -28,6 +28,23 @@ limit_val = 100
 narrow = "resnet20:width=2"
 wide = "resnet20:width=4"
 """
+SEGMENTATION = """
+question = "Does it survive?"
+recipe = "segmentation_small"
+epochs = 12
+seeds = 2
+
+[data]
+spec = "scenes"
+image_size = 64
+limit_train = 320
+limit_val = 60
+
+[arms]
+FPN = "fpn_resnet18:width=4"
+VT-FPN = "vt_fpn_resnet18:width=4,num_tokens=4"
+"""
+STUDIES = pytest.mark.parametrize("text", [CLASSIFICATION, SEGMENTATION], ids=["classification", "segmentation"])
 KILLS = 5
 
 
@@ -39,7 +56,7 @@ def start_study(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def read_digests(folder: Path) -> dict[str, str]:
-    names = ("record.json", "metrics.jsonl", "weights.safetensors")
+    names = ("record.json", "metrics.jsonl", "weights.safetensors", "examples.zip")
     files = sorted(path for name in names for path in (folder / "cells").rglob(name))
     return {str(path.relative_to(folder)): hash_file(path) for path in files}
 
@@ -56,8 +73,9 @@ def wait_for_training(study: subprocess.Popen[bytes], folder: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.not_in_ci
-def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(STUDY)
+@STUDIES
+def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.toml").write_text(text)
     draw = random.Random(20)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     study = start_study(whole)
@@ -66,7 +84,7 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
     assert study.wait() == 0
     training_seconds = time.monotonic() - began
     expected = read_digests(whole)
-    assert len(expected) == 2 * 2 * 3
+    assert len(expected) == 2 * 2 * (4 if text == SEGMENTATION else 3)
 
     for _ in range(KILLS):
         study = start_study(killed)
@@ -83,8 +101,9 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.not_in_ci
-def test_ctrl_c_ends_a_study_within_five_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(STUDY.replace("epochs = 12", "epochs = 500"))
+@STUDIES
+def test_ctrl_c_ends_a_study_within_five_seconds_and_says_how_to_go_on(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.toml").write_text(text.replace("epochs = 12", "epochs = 500"))
     folder = tmp_path / "stopped"
     study = start_study(folder)
     assert wait_for_training(study, folder)

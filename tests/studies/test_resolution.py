@@ -1,7 +1,8 @@
 import pytest
 
-from vtbench.configuration import DataConfig, ExecutionConfig, Recipe, StudyOptions
+from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
 from vtbench.errors import UserError
+from vtbench.run_options import StudyOptions
 from vtbench.studies import resolution
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.resolution import inspect_study, resolve_study

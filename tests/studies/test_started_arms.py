@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import vtbench.models  # noqa: F401
-from vtbench.configuration import DataConfig, ExecutionConfig, InitConfig, StudyOptions
+from vtbench.configuration import DataConfig, ExecutionConfig, InitConfig
 from vtbench.errors import UserError
 from vtbench.reporting.report import build_report
+from vtbench.run_options import StudyOptions
 from vtbench.studies.cells import ResolvedStudy, list_cells
 from vtbench.studies.executor import Session
 from vtbench.studies.executors.in_process import InProcess

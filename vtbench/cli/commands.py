@@ -20,12 +20,12 @@ def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
     """``verb`` as typer reads it: each parameter that is a configuration is spread out into a flag a field.
 
     ``Annotated[ExecutionConfig, ("threads",)]`` leaves the field ``threads`` out. Names that only type checkers import
-    are looked up in `vtbench.configuration`.
+    are looked up in `vtbench.configuration` and `vtbench.run_options`.
     """
-    from vtbench import configuration
+    from vtbench import configuration, run_options
 
     hints: dict[str, Any] = inspect.get_annotations(
-        verb, globals={**vars(configuration), **verb.__globals__}, eval_str=True
+        verb, globals={**vars(configuration), **vars(run_options), **verb.__globals__}, eval_str=True
     )
     parameters: list[inspect.Parameter] = []
     spread: dict[str, tuple[type[Configuration], list[str]]] = {}

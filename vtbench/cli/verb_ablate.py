@@ -13,7 +13,8 @@ from vtbench.cli.commands import DerivedCommand
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:
-    from vtbench.configuration import ExecutionConfig, StudyOptions
+    from vtbench.configuration import ExecutionConfig
+    from vtbench.run_options import StudyOptions
     from vtbench.studies.cells import ResolvedStudy
     from vtbench.studies.executor import Session
     from vtbench.studies.running import StudyOutcome

@@ -10,8 +10,9 @@ import typer
 from vtbench.cli.commands import DerivedCommand
 
 if TYPE_CHECKING:
-    from vtbench.configuration import ExecutionConfig, RunConfig, TrainOptions
+    from vtbench.configuration import ExecutionConfig, RunConfig
     from vtbench.records import RunRecord
+    from vtbench.run_options import TrainOptions
 
 COMMAND = DerivedCommand
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vtbench.configuration import Effect, ExecutionConfig, RunConfig, RunOptions, spell_flags
+from vtbench.configuration import Effect, ExecutionConfig, RunConfig
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, TimingRecord
 from vtbench.records.examples import Examples, read_examples
@@ -15,6 +15,7 @@ from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.runs import LeftOut, RunKey, load_runs
 from vtbench.reporting.treatment import find_differences
+from vtbench.run_options import RunOptions, spell_flags
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from vtbench.configuration import MOST_CELLS, DataConfig, ExecutionConfig, InitConfig, StudyOptions
+from vtbench.configuration import MOST_CELLS, DataConfig, ExecutionConfig, InitConfig
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
+from vtbench.run_options import StudyOptions
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.study import Study
 from vtbench.variants import MODELS, split_variant

@@ -1,0 +1,111 @@
+"""What a command asks of runs: typed once, and flags, configuration and printed command are derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from vtbench.configuration import (
+    LARGEST_BATCH,
+    LARGEST_SIDE,
+    MOST_EPOCHS,
+    MOST_SEEDS,
+    MOST_THREADS,
+    Configuration,
+    DataConfig,
+    RunConfig,
+)
+
+_DATA = "{data sets}, with knobs."
+_RECIPE = "{recipes}, or the path of a TOML file."
+
+
+class RunOptions(Configuration):
+    """What a command asks of runs besides their execution; ``None`` leaves it to the recipe, data set or study file."""
+
+    data: str | None = Field(None, min_length=1, description=_DATA)
+    recipe: str | None = Field(None, min_length=1, description=_RECIPE)
+    epochs: int | None = Field(None, ge=1, le=MOST_EPOCHS, description="Rescales the recipe's schedule.")
+    teacher: str | None = Field(
+        None, min_length=1, description="Distil from a run's folder, VARIANT@FILE, timm:NAME, torchvision:NAME; none."
+    )
+    init: str | None = Field(
+        None, min_length=1, description="Start from the weights of a run's folder, a .safetensors, .pt or .pth file."
+    )
+    freeze: list[str] | None = Field(
+        None, description="Do not train parameters named so, as 'trunk.*' or 'layer1.*'; may be repeated."
+    )
+    limit_train: int | None = Field(None, ge=1, description="Class-balanced subset of the training images.")
+    limit_val: int | None = Field(None, ge=1, description="Class-balanced subset of the validation images.")
+    image_size: int | None = Field(None, ge=8, le=LARGEST_SIDE, description="Side in pixels; else the data set's own.")
+
+    @classmethod
+    def of_run(cls, run: RunConfig) -> RunOptions:
+        """The options that ask for the data and the recipe of ``run``."""
+        data, recipe = run.data, run.recipe
+        return RunOptions(
+            data=data.spec,
+            recipe=recipe.name,
+            epochs=recipe.epochs,
+            teacher=recipe.distillation.teacher if recipe.distillation is not None else None,
+            init=run.init.source if run.init is not None and not run.init.of_arm else None,
+            freeze=list(recipe.freeze) or None,
+            limit_train=data.limit_train,
+            limit_val=data.limit_val,
+            image_size=data.image_size,
+        )
+
+    def choose_data(self, own: DataConfig) -> DataConfig:
+        """The data to use where ``own`` are those of the study; other data come without its limits and image size."""
+        if self.data is not None:
+            own = DataConfig(spec=self.data)
+        return DataConfig(
+            spec=own.spec,
+            image_size=self.image_size or own.image_size,
+            limit_train=self.limit_train or own.limit_train,
+            limit_val=self.limit_val or own.limit_val,
+        )
+
+
+class TrainOptions(RunOptions):
+    """What ``train`` asks besides."""
+
+    data: str = Field("scenes", description=_DATA)
+    recipe: str = Field("default", description=_RECIPE)
+    seed: int = Field(0, ge=0, description="Fixes weights, order, augmentation and subsets.")
+    batch_size: int | None = Field(None, ge=1, le=LARGEST_BATCH, description="Instead of the recipe's.")
+    learning_rate: float | None = Field(None, gt=0, description="Instead of the recipe's.")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Instead of the recipe's.")
+    clip: float | None = Field(None, gt=0, description="Largest norm of the gradient, instead of the recipe's.")
+
+
+class StudyOptions(RunOptions):
+    """What ``ablate`` changes about a study file. Another recipe comes with its own number of epochs."""
+
+    base: str | None = Field(None, min_length=1, description="The variant that {base} stands for.")
+    arm: list[str] | None = Field(None, description="Only this arm; may be repeated.  [default: all]")
+    seeds: int | None = Field(None, ge=1, le=MOST_SEEDS, description="Seeds 0 to N-1 of every arm.")
+    threads: int | None = Field(
+        None, ge=1, le=MOST_THREADS, description="CPU threads of all cells together.  [default: all cores]"
+    )
+
+
+def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
+    """The words of a command that ask for ``names`` of ``options``, those at their default left out.
+
+    >>> from vtbench.configuration import ExecutionConfig
+    >>> spell_flags(ExecutionConfig(precision="bfloat16", channels_last=False), ("precision", "channels_last"))
+    ['--precision', 'bfloat16', '--no-channels-last']
+    """
+    valued, switches = [], []
+    for name in names:
+        value, flag = getattr(options, name), name.replace("_", "-")
+        if value == type(options).model_fields[name].default:
+            continue
+        if isinstance(value, bool):
+            switches.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                valued += [f"--{flag}", str(one)]
+    return valued + switches
