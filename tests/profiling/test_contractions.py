@@ -53,6 +53,13 @@ CONTRACTIONS: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]
         ((9, 4), (9, 5)),
         180,
     ),
+    "outer product, added to the row that an index names": (
+        lambda a, b: a.new_zeros(1, 4, 5).scatter_reduce(
+            0, torch.zeros(9, 4, 5, dtype=torch.long, device=a.device), a[:, :, None] * b[:, None], "sum"
+        ),
+        ((9, 4), (9, 5)),
+        180,
+    ),
     "outer product of maps, pooled": (
         lambda a, b: functional.avg_pool2d(a[:, None] * b[None], 2),
         ((3, 6, 6), (4, 6, 6)),

@@ -6,15 +6,18 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
 from torchvision.ops import DeformConv2d
 from typer.testing import CliRunner
 
 from vtbench.cli.main import app
 from vtbench.profiling import profile
+from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.records import NotMeasured
 from vtbench.records.profile import Profile, TrainingCost
 
@@ -98,7 +101,6 @@ product.register_autograd(
 
 
 def test_the_gradient_of_a_custom_operator_is_refused_by_name_and_counted_with_its_formula() -> None:
-    from torch.utils.flop_counter import register_flop_formula
 
     register_flop_formula(torch.ops.rare.product)(lambda x, w, **_: 2 * x[0] * x[1] * w[1])
 
@@ -159,3 +161,42 @@ def test_layers_of_integers_cost_what_their_layers_of_floating_point_do_and_cann
 
     whole = quantization.resnet18(weights=None, quantize=True)
     assert profile(whole, 32, activations=False).macs == profile(resnet18(), 32, activations=False).macs
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_bsr])
+def test_a_product_with_a_sparse_tensor_is_not_taken_for_a_dense_one(layout: torch.layout) -> None:
+    blocks = {"blocksize": (2, 2)} if layout is torch.sparse_bsr else {}
+
+    class Neighbours(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("adjacency", torch.eye(8).to_sparse(layout=layout, **blocks))
+
+        def forward(self, rows: Tensor) -> Tensor:
+            return self.adjacency @ rows  # type: ignore[no-any-return, operator]
+
+    with pytest.raises(RefusedOperatorError, match="depends on how many values are set"):
+        profile(Neighbours(), inputs=[torch.zeros(8, 5)])
+
+
+def test_a_formula_that_came_with_an_operator_of_complex_numbers_is_taken() -> None:
+    """The refusal of torch's own product of complex numbers asks for one; this one says 4 MACs a product."""
+
+    @torch.library.custom_op("test_rare::complex_product", mutates_args=())
+    def multiply(left: Tensor, right: Tensor) -> Tensor:
+        return left @ right
+
+    multiply.register_fake(lambda left, right: left.new_empty(left.shape[0], right.shape[1]))
+    operator: Any = torch.ops.test_rare.complex_product
+
+    @register_flop_formula(operator)
+    def count_flops(left: tuple[int, ...], right: tuple[int, ...], *args: Any, **kwargs: Any) -> int:
+        return 8 * left[0] * left[1] * right[1]
+
+    class Product(nn.Module):
+        def forward(self, left: Tensor, right: Tensor) -> Tensor:
+            return operator(left, right)  # type: ignore[no-any-return]
+
+    given = [torch.zeros(3, 8, dtype=torch.complex64), torch.zeros(8, 5, dtype=torch.complex64)]
+    assert profile(Product(), inputs=given, activations=False).macs == 4 * 3 * 8 * 5

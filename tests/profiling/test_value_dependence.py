@@ -122,6 +122,7 @@ def test_values_that_leave_torch_are_seen_to_decide() -> None:
     assert found is not None
     assert [one.name for one in found.operators] == ["numpy"]
     assert len(found.macs) == 2
+    assert "what is computed of them outside of torch is not counted" in count(Counted()).notes[0]
 
 
 def test_chance_decides_as_values_do_and_is_drawn_alike_each_time() -> None:

@@ -44,7 +44,10 @@ _SQUARE = {"aten::pow", "aten::pow_", "aten::square", "aten::square_"}
 _SUM = {"aten::sum", "aten::cumsum", "aten::nansum"}
 _AVERAGE = {"aten::mean", "aten::_adaptive_avg_pool2d", "aten::avg_pool2d", "aten::_adaptive_avg_pool3d"}
 _NORM = {"aten::linalg_vector_norm", "aten::norm"}
-_SCATTER_SUM = {"aten::index_add", "aten::index_add_", "aten::scatter_add", "aten::scatter_add_"}
+_SCATTER_SUM = {
+    "aten::index_add", "aten::index_add_", "aten::scatter_add", "aten::scatter_add_", "aten::scatter_reduce",
+    "aten::scatter_reduce_",
+}  # fmt: skip
 _KEEP = {
     "aten::clone", "aten::_to_copy", "aten::neg", "aten::neg_", "aten::div", "aten::div_", "aten::masked_fill",
     "aten::masked_fill_", "aten::native_dropout", "aten::dropout", "aten::contiguous", "aten::_reshape_copy",
@@ -144,6 +147,8 @@ class ContractionFinder:
     def _reduce(self, name: str, args: Sequence[Any]) -> Contraction | None:
         source = args[0]
         if name in _SCATTER_SUM:
+            if "reduce" in name and args[4] != "sum":
+                return None
             target, dim = args[0], int(args[1])
             source = next((a for a in args[1:] if isinstance(a, Tensor) and a.is_floating_point()), None)
             if source is not None and source.dim() and source.shape[dim] <= target.shape[dim]:

@@ -69,3 +69,5 @@ class ReadsSeen(TorchFunctionMode):
 
 
 _LEAVES_TORCH = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)
+OUTSIDE = frozenset(leave.__name__.strip("_") for leave in _LEAVES_TORCH)
+"""The names under which these are noted."""

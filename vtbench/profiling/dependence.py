@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from vtbench.profiling.arguments import make_arguments
+from vtbench.profiling.decisions import OUTSIDE
 from vtbench.profiling.execution import Run
 from vtbench.profiling.subject import Subject
 from vtbench.profiling.trace import Trace, trace_forward
@@ -122,6 +123,8 @@ def describe_dependence(found: ValueDependence) -> str:
         mend = f"; the model allows {found.limits} an image, which --at-limits counts"
     elif len(found.macs) > 1 and not found.at_limits:
         mend = "; --at-limits counts the dearest"
+    if any(one.name in OUTSIDE for one in found.operators):
+        mend += "; what is computed of them outside of torch is not counted"
     lead = "values decide what runs" if len(found.macs) == 1 and not found.at_limits else "the cost depends on values"
     return f"{lead}{by}: {cost}{mend}"
 

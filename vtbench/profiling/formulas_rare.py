@@ -15,6 +15,17 @@ from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas import FORMULAS as FORMULAS
 from vtbench.profiling.formulas import counts
 
+_SPARSE = {torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
+
+
+def refuse_unusual_numbers(args: Sequence[Any]) -> None:
+    """The formulas of torch's operators are for real numbers that are all stored; anything else is an error."""
+    tensors = [value for value in args if isinstance(value, torch.Tensor)]
+    if any(tensor.is_complex() for tensor in tensors):
+        raise RefusedOperatorError("its values are complex, and one complex product is three or four real ones")
+    if any(tensor.layout in _SPARSE for tensor in tensors):
+        raise RefusedOperatorError("a product with a sparse tensor depends on how many values are set")
+
 
 @counts("aten::_trilinear")
 def _count_trilinear(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:

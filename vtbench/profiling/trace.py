@@ -22,7 +22,7 @@ from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.contractions import ContractionFinder
 from vtbench.profiling.decisions import Decisions, ReadsSeen, may_select, selects
 from vtbench.profiling.errors import RefusedOperatorError
-from vtbench.profiling.formulas_rare import FORMULAS
+from vtbench.profiling.formulas_rare import FORMULAS, refuse_unusual_numbers
 from vtbench.profiling.free_operators import RANDOM, REFUSED, find_reason_free
 from vtbench.profiling.products import Contraction
 from vtbench.profiling.reach import Reach
@@ -141,7 +141,8 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         macs, uncounted = 0, None
         if rule.formula is not None:
             try:
-                _refuse_complex(args)
+                if rule.is_of_torch:
+                    refuse_unusual_numbers(args)
                 macs = rule.formula(args, kwargs, out)
             except RefusedOperatorError as error:
                 uncounted = UncountedOperator(rule.name, _describe_shapes(args), str(error))
@@ -299,6 +300,7 @@ class _Rule:
 
     name: str
     formula: Callable[..., int] | None
+    is_of_torch: bool
     is_free: bool
     refusal: str | None
     is_view: bool
@@ -319,7 +321,20 @@ def _find_rule(func: Any) -> _Rule:
     is_view = getattr(func, "is_view", False)
     shortcut = SHORTCUTS.get(func)
     selecting = may_select(name)
-    return _Rule(name, formula, is_free, refusal, is_view, decomposes, selecting, is_higher_order, is_random, shortcut)
+    is_of_torch = name in FORMULAS
+    return _Rule(
+        name,
+        formula,
+        is_of_torch,
+        is_free,
+        refusal,
+        is_view,
+        decomposes,
+        selecting,
+        is_higher_order,
+        is_random,
+        shortcut,
+    )
 
 
 def _find_registered_formula(name: str, func: Any) -> Callable[..., int] | None:
@@ -338,11 +353,6 @@ def _find_registered_formula(name: str, func: Any) -> Callable[..., int] | None:
         return int(registered(*args, **kwargs, out_val=out)) // 2
 
     return count
-
-
-def _refuse_complex(args: Sequence[Any]) -> None:
-    if any(isinstance(value, Tensor) and value.is_complex() for value in args):
-        raise RefusedOperatorError("its values are complex, and one complex product is three or four real ones")
 
 
 def _input_shapes(
