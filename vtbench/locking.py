@@ -99,6 +99,24 @@ def hold_lock(path: Path) -> Iterator[HeldLock]:
             os.ftruncate(handle, 0)  # An empty file says that the owner left in good order.
 
 
+def refuse_held(path: Path) -> None:
+    """Raise ``UserError`` as `hold_lock` does where another holds the folder for sure; nothing is written or kept.
+
+    What will pass in a moment, or depends on the watch of a heartbeat, is left to `hold_lock`.
+    """
+    if not path.exists():
+        return
+    refuse_link(path)
+    with contextlib.ExitStack() as stack:
+        handle = _open(stack, path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        folder = None if sys.platform == "win32" else _open(stack, path.parent, os.O_RDONLY)
+        locks = _Locks(handle, folder, path, stack)
+        if not locks.take() and not locks.are_soft:
+            refusal, passing = _judge(locks, _read_owner(path), locked=False, still_for=0.0)
+            if refusal is not None and not passing:
+                raise UserError(refusal)
+
+
 def _open(stack: contextlib.ExitStack, path: Path, flags: int) -> int:
     handle = os.open(path, flags, 0o644)
     stack.callback(os.close, handle)

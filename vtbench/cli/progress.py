@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -116,14 +117,15 @@ class LiveDisplay:
 
 
 class RunDisplay(ProgressListener):
-    """Shows one run."""
+    """Shows one run. ``on_begin`` is called when it begins."""
 
-    def __init__(self, display: LiveDisplay) -> None:
-        self._display = display
+    def __init__(self, display: LiveDisplay, on_begin: Callable[[], None] = lambda: None) -> None:
+        self._display, self._on_begin = display, on_begin
         self._view: RunView
 
     def on_start(self, start: RunStart) -> None:
         """Say what is trained, and where it goes on."""
+        self._on_begin()
         self._display.say(
             f"{start.variant}, seed {start.seed}: {format_items(start.epochs, 'epoch')} of {start.num_train:,} images "
             f"in {start.num_classes} classes, {start.num_val:,} to validate, on {start.device}"

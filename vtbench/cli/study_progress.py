@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
@@ -27,10 +28,10 @@ _FIRST_SENTENCE = 300
 
 
 class StudyDisplay:
-    """A `StudyWatcher` that shows the study in a `LiveDisplay`."""
+    """A `StudyWatcher` that shows the study in a `LiveDisplay`. ``on_begin`` is called when all is decided."""
 
-    def __init__(self, display: LiveDisplay, count: CountCosts) -> None:
-        self._display, self._count = display, count
+    def __init__(self, display: LiveDisplay, count: CountCosts, on_begin: Callable[[], None] = lambda: None) -> None:
+        self._display, self._count, self._on_begin = display, count, on_begin
         self._state: StudyState | None = None
         self._clock: StudyClock | None = None
         self._running: dict[Path, tuple[Cell, RunView]] = {}
@@ -47,6 +48,7 @@ class StudyDisplay:
 
     def on_study(self, state: StudyState) -> None:
         """Say what is about to be done."""
+        self._on_begin()
         self._state, self._records = state, dict(state.records)
         study, placement = state.study, state.placement
         self._clock = StudyClock(placement.jobs, self._count)

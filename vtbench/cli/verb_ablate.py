@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vtbench.studies.cells import ResolvedStudy
     from vtbench.studies.executor import Session
     from vtbench.studies.running import StudyOutcome
+    from vtbench.studies.study import Study
 
 COMMAND = DerivedCommand
 
@@ -49,13 +50,20 @@ def run_ablate(
 
         print_studies()
         return
+    from vtbench.cli.waiting import tell_waiting
+    from vtbench.locking import refuse_held
+    from vtbench.run_folder import STUDY, STUDY_LOCK
     from vtbench.studies.resolution import resolve_study
     from vtbench.studies.study import find_study
 
     name, found = find_study(study)
     session = _open_session(executor, jobs, options.threads)
-    resolved = resolve_study(name, found, options, execution)
     folder = out or Path("runs") / name
+    _check_first(found, options, is_new=not (folder / STUDY).exists())
+    if not (plan or verify_resume):
+        refuse_held(folder / STUDY_LOCK)
+    with tell_waiting("loading the models of the study"):
+        resolved = resolve_study(name, found, options, execution)
     if plan:
         _plan(resolved, folder, session, retry_failed=retry_failed)
     elif verify_resume:
@@ -64,16 +72,41 @@ def run_ablate(
         _run(resolved, folder, session, fresh=fresh, retry_failed=retry_failed)
 
 
+def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
+    """Refuse without torch what can be seen to be wrong without it; a study that is there may need its data no more."""
+    from vtbench.cli.first_checks import check_data, check_init, check_teacher, check_variants
+    from vtbench.studies.resolution import choose_arms
+    from vtbench.training import load_recipe
+
+    recipe = load_recipe(
+        options.recipe or study.recipe, teacher=options.teacher or study.teacher, freeze=options.freeze or study.freeze
+    )
+    base = options.base or study.base
+    arms = choose_arms(study, options.arm)
+    check_variants(*([base] if base is not None else []), *arms.values())
+    check_data(options.choose_data(study.data).spec, look=is_new)
+    if not is_new:
+        return
+    check_teacher(recipe.distillation.teacher if recipe.distillation else None)
+    own = study.list_inits()
+    check_init({own.get(arm, options.init or study.init) for arm in arms})
+
+
 def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -> None:
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
     from vtbench.cli.verb_report import report_runs
+    from vtbench.cli.waiting import tell_waiting
     from vtbench.documents.terminal import open_console
     from vtbench.profiling import count_costs
     from vtbench.studies.running import run_study
+    from vtbench.units import format_items
 
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_console()) as display:
-        outcome = run_study(study, folder, session, watcher=StudyDisplay(display, count_costs), **wishes)
+        what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
+        with tell_waiting(what) as begun:
+            watcher = StudyDisplay(display, count_costs, begun)
+            outcome = run_study(study, folder, session, watcher=watcher, **wishes)
     if outcome.stopped:
         typer.echo(
             f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished and the others saved in {folder}. "
@@ -109,9 +142,12 @@ def _print_failures(outcome: StudyOutcome) -> None:
 
 def _plan(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool) -> None:
     from vtbench.cli.study_output import print_plan
+    from vtbench.cli.waiting import tell_waiting
     from vtbench.studies.planning import plan_study
+    from vtbench.units import format_items
 
-    with session.stop.on_signals():
+    what = f"building {format_items(len(study.arms), 'arm')} and measuring some"
+    with session.stop.on_signals(), tell_waiting(what):
         plan = plan_study(study, folder, session, retry_failed=retry_failed)
     if session.stop.requested:
         raise typer.Exit(130)

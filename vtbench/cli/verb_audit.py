@@ -18,14 +18,24 @@ def run_audit(
     Costs are recomputed live. The exit code is 1 if something is contradicted that is not marked as known, else 0.
     """
     from vtbench.audit import audit
-    from vtbench.audit.counting import make_counter
+    from vtbench.audit.counting import Counts, make_counter
+    from vtbench.cli.waiting import tell_waiting
     from vtbench.documents.terminal import open_console
-    from vtbench.records import to_json
+    from vtbench.records import NotMeasured, to_json
     from vtbench.reporting import audit_report
     from vtbench.reporting.runs import load_runs
 
     records = load_runs(*runs).records if runs else ()
-    findings = audit.run_audit(make_counter(), records, table=table)
+    counted: set[str] = set()
+
+    def count(variant: str, image_size: tuple[int, int], num_classes: int | None) -> Counts | NotMeasured:
+        counts = counter(variant, image_size, num_classes)
+        counted.add(variant)
+        return counts
+
+    counter = make_counter()
+    with tell_waiting("counting what the claims speak of", lambda: f"{len(counted)} networks so far"):
+        findings = audit.run_audit(count, records, table=table)
     if format == "table":
         audit_report.print_audit(findings, open_console())
     else:

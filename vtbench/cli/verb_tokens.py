@@ -36,8 +36,11 @@ def run_tokens(
     them, and parquet files with a column annotation) give the attention on foreground against background.
     """
     from vtbench.cli.commands import quick_import
+    from vtbench.cli.first_checks import check_data, check_variants
+    from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.files import check_writable
+    from vtbench.units import format_items
 
     if (run is None) == (model is None):
         raise UserError("Whose tokens? Give either the folder of a finished run, or --model NAME for an untrained one.")
@@ -45,7 +48,13 @@ def run_tokens(
         raise UserError("Which images? Give either --image FILE..., or --index N... of the data set that --data names.")
     if mask and not image:
         raise UserError("--mask belongs to --image; images of a data set bring their own masks.")
-    with quick_import():
+    if model is not None:
+        check_variants(model)
+    elif not (run or Path()).is_dir():
+        raise UserError(f"There is no finished run in {run}: it is no folder. Give that of a finished run.")
+    if data is not None:
+        check_data(data, look=True)
+    with tell_waiting("loading torch and the models"), quick_import():
         from vtbench.datasets.shown_images import read_files
         from vtbench.documents.terminal import open_console
         from vtbench.records import to_json
@@ -53,16 +62,18 @@ def run_tokens(
         from vtbench.reporting.token_report import write_tokens
         from vtbench.tokens.survey import open_model, open_run, survey_tokens
 
-    subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
-    shown = (
-        read_files(image, mask or [], subject.image_size, whole=subject.sees_whole, white=subject.white)
-        if image
-        else _read_rows(subject, data, split, index or [])
-    )
-    survey = survey_tokens(subject, shown, only=module or [], foreground=foreground or [], left_out=leave_out or [])
-    folder = out or subject.default_folder
-    check_writable(folder)
-    written = write_tokens(survey.record, survey.images, folder)
+    with tell_waiting("reading the images"):
+        subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
+        shown = (
+            read_files(image, mask or [], subject.image_size, whole=subject.sees_whole, white=subject.white)
+            if image
+            else _read_rows(subject, data, split, index or [])
+        )
+    with tell_waiting(f"looking at {format_items(len(shown), 'image')} and drawing"):
+        survey = survey_tokens(subject, shown, only=module or [], foreground=foreground or [], left_out=leave_out or [])
+        folder = out or subject.default_folder
+        check_writable(folder)
+        written = write_tokens(survey.record, survey.images, folder)
     if json:
         typer.echo(to_json(survey.record), nl=False)
     else:

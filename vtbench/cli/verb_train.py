@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vtbench.run_options import TrainOptions
 
 COMMAND = DerivedCommand
+_FIRST = "reading the data and building the network"
 
 
 def run_train(
@@ -30,9 +31,13 @@ def run_train(
 
     The same command again goes on where a run was stopped or killed, to the same bits, and shows a finished one.
     """
+    from vtbench.cli.first_checks import check_data, check_init, check_teacher, check_variants
     from vtbench.configuration import DataConfig, InitConfig, RunConfig
+    from vtbench.locking import refuse_held
+    from vtbench.run_folder import RECORD, RUN_LOCK
     from vtbench.training import load_recipe
 
+    check_variants(model)
     config = RunConfig(
         variant=model,
         data=options.choose_data(DataConfig()),
@@ -50,21 +55,30 @@ def run_train(
         init=InitConfig(source=options.init) if options.init is not None else None,
         execution=execution,
     )
-    folder_name = _name_run(model, options.data, Path(options.recipe).stem, options.seed, options.init)
-    _train(config, out or Path("runs") / folder_name, as_json=as_json)
+    folder = out or Path("runs") / _name_run(model, options.data, Path(options.recipe).stem, options.seed, options.init)
+    is_new = not (folder / RECORD).exists()  # A finished run is shown, wherever its data are now.
+    check_data(config.data.spec, look=is_new)
+    if is_new:
+        check_teacher(config.recipe.distillation.teacher if config.recipe.distillation else None)
+        check_init([options.init])
+    refuse_held(folder / RUN_LOCK)
+    _train(config, folder, as_json=as_json)
 
 
 def _train(config: RunConfig, folder: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
-    import vtbench.models  # noqa: F401 - fills the registry of models.
+    from vtbench.cli.waiting import tell_waiting
+
+    with tell_waiting("loading torch and the models"):
+        import vtbench.models  # noqa: F401 - fills the registry of models.
     from vtbench.cli.progress import LiveDisplay, RunDisplay
     from vtbench.training import RunStopped, StopRequest, train_run
 
     console = Console(stderr=as_json, highlight=False)
     try:
-        with StopRequest().on_signals() as stop, LiveDisplay(console) as display:
-            record = train_run(config, folder, listener=RunDisplay(display), stop=stop)
+        with StopRequest().on_signals() as stop, LiveDisplay(console) as display, tell_waiting(_FIRST) as begun:
+            record = train_run(config, folder, listener=RunDisplay(display, begun), stop=stop)
     except RunStopped as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(130) from None

@@ -39,7 +39,7 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     from vtbench.training import load_recipe
 
     base = options.base or study.base
-    templates = _choose_arms(study, options.arm)
+    templates = choose_arms(study, options.arm)
     seeds = options.seeds or study.seeds
     check_num_cells(len(templates), seeds)
     reference = study.reference if study.reference in templates else next(iter(templates))
@@ -76,7 +76,8 @@ def check_num_cells(num_arms: int, seeds: int) -> None:
         )
 
 
-def _choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:
+def choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:
+    """The arms that are ``wanted``, all where None, and their variants with placeholders. Raises ``UserError``."""
     arms = study.list_arms()
     if not wanted:
         return arms

@@ -1,0 +1,106 @@
+"""A mistake that can be seen without torch is answered without it, in the words of the full check."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vtbench.models  # noqa: F401 - the full check needs the models.
+from vtbench.cli import waiting
+from vtbench.cli.waiting import tell_waiting
+from vtbench.errors import UserError
+from vtbench.locking import hold_lock, refuse_held
+from vtbench.variants import canonical_spelling
+
+PROGRAM = """
+import sys
+from vtbench.cli.main import app
+from vtbench.errors import UserError
+for line in {lines!r}:
+    try:
+        app(line, standalone_mode=False)
+    except UserError as error:
+        print("torch" in sys.modules, error)
+"""
+
+
+def refuse(*lines: list[str]) -> list[str]:
+    """What each of the command lines is answered with, after whether torch had been loaded by then."""
+    command = [sys.executable, "-c", PROGRAM.format(lines=lines)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    mistakes = {
+        "no model named 'resnet21'": ["train", "resnet21"],
+        "unknown option 'widht'": ["train", "resnet20:widht=3"],
+        "'tokenizer' was given 'foo': allowed: ": ["train", "vt_resnet20:tokenizer=foo"],
+        "no data set named 'scnes'": ["train", "resnet20", "--data", "scnes"],
+        "unknown knob 'cluter'": ["train", "resnet20", "--data", "scenes:cluter=3"],
+        f"There is no file or folder {gone}": ["train", "resnet20", "--data", f"folder:{gone}"],
+        "no recipe named 'smal'": ["train", "resnet20", "--recipe", "smal"],
+        "No weights to start from lie at": ["train", "resnet20", "--init", gone],
+        "is no trained network": ["train", "resnet20", "--recipe", "advanced", "--teacher", gone],
+        "no study named 'componets'": ["ablate", "componets"],
+        "no model named 'vt_resnet21'": ["ablate", "components", "--base", "vt_resnet21"],
+        "has no arm 'statik'": ["ablate", "components", "--arm", "statik"],
+        "data set named 'scne'": ["ablate", "components", "--data", "scne", "--out", gone],
+        "no model named 'vt_resnet43'": ["tokens", "--model", "vt_resnet43", "--index", "0"],
+        "Give that of a finished run": ["tokens", gone, "--index", "0"],
+    }
+    answers = refuse(*mistakes.values())
+    assert len(answers) == len(mistakes)
+    for expected, answer in zip(mistakes, answers, strict=True):
+        assert answer.startswith("False ")
+        assert expected in answer
+
+
+@pytest.mark.parametrize("variant", ["resnet21", "resnet20:widht=3", "vt_resnet20:tokenizer=foo"])
+def test_the_early_answer_is_that_of_the_full_check(variant: str) -> None:
+    with pytest.raises(UserError) as full:
+        canonical_spelling(variant)
+    assert refuse(["train", variant]) == [f"False {full.value}"]
+
+
+def test_a_held_folder_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    with hold_lock(tmp_path / "lock"), hold_lock(tmp_path / "run" / ".lock"):
+        answers = refuse(
+            ["ablate", "components", "--out", str(tmp_path)], ["train", "resnet20", "--out", str(tmp_path / "run")]
+        )
+    assert len(answers) == 2
+    for answer in answers:
+        assert answer.startswith("False The folder")
+        assert "is in use by" in answer
+
+
+def test_to_look_whether_a_folder_is_held_changes_nothing(tmp_path: Path) -> None:
+    refuse_held(tmp_path / "lock")
+    assert list(tmp_path.iterdir()) == []
+    with hold_lock(tmp_path / "lock"):
+        pass
+    before = (tmp_path / "lock").stat()
+    refuse_held(tmp_path / "lock")
+    assert (tmp_path / "lock").stat() == before
+
+
+def test_what_takes_long_says_so_and_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(waiting, "FIRST_AFTER_SECONDS", 0.01)
+    told = waiting.threading.Event()
+
+    def how_far() -> str:
+        told.set()
+        return "3 of 7"
+
+    with tell_waiting("counting", how_far):
+        assert told.wait(10)
+    assert capsys.readouterr().err.startswith("vtbench: counting, 3 of 7 (")
+
+
+def test_what_is_done_at_once_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with tell_waiting("counting"):
+        pass
+    assert capsys.readouterr().err == ""

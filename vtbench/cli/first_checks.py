@@ -1,0 +1,79 @@
+"""What can be refused before torch is loaded: names, spellings, paths that lead nowhere, folders that another holds.
+
+Whatever passes here is checked in full where it is used, in the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from vtbench.catalog import load_catalog
+from vtbench.errors import UserError, did_you_mean
+from vtbench.registry import UnknownNameError
+from vtbench.variants import MODELS, split_variant
+
+_PLACEHOLDER = re.compile(r"\{(.*?)\}")
+_PREFIXES = ("timm:", "torchvision:")
+
+
+def check_variants(*variants: str) -> None:
+    """Raise ``UserError`` for a model that is not registered, an option that it has not, and a value not in its list.
+
+    Names with placeholders are left to the study. Where the models are registered already, nothing is to be gained.
+    """
+    if len(MODELS):
+        return
+    known = {entry.name: {option.name: option for option in entry.options} for entry in load_catalog()}
+    for variant in variants:
+        name, given = split_variant(variant)
+        if _PLACEHOLDER.search(name):
+            continue
+        if name not in known:
+            raise UnknownNameError(f"There is no model named {name!r}. {did_you_mean(name, known)}")
+        for option, value in given.items():
+            if option not in known[name]:
+                hint = did_you_mean(option, known[name])
+                raise UserError(f"The model {name!r}: unknown option {option!r}. {hint}")
+            allowed = known[name][option].allowed
+            if allowed is not None and value not in map(str, allowed):
+                *words, last = (repr(str(word)) for word in allowed)
+                expected = f"{', '.join(words)} or {last}" if words else last
+                raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {expected}.")
+
+
+def check_data(spec: str, *, look: bool) -> None:
+    """Raise ``UserError`` for a data set or knob that there is not; with ``look``, for a path that leads nowhere."""
+    import vtbench.datasets  # noqa: F401 - fills the registry of data sets.
+    from vtbench.datasets.source import parse_dataset
+
+    source, knobs, _ = parse_dataset(spec)
+    path = getattr(knobs, "path", None)
+    if look and isinstance(path, str) and not Path(path).expanduser().exists():
+        source.open(knobs, None)
+
+
+def check_teacher(teacher: str | None) -> None:
+    """Raise ``UserError`` for a teacher that is neither a run's folder, nor weights of a known variant, nor a name."""
+    if teacher is None or teacher == "none" or teacher.startswith(_PREFIXES) or Path(teacher).is_dir():
+        return
+    variant, at, file = teacher.rpartition("@")
+    if not at:
+        raise UserError(
+            f"The teacher {teacher!r} is no trained network that vtbench can find. Give the folder of a finished run, "
+            "VARIANT@FILE.safetensors, timm:NAME or torchvision:NAME."
+        )
+    check_variants(variant)
+    if not Path(file).exists():
+        raise UserError(f"The weights {file} of the teacher {teacher!r} are not there.")
+
+
+def check_init(places: Iterable[str | None]) -> None:
+    """Raise ``UserError`` for weights to start from that lie nowhere."""
+    for place in places:
+        if place is not None and not Path(place).expanduser().exists():
+            raise UserError(
+                f"No weights to start from lie at {place}. Give the folder of a finished run, a .safetensors file, "
+                "or a .pt or .pth file with a state dict."
+            )
