@@ -31,7 +31,8 @@ def check_variants(*variants: str) -> None:
         if _PLACEHOLDER.search(name):
             continue
         if name not in known:
-            raise UnknownNameError(f"There is no model named {name!r}. {did_you_mean(name, known)}")
+            added = " One that was just added is known here after make golden." if _is_checkout() else ""
+            raise UnknownNameError(f"There is no model named {name!r}. {did_you_mean(name, known)}{added}")
         for option, value in given.items():
             if option not in known[name]:
                 hint = did_you_mean(option, known[name])
@@ -77,3 +78,8 @@ def check_init(places: Iterable[str | None]) -> None:
                 f"No weights to start from lie at {place}. Give the folder of a finished run, a .safetensors file, "
                 "or a .pt or .pth file with a state dict."
             )
+
+
+def _is_checkout() -> bool:
+    """Whether this is the source, to which people add models, and no installed package."""
+    return (Path(__file__).parents[2] / "Makefile").exists()
