@@ -61,7 +61,8 @@ def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> N
 def test_the_early_answer_is_that_of_the_full_check(variant: str) -> None:
     with pytest.raises(UserError) as full:
         canonical_spelling(variant)
-    assert refuse(["train", variant]) == [f"False {full.value}"]
+    added = " One that was just added is known here after make golden." if variant == "resnet21" else ""
+    assert refuse(["train", variant]) == [f"False {full.value}{added}"]
 
 
 def test_a_held_folder_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
