@@ -1,14 +1,19 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from stand_in_cells import COSTS, FACTS, IN_PROCESS, SpeedyExecutor, list_files, make_record, make_study
 
-from vtbench.records import NotMeasured, save_record
+from vtbench.records import CostRecord, NotMeasured, save_record
 from vtbench.studies import planning, probe, running
-from vtbench.studies.cells import list_cells
+from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.executor import Executor, Session
 from vtbench.studies.planning import StudyPlan, plan_study
-from vtbench.training import StopRequest
+from vtbench.studies.probe import CellSpeed
+from vtbench.training import RunStart, StopRequest
+
+START = RunStart("classification", "resnet20", "x", 0, "cpu", 4, 10, 1000, 100, 10, 0, 0, COSTS)
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +58,31 @@ def test_an_arm_that_fails_makes_the_time_unknown_and_is_named(tmp_path: Path) -
     assert made.seconds.reason == "raises: ValueError: a mistake in the code"
     assert isinstance(made.macs, NotMeasured)
     assert not isinstance(made.arms[0].speed, NotMeasured)
+
+
+def test_of_many_arms_eight_are_measured_and_the_others_estimated_by_their_macs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    measured: list[Cell] = []
+
+    def count(variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord:
+        counted.append(variant)
+        return COSTS.model_copy(update={"macs": 1_000_000 * int(variant.partition("=")[2])})
+
+    def measure(cells: Sequence[Cell], session: Session) -> list[CellSpeed | NotMeasured]:
+        measured.extend(cells)
+        starts = [replace(START, costs=count(cell.config.variant, (32, 32), 10)) for cell in cells]
+        return [CellSpeed(cell, start, start.costs.macs / 1e6, 3.0) for cell, start in zip(cells, starts, strict=True)]
+
+    monkeypatch.setattr(planning, "count_costs", count)
+    monkeypatch.setattr(planning, "measure_speeds", measure)
+    study = make_study({f"a{n}": f"resnet20:width={n}" for n in range(4, 304)}, seeds=10)
+    made = plan_study(study, tmp_path / "mini", Session(IN_PROCESS, StopRequest(), jobs=1, threads=1))
+    assert len(measured) == planning.MOST_MEASURED
+    assert {measured[0].arm, measured[-1].arm} == {"a4", "a303"}
+    assert len(counted) == 300 + len(measured)
+    assert sum(arm.is_estimated for arm in made.arms) == 300 - len(measured)
+    for arm in made.arms:
+        assert isinstance(arm.speed, CellSpeed)
+        assert arm.speed.run_seconds == pytest.approx(3 + 4 * int(arm.arm[1:]))

@@ -43,6 +43,12 @@ def print_plan(plan: StudyPlan) -> None:
     if facts.note is not None:
         print_text(f"{facts.note}\n", console)
     console.print(lay_out(table, look="plain"))
+    if num_estimated := sum(arm.is_estimated for arm in plan.arms):
+        print_text(
+            f"\n~ is estimated by MACs: of {len(plan.arms):,} arms {len(plan.arms) - num_estimated} were measured, "
+            "spread evenly over their MACs.",
+            console,
+        )
     console.print(Text("\n" + "\n".join(f"{arm.arm} = {arm.variant}" for arm in plan.arms)), soft_wrap=True)
     console.print(
         Text(
@@ -79,7 +85,9 @@ def _show_arm(arm: PlannedArm) -> list[str]:
         f"{arm.num_open}/{arm.num_cells}",
         NOTHING if macs is None else format_millions(macs),
         NOTHING if params is None else format_millions(params, digits=3),
-        NOTHING if isinstance(speed, NotMeasured) else format_duration(speed.run_seconds),
+        NOTHING
+        if isinstance(speed, NotMeasured)
+        else f"{'~' if arm.is_estimated else ''}{format_duration(speed.run_seconds)}",
     ]
 
 
