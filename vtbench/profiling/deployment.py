@@ -43,19 +43,23 @@ def fuse_subject(subject: Subject) -> Subject:
 
 def describe_form(subject: Subject) -> str | None:
     """A sentence if ``subject`` has branches that are merged for deployment, which then costs less."""
-    model = subject.meta
-    mergeable = list_mergeable(model) if model is not None else []
-    if model is None or not any(_count_weights(module) > 1 for module in mergeable):
+    mergeable = list_mergeable(subject.meta) if subject.meta is not None else []
+    branched = {module: count for module in mergeable if (count := _count_weights(module)) > 1}
+    largest: dict[type[nn.Module], nn.Module] = {}
+    for module in sorted(branched, key=branched.__getitem__):
+        largest[type(module)] = module
+    if not any(_loses_weights(module) for module in sorted(largest.values(), key=branched.__getitem__)):
         return None  # Norms fold into the one layer of a module, which costs the same.
-    try:
-        merged = _fuse_without_values(model)
-    except Exception:  # Not asked for: a model that cannot be fused is counted as it is.
-        return None
-    if _count_weights(merged) == _count_weights(model):
-        return None
     kinds = Counter(type(module).__name__ for module in mergeable)
     listing = ", ".join(f"{kind} x{number}" for kind, number in kinds.most_common(3))
     return f"counted in the form for training; --fuse merges its branches, as for deployment ({listing})"
+
+
+def _loses_weights(module: nn.Module) -> bool:
+    try:
+        return _count_weights(_fuse_without_values(module)) < _count_weights(module)
+    except Exception:  # Not asked for: a model that cannot be fused is counted as it is.
+        return False
 
 
 def list_mergeable(model: nn.Module) -> list[nn.Module]:
