@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -71,3 +74,38 @@ def test_a_restored_optimiser_steps_as_the_one_it_was_read_from(name: str) -> No
     step(second, restored)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.fixture
+def memory_that_shows() -> Iterator[None]:
+    """Memory that nobody has written holds NaN."""
+    filling: Any = torch.utils.deterministic
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling, "fill_uninitialized_memory", True)
+        torch.use_deterministic_algorithms(True)
+        yield
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
+@pytest.mark.parametrize("num_overflows", [1, 2])
+def test_first_steps_whose_loss_scale_overflows_leave_nothing_behind(
+    memory_that_shows: None, name: str, num_overflows: int
+) -> None:
+    def train(factors: list[float]) -> list[torch.Tensor]:
+        model = network()
+        optimizer = build_optimizer(model, OptimizerConfig(name=name, learning_rate=0.01, nesterov=name == "sgd"))
+        scaler = torch.amp.GradScaler("cpu")
+        images = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(1))
+        model.eval()
+        for factor in factors:
+            scaler.scale(model(images).sum() * factor).backward()
+            scaler.step(optimizer)
+            scaler.update(2.0**10)
+            optimizer.zero_grad()
+        return [parameter.detach() for parameter in model.parameters()]
+
+    straight = train([1.0, 1.0])
+    assert all(weights.isfinite().all() for weights in straight)
+    for one, other in zip(train([float("inf")] * num_overflows + [1.0, 1.0]), straight, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)

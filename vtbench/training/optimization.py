@@ -26,8 +26,10 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
     if config.name == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
+        return _start_momentum(
+            torch.optim.SGD(
+                groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
+            )
         )
     if config.name == "rmsprop":
         return torch.optim.RMSprop(
@@ -40,6 +42,18 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         )
     betas = (config.momentum, config.squared_decay)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)
+
+
+def _start_momentum(optimizer: torch.optim.SGD) -> torch.optim.SGD:
+    """Let momentum start from zero, which gives the weights that it gives where torch makes the buffers itself.
+
+    torch's fused SGD (2.14.1) makes them in the first step without filling them, and leaves them so where a loss scale
+    overflows in that step: the second would add to whatever lay in the memory.
+    """
+    for parameter, group in _parameters_of(optimizer):
+        if group["momentum"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
+    return optimizer
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
