@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import Field
 
@@ -14,6 +17,9 @@ from vtbench.configuration import (
     MOST_THREADS,
     Configuration,
     DataConfig,
+    Effect,
+    ExecutionConfig,
+    Recipe,
     RunConfig,
 )
 
@@ -76,6 +82,7 @@ class TrainOptions(RunOptions):
     seed: int = Field(0, ge=0, description="Fixes weights, order, augmentation and subsets.")
     batch_size: int | None = Field(None, ge=1, le=LARGEST_BATCH, description="Instead of the recipe's.")
     learning_rate: float | None = Field(None, gt=0, description="Instead of the recipe's.")
+    weight_decay: float | None = Field(None, ge=0, description="Instead of the recipe's.")
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="Instead of the recipe's.")
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient, instead of the recipe's.")
 
@@ -109,3 +116,30 @@ def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
             for one in value if isinstance(value, list) else [value]:
                 valued += [f"--{flag}", str(one)]
     return valued + switches
+
+
+_LONGEST_NAME = 160
+
+
+def name_run(model: str, options: TrainOptions, execution: ExecutionConfig, recipe: Recipe) -> str:
+    """A folder name that tells runs apart: what is trained on what, and every option that changes the outcome.
+
+    A recipe of the user's own brings a digest of what it says, and a name that is too long ends in one.
+
+    >>> options = TrainOptions(recipe="small", learning_rate=0.05)
+    >>> name_run("vt_resnet20:tokenizer=static", options, ExecutionConfig(precision="bfloat16"), Recipe(name="small"))
+    'vt_resnet20-tokenizer-static-scenes-small-learning-rate-0.05-precision-bfloat16-seed0'
+    """
+    stem = Path(options.recipe).stem
+    own = f"{stem}-{_digest(recipe.model_dump_json(), 6)}" if options.recipe != stem else stem
+    asked = [name for name in TrainOptions.model_fields if name not in ("data", "recipe", "init", "seed")]
+    words = spell_flags(options, asked) + spell_flags(execution, ExecutionConfig.list_settings(Effect.NUMBERS))
+    start = [f"from {Path(options.init).stem}"] if options.init is not None else []
+    data = [Path(part).name for part in re.split("[:,]", options.data)]
+    parts = [model, *data, own, *(Path(word).name for word in words), *start, f"seed{options.seed}"]
+    name = re.sub(r"[^\w.+]+", "-", "-".join(parts)).strip("-")
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}-{_digest(name, 8)}"
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

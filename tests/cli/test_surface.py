@@ -19,15 +19,15 @@ from vtbench.training import list_recipes
 RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size"
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
-    "list": "pattern format options",
+    "list": "patterns format options",
     "data": "data image-size out recipe draws seed format",
     "profile": (
         "models input-size channels input batch num-classes by depth against train-mode backward count-contractions "
         "at-limits fuse compare-tools measure device dtype threads time-limit jobs out format"
     ),
     "train": (
-        f"model {RUN} seed batch-size learning-rate label-smoothing clip device threads workers {EXECUTION} "
-        "checkpoint-seconds out json"
+        f"model {RUN} seed batch-size learning-rate weight-decay label-smoothing clip device threads workers "
+        f"{EXECUTION} checkpoint-seconds out json"
     ),
     "ablate": (
         f"study {RUN} base arm seeds threads jobs executor device workers {EXECUTION} out plan fresh retry-failed "

@@ -16,6 +16,7 @@ from PIL import Image
 from vtbench.cli.main import run
 
 SMALL = ["--recipe", "small", "--limit-train", "40", "--limit-val", "20", "--threads", "1", "--device", "cpu"]
+FOLDER = "runs/resnet20-scenes-small-epochs-{epochs}-limit-train-40-limit-val-20-seed0"
 
 
 @pytest.fixture
@@ -46,8 +47,8 @@ def test_a_run_prints_its_course_and_its_summary_and_the_same_command_shows_it_a
     assert summary[0] == "resnet20, seed 0"
     assert summary[1].startswith("  top-1 ")
     assert "an image of 3x32x32" in output
-    assert summary[-1].split() == ["run", "runs/resnet20-scenes-small-seed0"]
-    assert Path("runs/resnet20-scenes-small-seed0/record.json").exists()
+    assert summary[-1].split() == ["run", FOLDER.format(epochs=1)]
+    assert Path(FOLDER.format(epochs=1), "record.json").exists()
     assert vtbench("train", "resnet20", *SMALL, "--epochs", "1") == (0, "\n".join(summary) + "\n", "")
 
 
@@ -84,10 +85,11 @@ def test_a_run_that_starts_from_another_has_a_folder_of_its_own_and_says_what_it
     code, output, _ = vtbench(*words)
     assert code == 0
     assert output.splitlines()[0].startswith("Starts from first: 116 of 116 tensors taken, 269,722 parameters.")
-    record = json.loads(Path("runs/resnet20-scenes-small-from-first-seed0/record.json").read_text())
+    (folder,) = Path("runs").glob("*-from-first-seed0")
+    record = json.loads((folder / "record.json").read_text())
     assert record["config"]["recipe"]["freeze"] == ["layer1.*", "bn1.*"]
     assert record["start"]["frozen_params"] == 3 * (2 * 16 * 16 * 9 + 2 * 2 * 16) + 2 * 16
-    code, _, errors = vtbench(*words[:-4], "--out", "runs/resnet20-scenes-small-from-first-seed0")
+    code, _, errors = vtbench(*words[:-4], "--out", str(folder))
     assert code == 2 and "recipe.freeze" in errors
 
 
@@ -189,9 +191,27 @@ def test_an_output_folder_that_cannot_be_written_is_refused(vtbench) -> None:
     assert os.listdir() == ["file"]  # noqa: PTH208
 
 
+def test_a_run_with_another_option_has_a_folder_of_its_own_and_overwrites_nothing(vtbench) -> None:
+    for words in (["--epochs", "1"], ["--epochs", "1", "--lr", "0.05"], ["--epochs", "1", "--wd", "0", "-b", "20"]):
+        assert vtbench("train", "resnet20:width=2", *SMALL, *words)[0] == 0
+    names = sorted(path.name for path in Path("runs").iterdir())
+    limits = "epochs-1-limit-train-40-limit-val-20"
+    start = f"resnet20-width-2-scenes-small-{limits}"
+    assert names == [
+        f"{start}-batch-size-20-weight-decay-0.0-seed0",
+        f"{start}-learning-rate-0.05-seed0",
+        f"{start}-seed0",
+    ]
+    optimizers = [
+        json.loads(Path("runs", name, "record.json").read_text())["config"]["recipe"]["optimizer"] for name in names
+    ]
+    assert [one["learning_rate"] for one in optimizers] == [0.1, 0.05, 0.1]
+    assert [one["weight_decay"] for one in optimizers] == [0.0, 5e-4, 5e-4]
+
+
 def test_a_folder_of_another_run_is_refused_with_the_difference(vtbench) -> None:
-    assert vtbench("train", "resnet20", *SMALL, "--epochs", "1")[0] == 0
-    code, _, errors = vtbench("train", "resnet20", *SMALL, "--epochs", "2")
+    assert vtbench("train", "resnet20", *SMALL, "--epochs", "1", "-o", "run")[0] == 0
+    code, _, errors = vtbench("train", "resnet20", *SMALL, "--epochs", "2", "-o", "run")
     assert code == 2
     assert "recipe.epochs is 1 there and 2 here" in errors
 

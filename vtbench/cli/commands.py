@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from vtbench.cli.completion import find_completion
+
 if TYPE_CHECKING:
     from vtbench.configuration import Configuration
+
+
+_OTHER_NAMES = {"batch_size": ("-b",), "learning_rate": ("--lr",), "weight_decay": ("--wd",)}
+"""What people type besides the name of a field."""
 
 
 def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -53,8 +59,10 @@ def _make_flags(kind: type[Configuration], left_out: Iterable[str]) -> Iterable[
     """A flag a field; one of a few words is read as any text, so that the configuration answers a mistake."""
     for name, field in kind.model_fields.items():
         if name not in left_out:
-            names = (f"--{name.replace('_', '-')}",) if field.default is False else ()
-            option = typer.Option(field.default, *names, help=field.description)
+            others = _OTHER_NAMES.get(name, ())
+            names = (f"--{name.replace('_', '-')}", *others) if others or field.default is False else ()
+            complete = find_completion(name, field.annotation)
+            option = typer.Option(field.default, *names, help=field.description, autocompletion=complete)
             annotation = str if get_origin(field.annotation) is Literal else field.annotation
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import platform
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import vtbench.cli
-from vtbench import __version__
 from vtbench.cli.commands import DerivedCommand, derive_options
 from vtbench.cli.output import outlive_readers
 from vtbench.errors import UserError, describe_file_fault
@@ -63,8 +63,12 @@ def list_verbs() -> list[str]:
 def build_command(verb: str) -> Any:
     """The command of one verb with its options."""
     function, kind = _find_verb(verb)
+    return _make_command(verb, derive_options(function) if issubclass(kind, DerivedCommand) else function, kind)
+
+
+def _make_command(name: str, function: Callable[..., None], kind: type[TyperCommand] = TyperCommand) -> Any:
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(verb, cls=kind)(derive_options(function) if issubclass(kind, DerivedCommand) else function)
+    alone.command(name, cls=kind)(function)
     return typer.main.get_command(alone)
 
 
@@ -78,7 +82,7 @@ app = typer.Typer(
     cls=_Verbs,
     help="What does an architectural choice cost, and what does it buy?",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -86,14 +90,20 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"vtbench {__version__}")
+        from importlib.metadata import version
+
+        import vtbench
+
+        torch = ", ".join(f"{package} {version(package)}" for package in ("torch", "torchvision"))
+        typer.echo(f"vtbench {vtbench.__version__} ({torch}, Python {platform.python_version()})")
         raise typer.Exit
 
 
 @app.callback()
 def vtbench_command(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print vtbench's version and torch's."),
     ] = False,
 ) -> None:
     """What does an architectural choice cost, and what does it buy?"""
@@ -104,7 +114,7 @@ def run() -> None:
     outlive_readers()
     try:
         _refuse_empty(sys.argv[1:])
-        app()
+        app(prog_name="vtbench")
     except UserError as error:
         _say(str(error))
         sys.exit(2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vtbench.cli.commands import DerivedCommand
+from vtbench.cli.completion import complete_executors, complete_studies
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,13 +27,18 @@ COMMAND = DerivedCommand
 def run_ablate(
     *,
     study: Annotated[
-        str, typer.Argument(help="A study's name (see --list), or the path of a TOML file.")
+        str,
+        typer.Argument(
+            help="A study's name (see --list), or the path of a TOML file.", autocompletion=complete_studies
+        ),
     ] = "components",
     options: StudyOptions,
     jobs: Annotated[str, typer.Option(help="Cells at once; auto measures how many are fastest.")] = "auto",
-    executor: Annotated[str, typer.Option(help="What carries the cells out: {executors}.")] = "local",
+    executor: Annotated[
+        str, typer.Option(help="What carries the cells out: {executors}.", autocompletion=complete_executors)
+    ] = "local",
     execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
-    out: Annotated[Path | None, typer.Option(help="The study's folder.  [default: runs/STUDY]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The study's folder.  [default: runs/STUDY]")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say which cells there are and what they cost.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move the folder aside and start another study.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,

@@ -13,9 +13,10 @@ def run_audit(
     format: Annotated[Literal["table", "markdown", "json"], typer.Option(help="What to print.")] = "table",
     table: Annotated[str | None, typer.Option(help="Only the claims of one table, e.g. 4, or abstract.")] = None,
 ) -> None:
-    """Which claims of the literature are reproduced, contradicted, or not tested by anyone here.
+    """Which claims of the literature hold here, and which do not.
 
-    Costs are recomputed live. The exit code is 1 if something is contradicted that is not marked as known, else 0.
+    Each is reproduced, contradicted, or not tested by anyone here. Costs are recomputed live. The exit code is 1 if
+    something is contradicted that is not marked as known, else 0.
     """
     from vtbench.audit import audit
     from vtbench.audit.counting import Counts, make_counter

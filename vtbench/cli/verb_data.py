@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vtbench.cli.completion import complete_datasets, complete_recipes
+
 if TYPE_CHECKING:
     from vtbench.datasets import LoadedDataset, Split
     from vtbench.reporting.contact_figure import Sheet
@@ -13,17 +15,30 @@ Format = Literal["table", "markdown", "csv", "json"]
 
 
 def run_data(
-    data: Annotated[str, typer.Argument(help="As --data of train takes it: scenes, folder:PATH, parquet:PATH ...")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="As --data of train takes it: scenes, folder:PATH, parquet:PATH ...", autocompletion=complete_datasets
+        ),
+    ],
     image_size: Annotated[int | None, typer.Option(min=8, help="Side in pixels; else the data set's own.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the numbers and for sheets of images.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the numbers and for sheets of images.")
+    ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Whose augmentation is shown.  [default: default or segmentation_small]")
+        str | None,
+        typer.Option(
+            help="Whose augmentation is shown.  [default: default or segmentation_small]",
+            autocompletion=complete_recipes,
+        ),
     ] = None,
     draws: Annotated[int, typer.Option(min=1, max=12, help="Augmented draws of each image.")] = 6,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the draws: draw K is that of epoch K.")] = 0,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
 ) -> None:
-    """Look at a data set as training will read it: splits, classes, sizes, masks, duplicates, channels.
+    """Look at a data set as training will read it.
+
+    Shown are its splits, classes, sizes, masks, duplicates and channels.
 
     With --out: sheets of images as the network sees them, and of what augmentation makes of them.
     """

@@ -1,9 +1,12 @@
 """``vtbench list``: every registered model with its task, options, parameters and MACs."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from vtbench.cli.completion import complete_models
 
 if TYPE_CHECKING:
     from vtbench.catalog import CatalogEntry, OptionEntry
@@ -19,16 +22,23 @@ _PIPE_WIDTH = 1000
 
 
 def run_list(
-    pattern: Annotated[str | None, typer.Argument(help="Only models whose name contains this text.")] = None,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATTERN",
+            help="Only models whose name contains this text, or is like 'vt_*'; one or several.",
+            autocompletion=complete_models,
+        ),
+    ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
     options: Annotated[bool, typer.Option("--options", help="Below the table, explain every option.")] = False,
 ) -> None:
-    """Every model: task, parameters, multiply-accumulates (MACs) per image at its setting, options.
+    """Which models there are, with their options and costs.
 
-    The setting is the side of the image and the number of classes for which the costs hold. A choice of options is
-    written NAME:option=value,option=value.
+    Parameters and multiply-accumulates (MACs) are of one image at the setting of a model: the side of the image and
+    the number of classes for which the costs hold. A choice of options is written NAME:option=value,option=value.
     """
-    entries = _select(pattern)
+    entries = _select(patterns or [])
     if format == "table":
         _print_table(entries)
         if options:
@@ -37,16 +47,22 @@ def run_list(
         typer.echo(_render(entries, format), nl=False)
 
 
-def _select(pattern: str | None) -> "Sequence[CatalogEntry]":
+def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
     from vtbench.catalog import load_catalog
     from vtbench.errors import UserError, did_you_mean
 
     entries = load_catalog()
-    chosen = [entry for entry in entries if pattern is None or pattern in entry.name]
-    if not chosen:
-        hint = did_you_mean(str(pattern), [entry.name for entry in entries])
-        raise UserError(f"No model has {pattern!r} in its name. {hint}")
-    return chosen
+    names = [entry.name for entry in entries]
+    chosen: set[str] = set(() if patterns else names)
+    for pattern in patterns:
+        is_wild = not set("*?[").isdisjoint(pattern)
+        found = [name for name in names if (fnmatchcase(name, pattern) if is_wild else pattern in name)]
+        if not found:
+            what = "is like" if is_wild else "has"
+            said = f"No model {what} {pattern!r}{'' if is_wild else ' in its name'}."
+            raise UserError(f"{said} {did_you_mean(pattern.strip('*?'), names)}")
+        chosen.update(found)
+    return [entry for entry in entries if entry.name in chosen]
 
 
 def _describe(entry: "CatalogEntry") -> tuple[str, ...]:

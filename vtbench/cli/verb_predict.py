@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtbench.cli.commands import ManyValuesCommand
+from vtbench.cli.completion import complete_devices
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +22,12 @@ COMMAND = ManyValuesCommand
 def run_predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     image: Annotated[list[Path] | None, typer.Option(help="Image files or folders of them, one or more.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes that are shown of each image.")] = 5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
+    ] = "auto",
     format: Annotated[
         Literal["table", "markdown", "csv", "json"], typer.Option(help="What to print; files are the same.")
     ] = "table",

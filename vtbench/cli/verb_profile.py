@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vtbench.cli.completion import complete_devices, complete_models
+
 if TYPE_CHECKING:
     from vtbench.profiling.arguments import InputSpec
     from vtbench.profiling.sources import Source
@@ -21,7 +23,8 @@ def run_profile(
         list[str],
         typer.Argument(
             help="NAME[:option=value,...], timm:NAME, torchvision:NAME or FILE.py:CALLABLE, which runs that file's "
-            "code; in names, * stands for anything: 'timm:*'."
+            "code; in names, * stands for anything: 'timm:*'.",
+            autocompletion=complete_models,
         ),
     ],
     input_size: Annotated[
@@ -40,7 +43,10 @@ def run_profile(
     ] = None,
     by: Annotated[str | None, typer.Option(help="Show splits of the MACs: stage,role,module,operator.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Levels of modules that --by module shows.")] = 2,
-    against: Annotated[str | None, typer.Option(help="Show each model's parts against those of this one.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Show each model's parts against those of this one.", autocompletion=complete_models),
+    ] = None,
     train_mode: Annotated[bool, typer.Option("--train-mode", help="Count the pass in training mode.")] = False,
     backward: Annotated[bool, typer.Option("--backward", help="Also count the MACs of a training step.")] = False,
     count_contractions: Annotated[
@@ -56,20 +62,24 @@ def run_profile(
         bool, typer.Option("--compare-tools", help="Also ask the counters of others that are installed.")
     ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Also measure latency, throughput and memory.")] = False,
-    device: Annotated[str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
+    ] = "auto",
     dtype: Annotated[str, typer.Option(help="For --measure: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="For --measure: CPU threads.")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds a model.")] = 20.0,
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="For many models: processes that count.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="A file of JSON lines, a row a model as it is done; an existing one goes on.")
+        Path | None,
+        typer.Option("--out", "-o", help="A file of JSON lines, a row a model as it is done; an existing one goes on."),
     ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
 ) -> None:
-    """Count multiply-accumulates (MACs), parameters and activations of models, without allocating their weights.
+    """Count the MACs, parameters and activations of models.
 
-    Every operator that runs is counted, known to be free, or refused; the count is held against closed forms of the
-    layers. With --measure, latency is measured as well. A model that fails does not stop the others: exit code 2.
+    A MAC is one multiply-accumulate. Every operator that runs is counted, known to be free, or refused; the count is
+    held against closed forms of the layers. No weights are allocated. With --measure, latency is measured as well. A
+    model that fails does not stop the others: exit code 2.
     A pattern, --jobs or --out gives a short row a model, and the reason of those refused.
     """
     from vtbench.cli.commands import quick_import

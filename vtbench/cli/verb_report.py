@@ -15,7 +15,9 @@ def run_report(
     runs: Annotated[
         list[Path] | None, typer.Argument(help="A study, a run, an archived report, or several of them.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report.  [default: RUNS/report]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the report.  [default: RUNS/report]")
+    ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
     base: Annotated[str | None, typer.Option(help="Arm that differences are taken to.  [default: the study's]")] = None,
     archive: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtbench.cli.commands import ManyValuesCommand
+from vtbench.cli.completion import complete_datasets, complete_models
 
 if TYPE_CHECKING:
     from vtbench.datasets.shown_images import ShownImage
@@ -16,24 +17,32 @@ COMMAND = ManyValuesCommand
 
 def run_tokens(
     run: Annotated[Path | None, typer.Argument(help="Folder of a finished run.")] = None,
-    model: Annotated[str | None, typer.Option(help="Instead of RUN: NAME[:option=value,...], untrained.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Instead of RUN: NAME[:option=value,...], untrained.", autocompletion=complete_models),
+    ] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Image files, one or more.")] = None,
     mask: Annotated[list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.")] = None,
     index: Annotated[list[int] | None, typer.Option(help="Numbers of images in --data.", min=0)] = None,
-    data: Annotated[str | None, typer.Option(help="Data set of --index; else the run's own.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set of --index; else the run's own.", autocompletion=complete_datasets)
+    ] = None,
     split: Annotated[Literal["train", "val"], typer.Option(help="Split of --data.")] = "val",
     module: Annotated[list[int] | None, typer.Option(help="Modules to look at, from 0; else all.")] = None,
     foreground: Annotated[list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.")] = None,
     leave_out: Annotated[list[int] | None, typer.Option(help="Class ids that count as neither.")] = None,
     image_size: Annotated[str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Weights of --model.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Draw the spatial attention of each visual token over images, and the reach after the tokens are mixed.
+    """Draw where each visual token of a network looks in images.
 
-    Options that take several values take all that follow: --image a.png b.png. Entropies are in nats. Masks (scenes has
-    them, and parquet files with a column annotation) give the attention on foreground against background.
+    Beside its attention over the image stands its reach after the tokens are mixed. Options that take several values
+    take all that follow: --image a.png b.png. Entropies are in nats. Masks (scenes has them, and parquet files with a
+    column annotation) give the attention on foreground against background.
     """
     from vtbench.cli.commands import quick_import
     from vtbench.cli.first_checks import check_data, check_variants

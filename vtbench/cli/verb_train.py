@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtbench.cli.commands import DerivedCommand
+from vtbench.cli.completion import complete_models
 
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig, RunConfig
@@ -19,11 +20,15 @@ _FIRST = "reading the data and building the network"
 
 
 def run_train(
-    model: Annotated[str, typer.Argument(help="NAME or NAME:option=value,...; vtbench list shows them.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="NAME or NAME:option=value,...; vtbench list shows them.", autocompletion=complete_models),
+    ],
     options: TrainOptions,
     execution: ExecutionConfig,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder; else runs/<model>-<data>-<recipe>-seed<N>.")
+        Path | None,
+        typer.Option("--out", "-o", help="The run's folder; else one below runs/ that is named by the options."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON; progress goes to stderr.")] = False,
 ) -> None:
@@ -35,6 +40,7 @@ def run_train(
     from vtbench.configuration import DataConfig, InitConfig, RunConfig
     from vtbench.locking import refuse_held
     from vtbench.run_folder import RECORD, RUN_LOCK
+    from vtbench.run_options import name_run
     from vtbench.training import load_recipe
 
     check_variants(model)
@@ -47,6 +53,7 @@ def run_train(
             teacher=options.teacher,
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
+            weight_decay=options.weight_decay,
             label_smoothing=options.label_smoothing,
             clip=options.clip,
             freeze=options.freeze,
@@ -55,7 +62,7 @@ def run_train(
         init=InitConfig(source=options.init) if options.init is not None else None,
         execution=execution,
     )
-    folder = out or Path("runs") / _name_run(model, options.data, Path(options.recipe).stem, options.seed, options.init)
+    folder = out or Path("runs") / name_run(model, options, execution, config.recipe)
     is_new = not (folder / RECORD).exists()  # A finished run is shown, wherever its data are now.
     check_data(config.data.spec, look=is_new)
     if is_new:
@@ -115,13 +122,3 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
     typer.echo(f"{record.variant}, seed {record.seed}")
     for name, text in lines:
         typer.echo(f"  {name:<11} {text}")
-
-
-def _name_run(model: str, data: str, recipe: str, seed: int, init: str | None) -> str:
-    """A folder name that tells runs apart: ``vt_resnet20-tokenizer-static-scenes-small-seed0``."""
-    import re
-
-    kind, colon, rest = data.partition(":")
-    start = f"from-{Path(init).stem}-" if init is not None else ""
-    known = f"{kind}-{Path(rest).name}" if colon else kind
-    return re.sub(r"[^\w.]+", "-", f"{model}-{known}-{recipe}-{start}seed{seed}").strip("-")

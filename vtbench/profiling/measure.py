@@ -40,7 +40,7 @@ _SHORTEST_SAMPLE_SECONDS = 0.005
 class MeasureSettings:
     """Where and how long to measure. ``time_limit`` is in seconds for each model, warm-up excluded."""
 
-    device: str = "cpu"
+    device: str = "auto"
     dtype: str = "float32"
     threads: int | None = None
     time_limit: float = 20.0

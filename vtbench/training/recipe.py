@@ -24,6 +24,7 @@ def load_recipe(
     teacher: str | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    weight_decay: float | None = None,
     label_smoothing: float | None = None,
     clip: float | None = None,
     freeze: Sequence[str] | None = None,
@@ -48,8 +49,9 @@ def load_recipe(
         "freeze": freeze,
     }
     values |= {key: value for key, value in wanted.items() if value is not None}
-    if learning_rate is not None:
-        values["optimizer"] = {**values.get("optimizer", {}), "learning_rate": learning_rate}
+    of_optimizer = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    if chosen := {key: value for key, value in of_optimizer.items() if value is not None}:
+        values["optimizer"] = {**values.get("optimizer", {}), **chosen}
     _set_teacher(values, teacher)
     return validate_configuration(Recipe, values, source=f"The recipe {str(name_or_path)!r}")
 

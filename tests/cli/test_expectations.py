@@ -1,0 +1,132 @@
+"""What people type without reading the manual: each is understood, in all verbs and in the same way."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import vtbench
+from vtbench.cli.main import build_command, list_verbs, run
+
+WIDTH = 80
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Call the command in an empty folder, 80 columns wide; returns exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vtbench", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run()
+            raise SystemExit(0)
+        output, errors = capsys.readouterr()
+        return int(ended.value.code or 0), output, errors
+
+    return call
+
+
+@pytest.mark.parametrize("verb", list_verbs())
+def test_h_is_help_and_fits_80_columns_without_a_cut_word(verb: str, call) -> None:
+    code, short, errors = call(verb, "-h")
+    assert (code, errors) == (0, "")
+    assert short == call(verb, "--help")[1]
+    assert max(map(len, short.splitlines())) <= WIDTH
+    assert short.startswith(f"Usage: vtbench {verb} ")
+
+
+def test_help_of_all_verbs_shows_whole_sentences(call) -> None:
+    code, text, _ = call("-h")
+    assert code == 0
+    assert "..." not in text.partition("Commands:")[2]
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_version_names_torchs_without_loading_it(call) -> None:
+    program = (
+        "import sys; from vtbench.cli.main import app\n"
+        "try: app(['--version'])\nexcept SystemExit: print('torch' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    told, loaded = answer.stdout.splitlines()
+    assert told.startswith(f"vtbench {vtbench.__version__} (torch {version('torch')}, torchvision ")
+    assert loaded == "False"
+
+
+@pytest.mark.parametrize("verb", [verb for verb in list_verbs() if verb not in ("list", "audit")])
+def test_o_is_out_wherever_something_is_written(verb: str) -> None:
+    assert any({"-o", "--out"} <= set(option.opts) for option in build_command(verb).params)
+
+
+@pytest.mark.parametrize("name", ["device", "data", "recipe", "epochs", "precision"])
+def test_an_option_of_one_name_has_one_default_and_one_type(name: str) -> None:
+    found = {
+        (str(option.default), str(option.type_descriptor.annotation).removesuffix(" | None"))
+        for verb in list_verbs()
+        for option in build_command(verb).params
+        if f"--{name}" in option.opts and not (name in ("data", "recipe") and option.default is None)
+    }
+    assert len(found) <= 1
+
+
+def test_wildcards_choose_models_and_several_patterns_are_taken_together(call) -> None:
+    def names(*patterns: str) -> list[str]:
+        code, out, _ = call("list", *patterns, "--format", "csv")
+        assert code == 0
+        return [line.partition(",")[0] for line in out.splitlines()[1:]]
+
+    assert names("vt_resnet?8") == ["vt_resnet18"]
+    assert set(names("vt_*")) == {name for name in names() if name.startswith("vt_")}
+    assert set(names("resnet20", "*18")) == {name for name in names() if "resnet20" in name or name.endswith("18")}
+    code, _, errors = call("list", "vti_*")
+    assert code == 2
+    assert errors.startswith("vtbench: No model is like 'vti_*'.")
+
+
+def complete(*words: str) -> list[str]:
+    """What bash is offered for the last of ``words``."""
+    environment = {"_VTBENCH_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(("vtbench", *words))}
+    environment |= {"COMP_CWORD": str(len(words)), "PATH": os.environ["PATH"]}
+    program = "from vtbench.cli.main import run; run()"
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stderr == ""
+    return answer.stdout.split()
+
+
+def test_the_shell_completes_verbs_options_models_studies_recipes_and_devices() -> None:
+    assert complete("pr") == ["profile", "predict"]
+    assert {"--learning-rate", "--lr"} <= set(complete("train", "--l"))
+    assert "vt_resnet18" in complete("train", "vt_")
+    assert "vt_resnet18:tokenizer=static" in complete("profile", "vt_resnet18:tok")
+    assert {"components", "tokenizers"} <= set(complete("ablate", ""))
+    assert complete("train", "resnet20", "--recipe", "sm") == ["small"]
+    assert complete("train", "resnet20", "--precision", "b") == ["bfloat16"]
+    assert "mps" in complete("predict", "RUN", "--device", "")
+    assert "folder:" in complete("data", "f")
+
+
+def test_the_script_for_completion_is_one_that_bash_reads(call) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "vtbench", "--show-completion", "bash"],
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "_VTBENCH_COMPLETE=complete_bash" in answer.stdout
+    assert re.search(r"^complete .* vtbench$", answer.stdout, re.MULTILINE)
