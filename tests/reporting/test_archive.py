@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic_runs import list_runs, make_run, write_study
 
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, TimingRecord, load_record, save_lines
+from vtbench.records.answers import Answers, pack_answers
 from vtbench.reporting.archive import archive_runs, list_archives, make_portable
 from vtbench.reporting.rendering import write_report
 from vtbench.reporting.report import build_report
-from vtbench.reporting.runs import LeftOut, identify_run
+from vtbench.reporting.runs import LeftOut, identify_run, load_runs
 
 
 def test_an_archive_holds_flat_records_and_renders_to_the_same_bytes_again(tmp_path: Path) -> None:
@@ -52,6 +55,24 @@ def test_an_archive_keeps_the_times_of_epochs_and_one_without_them_still_loads(t
     archive_runs([untimed], archive)
     assert not list((archive / "records").glob("*.jsonl"))
     assert build_report(archive).timings == {}
+
+
+def test_an_archive_keeps_the_answers_to_each_image_that_records_name_and_none_that_were_changed(
+    tmp_path: Path,
+) -> None:
+    answers = Answers.of_classes("classification", np.array([0, 1, 2]), np.array([0, 1, 1]), num_classes=3)
+    data = pack_answers(answers)
+    kept = make_run("static", 1).model_copy(update={"answers_sha256": hashlib.sha256(data).hexdigest()})
+    study = write_study(tmp_path / "components", [make_run("convolution", 1), kept])
+    (study / "cells" / "static" / "seed-1" / "answers.safetensors").write_bytes(data)
+    archive = archive_runs([study], tmp_path / "archive").folder
+    assert (archive / "records" / "static-seed1.answers.safetensors").read_bytes() == data
+    assert list(load_runs(archive).answers) == [identify_run(kept)]
+    archive_runs([archive], tmp_path / "again")
+    assert (tmp_path / "again" / "records" / "static-seed1.answers.safetensors").read_bytes() == data
+    (study / "cells" / "static" / "seed-1" / "answers.safetensors").write_bytes(data[:-1])
+    with pytest.raises(UserError, match="changed or damaged"):
+        archive_runs([study], tmp_path / "archive")
 
 
 def test_damaged_times_are_named_and_the_run_is_still_reported(tmp_path: Path) -> None:

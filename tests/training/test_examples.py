@@ -24,6 +24,7 @@ from vtbench.records.examples import Examples, decode_attention, read_examples
 from vtbench.run_folder import EXAMPLES
 from vtbench.tasks import TASKS
 from vtbench.training import train_run
+from vtbench.training.answers import AnswerKeeper
 from vtbench.training.evaluation import evaluate
 from vtbench.training.examples import NUM_FIXED, NUM_WORST, ExampleMaker, choose_images
 from vtbench.training.token_maps import observe_tokens
@@ -75,11 +76,10 @@ def make_maker(model: nn.Module, batch_size: int, world: World | None = None, da
 
 
 def score(maker: ExampleMaker) -> NDArray[np.float64]:
-    by_image: list[float] = []
-    evaluate(
-        maker.model, maker.batches, task=TASK, to_device=lambda tensor: tensor, autocast=nullcontext, by_image=by_image
-    )
-    return maker.gather_scores(by_image)
+    keeper = AnswerKeeper(TASK)
+    settings: dict[str, Any] = {"to_device": lambda tensor: tensor, "autocast": nullcontext}
+    evaluate(maker.model, maker.batches, task=TASK, by_image=keeper.by_image, observe=keeper.hear, **settings)
+    return keeper.gather(maker.batches, len(maker.data), maker.trainer.world).scores
 
 
 def test_the_worst_come_first_and_an_image_in_which_nothing_counts_is_none_of_them() -> None:

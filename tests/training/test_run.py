@@ -60,6 +60,7 @@ class Diary(ProgressListener):
 def test_a_finished_run_leaves_these_files_and_no_others(tiny: pytest.MonkeyPatch, tmp_path: Path, task: str) -> None:
     record = train_run(tiny_config(), tmp_path, arm="an arm", study="a study")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == [
+        "answers.safetensors",
         "certificate.json",
         "config.json",
         "costs.json",

@@ -22,7 +22,14 @@ from vtbench.environment import describe_environment
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
 NUM_CLASSES = 4
-DETERMINISTIC_FILES = ("record.json", "metrics.jsonl", "weights.safetensors", "certificate.json", "config.json")
+DETERMINISTIC_FILES = (
+    "record.json",
+    "metrics.jsonl",
+    "weights.safetensors",
+    "certificate.json",
+    "config.json",
+    "answers.safetensors",
+)
 
 
 class TinyNet(nn.Module):

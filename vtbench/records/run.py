@@ -124,10 +124,13 @@ class RunRecord(Record):
     ``class_names`` are those of the data by the numbers of the classes; records of before that do not have them.
     ``class_colours`` are those that the data set gives its classes, if it does: see `palette`.
     ``settled_by_data`` holds the settings of the recipe that it left to the data, by dotted key, as they came out.
+    ``answers_sha256`` is of the file of answers to each validation image beside the record: see `answers`.
     ``taken`` says what was chosen of the user's files: columns by what they hold, and what the data call each split.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_names", "class_colours", "settled_by_data", "start", "taken"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"class_names", "class_colours", "settled_by_data", "start", "taken", "answers_sha256"}
+    )
 
     format: Literal[2] = 2
     task: str
@@ -149,6 +152,7 @@ class RunRecord(Record):
     epochs: tuple[EpochRecord, ...]
     outcome: dict[str, float] | NotMeasured
     weights_sha256: str | None
+    answers_sha256: str | None = None
     error: str | None = None
     arm: str | None = None
     study: str | None = None

@@ -6,6 +6,7 @@
     reports/<study>/records/ARM-seedN.json   one run record each
     reports/<study>/records/ARM-seedN.timing.jsonl   how long its epochs took, where that is known
     reports/<study>/records/ARM-seedN.examples.zip   images with truth and prediction, of segmentation and one seed
+    reports/<study>/records/ARM-seedN.answers.safetensors   what was answered to each validation image, where kept
     reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
     reports/<study>/classes.csv              of segmentation: every class of every arm
 """
@@ -20,12 +21,21 @@ from typing import Any
 from vtbench.errors import UserError
 from vtbench.files import publish_bytes, publish_set
 from vtbench.records import RunRecord, save_lines, save_record
+from vtbench.records.answers import load_answers
 from vtbench.reporting.comparisons import choose_base
 from vtbench.reporting.outline import OUTLINE_FILE, name_arm
 from vtbench.reporting.rendering import ReportPaths, list_optional_files, write_files
 from vtbench.reporting.report import build_report
-from vtbench.reporting.runs import ARCHIVE_FOLDER, identify_run, is_archive, load_runs, locate_examples, locate_timings
-from vtbench.run_folder import EXAMPLES, TIMING
+from vtbench.reporting.runs import (
+    ARCHIVE_FOLDER,
+    identify_run,
+    is_archive,
+    load_runs,
+    locate_answers,
+    locate_examples,
+    locate_timings,
+)
+from vtbench.run_folder import ANSWERS, EXAMPLES, TIMING
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",:;]+[/\\])+([^/\\\s'\",:;]+)")
 
@@ -40,7 +50,7 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
     loaded = load_runs(*folders)
     if target.exists() and any(target.iterdir()) and not is_archive(target):
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
-    records = [f"{ARCHIVE_FOLDER}/{kind}" for kind in ("*.json", f"*.{TIMING}", f"*.{EXAMPLES}")]
+    records = [f"{ARCHIVE_FOLDER}/{kind}" for kind in ("*.json", f"*.{TIMING}", f"*.{EXAMPLES}", f"*.{ANSWERS}")]
     with publish_set(target, stale=(*records, *list_optional_files())) as staged:
         for name, record in _name_files(loaded.records).items():
             path = staged / ARCHIVE_FOLDER / name
@@ -49,6 +59,9 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
                 save_lines(locate_timings(path), timings)
             if (examples := loaded.examples.get(identify_run(record))) is not None:
                 publish_bytes(locate_examples(path), examples.read_bytes())
+            if (answers := loaded.answers.get(identify_run(record))) is not None:
+                load_answers(answers, record.answers_sha256)
+                publish_bytes(locate_answers(path), answers.read_bytes())
         outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
         save_record(staged / OUTLINE_FILE, outline)
         return write_files(build_report(staged), staged).move(target)

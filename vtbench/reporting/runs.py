@@ -11,7 +11,7 @@ from vtbench.errors import UserError
 from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
 from vtbench.reporting.outline import OUTLINE_FILE, ReportOutline, complete_outline, load_outline, name_arm
-from vtbench.run_folder import CONFIG, EXAMPLES, RECORD, TIMING
+from vtbench.run_folder import ANSWERS, CONFIG, EXAMPLES, RECORD, TIMING
 
 ARCHIVE_FOLDER = "records"
 
@@ -33,6 +33,7 @@ class LoadedRuns:
 
     ``timings`` are those of the epochs of each run, by `identify_run`; a run whose times were not kept is not in it.
     ``examples`` are the files of examples of the runs of one seed, the lowest of which any run has some.
+    ``answers`` are the files of answers to each validation image, of the runs that kept them.
     """
 
     records: tuple[RunRecord, ...]
@@ -40,6 +41,7 @@ class LoadedRuns:
     outline: ReportOutline
     timings: Mapping[RunKey, tuple[TimingRecord, ...]]
     examples: Mapping[RunKey, Path]
+    answers: Mapping[RunKey, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class _Found:
     records: list[RunRecord] = field(default_factory=list)
     timings: dict[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
     examples: dict[RunKey, Path] = field(default_factory=dict)
+    answers: dict[RunKey, Path] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
 
 
@@ -76,7 +79,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
     outline = complete_outline(_find_outline(folders, kept), kept)
     lowest = min((seed for _, _, seed, _ in found.examples), default=None)
     examples = {run: path for run, path in found.examples.items() if run[2] == lowest}
-    return LoadedRuns(kept, (*found.left_out, *repeated), outline, found.timings, examples)
+    return LoadedRuns(kept, (*found.left_out, *repeated), outline, found.timings, examples, found.answers)
 
 
 def identify_run(record: RunRecord) -> RunKey:
@@ -92,6 +95,11 @@ def locate_timings(record: Path) -> Path:
 def locate_examples(record: Path) -> Path:
     """Where the examples of a run lie: in its folder, or in an archive beside its record."""
     return record.with_name(EXAMPLES) if record.name == RECORD else record.with_suffix(f".{EXAMPLES}")
+
+
+def locate_answers(record: Path) -> Path:
+    """Where the answers of a run to each validation image lie: in its folder, or in an archive beside its record."""
+    return record.with_name(ANSWERS) if record.name == RECORD else record.with_suffix(f".{ANSWERS}")
 
 
 def is_archive(folder: Path) -> bool:
@@ -116,6 +124,8 @@ def _read(path: Path, folder: Path, found: _Found) -> None:
         found.records.append(record)
         if record.status == "finished" and (examples := locate_examples(path)).is_file():
             found.examples.setdefault(identify_run(record), examples)
+        if record.answers_sha256 is not None and (answers := locate_answers(path)).is_file():
+            found.answers.setdefault(identify_run(record), answers)
         path = locate_timings(path)
         if path.is_file():
             found.timings.setdefault(identify_run(record), tuple(load_lines(path, TimingRecord)))
@@ -151,7 +161,7 @@ def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...],
     repeated: list[LeftOut] = []
     for record in records:
         first = cells.setdefault(identify_run(record), record)
-        beside = {"study": record.study, "environment": record.environment, "class_names": record.class_names}
+        beside = {name: getattr(record, name) for name in ("study", "environment", "class_names", "answers_sha256")}
         if first.model_copy(update=beside) != record:
             name = f"{name_arm(record)}, seed {record.seed}"
             repeated.append(LeftOut(name, "a second record of the same cell with another outcome; the first is used"))

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from vtbench.errors import UserError
 from vtbench.files import hash_file
-from vtbench.run_folder import EXAMPLES, LOG, METRICS, RECORD, WEIGHTS
+from vtbench.run_folder import ANSWERS, EXAMPLES, LOG, METRICS, RECORD, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEnded, CellStarted
 from vtbench.studies.executor import Executor, Session
 from vtbench.studies.placement import read_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
 
-FILES = (WEIGHTS, METRICS, RECORD, EXAMPLES)
+FILES = (WEIGHTS, METRICS, RECORD, EXAMPLES, ANSWERS)
 _EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 2, 640, 100, 32
 _CHECKPOINT_SECONDS = 0.15
 _LOOK_EVERY_SECONDS = 0.0005

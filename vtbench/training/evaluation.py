@@ -68,6 +68,10 @@ def _list_starts(side: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
+def ignore(scores: Tensor, truth: Tensor) -> None:
+    """Nothing: for those who need no batch."""
+
+
 def evaluate(
     model: nn.Module,
     batches: EvalBatches,
@@ -79,13 +83,14 @@ def evaluate(
     after_batch: Callable[[], None] = lambda: None,
     world: World = ALONE,
     by_image: list[float] | None = None,
+    observe: Callable[[Tensor, Tensor], None] = ignore,
 ) -> dict[str, float]:
     """The mean ``loss`` and the task's metrics of ``model`` in evaluation mode; it is put back into the mode it was in.
 
     ``batches`` are this process's share of the split, the numbers those of the whole. ``after_batch`` may raise to
     leave early. ``predict`` makes scores of images, whole ones by default. ``by_image``, if given, gets the headline
     metric of each image, NaN where nothing in it counts, in the order of the batches; counting image by image takes
-    longer and comes to the same.
+    longer and comes to the same. ``observe`` is given the scores and the truth of each batch.
     """
     was_training = model.training
     model.eval()
@@ -95,6 +100,7 @@ def evaluate(
             for batch, (images_BCHW, truth) in enumerate(batches):
                 with autocast():
                     scores = predict(model, to_device(images_BCHW))
+                observe(scores, truth)
                 losses = []
                 for part, its_truth in task.align(scores, truth):
                     truth_there = to_device(its_truth)

@@ -64,12 +64,6 @@ class ExampleMaker:
     batches: EvalBatches
     data: ImageDataset
 
-    def gather_scores(self, by_image: Sequence[float]) -> NDArray[np.float64]:
-        """The scores (N,) of all images in the order of the split, from those of this process's images."""
-        own_N = torch.zeros(len(self.data), dtype=torch.float64)
-        own_N[torch.from_numpy(self.batches.list_indices())] = torch.tensor(by_image, dtype=torch.float64)
-        return np.asarray(self.trainer.world.all_sum({"scores": own_N})["scores"])
-
     def make(self, scores_N: NDArray[np.float64]) -> bytes:
         """The file of the examples that ``scores_N`` choose. The network is left in the mode it was in."""
         fixed, worst = choose_images(scores_N, METRICS[self.trainer.task.name][0])

@@ -7,13 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from torch import nn
+
 from vtbench.datasets.batches import Batch
 from vtbench.files import publish_bytes
 from vtbench.metrics import is_of_class
 from vtbench.records import EpochRecord, TimingRecord, save_lines
-from vtbench.run_folder import CHECKPOINTS, EXAMPLES, METRICS, TIMING
+from vtbench.records.answers import pack_answers
+from vtbench.run_folder import ANSWERS, CHECKPOINTS, EXAMPLES, METRICS, TIMING
+from vtbench.training.answers import AnswerKeeper
 from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
-from vtbench.training.evaluation import SlidingWindow, evaluate
+from vtbench.training.evaluation import SlidingWindow, evaluate, ignore
 from vtbench.training.examples import ExampleMaker
 from vtbench.training.optimization import learning_rate_at
 from vtbench.training.preparation import Prepared
@@ -51,12 +55,11 @@ class EpochLoop:
         train = self._train_epoch()
         started = time.perf_counter()
         trainer = self.trainer
-        keeps = trainer.task.answers_with_masks and epoch + 1 == self.config.recipe.epochs
-        by_image: list[float] | None = [] if keeps else None
-        val, averaged = self._evaluate(by_image)
+        keeper = AnswerKeeper(trainer.task) if epoch + 1 == self.config.recipe.epochs else None
+        val, averaged = self._evaluate(keeper)
         val_seconds = time.perf_counter() - started
-        if by_image is not None:
-            self._keep_examples(by_image)
+        if keeper is not None:
+            self._keep_answers(keeper)
         self.epochs.append(
             EpochRecord(
                 epoch=epoch,
@@ -134,34 +137,39 @@ class EpochLoop:
         if self.world.agree(slow or time.monotonic() >= self.next_save):
             self._save()
 
-    def _keep_examples(self, by_image: list[float]) -> None:
+    def _keep_answers(self, keeper: AnswerKeeper) -> None:
         """Before the epoch is saved: a run that goes on from there does not evaluate again."""
-        prepared = self.prepared
-        maker = ExampleMaker(self.trainer.models[-1], self.trainer, prepared.val_batches, prepared.val)
-        scores_N = maker.gather_scores(by_image)
-        if self.world.is_first:
-            publish_bytes(self.folder / EXAMPLES, maker.make(scores_N))
+        prepared, trainer = self.prepared, self.trainer
+        answers = keeper.gather(prepared.val_batches, len(prepared.val), self.world)
+        if not self.world.is_first:
+            return
+        publish_bytes(self.folder / ANSWERS, pack_answers(answers))
+        if trainer.task.answers_with_masks:
+            maker = ExampleMaker(trainer.models[-1], trainer, prepared.val_batches, prepared.val)
+            publish_bytes(self.folder / EXAMPLES, maker.make(answers.scores))
 
-    def _evaluate(self, by_image: list[float] | None) -> tuple[dict[str, float], dict[str, float] | None]:
-        trainer = self.trainer
-        found = [
-            evaluate(
-                model,
-                self.prepared.val_batches,
-                task=trainer.task,
-                to_device=trainer.to_device,
-                autocast=trainer.autocast,
-                predict=SlidingWindow.of(self.config.recipe),
-                after_batch=self._stop_or_save,
-                world=self.world,
-                by_image=by_image if model is trainer.models[-1] else None,
-            )
-            for model in trainer.models
-        ]
+    def _evaluate(self, keeper: AnswerKeeper | None) -> tuple[dict[str, float], dict[str, float] | None]:
+        models = self.trainer.models
+        found = [self._evaluate_one(model, keeper if model is models[-1] else None) for model in models]
         for evaluation in found:
             if not math.isfinite(evaluation["loss"]):
-                raise DivergenceError(f"The validation loss is no finite number after epoch {trainer.epoch + 1}.")
+                raise DivergenceError(f"The validation loss is no finite number after epoch {self.trainer.epoch + 1}.")
         return found[0], found[1] if len(found) > 1 else None
+
+    def _evaluate_one(self, model: nn.Module, keeper: AnswerKeeper | None) -> dict[str, float]:
+        trainer = self.trainer
+        return evaluate(
+            model,
+            self.prepared.val_batches,
+            task=trainer.task,
+            to_device=trainer.to_device,
+            autocast=trainer.autocast,
+            predict=SlidingWindow.of(self.config.recipe),
+            after_batch=self._stop_or_save,
+            world=self.world,
+            by_image=keeper.by_image if keeper is not None else None,
+            observe=keeper.hear if keeper is not None else ignore,
+        )
 
     def _save(self) -> None:
         """Save the state, unless its losses show that it is worth nothing."""

@@ -14,7 +14,7 @@ from vtbench.environment import resolve_device
 from vtbench.errors import UserError
 from vtbench.files import hash_file, publish_bytes, publish_text
 from vtbench.records import NotMeasured, RunRecord, save_record
-from vtbench.run_folder import CHECKPOINTS, ERROR, RECORD, WEIGHTS
+from vtbench.run_folder import ANSWERS, CHECKPOINTS, ERROR, RECORD, WEIGHTS
 from vtbench.training.certificate import check_data
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.faults import describe_fault
@@ -168,6 +168,10 @@ class _Run:
         except OSError:
             raise UserError(f"The run in {self.folder} broke off. {described}") from error
 
+    def _has_answers(self) -> bool:
+        """A run that was begun by a version that did not keep them, and went on after its last epoch, has none."""
+        return (self.folder / ANSWERS).exists()
+
     def _write_record(self, *, error: str | None) -> RunRecord:
         prepared = self.prepared
         record = RunRecord(
@@ -190,6 +194,7 @@ class _Run:
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=None if error else hash_file(self.folder / WEIGHTS),
+            answers_sha256=hash_file(self.folder / ANSWERS) if error is None and self._has_answers() else None,
             error=error,
             **self.names,
         )
