@@ -2,15 +2,20 @@
 
 The spelling is the same on the command line, in study files and in tables. It is canonical: options stand in the order
 in which the model declares them, and an option at its default is left out, so equal variants have equal spellings.
+
+Networks of others are spelt ``timm:NAME``, ``torchvision:NAME`` and ``FILE.py:CALLABLE``, their options behind a comma:
+``timm:vit_tiny_patch16_224,img_size=32,patch_size=4``. What is allowed is theirs to say; see `ForeignOptions`.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 
 from vtbench.catalog import Look
 from vtbench.configuration import Configuration, validate_configuration
@@ -28,6 +33,24 @@ class ModelOptions(Configuration):
     """
 
     model_config = ConfigDict(validate_default=True)
+
+
+class ForeignOptions(ModelOptions):
+    """Keywords for a model that others wrote, each in its one spelling, in alphabetical order.
+
+    ``true``, ``false`` and ``none``, numbers, numbers joined by ``+`` for a tuple, and any other text.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_values(cls, given: Mapping[str, Any]) -> dict[str, str]:
+        return {name: write_value(read_value(given[name])) for name in sorted(given)}
+
+    def read(self) -> dict[str, Any]:
+        """The values as Python has them."""
+        return {name: read_value(value) for name, value in self.model_dump().items()}
 
 
 class Setting(TypedDict):
@@ -48,7 +71,8 @@ class ModelSpec:
     ``build(options, num_classes=..., image_size=(height, width))`` returns a ``torch.nn.Module``. ``image_size`` and
     ``num_classes`` are the setting in which its cost is quoted. ``twin`` names the convolutional model that it is
     compared with. ``source`` is the paper and section. ``task`` names an entry of `vtbench.tasks.TASKS`. ``look`` is
-    the family's in figures; None: none of its own.
+    the family's in figures; None: none of its own. A model that ``is_foreign`` was not written for this house: it comes
+    from a library or a user's file.
     """
 
     name: str
@@ -61,6 +85,7 @@ class ModelSpec:
     twin: str | None = None
     task: str = "classification"
     look: Look | None = None
+    is_foreign: bool = False
 
     def resolve_options(self, given: Mapping[str, Any]) -> ModelOptions:
         """Validate ``given`` over the defaults of this preset. Raises ``UserError`` for an unknown option or value."""
@@ -70,12 +95,17 @@ class ModelSpec:
     def spell(self, options: ModelOptions) -> str:
         """The canonical spelling of this model with ``options``."""
         defaults = self.options.model_dump()
-        changed = {key: value for key, value in options.model_dump().items() if value != defaults[key]}
+        changed = {key: value for key, value in options.model_dump().items() if value != defaults.get(key)}
         return spell_variant(self.name, changed)
 
 
 MODELS: Registry[ModelSpec] = Registry("model")
 """Every registered model. ``vtbench.models`` fills it when imported."""
+
+Kind = Literal["timm", "torchvision", "file"]
+
+FOREIGN_MODELS: Registry[Callable[[str], ModelSpec]] = Registry("source of models")
+"""What makes a `ModelSpec` of a name such as ``timm:NAME``, by its `Kind`. ``vtbench.models`` fills it."""
 
 
 def register_model(
@@ -110,7 +140,7 @@ def create_model(
     torch.Size([2, 5])
     """
     bare_name, spelled = split_variant(name)
-    spec = MODELS[bare_name]
+    spec = find_model(bare_name)
     for option in spelled.keys() & options.keys():
         raise UserError(f"{name!r} sets the option {option!r}, and so does the call. Keep one of them.")
     resolved = spec.resolve_options({**spelled, **options})
@@ -126,11 +156,37 @@ def create_model(
     return model
 
 
+def find_model(name: str) -> ModelSpec:
+    """The model of that name, without options. Raises ``UserError`` for an unknown one.
+
+    Models must have been registered, by importing ``vtbench.models``.
+    """
+    kind = find_kind(name)
+    if kind is not None:
+        return FOREIGN_MODELS[kind](name)
+    if name.endswith(".py"):
+        raise UserError(f"{name!r} names a file but no model in it. Write {name}:CALLABLE.")
+    return MODELS[name]
+
+
+def find_kind(name: str) -> Kind | None:
+    """Where a model that is not registered comes from; None for any other name."""
+    kind = name.partition(":")[0]
+    if ":" in name and kind in ("timm", "torchvision"):
+        return kind  # type: ignore[return-value]
+    return "file" if _FILE.fullmatch(name) else None
+
+
 def split_variant(text: str) -> tuple[str, dict[str, str]]:
     """Split ``"name:option=value,option=value"`` into the name and the options as written, in the order written.
 
     Raises ``UserError`` when the text is not of that form or names an option twice.
+
+    >>> split_variant("nets/wide.py:build,depth=3")
+    ('nets/wide.py:build', {'depth': '3'})
     """
+    if (foreign := _FOREIGN.fullmatch(text.strip())) is not None:
+        return foreign[1], split_options(text, foreign[2] or "", noun="option", example=_FOREIGN_EXAMPLE)
     name, colon, tail = text.strip().partition(":")
     if not name or (colon and not tail.strip()):
         raise UserError(f"{text!r} is not a model. Write NAME or NAME:option=value,option=value, e.g. {_EXAMPLE}.")
@@ -154,7 +210,47 @@ def spell_variant(name: str, options: Mapping[str, Any]) -> str:
     """Join a name and options to a spelling; the inverse of `split_variant`."""
     if not options:
         return name
-    return f"{name}:{','.join(f'{option}={value}' for option, value in options.items())}"
+    return (
+        f"{name}{',' if find_kind(name) else ':'}{','.join(f'{option}={value}' for option, value in options.items())}"
+    )
+
+
+def read_value(text: Any) -> Any:
+    """What the value of a foreign option stands for: see `ForeignOptions`. What is no text stays as it is.
+
+    >>> [read_value(text) for text in ("8", "1e-3", "True", "none", "2+2+6", "gelu")]
+    [8, 0.001, True, None, (2, 2, 6), 'gelu']
+    """
+    if not isinstance(text, str):
+        return text
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if (number := _read_number(text)) is not None:
+        return number
+    parts = tuple(_read_number(part) for part in text.split("+"))
+    return text if None in parts else parts
+
+
+def write_value(value: Any) -> str:
+    """The one spelling of a value that `read_value` reads. Raises ``ValueError`` for what has none."""
+    if isinstance(value, tuple | list):
+        return "+".join(map(write_value, value))
+    for word, meaning in _WORDS.items():
+        if value is meaning:
+            return word
+    if not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} cannot be spelt: an option is a number, a text, true, false, none or 2+2+6")
+    return str(value)
+
+
+def _read_number(text: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            number: int | float = kind(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else None
+    return None
 
 
 def canonical_spelling(text: str) -> str:
@@ -165,8 +261,12 @@ def canonical_spelling(text: str) -> str:
     'vt_resnet20:tokenizer=static,num_tokens=8'
     """
     name, given = split_variant(text)
-    spec = MODELS[name]
+    spec = find_model(name)
     return spec.spell(spec.resolve_options(given))
 
 
+_FILE = re.compile(r".+\.py:\w+")
+_FOREIGN = re.compile(r"((?:timm|torchvision):[^,]+|.+\.py:\w+)(?:,(.*))?")
+_FOREIGN_EXAMPLE = "timm:vit_tiny_patch16_224,img_size=32,patch_size=4"
+_WORDS = {"true": True, "false": False, "none": None}
 _EXAMPLE = "vt_resnet34:tokenizer=static,num_tokens=8"

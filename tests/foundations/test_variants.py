@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field, model_validator
 
 from vtbench.errors import UserError
-from vtbench.variants import ModelOptions, ModelSpec, spell_variant, split_variant
+from vtbench.variants import ForeignOptions, ModelOptions, ModelSpec, spell_variant, split_variant
 
 
 class TokenOptions(ModelOptions):
@@ -29,7 +29,10 @@ SPEC = ModelSpec(
 )
 
 
-@pytest.mark.parametrize("text", ["vt", "vt:tokenizer=static", "vt:tokenizer=static,num_tokens=8"])
+FOREIGN = ["timm:resnet18", "timm:vit_tiny,img_size=32", "torchvision:resnet18,a=1,b=2", "a,b/net.py:small,depth=3"]
+
+
+@pytest.mark.parametrize("text", ["vt", "vt:tokenizer=static", "vt:tokenizer=static,num_tokens=8", *FOREIGN])
 def test_splitting_and_spelling_are_inverse(text: str) -> None:
     assert spell_variant(*split_variant(text)) == text
 
@@ -44,6 +47,14 @@ def test_the_spelling_has_declared_order_and_no_defaults() -> None:
 def test_what_is_not_a_variant_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         split_variant(text)
+
+
+def test_foreign_options_have_one_spelling_each_in_alphabetical_order() -> None:
+    options = ForeignOptions.model_validate({"rate": "1e-1", "depths": (2, 2, 6), "act": "gelu", "bias": "TRUE"})
+    assert options.model_dump() == {"act": "gelu", "bias": "true", "depths": "2+2+6", "rate": "0.1"}
+    assert options.read() == {"act": "gelu", "bias": True, "depths": (2, 2, 6), "rate": 0.1}
+    with pytest.raises(ValueError, match="cannot be spelt"):
+        ForeignOptions.model_validate({"norm_layer": print})
 
 
 def test_an_unknown_option_is_answered_with_the_nearest() -> None:

@@ -16,6 +16,7 @@ from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.inputs import parse_image_size, resolve_input_shape
 from vtbench.profiling.profile import ProfileSettings, profile, profile_subject
 from vtbench.profiling.sources import Source, make_subject, resolve_source
+from vtbench.profiling.sources_file import hash_user_file
 from vtbench.records.profile import Profile
 
 QUICK = ProfileSettings(activations=False)
@@ -59,6 +60,62 @@ def test_a_model_that_computes_while_it_is_built_allocates_no_weights() -> None:
 def test_a_name_that_is_not_there_is_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(UserError, match=r"no model named|is not a model"):
         resolve_source(name)
+
+
+def test_options_of_foreign_models_stand_behind_a_comma_and_go_to_what_builds_them() -> None:
+    small = resolve_source("timm:vit_tiny_patch16_224,patch_size=4, img_size=32")
+    assert (small.spelling, small.image_size) == ("timm:vit_tiny_patch16_224,img_size=32,patch_size=4", (32, 32))
+    assert count(small.spelling).macs == 64 * 48 * 192 + 12 * (12 * 65 * 192**2 + 2 * 65**2 * 192) + 192_000
+    wide = count("torchvision:resnet50,width_per_group=128").macs
+    assert wide == count("torchvision:wide_resnet50_2").macs
+    assert count("timm:resnet18,act_layer=gelu").macs == count("resnet18").macs
+
+
+@pytest.mark.parametrize(
+    ("spelling", "mend"),
+    [
+        ("timm:resnet18,num_classes=5", "the data say"),
+        ("timm:resnet18,pretrained=true", "--init"),
+        ("torchvision:resnet18,weights=DEFAULT", "--init"),
+        ("timm:resnet18,patch=4", "takes no option 'patch'"),
+        ("torchvision:resnet18,patch=4", "takes no option 'patch'"),
+        ("timm:resnet18,patch", "is not option=value"),
+    ],
+)
+def test_an_option_that_a_library_does_not_take_is_one_message(spelling: str, mend: str) -> None:
+    with pytest.raises(UserError, match=mend):
+        count(spelling, image_size=(32, 32))
+
+
+def test_a_file_is_told_what_its_callable_asks_for_and_takes_options(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "from torch import nn\n"
+        "def own(width=4, num_classes=7):\n    return nn.Conv2d(3, width * num_classes, 1)\n"
+        "def told(num_classes, image_size):\n    return nn.Conv2d(3, num_classes, image_size)\n",
+    )
+    assert count(f"{file}:own", image_size=(8, 8)).macs == 64 * 3 * 28
+    assert count(f"{file}:own,width=2", image_size=(8, 8), num_classes=5).macs == 64 * 3 * 10
+    assert count(f"{file}:told").macs == 3 * 224 * 224 * 1000
+    assert count(f"{file}:told", image_size=(4, 6), num_classes=2).macs == 3 * 24 * 2
+    with pytest.raises(UserError, match=r"takes no 'widht'. Did you mean 'width'"):
+        count(f"{file}:own,widht=3")
+    with pytest.raises(UserError, match="no option 'num_classes' to spell"):
+        count(f"{file}:own,num_classes=3")
+
+
+def test_two_files_have_each_their_own_module_of_one_name_and_the_hash_knows_it(tmp_path: Path) -> None:
+    for channels, folder in ((5, tmp_path / "a"), (9, tmp_path / "b")):
+        folder.mkdir()
+        (folder / "beside.py").write_text(f"CHANNELS = {channels}\n", encoding="utf-8")
+        write(folder, "from torch import nn\nimport beside\ndef net():\n    return nn.Conv2d(3, beside.CHANNELS, 1)\n")
+    first, second = tmp_path / "a" / "networks.py", tmp_path / "b" / "networks.py"
+    assert [count(f"{file}:net", image_size=(1, 1)).macs for file in (first, second, first)] == [15, 27, 15]
+    assert "beside" not in sys.modules
+    assert len({hash_user_file(first), hash_user_file(second)}) == 2
+    before = hash_user_file(first)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert hash_user_file(tmp_path / "moved" / "networks.py") == before
 
 
 def write(folder: Path, text: str) -> Path:

@@ -22,8 +22,8 @@ def run_profile(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="NAME[:option=value,...], timm:NAME, torchvision:NAME or FILE.py:CALLABLE, which runs that file's "
-            "code; in names, * stands for anything: 'timm:*'.",
+            help="NAME[:option=value,...], timm:NAME[,option=value,...], torchvision:NAME[,...] or "
+            "FILE.py:CALLABLE[,...], which runs that file's code; in names, * stands for anything: 'timm:*'.",
             autocompletion=complete_models,
         ),
     ],

@@ -5,7 +5,8 @@ One file of ``families`` is one family; it enters its presets in `MODELS` when i
 
 from __future__ import annotations
 
-import vtbench.models.families  # noqa: F401
+import vtbench.models.families
+import vtbench.models.foreign  # noqa: F401
 from vtbench.variants import MODELS, create_model
 
 __all__ = ["MODELS", "create_model"]

@@ -1,12 +1,13 @@
 """Where a model comes from: a registered name, ``timm:NAME``, ``torchvision:NAME`` or ``path/to/file.py:callable``.
 
+Options stand behind the name as in `vtbench.variants`; those of foreign models go to what builds them, by keyword.
+
 Nothing of timm, torchvision or a user's file is imported unless a spelling asks for it.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from vtbench.profiling.arguments import InputSpec
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
 from vtbench.profiling.offline import refused_connections
 from vtbench.profiling.shortcuts import Shortcuts
+from vtbench.profiling.sources_file import DEFAULT_SIZE, run_user_file
 from vtbench.profiling.subject import Subject, copy_to_meta, kept_randomness
-from vtbench.variants import MODELS, split_variant
+from vtbench.variants import MODELS, ForeignOptions, find_kind, spell_variant, split_variant
 
-DEFAULT_SIZE = (224, 224)
+_NOT_SPELT = ("num_classes", "pretrained", "checkpoint_path", "pretrained_cfg", "weights", "weights_backbone")
+"""Keywords of libraries that have their place elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,35 @@ def resolve_source(
     Registered models must have been registered, by importing ``vtbench.models``. Raises ``UserError`` for a name or
     file that is not there.
     """
-    kind, colon, rest = text.strip().partition(":")
-    if kind == "timm" and colon:
-        return _find_timm(rest, image_size, channels, num_classes)
-    if kind == "torchvision" and colon:
-        return _find_torchvision(rest, image_size, channels, num_classes)
-    path, colon, name = text.strip().rpartition(":")
-    if colon and path.endswith(".py"):
-        return Source(
-            text.strip(), lambda: _call_user_code(Path(path), name), image_size or DEFAULT_SIZE, channels or 3
-        )
-    if text.strip().endswith(".py"):
-        raise UserError(f"{text!r} names a file but no model in it. Write {text.strip()}:CALLABLE.")
-    return _find_registered(text, image_size, channels, num_classes)
+    name, given = split_variant(text)
+    kind = find_kind(name)
+    if kind is None:
+        if name.endswith(".py"):
+            raise UserError(f"{text!r} names a file but no model in it. Write {name}:CALLABLE.")
+        return _find_registered(name, given, image_size, channels, num_classes)
+    options = ForeignOptions.model_validate(given)
+    spelling, keywords = spell_variant(name, options.model_dump()), options.read()
+    if kind == "file":
+        return _find_in_file(spelling, name, keywords, image_size, channels, num_classes)
+    for option in keywords:
+        if option in _NOT_SPELT:
+            raise UserError(
+                f"{spelling!r} sets {option!r}, which is no option here: how many classes there are, the data say (or "
+                "--num-classes), and weights to start from are given with --init."
+            )
+    find = _find_timm if kind == "timm" else _find_torchvision
+    return find(spelling, name.partition(":")[2], keywords, image_size, channels, num_classes)
+
+
+def build_network(source: Source) -> nn.Module:
+    """Build the model in full, with weights. Raises `ProfileError` if that fails or wants to download."""
+    with refused_connections() as hosts:
+        try:
+            return _check_module(source, source.build())
+        except UserError:
+            raise
+        except Exception as error:
+            raise ProfileError(f"{source.spelling}: {_explain_build_failure(error, hosts)}") from error
 
 
 def make_subject(source: Source) -> Subject:
@@ -108,6 +127,8 @@ def _explain_build_failure(error: Exception, hosts: Sequence[str]) -> str:
         mend = f" Install {error.name}, or put it beside the file."
     elif isinstance(error, FileNotFoundError):
         mend = " A relative path begins at the folder that the command is called in."
+    elif isinstance(error, TypeError) and (unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error))):
+        mend = f" It takes no option {unknown[1]!r}: take that out of the spelling."
     elif isinstance(error, TypeError) and "required" in str(error):
         mend = " Name a function or a class that needs no arguments."
     return f"the model cannot be built: {summarize_exception(error)}.{mend}"
@@ -178,9 +199,12 @@ def _check_module(source: Source, model: Any) -> nn.Module:
 
 
 def _find_registered(
-    text: str, image_size: tuple[int, int] | None, channels: int | None, num_classes: int | None
+    name: str,
+    given: Mapping[str, str],
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    num_classes: int | None,
 ) -> Source:
-    name, given = split_variant(text)
     spec = MODELS[name]
     options = spec.resolve_options(given)
     size = image_size or spec.image_size
@@ -194,7 +218,14 @@ def _find_registered(
     )
 
 
-def _find_timm(name: str, image_size: tuple[int, int] | None, channels: int | None, num_classes: int | None) -> Source:
+def _find_timm(
+    spelling: str,
+    name: str,
+    keywords: Mapping[str, Any],
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    num_classes: int | None,
+) -> Source:
     try:
         import timm
     except ImportError:
@@ -210,55 +241,53 @@ def _find_timm(name: str, image_size: tuple[int, int] | None, channels: int | No
         options["in_chans"] = channels
     if image_size is not None and settings is not None and settings.fixed_input_size:
         options["img_size"] = image_size
-    return Source(
-        f"timm:{name}",
-        lambda: timm.create_model(name, **options),
-        image_size or (quoted[1], quoted[2]),
-        channels or quoted[0],
-    )
+    size = image_size or _read_side(keywords.get("img_size")) or (quoted[1], quoted[2])
+    return Source(spelling, lambda: timm.create_model(name, **{**options, **keywords}), size, channels or quoted[0])
+
+
+def _read_side(side: Any) -> tuple[int, int] | None:
+    """Height and width that an option of the spelling asks for, if it does."""
+    if isinstance(side, tuple) and len(side) == 2:
+        return int(side[0]), int(side[1])
+    return (side, side) if isinstance(side, int) else None
 
 
 def _find_torchvision(
-    name: str, image_size: tuple[int, int] | None, channels: int | None, num_classes: int | None
+    spelling: str,
+    name: str,
+    keywords: Mapping[str, Any],
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    num_classes: int | None,
 ) -> Source:
     from vtbench.profiling import sources_torchvision
 
     builder = sources_torchvision.find_builder(name)
     options = sources_torchvision.list_options(builder, name, num_classes, image_size)
-    size = image_size or sources_torchvision.find_quoted_size(builder, name)
+    side = _read_side(keywords.get("image_size", keywords.get("input_size")))
+    size = image_size or side or sources_torchvision.find_quoted_size(builder, name)
     return Source(
-        f"torchvision:{name}",
-        lambda: builder(**options),
+        spelling,
+        lambda: builder(**{**options, **keywords}),
         size,
         channels or 3,
         inputs=sources_torchvision.list_inputs(builder, (channels or 3, *size)),
     )
 
 
-def _call_user_code(path: Path, name: str) -> Any:
-    """Import a user's file and call what it names. A class is called, too; a module is taken as it is."""
-    if not path.is_file():
-        raise UserError(f"There is no file {path}. Write path/to/file.py:CALLABLE.")
-    specification = importlib.util.spec_from_file_location(f"_vtbench_user_{path.stem}", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        specification.loader.exec_module(module)
-        if not hasattr(module, name):
-            raise UserError(f"{path} defines no {name!r}. {did_you_mean(name, _public_callables(module))}")
-        found = getattr(module, name)
-        if isinstance(found, nn.Module):
-            return found
-        if not callable(found):
-            raise UserError(f"{name!r} in {path} is a {type(found).__name__} and cannot be called. Name a function.")
-        return found()
-    except SystemExit as error:
-        raise UserError(f"{path} ends the program when it is imported ({error}). Guard its main part.") from error
-    finally:
-        sys.path.remove(str(path.resolve().parent))
+def _find_in_file(
+    spelling: str,
+    name: str,
+    keywords: Mapping[str, Any],
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    num_classes: int | None,
+) -> Source:
+    path, _, called = name.rpartition(":")
+    told = {"num_classes": num_classes, "image_size": image_size}
 
+    def build() -> nn.Module:
+        with run_user_file(Path(path)) as file:
+            return file.call(called, keywords, told)  # type: ignore[no-any-return]
 
-def _public_callables(module: Any) -> list[str]:
-    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")] or ["(none)"]
+    return Source(spelling, build, image_size or DEFAULT_SIZE, channels or 3)

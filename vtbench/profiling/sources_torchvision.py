@@ -54,13 +54,13 @@ def find_quoted_size(builder: Any, name: str) -> tuple[int, int]:
         if crop is not None:
             sides.append(crop if isinstance(crop, int) else crop[0])
     in_name = re.search("300|320", name)
-    side = int(in_name[0]) if in_name else min(sides, default=_SIDES.get(_find_task(builder), DEFAULT_SIDE))
+    side = int(in_name[0]) if in_name else min(sides, default=_SIDES.get(find_task(builder), DEFAULT_SIDE))
     return side, side
 
 
 def list_inputs(builder: Any, shape: tuple[int, int, int]) -> tuple[InputSpec, ...]:
     """What models for videos and optical flow take; none for models of one image of this shape (C, H, W)."""
-    task = _find_task(builder)
+    task = find_task(builder)
     if task == "video":
         return (InputSpec((), (shape[0], NUM_FRAMES, *shape[1:])),)
     if task == "optical_flow":
@@ -68,6 +68,6 @@ def list_inputs(builder: Any, shape: tuple[int, int, int]) -> tuple[InputSpec, .
     return ()
 
 
-def _find_task(builder: Any) -> str:
+def find_task(builder: Any) -> str:
     """The package of torchvision that the model is in: detection, segmentation, video, optical_flow or models."""
     return str(builder.__module__).split(".")[-2]
