@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -26,6 +27,8 @@ from pydantic import (
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import read_file
 
+_COMPARING = object()
+"""The context in which notes are left out."""
 LARGEST_NUMBER = 2**31 - 1
 LARGEST_SIDE = 16_384
 LARGEST_BATCH = 1_000_000
@@ -41,15 +44,19 @@ class Written(BaseModel):
     """Base of what is written down: frozen; an unknown key is an error, and so are infinity and NaN.
 
     ``LATER`` names fields that came after files had been written: they are written only where they differ from their
-    default, so that what was written before stays what it was.
+    default, so that what was written before stays what it was. ``NOTES`` names fields that tell how the others came to
+    be what they are: they make no difference between two.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset()
+    NOTES: ClassVar[frozenset[str]] = frozenset()
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
-    def _leave_out_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         values: dict[str, Any] = dump(self)
+        if info.context is _COMPARING:
+            values = {name: value for name, value in values.items() if name not in self.NOTES}
         for name in self.LATER & values.keys():
             if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
                 del values[name]
@@ -158,7 +165,8 @@ class DistillationConfig(Configuration):
 class Recipe(Configuration):
     """How a network is trained; every arm of a comparison gets the same one."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride", "freeze"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride", "freeze", "changed"})
+    NOTES: ClassVar[frozenset[str]] = frozenset({"changed"})
 
     name: str
     epochs: int = Field(90, ge=1, le=MOST_EPOCHS)
@@ -179,6 +187,7 @@ class Recipe(Configuration):
     )
     window: Size | None = Field(None, description="segmentation: evaluate by windows of this size; None: whole images")
     stride: Size | None = Field(None, description="segmentation: from window to window; None: two thirds of one")
+    changed: tuple[str, ...] = Field((), description="keys by which it differs from the file of its name")
 
     @model_validator(mode="after")
     def _check_stride(self) -> Recipe:
@@ -243,14 +252,21 @@ class InitConfig(Configuration):
 class RunConfig(Configuration):
     """Everything that determines one run: a cell of a study, or a single ``vtbench train``."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"init"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"init", "declared"})
 
     variant: str
     data: DataConfig
     recipe: Recipe
+    declared: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings that the study declares to be its arm's own, and the value that all have without that",
+    )
     seed: int = Field(0, ge=0)
     init: InitConfig | None = Field(None, description="None: all weights are drawn from the seed")
     execution: ExecutionConfig = ExecutionConfig()
+
+    def __hash__(self) -> int:
+        return hash((self.variant, self.data, self.recipe, self.seed))
 
 
 C = TypeVar("C", bound=Configuration)
@@ -280,9 +296,12 @@ def read_toml(path: Path, noun: str) -> dict[str, Any]:
 def list_differences(before: BaseModel, now: BaseModel, *, exclude: Any = None) -> list[tuple[str, Any, Any]]:
     """Where two settings or records differ, as declared: dotted key, value of the first, value of the second.
 
-    What only one of them has is None in the other. ``exclude`` names fields as pydantic's ``model_dump`` takes them.
+    What only one of them has is None in the other; notes make no difference. ``exclude`` names fields as pydantic's
+    ``model_dump`` takes them.
     """
-    first, second = (dict(_flatten(one.model_dump(mode="json", exclude=exclude))) for one in (before, now))
+    first, second = (
+        dict(_flatten(one.model_dump(mode="json", exclude=exclude, context=_COMPARING))) for one in (before, now)
+    )
     keys = dict.fromkeys((*first, *second))
     return [(key, first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)]
 

@@ -6,8 +6,9 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vtbench.configuration import (
     LARGEST_BATCH,
@@ -21,6 +22,15 @@ from vtbench.configuration import (
     ExecutionConfig,
     Recipe,
     RunConfig,
+)
+from vtbench.errors import UserError
+from vtbench.settings import (
+    change_settings,
+    list_settings,
+    parse_settings,
+    read_settings,
+    spell_setting,
+    undo_treatment,
 )
 
 _DATA = "{data sets}, with knobs."
@@ -45,11 +55,40 @@ class RunOptions(Configuration):
     limit_train: int | None = Field(None, ge=1, description="Class-balanced subset of the training images.")
     limit_val: int | None = Field(None, ge=1, description="Class-balanced subset of the validation images.")
     image_size: int | None = Field(None, ge=8, le=LARGEST_SIDE, description="Side in pixels; else the data set's own.")
+    set: list[str] | None = Field(
+        None, description="KEY=VALUE: any setting, as recipe.optimizer.learning_rate=0.05; may be repeated."
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What ``set`` asks for, by key."""
+        return parse_settings(self.set or ())
+
+    def list_asked(self) -> dict[str, str]:
+        """The settings that are asked for by key, and how: with a flag of their name, or with ``--set``."""
+        flags = {key.rpartition(".")[2]: key for key in list_settings()}
+        flags |= {"data": "data.spec", "clip": "recipe.gradient_clip_norm"}
+        by_flag = {
+            flags[name]: f"--{name.replace('_', '-')}"
+            for name, field in type(self).model_fields.items()
+            if name in flags and getattr(self, name) != field.default
+        }
+        return by_flag | dict.fromkeys(self.settings, "--set")
+
+    @model_validator(mode="after")
+    def _ask_once(self) -> RunOptions:
+        for key in self.settings:
+            flag = self.model_copy(update={"set": None}).list_asked().get(key)
+            if flag is not None:
+                raise UserError(f"{key} is given twice, with {flag} and with --set. Keep one of them.")
+        return self
 
     @classmethod
     def of_run(cls, run: RunConfig) -> RunOptions:
-        """The options that ask for the data and the recipe of ``run``."""
+        """The options that ask for the data and the recipe of ``run``, without what is declared of its arm."""
+        run = undo_treatment(run)
         data, recipe = run.data, run.recipe
+        changed = read_settings(data, recipe, [f"recipe.{key}" for key in recipe.changed])
         return RunOptions(
             data=data.spec,
             recipe=recipe.name,
@@ -60,18 +99,21 @@ class RunOptions(Configuration):
             limit_train=data.limit_train,
             limit_val=data.limit_val,
             image_size=data.image_size,
+            set=[f"{key}={spell_setting(value)}" for key, value in changed.items()] or None,
         )
 
     def choose_data(self, own: DataConfig) -> DataConfig:
         """The data to use where ``own`` are those of the study; other data come without its limits and image size."""
         if self.data is not None:
             own = DataConfig(spec=self.data)
-        return DataConfig(
+        data = DataConfig(
             spec=own.spec,
             image_size=self.image_size or own.image_size,
             limit_train=self.limit_train or own.limit_train,
             limit_val=self.limit_val or own.limit_val,
         )
+        asked = {key: value for key, value in self.settings.items() if key.startswith("data.")}
+        return change_settings(data, Recipe(name=""), asked, source="--set")[0]
 
 
 class TrainOptions(RunOptions):

@@ -16,7 +16,7 @@ from vtbench.datasets import list_datasets
 from vtbench.run_options import StudyOptions, TrainOptions, spell_flags
 from vtbench.training import list_recipes
 
-RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size"
+RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size set"
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
     "list": "patterns format options",

@@ -46,20 +46,21 @@ KINDS = {
 }
 
 
-def make_values(wanted: Any) -> Iterator[Any]:
-    """A value for each alternative of a type that a field of a record may have."""
+def make_values(wanted: Any, within: tuple[type[Record], ...] = ()) -> Iterator[Any]:
+    """A value for each alternative of a type that a field may have of a record ``within`` others; none of these."""
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin in (Union, types.UnionType):
         for alternative in inner:
-            yield from make_values(alternative)
+            yield from make_values(alternative, within)
     elif origin is Literal:
         yield from inner
     elif origin is tuple:
-        yield tuple(next(make_values(part)) for part in inner if part is not ...)
+        yield tuple(next(make_values(part, within)) for part in inner if part is not ...)
     elif origin is dict:
-        yield {"top1_percent" if inner[0] is str else 7: next(make_values(inner[1]))}
+        yield {"top1_percent" if inner[0] is str else 7: next(make_values(inner[1], within))}
     elif isinstance(wanted, type) and issubclass(wanted, Record):
-        yield from make_records(wanted)
+        if wanted not in within:
+            yield from make_records(wanted, within)
     elif wanted is RunConfig:
         recipe = load_recipe("small")
         yield RunConfig(variant="x", data=DataConfig(spec="y"), recipe=recipe, execution=ExecutionConfig(), seed=3)
@@ -68,12 +69,13 @@ def make_values(wanted: Any) -> Iterator[Any]:
         yield plain[wanted]
 
 
-def make_records(kind: type[Record]) -> Iterator[Record]:
+def make_records(kind: type[Record], within: tuple[type[Record], ...] = ()) -> Iterator[Record]:
     """Records of one kind: one full of first alternatives, then each other alternative of each field in its place."""
-    first = {name: next(make_values(field.annotation)) for name, field in kind.model_fields.items()}
+    within = (*within, kind)
+    first = {name: next(make_values(field.annotation, within)) for name, field in kind.model_fields.items()}
     yield kind(**first)
     for name, field in kind.model_fields.items():
-        for value in list(make_values(field.annotation))[1:]:
+        for value in list(make_values(field.annotation, within))[1:]:
             yield kind(**{**first, name: value})
 
 

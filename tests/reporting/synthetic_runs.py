@@ -63,7 +63,7 @@ def make_run(
 ) -> RunRecord:
     """One finished run, or a failed one if there is an ``error``; fields of the certificate can be overridden."""
     known = COMPONENTS.get(arm or "", (variant or "resnet20", 40_550_000, 269_722))
-    hashes = {field: _hash(field) for field in Certificate.model_fields}
+    hashes = {field: _hash(field) for field in Certificate.model_fields if field != "untreated"}
     hashes |= {"recipe": _hash("recipe", epochs), "train_data": _hash(spec), "val_data": _hash("val", spec)}
     hashes |= {field: _hash(field, seed) for field in ("sample_order", "augmentation")}
     hashes |= {field: _hash(field, value) for field, value in certificate.items()}

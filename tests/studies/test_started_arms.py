@@ -81,7 +81,7 @@ def test_a_study_file_says_what_arms_start_from_and_what_is_frozen(tmp_path: Pat
     for arm, message in {
         '{ variant = "resnet20", inti = "b.pt" }': r"mine\.toml: unknown key 'arms\.plain\.inti'\. Did you mean 'init'",
         '{ init = "b.pt" }': r"the key 'arms\.plain\.variant' is missing",
-        "3": "an arm is a variant, or a table of variant and init; it was given 3",
+        "3": "an arm is a variant, or a table of variant, init and settings; it was given 3",
     }.items():
         path.write_text(f'question = "q"\n[arms]\nplain = {arm}\n')
         with pytest.raises(UserError, match=message):

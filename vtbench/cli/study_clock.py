@@ -1,7 +1,7 @@
 """How long a study still takes: what is not yet measured is estimated from measured cells of like cost.
 
-All cells of a study see as many images and epochs, so that their cost is that of their MACs. The cells that wait are
-laid out over the places in the order in which they are run.
+What is estimated is the time of an epoch, which is that of the MACs of a variant where the data are the same. The cells
+that wait are laid out over the places in the order in which they are run.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from pathlib import Path
 from statistics import fmean
 
 from vtbench.cli.progress import RunView
+from vtbench.configuration import DataConfig
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.studies.cells import Cell
 from vtbench.training import RunStart
 
+_Work = tuple[str, DataConfig]
+"""What an epoch is of: a variant and data."""
 CountCosts = Callable[[str, tuple[int, int], int], CostRecord]
 
 
@@ -30,7 +33,7 @@ class StudyClock:
         self._jobs, self._count, self._now = jobs, count, now
         self._begun: dict[Path, float] = {}
         self._part: dict[Path, float] = {}
-        self._finished: dict[str, list[float]] = {}
+        self._finished: dict[_Work, list[float]] = {}
         self._costs: dict[str, CostRecord | NotMeasured] = {}
 
     def note_costs(self, variant: str, costs: CostRecord | NotMeasured) -> None:
@@ -63,47 +66,53 @@ class StudyClock:
         """The cell is done; of one that went on, the time of the whole follows from its part."""
         part = self._part.get(cell.folder, 1.0)
         if part > 0:
-            self._finished.setdefault(cell.config.variant, []).append(seconds / part)
+            seconds_an_epoch = seconds / part / cell.config.recipe.epochs
+            self._finished.setdefault(_name_work(cell), []).append(seconds_an_epoch)
 
     def seconds_left(self, running: Mapping[Path, tuple[Cell, RunView]], waiting: Sequence[Cell]) -> float | None:
         """Until the last cell ends; None while no cell has shown its speed."""
-        measured = {variant: fmean(seconds) for variant, seconds in self._finished.items()}
-        paces: dict[str, list[float]] = {}
+        measured = {work: fmean(seconds) for work, seconds in self._finished.items()}
+        paces: dict[_Work, list[float]] = {}
         for cell, view in running.values():
             if (left := view.seconds_left()) is not None and view.done < 1:
-                paces.setdefault(cell.config.variant, []).append(left / (1 - view.done))
-        measured = {**{variant: fmean(seconds) for variant, seconds in paces.items()}, **measured}
+                pace = left / (1 - view.done) / cell.config.recipe.epochs
+                paces.setdefault(_name_work(cell), []).append(pace)
+        measured = {**{work: fmean(seconds) for work, seconds in paces.items()}, **measured}
         if not measured:
             return None
         estimate = self._fit(measured)
         busy = []
         for cell, view in running.values():
             left = view.seconds_left()
-            whole = estimate(cell.config.variant) * self._part.get(cell.folder, 1.0)
+            whole = estimate(cell) * self._part.get(cell.folder, 1.0)
             busy.append(max(0.0, whole - self._now() + self._begun[cell.folder]) if left is None else left)
         free_at = busy + [0.0] * (self._jobs - len(busy))
         heapq.heapify(free_at)
         for cell in waiting:
-            heapq.heapreplace(free_at, free_at[0] + estimate(cell.config.variant))
+            heapq.heapreplace(free_at, free_at[0] + estimate(cell))
         return max(free_at)
 
-    def _fit(self, measured: Mapping[str, float]) -> Callable[[str], float]:
-        """Seconds of a whole cell of any variant: as measured, else on the line of seconds over MACs, else the mean."""
+    def _fit(self, measured: Mapping[_Work, float]) -> Callable[[Cell], float]:
+        """Seconds of any whole cell: as measured, else on the line of seconds over MACs, else the mean."""
         mean = fmean(measured.values())
         points = [
             (costs.macs, seconds)
-            for variant, seconds in measured.items()
+            for (variant, _), seconds in measured.items()
             if isinstance(costs := self._costs.get(variant), CostRecord)
         ]
         start, rate = _fit_line(points) if points else (mean, 0.0)
 
-        def estimate(variant: str) -> float:
-            if variant in measured:
-                return measured[variant]
-            costs = self._costs.get(variant)
-            return start + rate * costs.macs if isinstance(costs, CostRecord) else mean
+        def estimate(cell: Cell) -> float:
+            epochs, costs = cell.config.recipe.epochs, self._costs.get(cell.config.variant)
+            if (work := _name_work(cell)) in measured:
+                return epochs * measured[work]
+            return epochs * (start + rate * costs.macs if isinstance(costs, CostRecord) else mean)
 
         return estimate
+
+
+def _name_work(cell: Cell) -> _Work:
+    return cell.config.variant, cell.config.data
 
 
 def _fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -10,9 +10,11 @@ from rich.text import Text
 from vtbench.documents.table import NOTHING, make_table
 from vtbench.documents.terminal import lay_out, open_console, print_text
 from vtbench.records import CostRecord, NotMeasured
+from vtbench.settings import spell_setting
 from vtbench.units import format_count, format_duration, format_items, format_millions
 
 if TYPE_CHECKING:
+    from vtbench.studies.cells import ResolvedStudy
     from vtbench.studies.planning import PlannedArm, StudyPlan
     from vtbench.studies.verification import ResumeCheck
 
@@ -49,7 +51,7 @@ def print_plan(plan: StudyPlan) -> None:
             "spread evenly over their MACs.",
             console,
         )
-    console.print(Text("\n" + "\n".join(f"{arm.arm} = {arm.variant}" for arm in plan.arms)), soft_wrap=True)
+    console.print(Text("\n" + "\n".join(f"{arm.arm} = {_spell_arm(arm, study)}" for arm in plan.arms)), soft_wrap=True)
     console.print(
         Text(
             f"\n{num_open} of {num_cells} cells to run, {plan.placement.jobs} at once with "
@@ -75,6 +77,11 @@ def print_verdict(checks: Sequence[ResumeCheck]) -> None:
     exact = not any(check.different for check in checks)
     verdict = f"Resume is {'exact' if exact else 'NOT exact'} on this machine."
     print_text(f"\n{verdict}", console, style="bold green" if exact else "bold red")
+
+
+def _spell_arm(arm: PlannedArm, study: ResolvedStudy) -> str:
+    own = study.treatments.get(arm.arm, {})
+    return "; ".join((arm.variant, *(f"{key}={spell_setting(value)}" for key, value in own.items())))
 
 
 def _show_arm(arm: PlannedArm) -> list[str]:

@@ -81,16 +81,16 @@ def run_ablate(
 def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
     """Refuse without torch what can be seen to be wrong without it; a study that is there may need its data no more."""
     from vtbench.cli.first_checks import check_data, check_init, check_teacher, check_variants
-    from vtbench.studies.resolution import choose_arms
-    from vtbench.training import load_recipe
+    from vtbench.studies.resolution import choose_arms, choose_recipe
+    from vtbench.studies.treatments import resolve_treatments
 
-    recipe = load_recipe(
-        options.recipe or study.recipe, teacher=options.teacher or study.teacher, freeze=options.freeze or study.freeze
-    )
+    data, recipe = options.choose_data(study.data), choose_recipe(study, options)
     base = options.base or study.base
     arms = choose_arms(study, options.arm)
     check_variants(*([base] if base is not None else []), *arms.values())
-    check_data(options.choose_data(study.data).spec, look=is_new)
+    treatments = resolve_treatments(study, arms, data, recipe, options)
+    for spec in dict.fromkeys([data.spec, *(own["data.spec"] for own in treatments.values() if "data.spec" in own)]):
+        check_data(spec, look=is_new)
     if not is_new:
         return
     check_teacher(recipe.distillation.teacher if recipe.distillation else None)

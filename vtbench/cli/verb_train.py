@@ -57,6 +57,7 @@ def run_train(
             label_smoothing=options.label_smoothing,
             clip=options.clip,
             freeze=options.freeze,
+            settings=options.settings,
         ),
         seed=options.seed,
         init=InitConfig(source=options.init) if options.init is not None else None,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.treatment import find_changed_settings, find_differences
+from vtbench.settings import read_treatment
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 
 
@@ -33,12 +34,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Arm(Score):
-    """One row: a variant over its seeds, and its score by the headline metric."""
+    """One row: a variant over its seeds, and its score by the headline metric.
+
+    ``treatment`` are the settings that the study declares to be its own, ``levels`` its level of each factor.
+    """
 
     name: str
     variant: str
     costs: CostRecord | NotMeasured
     outcomes: Mapping[int, Outcome]
+    treatment: Mapping[str, Any] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,7 @@ def build_comparisons(
     run = {name_arm(record) for record in records}
     planned = [arm for arm in outline.arms if arm not in run]
     return tuple(
-        _summarise(members, apart, outline if members is first else None, planned if members is first else [])
-        for members, apart in groups
+        _summarise(members, apart, outline, planned if members is first else None) for members, apart in groups
     )
 
 
@@ -134,14 +139,15 @@ def _explain_apart(first_group: Sequence[RunRecord], lead: RunRecord) -> tuple[s
 
 
 def _summarise(
-    members: Sequence[RunRecord], apart: tuple[str, ...], outline: ReportOutline | None, planned: Sequence[str]
+    members: Sequence[RunRecord], apart: tuple[str, ...], outline: ReportOutline, planned: Sequence[str] | None
 ) -> Comparison:
+    """The comparison of ``members``; ``planned`` are arms that have not run yet, None where it is not the first."""
     rows = _sort_runs(members)
-    seeds = outline.seeds if outline else tuple(sorted({record.seed for record in members}))
+    seeds = tuple(sorted({record.seed for record in members})) if planned is None else outline.seeds
     names = _name_rows(list(rows))
     base_values = _finished_values(next(iter(rows.values())))
     arms = []
-    for index, ((_, variant), runs) in enumerate(rows.items()):
+    for index, ((name, variant), runs) in enumerate(rows.items()):
         values = _finished_values(runs)
         arms.append(
             Arm(
@@ -151,9 +157,11 @@ def _summarise(
                 outcomes={seed: _judge(runs.get(seed)) for seed in seeds},
                 mean=estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run"),
                 difference=estimate_difference(values, base_values) if index else None,
+                treatment=read_treatment(next(iter(runs.values())).config),
+                levels=outline.levels.get(name, {}) if names[index] == name else {},
             )
         )
-    holes = [_empty_arm(name, seeds) for name in planned]
+    holes = [_empty_arm(name, seeds) for name in planned or ()]
     return Comparison(names[0], seeds, (*arms, *holes), tuple(members), apart)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from vtbench.errors import UserError
 from vtbench.records import Record, RunRecord, load_record
@@ -19,8 +20,11 @@ class ReportOutline(Record):
     """The frame of one report. ``arms`` are in the order of the tables; those without a record show as holes.
 
     ``base`` is the arm that differences are taken to; None takes the first arm. ``study_base`` is the model that the
-    study was given with ``--base``. ``command`` repeats the study; None rebuilds it from the records.
+    study was given with ``--base``. ``command`` repeats the study; None rebuilds it from the records. ``levels`` are
+    those of the factors, by arm and factor, of arms that factors made.
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"levels"})
 
     title: str
     question: str | None = None
@@ -29,6 +33,7 @@ class ReportOutline(Record):
     seeds: tuple[int, ...] = ()
     study_base: str | None = None
     command: str | None = None
+    levels: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 class _StudyHead(BaseModel):
@@ -40,6 +45,7 @@ class _StudyHead(BaseModel):
     reference: str
     arms: dict[str, str]
     seeds: int
+    levels: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 def load_outline(folder: Path) -> ReportOutline | None:
@@ -59,6 +65,7 @@ def load_outline(folder: Path) -> ReportOutline | None:
         study_base=study.base,
         arms=tuple(study.arms),
         seeds=tuple(range(study.seeds)),
+        levels=study.levels,
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from vtbench.documents.figures import FORMATS, save_figure
 from vtbench.documents.table import (
-    Table,
     escape_latex,
     escape_markdown,
     list_items,
+    make_table,
     to_csv,
     to_latex,
     to_markdown,
@@ -27,12 +27,14 @@ from vtbench.reporting.class_tables import (
     list_class_numbers,
     tabulate_classes,
 )
-from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.factor_tables import list_effect_notes, list_effect_numbers, tabulate_effects
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
 from vtbench.reporting.style import PNG_DPI, house_style
 from vtbench.reporting.tables import list_notes, list_numbers, tabulate_seeds, tabulate_summary
+from vtbench.settings import spell_setting
 
 TextFormat = Literal["markdown", "csv", "latex", "json"]
 
@@ -159,8 +161,9 @@ def render_latex(report: Report) -> str:
         if comparison.apart:
             parts.append(f"% Comparison {number}, kept apart: {escape_latex('; '.join(comparison.apart))}\n")
         parts.append(to_latex(tabulate_summary(comparison)))
-        if (classes := tabulate_classes(comparison)) is not None:
-            parts.append(to_latex(classes))
+        for table in (tabulate_effects(comparison), tabulate_classes(comparison)):
+            if table is not None:
+                parts.append(to_latex(table))
     parts.append("".join(f"% {escape_latex(note)}\n" for note in list_all_notes(report)))
     return "\n".join(parts)
 
@@ -179,8 +182,9 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
         ]
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
-        if (classes := tabulate_classes(comparison)) is not None:
-            parts.append(to_markdown(classes).rstrip())
+        for table in (tabulate_effects(comparison), tabulate_classes(comparison)):
+            if table is not None:
+                parts.append(to_markdown(table).rstrip())
     parts.append(list_items(list_all_notes(report)))
     parts += _list_variants(report)
     for index, of_comparison in figures.items():
@@ -207,6 +211,7 @@ def render_json(report: Report) -> str:
                 "base": comparison.base,
                 "kept_apart_because": comparison.apart,
                 "arms": list(list_numbers(comparison)),
+                **({"effects": effects} if (effects := list_effect_numbers(comparison)) else {}),
                 **({"classes": classes} if (classes := list(list_class_numbers(comparison))) else {}),
             }
             for comparison in report.comparisons
@@ -220,7 +225,8 @@ def render_json(report: Report) -> str:
 
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them."""
-    notes = (*list_notes(report.comparisons), *list_class_notes(report.comparisons, extent))
+    effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
+    notes = (*list_notes(report.comparisons), *effects, *list_class_notes(report.comparisons, extent))
     return list(dict.fromkeys(notes))
 
 
@@ -233,6 +239,13 @@ def explain_apart(comparison: Comparison) -> str:
 
 
 def _list_variants(report: Report) -> list[str]:
-    pairs = {arm.name: arm.variant for comparison in report.comparisons for arm in comparison.arms if arm.variant}
-    named = tuple((name, f"`{variant}`") for name, variant in pairs.items() if name != variant)
-    return [to_markdown(Table(("arm", "variant"), named, (False, False))).rstrip()] if named else []
+    arms = {arm.name: arm for comparison in report.comparisons for arm in comparison.arms if arm.variant}
+    named = [(arm.name, f"`{arm.variant}`", _spell_treatment(arm)) for arm in arms.values() if arm.name != arm.variant]
+    if not named:
+        return []
+    table = make_table(("arm", "variant", "declared to be its own"), named)
+    return [to_markdown(table if any(own for *_, own in named) else table.without(table.header[2])).rstrip()]
+
+
+def _spell_treatment(arm: Arm) -> str:
+    return ", ".join(f"`{key}={spell_setting(value)}`" for key, value in arm.treatment.items())

@@ -16,6 +16,7 @@ from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.runs import LeftOut, RunKey, load_runs
 from vtbench.reporting.treatment import find_differences
 from vtbench.run_options import RunOptions, spell_flags
+from vtbench.settings import undo_treatment
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,11 @@ def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline) -> str
 
     Data that were moved are named where the run of the highest seed found them.
     """
-    config = max(records, key=lambda record: record.seed).config
-    settings = {record.config.model_copy(update={"variant": "", "seed": 0}) for record in records}
+    config = undo_treatment(max(records, key=lambda record: record.seed).config)
+    settings = [undo_treatment(record.config) for record in records]
     if not any(find_differences(records[0], record) for record in records):  # The same data, though they were moved.
         place = {"spec": config.data.spec}
-        settings = {one.model_copy(update={"data": one.data.model_copy(update=place)}) for one in settings}
+        settings = [one.model_copy(update={"data": one.data.model_copy(update=place)}) for one in settings]
     studies = {record.study for record in records}
     if len(studies) != 1 or len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) != 1:
         return None
@@ -114,15 +115,16 @@ def _list_flags(config: RunConfig) -> list[str]:
 
 
 def _describe_data(record: RunRecord) -> str:
-    size = f", {record.config.data.image_size} px" if record.config.data.image_size else ""
+    data = record.config.data
+    size = f", {data.image_size} px" if data.image_size else ""
     return (
-        f"{record.config.data.spec}{size}: {record.num_train:,} training and {record.num_val:,} validation images, "
+        f"{data.spec}{size}: {record.num_train:,} training and {record.num_val:,} validation images, "
         f"{record.num_classes} classes"
     )
 
 
 def _describe_recipe(record: RunRecord) -> str:
-    recipe, init = record.config.recipe, record.config.init
+    recipe, init = undo_treatment(record.config).recipe, record.config.init
     return (
         f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer.name}, "
         f"learning rate {recipe.optimizer.learning_rate:g}, {recipe.schedule.name} schedule, "

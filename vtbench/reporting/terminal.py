@@ -11,6 +11,7 @@ from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.class_tables import SCREEN, tabulate_classes
+from vtbench.reporting.factor_tables import tabulate_effects
 from vtbench.reporting.pages.published import (
     TITLE,
     PublishedRow,
@@ -36,8 +37,9 @@ def print_report(report: Report, console: Console) -> None:
         _print_table(tabulate_summary(comparison), console)
         if len(comparison.seeds) > 1:
             _print_table(tabulate_seeds(comparison), console)
-        if (classes := tabulate_classes(comparison, SCREEN)) is not None:
-            _print_table(classes, console)
+        for table in (tabulate_effects(comparison), tabulate_classes(comparison, SCREEN)):
+            if table is not None:
+                _print_table(table, console)
     console.print()
     for note in list_all_notes(report, SCREEN):
         print_text(f"- {note}", console)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vtbench.configuration import ExecutionConfig, list_differences
+from vtbench.configuration import ExecutionConfig, RunConfig, list_differences
 from vtbench.records import Certificate, RunRecord
+from vtbench.settings import read_treatment, undo_treatment
 
 SEED_FREE = ("schedule", "recipe", "precision")
 """Certificate fields that do not depend on the seed: a mean over seeds needs them equal."""
@@ -13,6 +14,41 @@ SEED_FREE = ("schedule", "recipe", "precision")
 
 def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     """What was not the same for both runs, one phrase each; empty where they belong into one comparison.
+
+    Settings that a study declares to be an arm's own may differ: compared is what the runs were certified to be without
+    them, and, where they have the same values, what they were certified to be with them.
+    """
+    ours, theirs = _undo_treatment(first), _undo_treatment(second)
+    if any(key.startswith("data.") for record in (first, second) for key in record.config.declared):
+        sizes = {size: getattr(first, size) for size in ("num_train", "num_val", "num_classes")}
+        theirs = theirs.model_copy(update=sizes)  # They follow from what is declared.
+    plain = _compare(ours, theirs)
+    if plain or not _are_treated_alike(first, second):
+        return plain
+    return _compare(first, second)
+
+
+def _are_treated_alike(first: RunRecord, second: RunRecord) -> bool:
+    keys = {**first.config.declared, **second.config.declared}
+    first, second = (one.model_copy(update={"config": _declare(one.config, keys)}) for one in (first, second))
+    return read_treatment(first.config) == read_treatment(second.config)
+
+
+def _declare(config: RunConfig, keys: Iterable[str]) -> RunConfig:
+    return config.model_copy(update={"declared": dict.fromkeys(keys)})
+
+
+def _undo_treatment(record: RunRecord) -> RunRecord:
+    """The record as it would be without what is declared of its arm."""
+    if not record.config.declared:
+        return record
+    certificate = record.certificate
+    plain = None if certificate is None else certificate.untreated or certificate
+    return record.model_copy(update={"config": undo_treatment(record.config), "certificate": plain})
+
+
+def _compare(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
+    """What was not the same for both runs.
 
     Runs of two tasks never do. Runs of one seed must agree in the whole certificate. Of two seeds, the sample order and
     the augmentation differ by right, and so do the images that a limit draws; the data are compared by their content,
@@ -25,7 +61,8 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     if first.certificate is None or second.certificate is None:
         return _compare_without_certificate(first, second)
     if first.seed == second.seed:
-        phrases = _compare_certified(first.certificate, second.certificate, Certificate.model_fields)
+        fields = [field for field in Certificate.model_fields if field != "untreated"]
+        phrases = _compare_certified(first.certificate, second.certificate, fields)
     else:
         phrases = _compare_seeds(first, first.certificate, second, second.certificate)
     if first.certificate.starting_weights != second.certificate.starting_weights and not _has_own_start(first, second):
@@ -81,11 +118,11 @@ def _has_own_start(*records: RunRecord) -> bool:
 
 
 def find_changed_settings(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
-    """The settings in which the two configurations differ, such as ``recipe.epochs: 90 and 10``."""
+    """The settings in which the two differ and that neither declares, such as ``recipe.epochs: 90 and 10``."""
     elsewhere = set(ExecutionConfig.model_fields) - {"precision"}  # Where a run was carried out is no treatment.
     differences = list_differences(
-        first.config,
-        second.config,
+        undo_treatment(first.config),
+        undo_treatment(second.config),
         exclude={
             "variant": True,
             "seed": True,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from vtbench.configuration import Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
+from vtbench.studies.treatments import treat
 
 CellStatus = Literal["finished", "failed", "begun", "missing"]
 
@@ -16,10 +17,11 @@ class ResolvedStudy(Configuration):
     """A study with nothing left open: the content of ``study.json``.
 
     ``arms`` maps names to canonical variants, ``seeds`` counts from 0, ``execution`` leaves the threads of a cell open,
-    because those are measured. ``inits`` are the weights that arms start from, where they do.
+    because those are measured. ``inits`` are the weights that arms start from, where they do; ``treatments`` the
+    settings that arms have of their own, and ``levels`` the level of each factor, in words, of arms that factors make.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"inits"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "treatments", "levels"})
 
     format: Literal[1] = 1
     name: str
@@ -32,6 +34,8 @@ class ResolvedStudy(Configuration):
     recipe: Recipe
     seeds: int
     inits: dict[str, InitConfig] = Field(default_factory=dict)
+    treatments: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     execution: ExecutionConfig
 
 
@@ -57,6 +61,7 @@ class Cell(Configuration):
 
 def list_cells(study: ResolvedStudy, folder: Path) -> list[Cell]:
     """All cells of ``study`` under ``folder``, seed by seed; their threads are still open."""
+    treated = {arm: treat(study.data, study.recipe, study.treatments.get(arm, {})) for arm in study.arms}
     return [
         Cell(
             study=study.name,
@@ -65,8 +70,9 @@ def list_cells(study: ResolvedStudy, folder: Path) -> list[Cell]:
             folder=folder / "cells" / arm / f"seed-{seed}",
             config=RunConfig(
                 variant=variant,
-                data=study.data,
-                recipe=study.recipe,
+                data=treated[arm][0],
+                recipe=treated[arm][1],
+                declared=treated[arm][2],
                 seed=seed,
                 init=study.inits.get(arm),
                 execution=study.execution,

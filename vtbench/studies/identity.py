@@ -39,8 +39,9 @@ def check_identity(study: ResolvedStudy, ledger: Ledger) -> bool:
 
 def _find_others(data: DataConfig, known: list[tuple[Cell, Certificate]]) -> dict[Split, list[Cell]]:
     now = identify_data(data, sorted({cell.config.seed for cell, _ in known}))
+    untreated = [(cell, certificate.untreated or certificate) for cell, certificate in known]
     then: list[tuple[Cell, dict[Split, str]]] = [
-        (cell, {"train": certificate.train_data, "val": certificate.val_data}) for cell, certificate in known
+        (cell, {"train": certificate.train_data, "val": certificate.val_data}) for cell, certificate in untreated
     ]
     return {split: [cell for cell, before in then if before[split] != now[cell.config.seed][split]] for split in _WORDS}
 

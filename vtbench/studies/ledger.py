@@ -18,7 +18,7 @@ cell depends on them. The files are
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Ledger:
         self.check(study, same_data=same_data)
         existing = self.read_study()
         if existing is not None:
-            joined = {"arms": {**existing.arms, **study.arms}, "inits": {**existing.inits, **study.inits}}
+            joined = {part: {**getattr(existing, part), **getattr(study, part)} for part in _OF_ARMS}
             study = study.model_copy(update={**joined, "seeds": max(study.seeds, existing.seeds)})
         publish_text(self.path, json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
 
@@ -154,7 +154,7 @@ def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
     It was killed, crashed, or was refused before it began.
     """
     cell, config = result.cell, result.cell.config
-    environment = _read_part(cell.folder / ENVIRONMENT, EnvironmentRecord)
+    environment, facts = _read_part(cell.folder / ENVIRONMENT, EnvironmentRecord), facts.of(cell.arm)
     if environment is None:
         environment = describe_environment(resolve_device(config.execution.device)).model_copy(
             update={"threads": config.execution.threads or 1}
@@ -189,15 +189,15 @@ def _read_part(path: Path, kind: type[R]) -> R | None:
         return None
 
 
-def _take_arms(study: ResolvedStudy, arms: Iterable[str]) -> dict[str, Any]:
-    return {
-        "arms": {arm: study.arms[arm] for arm in arms},
-        "inits": {arm: study.inits[arm] for arm in arms if arm in study.inits},
-    }
+def _take_arms(study: ResolvedStudy, arms: Sequence[str]) -> dict[str, Any]:
+    return {part: {arm: getattr(study, part)[arm] for arm in arms if arm in getattr(study, part)} for part in _OF_ARMS}
+
+
+_OF_ARMS = ("arms", "inits", "treatments", "levels")
 
 
 _FREE: dict[str, Any] = {
-    **dict.fromkeys(("question", "reference", "seeds"), True),
+    **dict.fromkeys(("question", "reference", "seeds", "levels"), True),
     "inits": {"__all__": {"source"}},
     "execution": set(ExecutionConfig.list_settings(Effect.NOTHING)),
 }

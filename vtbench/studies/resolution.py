@@ -9,18 +9,20 @@ not as the twin is by default (stem and width, say). A placeholder may be a part
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from vtbench.configuration import MOST_CELLS, DataConfig, ExecutionConfig, InitConfig
+from vtbench.configuration import MOST_CELLS, DataConfig, ExecutionConfig, InitConfig, Recipe
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.run_options import StudyOptions
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.study import Study
+from vtbench.studies.treatments import resolve_treatments, treat
 from vtbench.variants import MODELS, split_variant
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
@@ -36,7 +38,6 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     (3, 'resnet20', 'vt_resnet20')
     """
     import vtbench.models  # noqa: F401  (fills the registry)
-    from vtbench.training import load_recipe
 
     base = options.base or study.base
     templates = choose_arms(study, options.arm)
@@ -44,7 +45,9 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     check_num_cells(len(templates), seeds)
     reference = study.reference if study.reference in templates else next(iter(templates))
     inits = _identify_inits(study, templates, options.init)
-    arms = resolve_arms(templates, base, inits)
+    data, recipe = options.choose_data(study.data), choose_recipe(study, options)
+    treatments = resolve_treatments(study, templates, data, recipe, options)
+    arms = resolve_arms(templates, base, inits, treatments)
     device = resolve_device(execution.device)
     device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
@@ -54,16 +57,26 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
         base=base,
         reference=reference,
         arms=arms,
-        data=options.choose_data(study.data),
-        recipe=load_recipe(
-            options.recipe or study.recipe,
-            epochs=options.epochs or (None if options.recipe else study.epochs),
-            teacher=options.teacher or study.teacher,
-            freeze=options.freeze or study.freeze or None,
-        ),
+        data=data,
+        recipe=recipe,
         seeds=seeds,
         inits=inits,
+        treatments=treatments,
+        levels={arm: dict(plan.levels) for arm, plan in study.plan_arms().items() if arm in templates and plan.levels},
         execution=execution.model_copy(update={"device": device_name}),
+    )
+
+
+def choose_recipe(study: Study, options: StudyOptions) -> Recipe:
+    """The recipe of all arms. Raises ``UserError`` for whatever does not exist."""
+    from vtbench.training import load_recipe
+
+    return load_recipe(
+        options.recipe or study.recipe,
+        epochs=options.epochs or (None if options.recipe else study.epochs),
+        teacher=options.teacher or study.teacher,
+        freeze=options.freeze or study.freeze or None,
+        settings=options.settings,
     )
 
 
@@ -105,7 +118,8 @@ def _identify_inits(study: Study, arms: Iterable[str], init: str | None) -> dict
 class DataFacts:
     """The sizes of a study's data, as every cell will find them. ``image_size`` is (height, width) in pixels.
 
-    ``note`` is what a user should know of them: a paragraph or two, or None.
+    ``note`` is what a user should know of them: a paragraph or two, or None. ``of_arms`` has those of arms that declare
+    other data.
     """
 
     num_train: int
@@ -113,6 +127,11 @@ class DataFacts:
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     note: str | None = None
+    of_arms: Mapping[str, DataFacts] = field(default_factory=dict)
+
+    def of(self, arm: str) -> DataFacts:
+        """Those of the data that the arm has."""
+        return self.of_arms.get(arm, self)
 
     @property
     def num_classes(self) -> int:
@@ -140,7 +159,7 @@ def inspect_study(study: ResolvedStudy) -> DataFacts:
     from vtbench.training.freezing import freeze_parameters
     from vtbench.training.starting_weights import fit_weights, open_identified
 
-    facts = inspect_data(study.data, study.task)
+    facts = _inspect_all_data(study)
     sources = {init.source: open_identified(init) for init in study.inits.values()}
     for arm, variant in study.arms.items():
         name, given = split_variant(variant)
@@ -150,13 +169,14 @@ def inspect_study(study: ResolvedStudy) -> DataFacts:
                 f"The arm {arm!r}: {name!r} is a model for {spec.task}, the arm {study.reference!r} for {study.task}."
             )
         try:
+            seen = facts.of(arm)
             with torch.device("meta"):
                 model = spec.build(
-                    spec.resolve_options(given), num_classes=len(facts.class_names), image_size=facts.image_size
+                    spec.resolve_options(given), num_classes=len(seen.class_names), image_size=seen.image_size
                 )
             if (init := study.inits.get(arm)) is not None:
                 fit_weights(
-                    model, sources[init.source], variant, class_names=facts.class_names, image_size=facts.image_size
+                    model, sources[init.source], variant, class_names=seen.class_names, image_size=seen.image_size
                 )
             freeze_parameters(model, study.recipe.freeze)
         except UserError as error:
@@ -164,22 +184,45 @@ def inspect_study(study: ResolvedStudy) -> DataFacts:
     return facts
 
 
+def _inspect_all_data(study: ResolvedStudy) -> DataFacts:
+    """The facts of the data that arms share, and of those that arms have of their own."""
+    known: dict[DataConfig, DataFacts] = {}
+    of_arms: dict[str, DataFacts] = {}
+    for arm in study.arms:
+        data = treat(study.data, study.recipe, study.treatments.get(arm, {}))[0]
+        try:
+            of_arms[arm] = known[data] = known.get(data) or inspect_data(data, study.task)
+        except UserError as error:
+            if data == study.data:
+                raise
+            raise UserError(f"The arm {arm!r}: {error}") from error
+    shared = known.get(study.data) or next(iter(known.values()))
+    notes = dict.fromkeys(facts.note for facts in known.values() if facts.note is not None)
+    own = {arm: facts for arm, facts in of_arms.items() if facts is not shared}
+    return replace(shared, note="\n".join(notes) or None, of_arms=own)
+
+
 def resolve_arms(
-    templates: Mapping[str, str], base: str | None, inits: Mapping[str, InitConfig] = MappingProxyType({})
+    templates: Mapping[str, str],
+    base: str | None,
+    inits: Mapping[str, InitConfig] = MappingProxyType({}),
+    treatments: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The canonical variant of every arm. Needs the models to be registered.
 
     Raises ``UserError`` naming the arm when a model, an option or a placeholder is unknown, when ``base`` is needed and
-    missing or has no twin, and when two arms come out as one variant that starts from the same weights (``inits``).
+    missing or has no twin, and when two arms come out as one variant that starts from the same weights (``inits``) and
+    has the same settings (``treatments``).
     """
     variants: dict[str, str] = {}
-    known: dict[tuple[str, str | None], str] = {}
+    known: dict[tuple[str, str | None, str], str] = {}
     for name, template in templates.items():
         try:
             variant = _resolve_arm(template, base)
         except UserError as error:
             raise UserError(f"The arm {name!r} ({template}): {error}") from error
-        other = known.setdefault((variant, inits[name].sha256 if name in inits else None), name)
+        settings = json.dumps(treatments.get(name, {}), sort_keys=True)
+        other = known.setdefault((variant, inits[name].sha256 if name in inits else None, settings), name)
         if other != name:
             raise UserError(
                 f"The arms {other!r} and {name!r} are the same variant, {variant}, so that nothing would be "

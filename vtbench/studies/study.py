@@ -15,9 +15,14 @@
     [arms]                          # name = variant, with {base} and its convolutional twin {twin}
     convolution = "{twin}"
     started = { variant = "{base}", init = "other.safetensors" }    # with weights of its own to start from
+    longer = { variant = "{base}", recipe.epochs = 180 }            # with settings of its own, by their dotted keys
 
-    [factors]                       # every combination becomes an arm of {base}, named "position=on"
-    position = ["off", "on"]
+    [factors]                       # every combination becomes an arm of {base}, named "position=on,learning_rate=0.1"
+    position = ["off", "on"]        # an option of the model
+    recipe.optimizer.learning_rate = [0.05, 0.1]                    # any setting of the recipe or the data
+    model = ["{base}", "{twin}"]    # instead of {base}; options that are factors, too, are set in each of them
+
+What arms have of their own by ``[arms]`` and ``[factors]`` is declared treatment: it may differ within a comparison.
 """
 
 from __future__ import annotations
@@ -26,10 +31,12 @@ import importlib.resources
 import itertools
 import math
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from vtbench.configuration import (
     MOST_ARMS,
@@ -41,23 +48,49 @@ from vtbench.configuration import (
     validate_configuration,
 )
 from vtbench.errors import UserError, did_you_mean
-from vtbench.variants import spell_variant
+from vtbench.settings import check_key, flatten_keys, spell_setting
+from vtbench.variants import spell_variant, split_variant
 
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,79}")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+=]+")
+_ROOTS = ("recipe", "data")
+MODEL = "model"
+"""The factor whose levels are variants."""
 
 
 class StudyArm(Configuration):
-    """One arm: its variant with placeholders, and weights to start from that the others do not have."""
+    """One arm: its variant with placeholders, and what the others do not have: weights to start from, settings."""
 
     variant: str
     init: str | None = Field(None, min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_variant_alone(cls, value: Any) -> Any:
-        if not isinstance(value, str | dict | StudyArm):
-            raise ValueError(f"an arm is a variant, or a table of variant and init; it was given {value!r}")
-        return {"variant": value} if isinstance(value, str) else value
+    def _gather_settings(cls, value: Any) -> Any:
+        if isinstance(value, StudyArm):
+            return value
+        if not isinstance(value, str | dict):
+            raise ValueError(f"an arm is a variant, or a table of variant, init and settings; it was given {value!r}")
+        if isinstance(value, str):
+            return {"variant": value}
+        own = {key: part for key, part in value.items() if key.partition(".")[0] in _ROOTS}
+        settings = flatten_keys(own)
+        for key in settings:
+            check_key(key)
+        return {key: part for key, part in value.items() if key not in own} | ({"settings": settings} if own else {})
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm as the file has it: variant with placeholders, settings of its own, its level of each factor in words."""
+
+    variant: str
+    settings: Mapping[str, Any]
+    levels: Mapping[str, str]
+
+
+Level = StrictBool | StrictStr | StrictInt | StrictFloat | tuple[StrictStr | StrictInt | StrictFloat, ...]
 
 
 class Study(Configuration):
@@ -67,7 +100,7 @@ class Study(Configuration):
     base: str | None = Field(None, description="the variant that {base} stands for")
     reference: str | None = Field(None, description="the arm that differences are taken to; by default the first")
     arms: dict[str, StudyArm] = Field(default_factory=dict)
-    factors: dict[str, tuple[StrictStr | StrictInt | StrictFloat, ...]] = Field(default_factory=dict)
+    factors: dict[str, tuple[Level, ...]] = Field(default_factory=dict)
     data: DataConfig = DataConfig()
     recipe: str = "default"
     teacher: str | None = Field(None, description="of a recipe that distils; 'none' trains without one")
@@ -81,12 +114,24 @@ class Study(Configuration):
     def _accept_data_as_text(cls, value: Any) -> Any:
         return {"spec": value} if isinstance(value, str) else value
 
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _accept_tables(cls, value: Any) -> Any:
+        return flatten_keys(value) if isinstance(value, Mapping) else value
+
     @field_validator("factors")
     @classmethod
     def _need_levels(cls, factors: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         for factor, levels in factors.items():
-            if not levels or len(set(levels)) < len(levels):
+            if not levels or len(set(map(repr, levels))) < len(levels):
                 raise ValueError(f"the factor {factor!r} needs at least one level, each once")
+            if _is_setting(factor) or "." in factor:
+                check_key(factor)
+            elif any(isinstance(level, bool | tuple) for level in levels) or (
+                factor == MODEL and not all(isinstance(level, str) for level in levels)
+            ):
+                kind = "variants" if factor == MODEL else 'text or numbers, such as "on" and "off"'
+                raise ValueError(f"the factor {factor!r} was given {list(levels)}: its levels are {kind}")
         return factors
 
     @model_validator(mode="after")
@@ -119,16 +164,55 @@ class Study(Configuration):
 
     def list_arms(self) -> dict[str, str]:
         """Every arm and its variant with placeholders: those named in the file, then the product of the factors."""
-        arms = {name: arm.variant for name, arm in self.arms.items()}
-        if self.factors:
-            for levels in itertools.product(*self.factors.values()):
-                options = dict(zip(self.factors, levels, strict=True))
-                arms.setdefault(spell_variant("", options).removeprefix(":"), spell_variant("{base}", options))
-        return arms
+        return {name: plan.variant for name, plan in self.plan_arms().items()}
+
+    def plan_arms(self) -> dict[str, ArmPlan]:
+        """Every arm in full, in the same order."""
+        plans = {name: ArmPlan(arm.variant, arm.settings, {}) for name, arm in self.arms.items()}
+        for name, plan in self._combine() if self.factors else ():
+            plans.setdefault(name, plan)
+        return plans
+
+    def _combine(self) -> Iterator[tuple[str, ArmPlan]]:
+        """The product of the factors: its arms and their names."""
+        names = _shorten(list(self.factors))
+        for values in itertools.product(*self.factors.values()):
+            given = dict(zip(self.factors, values, strict=True))
+            levels = {names[factor]: _name_level(factor, value) for factor, value in given.items()}
+            settings = {factor: value for factor, value in given.items() if _is_setting(factor)}
+            options = {factor: value for factor, value in given.items() if factor not in settings and factor != MODEL}
+            variant = _add_options(str(given.get(MODEL, "{base}")), options)
+            yield spell_variant("", levels).removeprefix(":"), ArmPlan(variant, settings, levels)
 
     def list_inits(self) -> dict[str, str]:
         """The weights that an arm starts from, of those arms that have their own."""
         return {name: arm.init for name, arm in self.arms.items() if arm.init is not None}
+
+
+def _is_setting(factor: str) -> bool:
+    return factor.partition(".")[0] in _ROOTS
+
+
+def _shorten(factors: list[str]) -> dict[str, str]:
+    """Settings by the last word of their key, where no other factor ends in it."""
+    last = {factor: factor.rpartition(".")[2] for factor in factors}
+    return {factor: word if list(last.values()).count(word) == 1 else factor for factor, word in last.items()}
+
+
+def _name_level(factor: str, level: Any) -> str:
+    """The level of a factor as a name of an arm has it; options of models are left as they are spelt."""
+    if not (_is_setting(factor) or factor == MODEL):
+        return str(level)
+    return _NOT_IN_NAMES.sub("-", spell_setting(level)).strip("-")
+
+
+def _add_options(variant: str, options: Mapping[str, Any]) -> str:
+    if not options:
+        return variant
+    name, own = split_variant(variant)
+    for option in own.keys() & options.keys():
+        raise ValueError(f"the model {variant!r} sets {option!r}, which is a factor, too. Keep one of them")
+    return spell_variant(name, {**own, **options})
 
 
 def read_study(path: Path) -> Study:

@@ -79,7 +79,11 @@ def _shrink(study: ResolvedStudy, facts: DataFacts) -> ResolvedStudy:
         update={"epochs": min(_EPOCHS, study.recipe.epochs), "batch_size": min(_BATCH, study.recipe.batch_size)}
     )
     execution = study.execution.model_copy(update={"checkpoint_seconds": _CHECKPOINT_SECONDS})
-    return study.model_copy(update={"data": data, "recipe": recipe, "execution": execution})
+    short = ("recipe.epochs", "recipe.batch_size", "data.limit_train", "data.limit_val")
+    treatments = {
+        arm: {key: value for key, value in own.items() if key not in short} for arm, own in study.treatments.items()
+    }
+    return study.model_copy(update={"data": data, "recipe": recipe, "execution": execution, "treatments": treatments})
 
 
 def _check(

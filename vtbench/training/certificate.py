@@ -15,7 +15,13 @@ from vtbench.training.optimization import learning_rate_at
 
 
 def certify(
-    config: RunConfig, batches: TrainBatches, train: ImageDataset, val: ImageDataset, *, teacher_sha256: str | None
+    config: RunConfig,
+    batches: TrainBatches,
+    train: ImageDataset,
+    val: ImageDataset,
+    *,
+    teacher_sha256: str | None,
+    untreated: Certificate | None = None,
 ) -> Certificate:
     """Hash the treatment that ``config`` and its data give to a network; the network itself does not enter.
 
@@ -26,7 +32,7 @@ def certify(
     recipe = config.recipe
     num_steps = len(batches) * recipe.epochs
     rates = "\n".join(f"{learning_rate_at(recipe, step, num_steps):.11e}" for step in range(num_steps))
-    treatment = recipe.model_dump(mode="json", exclude={"name": True, "distillation": {"teacher"}})
+    treatment = recipe.model_dump(mode="json", exclude={"name": True, "changed": True, "distillation": {"teacher"}})
     execution = config.execution
     micro_batches = f", {execution.accumulate} micro-batches a step" if execution.accumulate > 1 else ""
     return Certificate(
@@ -40,6 +46,7 @@ def certify(
         train_content=train.content,
         val_content=val.content,
         starting_weights=config.init.sha256 if config.init is not None else None,
+        untreated=untreated,
     )
 
 

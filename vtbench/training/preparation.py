@@ -30,6 +30,7 @@ from vtbench.records import (
     save_record,
 )
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, EARLIER_ENVIRONMENTS, ENVIRONMENT
+from vtbench.settings import undo_treatment
 from vtbench.tasks import find_task
 from vtbench.training.certificate import certify
 from vtbench.training.checkpoint import FORMAT, find_checkpoint
@@ -44,7 +45,7 @@ from vtbench.training.starting_weights import (
     put_weights,
     record_start,
 )
-from vtbench.training.teacher import load_teacher
+from vtbench.training.teacher import Teacher, load_teacher
 from vtbench.training.trainer import Trainer
 from vtbench.training.world import ALONE, World
 
@@ -111,7 +112,14 @@ def prepare_run(
         teacher=teacher.model if teacher is not None else None,
         world=world,
     )
-    certificate = certify(config, train_batches, train, val, teacher_sha256=teacher.sha256 if teacher else None)
+    certificate = certify(
+        config,
+        train_batches,
+        train,
+        val,
+        teacher_sha256=teacher.sha256 if teacher else None,
+        untreated=_certify_untreated(config, train, val, teacher, len(class_names), device),
+    )
     _check_treatment(folder, certificate)
     environment = describe_environment(device)
     _compare_environment(folder, environment, listener)
@@ -123,6 +131,30 @@ def prepare_run(
     return Prepared(
         config, train, val, class_names, train_batches, val_batches, trainer, costs, certificate, environment, **saved
     )
+
+
+def _certify_untreated(
+    config: RunConfig,
+    train: ImageDataset,
+    val: ImageDataset,
+    teacher: Teacher | None,
+    num_classes: int,
+    device: torch.device,
+) -> Certificate | None:
+    """What the run would be certified to be without what is declared of its arm; None where nothing is."""
+    if not config.declared:
+        return None
+    plain = undo_treatment(config)
+    if plain.data != config.data:
+        train = load_dataset(plain.data, "train", seed=config.seed)
+        val = load_dataset(plain.data, "val", seed=config.seed)
+    recipe = find_task(config.variant).settle_recipe(plain.recipe, train)
+    batches = TrainBatches(train, batch_size=recipe.batch_size, seed=config.seed, augmentation=recipe.augmentation)
+    before, now = config.recipe.distillation, plain.recipe.distillation
+    if now is not None and (before is None or before.teacher != now.teacher):
+        teacher = load_teacher(now.teacher, train, num_classes, device)
+    sha256 = teacher.sha256 if teacher is not None and now is not None else None
+    return certify(plain, batches, train, val, teacher_sha256=sha256)
 
 
 def _start(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtbench.configuration import Recipe, read_toml, validate_configuration
+from vtbench.configuration import DataConfig, Recipe, list_differences, read_toml, validate_configuration
 from vtbench.errors import UserError, did_you_mean
+from vtbench.settings import change_settings
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -28,8 +29,12 @@ def load_recipe(
     label_smoothing: float | None = None,
     clip: float | None = None,
     freeze: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Read a recipe by its name, or from a TOML file of the user; what else is given stands instead of the recipe's.
+
+    ``settings`` are values by dotted keys such as ``recipe.optimizer.learning_rate``; those of the data are left out.
+    The recipe notes in ``changed`` what else than epochs, teacher and frozen parameters is not as its file has it.
 
     Schedules are written in parts of a run, so another number of epochs rescales them. A recipe that distils names its
     teacher, or leaves that to ``teacher``: a finished run's folder, ``timm:NAME``, ``torchvision:NAME``,
@@ -41,19 +46,22 @@ def load_recipe(
     path = _find_recipe(name_or_path)
     values = read_toml(path, "recipe")
     values.setdefault("name", path.stem)
-    wanted = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "label_smoothing": label_smoothing,
-        "gradient_clip_norm": clip,
-        "freeze": freeze,
+    values |= {key: value for key, value in (("epochs", epochs), ("freeze", freeze)) if value is not None}
+    asked = {key: value for key, value in (settings or {}).items() if key.startswith("recipe.")}
+    _set_teacher(values, teacher or asked.get("recipe.distillation.teacher"))
+    source = f"The recipe {str(name_or_path)!r}"
+    recipe = validate_configuration(Recipe, values, source=source)
+    flags = {
+        "recipe.batch_size": batch_size,
+        "recipe.optimizer.learning_rate": learning_rate,
+        "recipe.optimizer.weight_decay": weight_decay,
+        "recipe.label_smoothing": label_smoothing,
+        "recipe.gradient_clip_norm": clip,
     }
-    values |= {key: value for key, value in wanted.items() if value is not None}
-    of_optimizer = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-    if chosen := {key: value for key, value in of_optimizer.items() if value is not None}:
-        values["optimizer"] = {**values.get("optimizer", {}), **chosen}
-    _set_teacher(values, teacher)
-    return validate_configuration(Recipe, values, source=f"The recipe {str(name_or_path)!r}")
+    asked |= {key: value for key, value in flags.items() if value is not None}
+    _, changed = change_settings(DataConfig(), recipe, asked, source=source)
+    keys = (key for key, _, _ in list_differences(recipe, changed) if key not in ("epochs", "freeze"))
+    return changed.model_copy(update={"changed": tuple(keys)})
 
 
 def _find_recipe(name_or_path: str | Path) -> Path:
