@@ -48,7 +48,7 @@ def test_the_number_here_its_deviation_and_the_command_are_given() -> None:
     assert finding.here == "1.57895 G"
     assert finding.printed == "1.569 G"
     assert finding.deviation_percent == pytest.approx(0.634)
-    assert finding.command == "vtbench profile vt --input-size 224"
+    assert finding.command == "vtbench profile vt --image-size 224"
 
 
 def test_a_known_contradiction_stays_one_and_gives_its_explanation() -> None:
@@ -82,7 +82,7 @@ def test_ratios_are_of_the_base_over_the_variant() -> None:
     ):
         finding = audit_cost(claim_of(method, printed, "x", against="base"), count, {})
         assert finding.status == "reproduced", method
-        assert finding.command == "vtbench profile vt --against base --input-size 224"
+        assert finding.command == "vtbench profile vt --against base --image-size 224"
 
 
 def test_the_largest_reduction_is_taken_over_all_pairs() -> None:
@@ -107,11 +107,11 @@ def test_a_neck_is_counted_alone_and_as_many_classes_are_asked_for_as_the_table_
     )
     finding = audit_cost(claim_of("neck_macs", "2.0", "G", variant="vt_fpn", **setting), count, {})
     assert (finding.status, finding.here) == ("reproduced", "2.058 G")
-    assert finding.command == "vtbench profile vt_fpn --input-size 473 --num-classes 20 --by stage"
+    assert finding.command == "vtbench profile vt_fpn --image-size 473 --num-classes 20 --by stage"
     claim = claim_of("neck_macs_ratio", "6.3", "x", variant="vt_fpn", against="fpn", **setting)
     finding = audit_cost(claim, count, {})
     assert (finding.status, finding.here) == ("reproduced", "6.26x")
-    assert finding.command == "vtbench profile vt_fpn --against fpn --input-size 473 --num-classes 20"
+    assert finding.command == "vtbench profile vt_fpn --against fpn --image-size 473 --num-classes 20"
 
 
 def test_a_model_that_is_not_registered_leaves_the_claim_untested_with_reason_and_command() -> None:
@@ -119,7 +119,7 @@ def test_a_model_that_is_not_registered_leaves_the_claim_untested_with_reason_an
     assert finding.status == "not tested"
     assert finding.here is None
     assert "no model named 'vt_x:projector=off'" in finding.reason
-    assert finding.command == "vtbench profile vt_x:projector=off --input-size 224"
+    assert finding.command == "vtbench profile vt_x:projector=off --image-size 224"
 
 
 def test_the_other_stride_convention_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -130,3 +131,81 @@ def test_the_script_for_completion_is_one_that_bash_reads(call) -> None:
     )
     assert "_VTBENCH_COMPLETE=complete_bash" in answer.stdout
     assert re.search(r"^complete .* vtbench$", answer.stdout, re.MULTILINE)
+
+
+TINY = ["--data", "scenes:num_train=40,num_val=20", "--recipe", "small", "--epochs", "1", "--threads", "1"]
+
+
+def test_quiet_leaves_the_result_and_verbose_adds_versions_and_steps(call) -> None:
+    code, quiet, errors = call("train", "resnet20:width=2", *TINY, "-q", "-o", "quiet")
+    assert (code, errors) == (0, "")
+    assert quiet.startswith("resnet20:width=2, seed 0\n  top-1 ")
+    code, verbose, errors = call("train", "resnet20:width=2", *TINY, "-v", "-o", "verbose")
+    assert code == 0
+    assert "epoch 1/1" in verbose
+    assert errors.startswith(f"vtbench {vtbench.__version__} (torch {version('torch')}")
+    assert re.search(r"^vtbench: loading torch and the models: .* s$", errors, re.MULTILINE)
+    assert "Traceback" in call("train", "resnt20", "-v")[2]
+    code, _, errors = call("list", "--quiet", "--verbose")
+    assert code == 2
+    assert "vtbench: --quiet and --verbose ask for less and for more." in errors
+
+
+@pytest.mark.parametrize("verb", list_verbs())
+def test_every_verb_takes_json_quiet_and_verbose(verb: str) -> None:
+    names = {name for option in build_command(verb).params for name in option.opts}
+    assert {"--json", "-q", "--quiet", "-v", "--verbose"} <= names
+
+
+def test_json_is_all_that_comes_on_standard_output(call, tmp_path: Path) -> None:
+    Path("study.toml").write_text(
+        'question = "Which?"\nseeds = 1\nrecipe = "small"\nepochs = 1\ndata = "scenes:num_train=40,num_val=20"\n'
+        '[arms]\nnarrow = "resnet20:width=2"\n'
+    )
+    one_by_one = ["study.toml", "--executor", "in_process", "--jobs", "1", "--threads", "1"]
+    commands = [
+        ["list", "vt_*"],
+        ["data", "scenes:num_train=40,num_val=20"],
+        ["profile", "resnet20:width=2"],
+        ["profile", "resnet20*", "-o", "zoo.jsonl"],
+        ["train", "resnet20:width=2", *TINY, "-o", "run"],
+        ["ablate", *one_by_one, "--plan"],
+        ["ablate", *one_by_one],
+        ["ablate", "--list"],
+        ["report", "runs/study"],
+        ["tokens", "--model", "vt_resnet20:width=8,num_tokens=4", "--index", "0", "--data", "scenes", "-o", "tokens"],
+    ]
+    for words in commands:
+        code, out, errors = call(*words, "--json")
+        assert code == 0, (words, errors)
+        assert json.loads(out), words
+    code, _, errors = call("list", "--json", "--format", "csv")
+    assert (code, errors) == (2, "vtbench: --json and --format csv ask for two outputs. Give one of them.\n")
+
+
+def test_one_thing_has_one_name_in_all_verbs() -> None:
+    taken = {
+        name: verb
+        for verb in list_verbs()
+        for option in build_command(verb).params
+        for name in option.opts
+        if name.startswith("--")
+    }
+    for name, others in SPELT_OTHERWISE.items():
+        assert name in taken
+        assert not set(others) & taken.keys(), name
+
+
+SPELT_OTHERWISE = {
+    "--image-size": ("--img-size", "--size", "--resolution"),
+    "--batch-size": ("--bs", "--batchsize"),
+    "--precision": ("--dtype", "--amp"),
+    "--jobs": ("--num-jobs", "--processes"),
+    "--workers": ("--num-workers",),
+    "--out": ("--output", "--folder", "--out-dir"),
+    "--data": ("--dataset", "--data-dir"),
+    "--against": ("--reference", "--compare-to"),
+    "--learning-rate": ("--rate",),
+    "--seed": ("--random-seed",),
+}
+"""Each option, and what a verb that is added must not call it."""

@@ -91,4 +91,4 @@ def test_a_size_in_three_words_is_answered_with_how_to_write_it() -> None:
     command = [sys.executable, "-m", "vtbench", "profile", "resnet20", "--input-size", "3", "224", "224"]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert "--input-size takes one value, such as 224 or 320x480" in answer.stderr
+    assert "--image-size takes one value, such as 224 or 320x480" in answer.stderr

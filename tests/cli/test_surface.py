@@ -19,11 +19,12 @@ from vtbench.training import list_recipes
 RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size set"
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
-    "list": "patterns format options",
-    "data": "data image-size out recipe draws seed format",
+    "list": "patterns format json options",
+    "data": "data image-size out recipe draws seed format json",
     "profile": (
-        "models input-size channels input batch num-classes by depth against train-mode backward count-contractions "
-        "at-limits fuse compare-tools measure device dtype threads time-limit jobs out format"
+        "models image-size channels input batch-size num-classes by depth against train-mode backward "
+        "count-contractions at-limits fuse compare-tools measure device precision threads "
+        "time-limit jobs out format json"
     ),
     "train": (
         f"model {RUN} seed batch-size learning-rate weight-decay label-smoothing clip device threads workers "
@@ -31,11 +32,11 @@ SURFACE = {
     ),
     "ablate": (
         f"study {RUN} base arm seeds threads jobs executor device workers {EXECUTION} out plan fresh retry-failed "
-        "verify-resume list"
+        "verify-resume list json"
     ),
-    "report": "runs out format base archive published",
-    "audit": "runs format table",
-    "predict": "run image out top overwrite device format",
+    "report": "runs out format json against archive published",
+    "audit": "runs format json table",
+    "predict": "run image out top overwrite device format json",
     "tokens": ("run model image mask index data split module foreground leave-out image-size seed out json"),
 }
 
@@ -44,7 +45,7 @@ def test_every_verb_has_these_arguments_and_options_in_this_order() -> None:
     assert list_verbs() == list(SURFACE)
     for verb, names in SURFACE.items():
         found = [max(parameter.opts, key=len).removeprefix("--") for parameter in build_command(verb).params]
-        assert found == names.split(), verb
+        assert found == [*names.split(), "quiet", "verbose"], verb
 
 
 @pytest.mark.parametrize("verb", ["train", "ablate"])

@@ -53,7 +53,7 @@ FAILURES: dict[str, tuple[nn.Module, str]] = {
     "channels": (nn.Conv2d(4, 4, 1), r"takes 4 channels where 3 came: --channels 4"),
     "ids": (nn.Embedding(9, 4), r"as integers, as --input NAME=LENGTH:int64"),
     "a dictionary": (Calling(raise_(KeyError("image"))), r"--input batch\.KEY=3x224x224"),
-    "too small a size": (nn.Conv2d(3, 4, 11), r"Check the input size: give another --input-size"),
+    "too small a size": (nn.Conv2d(3, 4, 11), r"Check the input size: give another --image-size"),
     "a named device": (Calling(raise_(RuntimeError("Found no NVIDIA driver"))), r"asks for a GPU by name"),
     "too little memory": (Calling(raise_(RuntimeError("can't allocate memory"))), r"smaller size or batch"),
     "a fault of its own": (
@@ -73,7 +73,7 @@ def test_a_failure_names_its_cause_and_its_own_mend(cause: str) -> None:
 
 def test_the_mend_of_a_batch_of_one_works() -> None:
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, 4))
-    with pytest.raises(ProfileError, match="Give a batch of 2 or more: --batch 2"):
+    with pytest.raises(ProfileError, match="Give a batch of 2 or more: --batch-size 2"):
         profile(model, 8, training=True)
     assert profile(model, 8, training=True, batch_size=2).macs == 24
 

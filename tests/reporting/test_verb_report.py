@@ -61,7 +61,7 @@ def test_other_formats_print_nothing_but_themselves(tmp_path: Path, text_format:
 
 def test_out_base_and_archive_do_what_they_say(tmp_path: Path) -> None:
     study = write_study(tmp_path / "components", list_runs())
-    out, _ = call(study, "--out", tmp_path / "elsewhere", "--base", "static")
+    out, _ = call(study, "--out", tmp_path / "elsewhere", "--against", "static")
     assert "against static (points)" in out
     assert (tmp_path / "elsewhere" / "table.tex").exists()
     assert not (study / "report").exists()

@@ -40,7 +40,7 @@ def repeat_count(claim: Claim) -> str:
     size = "x".join(map(str, claim.image_size)) if claim.image_size[0] != claim.image_size[1] else claim.image_size[0]
     names = [shlex.quote(name) for name in claim.variant.split()]
     against = [shlex.quote(name) for name in claim.against.split()]
-    setting = f"--input-size {size}{f' --num-classes {claim.num_classes}' if claim.num_classes else ''}"
+    setting = f"--image-size {size}{f' --num-classes {claim.num_classes}' if claim.num_classes else ''}"
     by_stage = " --by stage" if claim.method == "neck_macs" else ""
     if len(names) == 1 and against:
         return f"vtbench profile {names[0]} --against {against[0]} {setting}"

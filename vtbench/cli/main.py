@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import platform
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import vtbench.cli
 from vtbench.cli.commands import DerivedCommand, derive_options
+from vtbench.cli.loudness import is_verbose, take_loudness
 from vtbench.cli.output import outlive_readers
 from vtbench.errors import UserError, describe_file_fault
 
@@ -63,7 +64,9 @@ def list_verbs() -> list[str]:
 def build_command(verb: str) -> Any:
     """The command of one verb with its options."""
     function, kind = _find_verb(verb)
-    return _make_command(verb, derive_options(function) if issubclass(kind, DerivedCommand) else function, kind)
+    command = _make_command(verb, derive_options(function) if issubclass(kind, DerivedCommand) else function, kind)
+    command.params += _make_command("loudness", take_loudness).params
+    return command
 
 
 def _make_command(name: str, function: Callable[..., None], kind: type[TyperCommand] = TyperCommand) -> Any:
@@ -90,12 +93,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from vtbench.cli.loudness import describe_versions
 
-        import vtbench
-
-        torch = ", ".join(f"{package} {version(package)}" for package in ("torch", "torchvision"))
-        typer.echo(f"vtbench {vtbench.__version__} ({torch}, Python {platform.python_version()})")
+        typer.echo(describe_versions())
         raise typer.Exit
 
 
@@ -116,6 +116,8 @@ def run() -> None:
         _refuse_empty(sys.argv[1:])
         app(prog_name="vtbench")
     except UserError as error:
+        if is_verbose():
+            traceback.print_exc()
         _say(str(error))
         sys.exit(2)
     except OSError as error:

@@ -95,7 +95,7 @@ class LiveDisplay:
     @property
     def live(self) -> bool:
         """Whether there is a terminal to redraw."""
-        return self.console.is_terminal
+        return self.console.is_terminal and not self.console.quiet
 
     def show(self, label: str, task: str) -> RunView:
         """Start to show a run; change the view that is returned and the display follows."""

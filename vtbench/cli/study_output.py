@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import typer
 from rich.text import Text
 
-from vtbench.documents.table import NOTHING, make_table
+from vtbench.documents.table import NOTHING, make_table, to_plain_json
 from vtbench.documents.terminal import lay_out, open_console, print_text
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.settings import spell_setting
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
     from vtbench.studies.planning import PlannedArm, StudyPlan
     from vtbench.studies.verification import ResumeCheck
 
+N = TypeVar("N", int, float)
 
-def print_studies() -> None:
+
+def print_studies(*, as_json: bool) -> None:
     """Every study that comes with vtbench: name, number of arms, question."""
     from vtbench.studies.study import list_studies, read_study
 
     studies = {name: read_study(path) for name, path in list_studies().items()}
+    if as_json:
+        plain = [{"study": name, **study.model_dump(mode="json")} for name, study in studies.items()]
+        typer.echo(to_plain_json(plain), nl=False)
+        return
     rows = [(name, study.question, str(len(study.list_arms()))) for name, study in studies.items()]
     open_console().print(lay_out(make_table(("study", "question", "arms"), rows, numbers=("arms",)), look="plain"))
 
@@ -59,6 +66,59 @@ def print_plan(plan: StudyPlan) -> None:
             f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
     )
+
+
+def list_plan(plan: StudyPlan) -> dict[str, Any]:
+    """The plan as plain values; what is not known is null, and MACs and times are of what is still to be run."""
+    return {
+        "study": plan.study.name,
+        "question": plan.study.question,
+        "folder": str(plan.folder),
+        "data": plan.study.data.spec,
+        "recipe": plan.study.recipe.name,
+        "epochs": plan.study.recipe.epochs,
+        "num_train": plan.facts.num_train,
+        "num_val": plan.facts.num_val,
+        "num_classes": plan.facts.num_classes,
+        "jobs": plan.placement.jobs,
+        "threads": plan.placement.threads,
+        "seconds": _or_none(plan.seconds),
+        "macs": _or_none(plan.macs),
+        "arms": [_list_arm(arm) for arm in plan.arms],
+    }
+
+
+def _list_arm(arm: PlannedArm) -> dict[str, Any]:
+    costs, speed = arm.costs, arm.speed
+    return {
+        "arm": arm.arm,
+        "variant": arm.variant,
+        "num_cells": arm.num_cells,
+        "num_open": arm.num_open,
+        "macs": costs.macs if isinstance(costs, CostRecord) else None,
+        "params": costs.params if isinstance(costs, CostRecord) else None,
+        "seconds_a_cell": None if isinstance(speed, NotMeasured) else speed.run_seconds,
+        "is_estimated": arm.is_estimated,
+    }
+
+
+def _or_none(value: N | NotMeasured) -> N | None:
+    return None if isinstance(value, NotMeasured) else value
+
+
+def list_checks(checks: Sequence[ResumeCheck]) -> list[dict[str, Any]]:
+    """What came of killing each cell, as plain values."""
+    return [
+        {
+            "arm": check.cell.arm,
+            "variant": check.cell.config.variant,
+            "kills": check.kills,
+            "kills_while_saving": check.kills_while_saving,
+            "sha256": check.digests,
+            "different": list(check.different),
+        }
+        for check in checks
+    ]
 
 
 def print_verdict(checks: Sequence[ResumeCheck]) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_executors, complete_studies
+from vtbench.cli.options import Json
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run_ablate(
         bool, typer.Option("--verify-resume", help="Prove that killed cells go on to the same bits.")
     ] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List the studies and leave.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run every cell of a study that its folder lacks, then report it.
 
@@ -54,7 +56,7 @@ def run_ablate(
     if list_all:
         from vtbench.cli.study_output import print_studies
 
-        print_studies()
+        print_studies(as_json=as_json)
         return
     from vtbench.cli.waiting import tell_waiting
     from vtbench.locking import refuse_held
@@ -71,11 +73,11 @@ def run_ablate(
     with tell_waiting("loading the models of the study"):
         resolved = resolve_study(name, found, options, execution)
     if plan:
-        _plan(resolved, folder, session, retry_failed=retry_failed)
+        _plan(resolved, folder, session, retry_failed=retry_failed, as_json=as_json)
     elif verify_resume:
-        _verify(resolved, folder, session)
+        _verify(resolved, folder, session, as_json=as_json)
     else:
-        _run(resolved, folder, session, fresh=fresh, retry_failed=retry_failed)
+        _run(resolved, folder, session, as_json=as_json, fresh=fresh, retry_failed=retry_failed)
 
 
 def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
@@ -98,17 +100,17 @@ def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
     check_init({own.get(arm, options.init or study.init) for arm in arms})
 
 
-def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -> None:
+def _run(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bool, **wishes: bool) -> None:
+    from vtbench.cli.loudness import open_progress
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
     from vtbench.cli.verb_report import report_runs
     from vtbench.cli.waiting import tell_waiting
-    from vtbench.documents.terminal import open_console
     from vtbench.profiling import count_costs
     from vtbench.studies.running import run_study
     from vtbench.units import format_items
 
-    with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_console()) as display:
+    with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress(err=as_json)) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
             watcher = StudyDisplay(display, count_costs, begun)
@@ -120,7 +122,7 @@ def _run(study: ResolvedStudy, folder: Path, session: Session, **wishes: bool) -
             err=True,
         )
         _leave(130)
-    report_runs([folder], None, "table", None, None)
+    report_runs([folder], None, "json" if as_json else "table", None, None)
     if outcome.without_weights:
         typer.echo(
             f"The weights of {outcome.without_weights} finished cells are gone. The report needs none; to have them "
@@ -146,9 +148,10 @@ def _print_failures(outcome: StudyOutcome) -> None:
     typer.echo("The same command with --retry-failed runs them again; their errors are kept beside them.", err=True)
 
 
-def _plan(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool) -> None:
-    from vtbench.cli.study_output import print_plan
+def _plan(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool, as_json: bool) -> None:
+    from vtbench.cli.study_output import list_plan, print_plan
     from vtbench.cli.waiting import tell_waiting
+    from vtbench.documents.table import to_plain_json
     from vtbench.studies.planning import plan_study
     from vtbench.units import format_items
 
@@ -157,15 +160,23 @@ def _plan(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed:
         plan = plan_study(study, folder, session, retry_failed=retry_failed)
     if session.stop.requested:
         raise typer.Exit(130)
-    print_plan(plan)
+    if as_json:
+        typer.echo(to_plain_json(list_plan(plan)), nl=False)
+    else:
+        print_plan(plan)
 
 
-def _verify(study: ResolvedStudy, folder: Path, session: Session) -> None:
-    from vtbench.cli.study_output import print_verdict
+def _verify(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bool) -> None:
+    from vtbench.cli.loudness import tell
+    from vtbench.cli.study_output import list_checks, print_verdict
+    from vtbench.documents.table import to_plain_json
     from vtbench.studies.verification import verify_resume
 
-    checks = verify_resume(study, folder, session, report=typer.echo)
-    print_verdict(checks)
+    checks = verify_resume(study, folder, session, report=lambda text: tell(text, err=as_json))
+    if as_json:
+        typer.echo(to_plain_json(list_checks(checks)), nl=False)
+    else:
+        print_verdict(checks)
     if any(check.different for check in checks):
         raise typer.Exit(1)
 

@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from vtbench.cli.options import Json, choose_format
+
 
 def run_audit(
     runs: Annotated[
         list[Path] | None, typer.Argument(help="Folders of runs on ImageNet that may speak to claims about accuracy.")
     ] = None,
     format: Annotated[Literal["table", "markdown", "json"], typer.Option(help="What to print.")] = "table",
+    as_json: Json = False,
     table: Annotated[str | None, typer.Option(help="Only the claims of one table, e.g. 4, or abstract.")] = None,
 ) -> None:
     """Which claims of the literature hold here, and which do not.
@@ -26,6 +29,7 @@ def run_audit(
     from vtbench.reporting import audit_report
     from vtbench.reporting.runs import load_runs
 
+    format = choose_format(format, as_json)
     records = load_runs(*runs).records if runs else ()
     counted: set[str] = set()
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtbench.cli.completion import complete_datasets, complete_recipes
+from vtbench.cli.loudness import tell
+from vtbench.cli.options import Json, choose_format
 
 if TYPE_CHECKING:
     from vtbench.datasets import LoadedDataset, Split
@@ -35,6 +37,7 @@ def run_data(
     draws: Annotated[int, typer.Option(min=1, max=12, help="Augmented draws of each image.")] = 6,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the draws: draw K is that of epoch K.")] = 0,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+    as_json: Json = False,
 ) -> None:
     """Look at a data set as training will read it.
 
@@ -52,6 +55,7 @@ def run_data(
     from vtbench.files import check_writable
     from vtbench.reporting.data_report import print_data, render_data, write_data
 
+    format = choose_format(format, as_json)
     if out is None and recipe is not None:
         raise UserError("--recipe chooses the augmentation that a sheet shows. Say where it goes with --out FOLDER.")
     parse_dataset(data)
@@ -76,4 +80,4 @@ def run_data(
         typer.echo(render_data(record, format), nl=False)
     if out is not None:
         written = write_data(record, sheets, out)
-        typer.echo(f"Data: {out} ({', '.join(path.name for path in written)})", err=format != "table")
+        tell(f"Data: {out} ({', '.join(path.name for path in written)})", err=format != "table")

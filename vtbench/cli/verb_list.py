@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vtbench.cli.completion import complete_models
+from vtbench.cli.options import Json, choose_format
 
 if TYPE_CHECKING:
     from vtbench.catalog import CatalogEntry, OptionEntry
@@ -31,6 +32,7 @@ def run_list(
         ),
     ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+    as_json: Json = False,
     options: Annotated[bool, typer.Option("--options", help="Below the table, explain every option.")] = False,
 ) -> None:
     """Which models there are, with their options and costs.
@@ -38,6 +40,7 @@ def run_list(
     Parameters and multiply-accumulates (MACs) are of one image at the setting of a model: the side of the image and
     the number of classes for which the costs hold. A choice of options is written NAME:option=value,option=value.
     """
+    format = choose_format(format, as_json)
     entries = _select(patterns or [])
     if format == "table":
         _print_table(entries)

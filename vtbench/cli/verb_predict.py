@@ -7,6 +7,8 @@ import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_devices
+from vtbench.cli.loudness import open_progress, tell
+from vtbench.cli.options import Json, choose_format
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,7 @@ def run_predict(
     format: Annotated[
         Literal["table", "markdown", "csv", "json"], typer.Option(help="What to print; files are the same.")
     ] = "table",
+    as_json: Json = False,
 ) -> None:
     """What a trained network sees in images: their classes, or masks.
 
@@ -42,6 +45,7 @@ def run_predict(
     from vtbench.cli.commands import quick_import
     from vtbench.errors import UserError
 
+    format = choose_format(format, as_json)
     if not image:
         raise UserError("Which images? Give --image FILE..., or --image FOLDER for all that it holds.")
     with quick_import():
@@ -68,7 +72,7 @@ def run_predict(
         typer.echo(f"Left out, because its name is not that of an image: {path}", err=True)
     if folder is not None:
         pictures = f"{len(found)} PNGs each in masks/ and overlays/, " if masks else ""
-        typer.echo(f"Predictions: {folder} ({pictures}predictions.csv, predictions.json)", err=format != "table")
+        tell(f"Predictions: {folder} ({pictures}predictions.csv, predictions.json)", err=format != "table")
 
 
 def _refuse_overwriting(folder: Path, images: "list[NamedImage]", *, masks: bool, overwrite: bool) -> None:
@@ -89,7 +93,6 @@ def _predict(
     """Ask the network; whatever is written comes to its place when all is there."""
     from contextlib import nullcontext
 
-    from rich.console import Console
     from rich.progress import track
 
     from vtbench.files import publish_set
@@ -97,9 +100,11 @@ def _predict(
     from vtbench.reporting.prediction_report import write_tables
     from vtbench.training.prediction import Predictor
 
-    predictor, console = Predictor(run, device), Console(stderr=True)
+    predictor, console = Predictor(run, device), open_progress(err=True)
     with publish_set(folder) if folder is not None else nullcontext() as staged:
-        shown = track(images, "Predicting", console=console, transient=True, disable=not console.is_terminal)
+        shown = track(
+            images, "Predicting", console=console, transient=True, disable=console.quiet or not console.is_terminal
+        )
         record = PredictionsRecord(
             task=run.record.task,
             variant=run.record.variant,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtbench.cli.completion import complete_devices, complete_models
+from vtbench.cli.options import BatchSize, Json, choose_format
 
 if TYPE_CHECKING:
     from vtbench.profiling.arguments import InputSpec
@@ -27,17 +28,18 @@ def run_profile(
             autocompletion=complete_models,
         ),
     ],
-    input_size: Annotated[
-        str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else what each model is quoted at.")
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            "--image-size", "--input-size", help="Side or HEIGHTxWIDTH in pixels; else what each model is quoted at."
+        ),
     ] = None,
     channels: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Channels of the image; else 3.")] = None,
     input: Annotated[
         list[str] | None,
         typer.Option(help="Instead of one image, what forward is given, each as NAME=SHAPE[:TYPE] without the batch."),
     ] = None,
-    batch: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Images a pass; the MACs are of the whole pass.")
-    ] = 1,
+    batch_size: BatchSize = 1,
     num_classes: Annotated[
         int | None, typer.Option(min=1, max=100_000_000, help="Else what each model is quoted with.")
     ] = None,
@@ -65,7 +67,7 @@ def run_profile(
     device: Annotated[
         str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
     ] = "auto",
-    dtype: Annotated[str, typer.Option(help="For --measure: float32, bfloat16 or float16.")] = "float32",
+    precision: Annotated[str, typer.Option(help="For --measure: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="For --measure: CPU threads.")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds a model.")] = 20.0,
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="For many models: processes that count.")] = 1,
@@ -74,6 +76,7 @@ def run_profile(
         typer.Option("--out", "-o", help="A file of JSON lines, a row a model as it is done; an existing one goes on."),
     ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+    as_json: Json = False,
 ) -> None:
     """Count the MACs, parameters and activations of models.
 
@@ -85,10 +88,11 @@ def run_profile(
     from vtbench.cli.commands import quick_import
     from vtbench.errors import UserError
 
+    format = choose_format(format, as_json)
     splits = _parse_splits(by)
     if numbers := [name for name in models if name.replace(".", "").isdigit()]:
         raise UserError(
-            f"{numbers[0]!r} is no model. --input-size takes one value, such as 224 or 320x480; channels have an "
+            f"{numbers[0]!r} is no model. --image-size takes one value, such as 224 or 320x480; channels have an "
             "option of their own, --channels."
         )
     with quick_import():
@@ -100,9 +104,9 @@ def run_profile(
         from vtbench.profiling.wildcards import is_pattern
         from vtbench.reporting.profile_report import ProfiledModel, print_profiles, render_profiles
 
-    size = parse_image_size(input_size) if input_size is not None else None
+    size = parse_image_size(image_size) if image_size is not None else None
     if input and (size or channels):
-        raise UserError("--input says whole shapes, so --input-size and --channels have nothing to say beside it.")
+        raise UserError("--input says whole shapes, so --image-size and --channels have nothing to say beside it.")
     inputs = tuple(parse_input(text) for text in input or ())
     settings = ProfileSettings(
         training=train_mode,
@@ -119,7 +123,7 @@ def run_profile(
         _refuse_single_options(
             {"input": input, "by": by, "against": against, "compare-tools": compare_tools, "measure": measure}
         )
-        request = ZooRequest(settings, size, channels, num_classes, batch)
+        request = ZooRequest(settings, size, channels, num_classes, batch_size)
         if not run_zoo(models, request, jobs=jobs, out=out, format=format):
             raise typer.Exit(2)
         return
@@ -128,13 +132,13 @@ def run_profile(
     failed = False
     base = None
     if against is not None:
-        base = profile_source(_resolve(against, size, channels, num_classes, inputs), settings, batch_size=batch)
+        base = profile_source(_resolve(against, size, channels, num_classes, inputs), settings, batch_size=batch_size)
     for name in models:
         try:
             source = _resolve(name, size, channels, num_classes, inputs)
             if compare_tools and len(source.inputs) > 1:
                 raise UserError(f"{name}: --compare-tools asks tools about one image, and this model takes several.")
-            counted = profile_source(source, settings, batch_size=batch)
+            counted = profile_source(source, settings, batch_size=batch_size)
             found.append(ProfiledModel(counted, compare_profiles(counted, base) if base is not None else None))
             sources.append(source)
             if compare_tools:
@@ -147,8 +151,8 @@ def run_profile(
     if measure and found:
         from vtbench.profiling.measure import MeasureSettings, measure_models
 
-        wanted = MeasureSettings(device=device, dtype=dtype, threads=threads, time_limit=time_limit)
-        given = [source.plan_inputs(batch) for source in sources]
+        wanted = MeasureSettings(device=device, dtype=precision, threads=threads, time_limit=time_limit)
+        given = [source.plan_inputs(batch_size) for source in sources]
         for findings, measured in zip(found, measure_models(sources, given, wanted), strict=True):
             findings.measured = measured
     if format == "table":

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vtbench.cli.loudness import tell
+from vtbench.cli.options import Json, choose_format
+
 if TYPE_CHECKING:
     from vtbench.reporting.rendering import ReportPaths
 
@@ -19,7 +22,10 @@ def run_report(
         Path | None, typer.Option("--out", "-o", help="Folder of the report.  [default: RUNS/report]")
     ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
-    base: Annotated[str | None, typer.Option(help="Arm that differences are taken to.  [default: the study's]")] = None,
+    as_json: Json = False,
+    against: Annotated[
+        str | None, typer.Option(help="Arm that differences are taken to.  [default: the study's]")
+    ] = None,
     archive: Annotated[
         Path | None, typer.Option(help="Copy the records into this folder and render there: a report to commit.")
     ] = None,
@@ -30,8 +36,11 @@ def run_report(
     """The table and the accuracy-versus-MACs figure of finished runs."""
     from vtbench.errors import UserError
 
-    if published and (runs or base or archive):
-        raise UserError("--published reports the literature and takes no runs. Leave out RUNS, --base and --archive.")
+    format = choose_format(format, as_json)
+    if published and (runs or against or archive):
+        raise UserError(
+            "--published reports the literature and takes no runs. Leave out RUNS, --against and --archive."
+        )
     if published:
         _report_published(out or Path("runs/published"), format)
     elif not runs:
@@ -41,7 +50,7 @@ def run_report(
     elif archive is not None and out is not None:
         raise UserError("--archive renders in its own folder. Leave out --out.")
     else:
-        report_runs(runs, out, format, base, archive)
+        report_runs(runs, out, format, against, archive)
 
 
 def report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
@@ -56,7 +65,7 @@ def report_runs(runs: list[Path], out: Path | None, format: Format, base: str | 
     paths = archive_runs(runs, archive, base=base) if archive else save_report(report, out or default_output(runs[0]))
     if format == "table":
         print_report(report, open_console())
-        typer.echo()
+        tell("")
     else:
         typer.echo(render_report(report, format), nl=False)
     _name_files(paths, err=format != "table")
@@ -70,7 +79,7 @@ def _report_published(out: Path, format: Format) -> None:
     paths = write_published_report(out)
     if format == "table":
         print_published(load_rows(), open_console())
-        typer.echo()
+        tell("")
     else:
         typer.echo(render_published(load_rows(), format), nl=False)
     _name_files(paths, err=format != "table")
@@ -78,4 +87,4 @@ def _report_published(out: Path, format: Format) -> None:
 
 def _name_files(paths: "ReportPaths", *, err: bool) -> None:
     files = ", ".join(path.name for path in (*paths.texts, *paths.figures))
-    typer.echo(f"Report: {paths.folder} ({files})", err=err)
+    tell(f"Report: {paths.folder} ({files})", err=err)

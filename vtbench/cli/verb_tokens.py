@@ -7,6 +7,8 @@ import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets, complete_models
+from vtbench.cli.loudness import tell
+from vtbench.cli.options import Json
 
 if TYPE_CHECKING:
     from vtbench.datasets.shown_images import ShownImage
@@ -36,7 +38,7 @@ def run_tokens(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Draw where each visual token of a network looks in images.
 
@@ -83,14 +85,14 @@ def run_tokens(
         folder = out or subject.default_folder
         check_writable(folder)
         written = write_tokens(survey.record, survey.images, folder)
-    if json:
+    if as_json:
         typer.echo(to_json(survey.record), nl=False)
     else:
         print_tokens(survey.record, open_console())
     num_figures = sum(path.suffix == ".png" for path in written)
-    typer.echo(
+    tell(
         f"Tokens: {folder} (tokens.json, tokens.csv, maps.safetensors and {num_figures} figures as PNG and SVG)",
-        err=json,
+        err=as_json,
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_models
+from vtbench.cli.options import Json
 
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig, RunConfig
@@ -30,7 +31,7 @@ def run_train(
         Path | None,
         typer.Option("--out", "-o", help="The run's folder; else one below runs/ that is named by the options."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON; progress goes to stderr.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train MODEL and evaluate it after each epoch.
 
@@ -74,18 +75,20 @@ def run_train(
 
 
 def _train(config: RunConfig, folder: Path, *, as_json: bool) -> None:
-    from rich.console import Console
-
     from vtbench.cli.waiting import tell_waiting
 
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
+    from vtbench.cli.loudness import open_progress
     from vtbench.cli.progress import LiveDisplay, RunDisplay
     from vtbench.training import RunStopped, StopRequest, train_run
 
-    console = Console(stderr=as_json, highlight=False)
     try:
-        with StopRequest().on_signals() as stop, LiveDisplay(console) as display, tell_waiting(_FIRST) as begun:
+        with (
+            StopRequest().on_signals() as stop,
+            LiveDisplay(open_progress(err=as_json)) as display,
+            tell_waiting(_FIRST) as begun,
+        ):
             record = train_run(config, folder, listener=RunDisplay(display, begun), stop=stop)
     except RunStopped as stopped:
         typer.echo(str(stopped), err=True)

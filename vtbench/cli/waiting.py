@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import typer
 
+from vtbench.cli.loudness import is_quiet, is_verbose
 from vtbench.units import format_duration
 
 FIRST_AFTER_SECONDS = 2.0
@@ -19,7 +20,8 @@ _LONGEST_SECONDS = 60.0
 def tell_waiting(what: str, how_far: Callable[[], str] = lambda: "") -> Iterator[Callable[[], None]]:
     """Say ``what`` is done while the block takes its time, and ``how_far`` it is; the value that is yielded ends it.
 
-    The pause doubles from line to line up to a minute. A block that is done within two seconds says nothing.
+    The pause doubles from line to line up to a minute. A block that is done within two seconds says nothing, unless
+    everything is wanted (``-v``).
     """
     ended, begun = threading.Event(), time.monotonic()
 
@@ -31,6 +33,9 @@ def tell_waiting(what: str, how_far: Callable[[], str] = lambda: "") -> Iterator
             typer.echo(f"vtbench: {what}{f', {far}' if far else ''} ({passed}) ...", err=True)
             pause = min(2 * pause, _LONGEST_SECONDS)
 
+    if is_quiet():
+        yield ended.set
+        return
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
     try:
@@ -38,3 +43,5 @@ def tell_waiting(what: str, how_far: Callable[[], str] = lambda: "") -> Iterator
     finally:
         ended.set()
         teller.join()
+        if is_verbose():
+            typer.echo(f"vtbench: {what}: {format_duration(time.monotonic() - begun)}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -88,10 +87,10 @@ def _show_progress(total: int, done: int) -> Iterator[Callable[[ZooRow], None]]:
     from rich.live import Live
     from rich.text import Text
 
-    from vtbench.documents.terminal import open_console
+    from vtbench.cli.loudness import open_progress
     from vtbench.units import format_duration
 
-    console = open_console(sys.stderr)
+    console = open_progress(err=True)
     start = last = time.monotonic()
     counted = refused = 0
 
@@ -100,7 +99,11 @@ def _show_progress(total: int, done: int) -> Iterator[Callable[[ZooRow], None]]:
         parts = [f"{done + counted}/{total}", f"{refused} refused", f"{format_duration(left)} left", model]
         return "  ".join(parts)
 
-    with Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else ExitStack() as live:
+    with (
+        Live(console=console, transient=True, refresh_per_second=4)
+        if console.is_terminal and not console.quiet
+        else ExitStack() as live
+    ):
 
         def show(row: ZooRow) -> None:
             nonlocal counted, refused, last
@@ -108,7 +111,7 @@ def _show_progress(total: int, done: int) -> Iterator[Callable[[ZooRow], None]]:
             refused += row.refused is not None
             if isinstance(live, Live):
                 live.update(Text(describe(row.model), no_wrap=True, overflow="ellipsis"))
-            elif time.monotonic() - last > _SECONDS_BETWEEN_LINES:
+            elif not console.quiet and time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
                 typer.echo(describe(row.model), err=True)
 

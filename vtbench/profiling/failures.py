@@ -102,7 +102,7 @@ def _give_dictionary(model: nn.Module, given: Any, text: str) -> str | None:
 
 
 def _give_batch(model: nn.Module, given: Any, text: str) -> str | None:
-    return "Give a batch of 2 or more: --batch 2." if "more than 1 value per channel" in text else None
+    return "Give a batch of 2 or more: --batch-size 2." if "more than 1 value per channel" in text else None
 
 
 def _give_less(model: nn.Module, given: Any, text: str) -> str | None:
@@ -120,7 +120,7 @@ def _name_device(model: nn.Module, given: Any, text: str) -> str | None:
 def _give_size(model: nn.Module, given: Any, text: str) -> str | None:
     if not re.search(_SIZES, text):
         return None
-    return "Check the input size: give another --input-size (leave it out to take what a named model is quoted at)."
+    return "Check the input size: give another --image-size (leave it out to take what a named model is quoted at)."
 
 
 _MENDS: Sequence[_Mend] = (

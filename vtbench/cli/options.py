@@ -1,0 +1,26 @@
+"""Options that mean the same in every verb: spelt, described and answered once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import typer
+
+from vtbench.errors import UserError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and whatever else is said to stderr.")]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size", "-b", "--batch", min=1, max=1_000_000, help="Images a pass; the MACs are of the whole pass."
+    ),
+]
+
+F = TypeVar("F", bound=str)
+
+
+def choose_format(format: F, as_json: bool) -> F | Literal["json"]:
+    """What to print. Raises ``UserError`` where ``--json`` and another ``--format`` ask for two things."""
+    if as_json and format not in ("table", "json"):
+        raise UserError(f"--json and --format {format} ask for two outputs. Give one of them.")
+    return "json" if as_json else format
