@@ -9,10 +9,11 @@ from vtbench.errors import UserError
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
+from vtbench.reporting.notes import list_notes
 from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import house_style
-from vtbench.reporting.tables import list_notes, list_numbers, tabulate_summary
+from vtbench.reporting.tables import list_numbers, tabulate_summary
 from vtbench.reporting.treatment import find_differences
 from vtbench.stats.estimates import Estimate, PairedDifference
 

@@ -11,11 +11,12 @@ from synthetic_runs import list_runs, make_run
 from vtbench.configuration import DataConfig, DistillationConfig, ExecutionConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
+from vtbench.reporting.notes import list_notes
 from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import Report, describe_provenance, rebuild_command
 from vtbench.reporting.runs import LeftOut
-from vtbench.reporting.tables import list_notes, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 
 
 def report_on(records: list[RunRecord], **outline: object) -> Report:
@@ -29,8 +30,24 @@ def test_the_summary_gives_costs_mean_interval_and_paired_difference() -> None:
     table = tabulate_summary(report_on(list_runs()).comparisons[0])
     row = next(row for row in table.rows if row[0] == "dynamic")
     # Mean 71.8, s = 0.55678; t(2; 0.975) = 4.30265; differences 0.65, 0.40, 0.40 with s = 0.14434.
-    assert row == ("dynamic", "0.332", "33.91", "71.80 ± 1.38", "3", "+0.48 ± 0.36", "0.97")
-    assert table.rows[0][5] == "base"
+    # Four intervals hold together at 98.73 % each: t(2; 0.99363) = 8.77.
+    assert row == ("dynamic", "0.332", "33.91", "71.80 ± 1.38", "3", "+0.48 ± 0.36", "± 0.73")
+    assert table.header[5:] == ("against convolution (points)", "± all 4")
+    assert table.rows[0][5:] == ("base", "–")
+
+
+def test_a_correlation_is_shown_from_five_seeds_on_and_one_difference_needs_no_correction() -> None:
+    base, arm = (70.0, 71.0, 70.5, 69.5, 70.2), (71.0, 71.8, 71.6, 70.4, 71.4)
+    runs = [
+        make_run(name, seed, value)
+        for name, values in (("convolution", base), ("dynamic", arm))
+        for seed, value in enumerate(values)
+    ]
+    table = tabulate_summary(report_on(runs, base="convolution").comparisons[0])
+    assert table.header[-2:] == ("against convolution (points)", "r")
+    assert table.rows[1][-1] == "0.96"
+    few = [run for run in runs if run.seed < 4]
+    assert tabulate_summary(report_on(few, base="convolution").comparisons[0]).header[-1] != "r"
 
 
 def test_a_single_seed_says_n_is_1_instead_of_an_interval() -> None:
@@ -66,8 +83,18 @@ def test_a_difference_over_fewer_seeds_than_the_arm_has_names_its_n() -> None:
 def test_the_notes_tell_clear_differences_from_open_ones() -> None:
     runs = [run for run in list_runs() if run.seed < 2]
     notes = list_notes(report_on(runs).comparisons)
-    assert "The interval excludes zero for: static, static-position." in notes
-    assert any(note.startswith("The interval includes zero for: dynamic, dynamic-position") for note in notes)
+    together = "The interval that holds for all 4 differences"
+    assert f"{together} excludes zero for: static." in notes
+    assert any(note.startswith(f"{together} includes zero for: static-position, dynamic, dynamic") for note in notes)
+    assert any(note.startswith("Taken alone, the interval of static-position would exclude zero") for note in notes)
+    assert any(note.startswith("Note: n = 2: an interval from two seeds is so wide") for note in notes)
+
+
+def test_the_notes_say_what_other_numbers_of_seeds_would_find() -> None:
+    notes = list_notes(report_on(list_runs()).comparisons)
+    [power] = [note for note in notes if "3 seeds find" in note]
+    assert "6 seeds find" in power and "one of 1.00 points takes 3 seeds" in power
+    assert not any("seeds find" in note for note in list_notes(report_on(list_runs()[:2]).comparisons))
 
 
 def test_csv_has_raw_numbers_and_shows_what_is_missing() -> None:

@@ -88,14 +88,14 @@ def test_arms_without_a_shared_seed_have_no_difference() -> None:
 
 
 def test_the_correlation_is_pearsons() -> None:
-    first, second = [1.0, 2.0, 3.0, 5.0], [2.0, 1.0, 4.0, 6.0]
+    first, second = [1.0, 2.0, 3.0, 5.0, 4.0], [2.0, 1.0, 4.0, 6.0, 3.0]
     assert correlate(first, second) == pytest.approx(float(np.corrcoef(first, second)[0, 1]), abs=1e-12)
-    assert correlate([1.0, 2.0, 3.0], [-1.0, -2.0, -3.0]) == pytest.approx(-1.0, abs=1e-12)
+    assert correlate([1.0, 2.0, 3.0, 4.0, 5.0], [-1.0, -2.0, -3.0, -4.0, -5.0]) == pytest.approx(-1.0, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("first", "second", "reason"),
-    [([1.0, 2.0], [3.0, 4.0], "n = 2"), ([1.0, 2.0, 3.0], [5.0, 5.0, 5.0], "same value")],
+    [([1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 5.0, 7.0], "n = 4"), ([1.0, 2.0, 3.0, 4.0, 5.0], [5.0] * 5, "same value")],
 )
 def test_where_there_is_no_correlation_the_reason_stands(first: list[float], second: list[float], reason: str) -> None:
     found = correlate(first, second)

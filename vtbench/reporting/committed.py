@@ -24,10 +24,11 @@ from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 from vtbench.published.results import load_costs
 from vtbench.reporting.figures import FIGURES
+from vtbench.reporting.notes import list_notes
 from vtbench.reporting.pages import PAGES
 from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import is_archive
-from vtbench.reporting.tables import list_notes, tabulate_summary
+from vtbench.reporting.tables import tabulate_summary
 from vtbench.units import format_millions
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from vtbench.errors import UserError, did_you_mean
@@ -14,6 +14,7 @@ from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.treatment import find_changed_settings, find_differences
 from vtbench.settings import read_treatment
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
+from vtbench.stats.simultaneous import correct_intervals
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Arm(Score):
     """One row: a variant over its seeds, and its score by the headline metric.
 
     ``treatment`` are the settings that the study declares to be its own, ``levels`` its level of each factor.
+    ``together`` is its difference with an interval that holds for all arms at once; the base has none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Arm(Score):
     outcomes: Mapping[int, Outcome]
     treatment: Mapping[str, Any] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
+    together: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Comparison:
         known = next((record.class_names for record in self.records if record.class_names), ())
         name = known[number] if number < len(known) else str(number)
         return f"class {name}" if name.isdecimal() else name
+
+    @property
+    def family(self) -> tuple[Arm, ...]:
+        """The arms whose difference has an interval: as many are judged at once."""
+        return tuple(arm for arm in self.arms if arm.together is not None and arm.together.interval is not None)
 
     @property
     def metric(self) -> Metric:
@@ -162,7 +170,14 @@ def _summarise(
             )
         )
     holes = [_empty_arm(name, seeds) for name in planned or ()]
-    return Comparison(names[0], seeds, (*arms, *holes), tuple(members), apart)
+    return Comparison(names[0], seeds, (*_join_intervals(arms), *holes), tuple(members), apart)
+
+
+def _join_intervals(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms with intervals that hold for all of their differences at once."""
+    single = {arm.name: arm.difference.estimate for arm in arms if isinstance(arm.difference, PairedDifference)}
+    joined = dict(zip(single, correct_intervals(list(single.values())), strict=True))
+    return [replace(arm, together=joined.get(arm.name)) for arm in arms]
 
 
 def _sort_runs(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[int, RunRecord]]:

@@ -30,10 +30,11 @@ from vtbench.reporting.class_tables import (
 from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.factor_tables import list_effect_notes, list_effect_numbers, tabulate_effects
 from vtbench.reporting.figures import FIGURES
+from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
 from vtbench.reporting.style import PNG_DPI, house_style
-from vtbench.reporting.tables import list_notes, list_numbers, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summary
 from vtbench.settings import spell_setting
 
 TextFormat = Literal["markdown", "csv", "latex", "json"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
@@ -17,6 +17,8 @@ from vtbench.records import NotMeasured
 
 LEVEL = 0.95
 """The coverage of every interval, unless a caller asks for another."""
+PAIRS_TO_CORRELATE = 5
+"""A correlation of fewer pairs says next to nothing: of three independent ones every other is beyond 0.7."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,22 @@ def estimate_mean(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
     return Estimate(mean, n, quantile * spread / math.sqrt(n), level)
 
 
+def find_spread(estimate: Estimate) -> float:
+    """The standard deviation of the values behind an estimate that has an interval."""
+    if isinstance(estimate.half_width, NotMeasured):
+        raise ValueError(f"there is no spread: {estimate.half_width.reason}")
+    return estimate.half_width * math.sqrt(estimate.n) / float(stdtrit(estimate.n - 1, 0.5 + estimate.level / 2))
+
+
+def widen(estimate: Estimate, level: float) -> Estimate:
+    """The estimate with its interval at another ``level``; one without an interval has none there either."""
+    if isinstance(estimate.half_width, NotMeasured):
+        return replace(estimate, level=level)
+    freedom = estimate.n - 1
+    ratio = float(stdtrit(freedom, 0.5 + level / 2) / stdtrit(freedom, 0.5 + estimate.level / 2))
+    return replace(estimate, half_width=estimate.half_width * ratio, level=level)
+
+
 def estimate_difference(
     arm: Mapping[int, float], base: Mapping[int, float], *, level: float = LEVEL
 ) -> PairedDifference | NotMeasured:
@@ -84,11 +102,14 @@ def estimate_difference(
 
 
 def correlate(first: Sequence[float], second: Sequence[float]) -> float | NotMeasured:
-    """Pearson's correlation of two equally long samples, or why there is none: it needs three pairs that vary."""
+    """Pearson's correlation of two equally long samples, or why there is none.
+
+    It needs `PAIRS_TO_CORRELATE` pairs, and both to vary.
+    """
     if len(first) != len(second):
         raise ValueError(f"cannot correlate {len(first)} values with {len(second)}")
-    if len(first) < 3:
-        return NotMeasured(reason=f"n = {len(first)}: no correlation, it takes three pairs")
+    if len(first) < PAIRS_TO_CORRELATE:
+        return NotMeasured(reason=f"n = {len(first)}: no correlation, it takes {PAIRS_TO_CORRELATE} pairs")
     deviations = [np.asarray(sample, dtype=np.float64) - np.mean(sample) for sample in (first, second)]
     norms = [float(np.linalg.norm(deviation)) for deviation in deviations]
     if min(norms) <= 1e-12 * max(1.0, *map(abs, first), *map(abs, second)):

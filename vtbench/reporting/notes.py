@@ -1,0 +1,161 @@
+"""What a reader must know beside the tables of a report, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from vtbench.metrics import Metric
+from vtbench.records import NotMeasured
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.outline import name_arm
+from vtbench.reporting.treatment import is_content_known
+from vtbench.stats.estimates import Estimate, PairedDifference, find_spread
+from vtbench.stats.power import POWER, count_needed_seeds, find_smallest_effect
+from vtbench.stats.simultaneous import correct_level
+from vtbench.units import format_items
+
+FEWEST_FOR_SPREAD = 3
+"""Of fewer seeds the spread is not known well enough to say what others would show."""
+
+
+def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
+    """What a reader must know beside the tables: what ± is, why there is no interval, what failed, what is missing."""
+    arms = [arm for comparison in comparisons for arm in comparison.arms]
+    estimates = [arm.mean for arm in arms if isinstance(arm.mean, Estimate)]
+    notes = []
+    if any(estimate.interval for estimate in estimates):
+        notes.append(
+            "± is the half width of the 95 % t interval over seeds. Differences are paired by seed, so that the seeds' "
+            "shared luck cancels as far as the runs correlate (r, from 5 seeds on)."
+        )
+    for comparison in comparisons:
+        if len(comparison.family) > 1:
+            notes.append(_explain_family(len(comparison.family)))
+        notes.extend(_judge_differences(comparison))
+        notes.extend(_tell_power(comparison))
+    notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(arms)))
+    notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
+    notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unknown_content(comparison)))
+    for arm in arms:
+        if isinstance(arm.costs, NotMeasured) and arm.variant:
+            notes.append(f"{arm.name}: no costs, {arm.costs.reason}.")
+        for seed, outcome in arm.outcomes.items():
+            if outcome.state == "failed" and isinstance(outcome.value, NotMeasured):
+                notes.append(f"Failed: {arm.name}, seed {seed}: {_first_line(outcome.value.reason)}")
+    holes = [
+        f"{arm.name}, seed {seed}"
+        for arm in arms
+        for seed, outcome in arm.outcomes.items()
+        if outcome.state == "missing"
+    ]
+    if holes:
+        notes.append(f"Not run yet ({len(holes)}): {'; '.join(holes)}.")
+    return notes
+
+
+def _list_unknown_content(comparison: Comparison) -> Iterator[str]:
+    """Say of which runs it is not known that they saw the data of the other seeds, where it is known of some."""
+    certified = [record for record in comparison.records if record.certificate is not None]
+    unknown = [record for record in certified if not is_content_known(record)]
+    if unknown and len(unknown) < len(certified) and len(comparison.seeds) > 1:
+        named = "; ".join(f"{name_arm(record)}, seed {record.seed}" for record in unknown)
+        yield (
+            f"Of {len(unknown)} of {len(certified)} runs ({named}) the content of the data was not recorded: whether "
+            "they saw the data of the other seeds is judged by where these lay."
+        )
+
+
+def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:
+    """Say so where the finished arms of one seed did not all run on the same processor, threads and torch."""
+    conditions: dict[int, dict[str, None]] = {}
+    for record in comparison.records:
+        if record.status != "finished":
+            continue
+        where = record.environment
+        threads = format_items(where.threads, "thread")
+        name = f"{where.device_name}, {threads}, torch {where.packages.get('torch', 'unknown')}"
+        conditions.setdefault(record.seed, {})[name] = None
+    mixed = dict.fromkeys(name for names in conditions.values() if len(names) > 1 for name in names)
+    if mixed:
+        yield (
+            f"Runs of one seed were made under unlike conditions ({'; '.join(mixed)}): these may round differently, "
+            "which training amplifies, so that the differences hold luck that the arms do not share."
+        )
+
+
+def _judge_differences(comparison: Comparison) -> Iterator[str]:
+    """Which differences are clear of zero by the intervals that hold for all of them at once."""
+    family = comparison.family
+    clear = [arm.name for arm in family if (ends := _join(arm)) and not ends[0] <= 0 <= ends[1]]
+    open_still = [arm.name for arm in family if arm.name not in clear]
+    together = "The interval" if len(family) == 1 else f"The interval that holds for all {len(family)} differences"
+    if clear:
+        yield f"{together} excludes zero for: {', '.join(clear)}."
+    if open_still:
+        yield (
+            f"{together} includes zero for: {', '.join(open_still)}; the seeds run so far do not tell "
+            f"{'this' if len(open_still) == 1 else 'these'} from {comparison.base}."
+        )
+    alone = [arm.name for arm in family if arm.name in open_still and _is_clear_alone(arm)]
+    if alone:
+        yield (
+            f"Taken alone, the interval of {', '.join(alone)} would exclude zero: among {len(family)} comparisons that "
+            "is not rare by luck."
+        )
+
+
+def _explain_family(num_comparisons: int) -> str:
+    return (
+        f"± all {num_comparisons} is the half width for which the intervals of all {num_comparisons} differences "
+        f"hold together with 95 % (each of {100 * correct_level(num_comparisons):.2f} %, after Šidák). The next "
+        "sentences go by it."
+    )
+
+
+def _join(arm: Arm) -> tuple[float, float] | None:
+    return arm.together.interval if arm.together is not None else None
+
+
+def _is_clear_alone(arm: Arm) -> bool:
+    ends = arm.difference.estimate.interval if isinstance(arm.difference, PairedDifference) else None
+    return ends is not None and not ends[0] <= 0 <= ends[1]
+
+
+def _tell_power(comparison: Comparison) -> Iterator[str]:
+    """What effect the seeds at hand would find, and how many others would take."""
+    family = comparison.family
+    estimates = [arm.together for arm in family if arm.together is not None and arm.together.n >= FEWEST_FOR_SPREAD]
+    if not estimates:
+        return
+    metric, level = comparison.metric, correct_level(len(family))
+    spread, seeds = median(find_spread(estimate) for estimate in estimates), min(one.n for one in estimates)
+    found = {n: _format(find_smallest_effect(spread, n, level=level), metric) for n in (seeds, 2 * seeds, 4 * seeds)}
+    at_first, *later = (f"{n} seeds find {effect}" for n, effect in found.items())
+    needed = count_needed_seeds(1.0, spread, level=level)
+    yield (
+        f"True differences that are found so with a chance of {100 * POWER:.0f} %, at the median spread of "
+        f"{_format(spread, metric)}: {at_first}, {', '.join(later)}; one of {_format(1.0, metric)} takes "
+        f"{needed.reason if isinstance(needed, NotMeasured) else f'{needed} seeds'}."
+    )
+
+
+def _format(value: float, metric: Metric) -> str:
+    return f"{metric.format(value)} {metric.difference_unit}"
+
+
+def _list_missing_intervals(arms: Sequence[Arm]) -> Iterator[str]:
+    for arm in arms:
+        estimates = [arm.mean] if isinstance(arm.mean, Estimate) else []
+        if isinstance(arm.difference, PairedDifference):
+            estimates.append(arm.difference.estimate)
+            if arm.difference.estimate.n == 2:
+                yield "n = 2: an interval from two seeds is so wide that it says little; take three or more"
+        for estimate in estimates:
+            if isinstance(estimate.half_width, NotMeasured):
+                yield estimate.half_width.reason
+
+
+def _first_line(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1] if text.startswith("Traceback") else lines[0] if lines else "no message"
