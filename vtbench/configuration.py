@@ -50,7 +50,7 @@ class Written(BaseModel):
 
     LATER: ClassVar[frozenset[str]] = frozenset()
     NOTES: ClassVar[frozenset[str]] = frozenset()
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @model_serializer(mode="wrap")
     def _leave_out(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

@@ -24,11 +24,17 @@ _ORDER = ("list", "data", "profile", "train", "ablate", "report", "audit", "pred
 
 
 class _Verbs(TyperGroup):
-    """The verbs, each described by its docstring; options are built for the one that is called only."""
+    """The verbs, each described by its docstring; only the one that is called is imported and gets options."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {verb: TyperCommand(verb, help=inspect.getdoc(_find_verb(verb)[0])) for verb in list_verbs()}
+        self.commands = {verb: TyperCommand(verb) for verb in list_verbs()}
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Read the docstrings first."""
+        for verb, command in self.commands.items():
+            command.help = inspect.getdoc(_find_verb(verb)[0])
+        super().format_commands(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The name and the whole command of the verb, and the arguments that are left."""

@@ -55,8 +55,6 @@ def examine_dependence(
 ) -> tuple[ValueDependence | None, Run]:
     """What values decide, None if nothing, and the run that is to be shown: at limits the dearest, else the first."""
     decisions = run.trace.decisions
-    if not decisions.operators and run.device.type == "meta":
-        return None, run
 
     def confirm(trace: Trace) -> int:
         verify(trace, refuse_contractions=not count_contractions, require_coverage=False)

@@ -14,7 +14,6 @@ from torch import nn
 from vtbench.errors import UserError
 from vtbench.profiling.arguments import Arguments, count_numbers, make_arguments
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
-from vtbench.profiling.failures import explain_failure
 from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
 
@@ -52,7 +51,7 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
             raise
         except Exception as error:
             if not (is_limit_of_meta(error) or _has_scripts(subject.original)):
-                raise explain_failure(subject.original, given, error) from error
+                raise _explain(subject, given, error) from error
             reason = _SCRIPTED if _has_scripts(subject.original) else summarize_exception(error)
     if count_numbers(given) > _LARGEST_REAL_INPUT:
         raise ProfileError(f"the model cannot be traced without real tensors ({reason}), and its input is too large.")
@@ -67,7 +66,13 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
     except UserError:
         raise
     except Exception as error:
-        raise explain_failure(subject.original, given, error) from error
+        raise _explain(subject, given, error) from error
+
+
+def _explain(subject: Subject, given: Any, error: Exception) -> ProfileError:
+    from vtbench.profiling.failures import explain_failure
+
+    return explain_failure(subject.original, given, error)
 
 
 def _trace_on_meta(subject: Subject, given: Any, training: bool, *, everything: bool) -> Run:

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 from vtbench.errors import UserError
 
+DEFAULT_SIZE = (224, 224)
 LARGEST_SIDE = 2**20
 InputSize = int | Sequence[int]
 

@@ -11,11 +11,9 @@ from torch import nn
 
 from vtbench.errors import UserError
 from vtbench.profiling.breakdown import split_by_module, split_by_operator, split_by_role, split_by_stage
-from vtbench.profiling.dependence import describe_dependence, examine_dependence, lift_thresholds
 from vtbench.profiling.deployment import describe_form, fuse_subject
 from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.execution import EMPTIED, Run, execute
-from vtbench.profiling.failures import explain_training_failure
 from vtbench.profiling.inputs import InputSize, resolve_input_shape
 from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.storage import count_parameters, find_idle_parameters, measure_activations
@@ -23,7 +21,7 @@ from vtbench.profiling.subject import Subject, kept_randomness, take_subject
 from vtbench.profiling.trace import Trace, trace_forward
 from vtbench.profiling.verification import Verification, verify
 from vtbench.records import CostRecord, NotMeasured
-from vtbench.records.profile import ActivationCount, InputShape, Profile, TrainingCost
+from vtbench.records.profile import ActivationCount, InputShape, Profile, TrainingCost, ValueDependence
 from vtbench.units import format_share
 
 _CANNOT_BE_COPIED = NotMeasured(reason="the model cannot be copied")
@@ -121,24 +119,16 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
         fused = fuse_subject(subject)
         form = "nothing of it can be fused" if fused is subject else None
         subject = fused
-    run = execute(subject, given, training=settings.training, prepare=lift_thresholds if settings.at_limits else None)
+    run = execute(subject, given, training=settings.training, prepare=_lift_thresholds if settings.at_limits else None)
     found = verify(
         run.trace, refuse_contractions=not settings.count_contractions, require_coverage=settings.require_coverage
     )
-    dependence, run = examine_dependence(
-        subject,
-        given,
-        run,
-        training=settings.training,
-        count_contractions=settings.count_contractions,
-        at_limits=settings.at_limits,
-    )
+    dependence, depends, run = _examine_dependence(subject, given, run, settings)
     lazily_made = _is_lazy(subject.original)
     parameters = count_parameters(run.model if lazily_made else subject.original)
     idle, idle_parts = find_idle_parameters(run.model, run.trace.used)
     parameters = parameters.model_copy(update={"idle": idle, "idle_parts": idle_parts})
     traced = (note.partition(": ")[0] if dependence and note.startswith("traced") else note for note in run.notes)
-    depends = (describe_dependence(dependence),) if dependence is not None else ()
     coverage = _describe_coverage(found, run.trace.total_macs)
     notes = (*depends, *traced, *((form,) if form else ()), *_describe_first_layer(run), *coverage)
     return Profile(
@@ -166,6 +156,31 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
     )
 
 
+def _lift_thresholds(model: nn.Module) -> None:
+    from vtbench.profiling.dependence import lift_thresholds
+
+    lift_thresholds(model)
+
+
+def _examine_dependence(
+    subject: Subject, given: Any, run: Run, settings: ProfileSettings
+) -> tuple[ValueDependence | None, tuple[str, ...], Run]:
+    """What values decide, the sentence on it, and the run that is to be shown."""
+    if not run.trace.decisions.operators and run.device.type == "meta":
+        return None, (), run
+    from vtbench.profiling.dependence import describe_dependence, examine_dependence
+
+    dependence, run = examine_dependence(
+        subject,
+        given,
+        run,
+        training=settings.training,
+        count_contractions=settings.count_contractions,
+        at_limits=settings.at_limits,
+    )
+    return dependence, (describe_dependence(dependence),) if dependence is not None else (), run
+
+
 def _describe_first_layer(run: Run) -> Iterator[str]:
     """A model that resizes or pads its images works at another size than it was given."""
     given = [tuple(tensor.shape) for _, tensor in run.arguments.list_tensors()]
@@ -185,7 +200,13 @@ def _measure_activations(run: Run) -> ActivationCount | NotMeasured:
         with _ready_for(run.trace):
             return measure_activations(run.model, run.arguments)
     except Exception as error:  # The model's own failure in training mode, such as batch norm of a single value.
-        return NotMeasured(reason=explain_training_failure(error))
+        return _say_why_not(error)
+
+
+def _say_why_not(error: Exception) -> NotMeasured:
+    from vtbench.profiling.failures import explain_training_failure
+
+    return NotMeasured(reason=explain_training_failure(error))
 
 
 def _ready_for(trace: Trace) -> AbstractContextManager[None]:
@@ -206,7 +227,7 @@ def _count_training(run: Run, settings: ProfileSettings) -> TrainingCost | NotMe
     except ProfileError:
         raise
     except Exception as error:
-        return NotMeasured(reason=explain_training_failure(error))
+        return _say_why_not(error)
     if all(parameter.grad is None for parameter in run.model.parameters()):
         return NotMeasured(reason="no gradient reaches a parameter, because an operator in between has none")
     for missing in trace.backward_uncounted:

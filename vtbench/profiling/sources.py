@@ -22,9 +22,9 @@ from torch.utils._device import _device_constructors
 from vtbench.errors import UserError, did_you_mean
 from vtbench.profiling.arguments import InputSpec
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
+from vtbench.profiling.inputs import DEFAULT_SIZE
 from vtbench.profiling.offline import refused_connections
 from vtbench.profiling.shortcuts import Shortcuts
-from vtbench.profiling.sources_file import DEFAULT_SIZE, run_user_file
 from vtbench.profiling.subject import Subject, copy_to_meta, kept_randomness
 from vtbench.variants import MODELS, ForeignOptions, find_kind, spell_variant, split_variant
 
@@ -287,6 +287,8 @@ def _find_in_file(
     told = {"num_classes": num_classes, "image_size": image_size}
 
     def build() -> nn.Module:
+        from vtbench.profiling.sources_file import run_user_file
+
         with run_user_file(Path(path)) as file:
             return file.call(called, keywords, told)  # type: ignore[no-any-return]
 

@@ -21,8 +21,8 @@ from torch import nn
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import read_file
+from vtbench.profiling.inputs import DEFAULT_SIZE
 
-DEFAULT_SIZE = (224, 224)
 _IF_REQUIRED: Mapping[str, Any] = {"num_classes": 1000, "image_size": DEFAULT_SIZE}
 """What a callable is told that has no default of its own where nobody says anything."""
 _OWN_PACKAGE = "vtbench"

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtbench.profiling.closed_forms import Shape, find_form
-from vtbench.profiling.closed_forms_attention import CallShapes, find_call_form
-from vtbench.profiling.closed_forms_foreign import find_foreign_form
 from vtbench.profiling.errors import CostMismatchError, RefusedOperatorError, UnknownOperatorError, summarize_exception
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Call, Trace
 from vtbench.records.profile import Unstated
 
 _SHOWN = 8
+_WITHOUT_FOREIGN_FORMS = ("torch.", "vtbench.")
 _NOTHING = 0.001
 """The share of the count below which multiply-and-sum patterns are left out of it instead of refused."""
 
@@ -86,14 +85,22 @@ def _state_cost(call: Call, inside: Mapping[str, Shape]) -> _StatedCost:
                 f"{_where(call)} cannot state its cost for inputs of {shapes}: {summarize_exception(error)}. "
                 "expected_macs takes the shape of each tensor that forward was given."
             ) from error
-    form = find_form(module) or find_foreign_form(module)
+    form = find_form(module)
     if form is not None:
         return _StatedCost(int(form(module, call.input_shapes, call.output_shapes)), whole=False)
-    return _StatedCost(_apply_call_form(module, call, inside), whole=False)
+    if type(module).__module__.startswith(_WITHOUT_FOREIGN_FORMS):
+        return _StatedCost(None, whole=False)
+    return _StatedCost(_apply_foreign_form(module, call, inside), whole=False)
 
 
-def _apply_call_form(module: Any, call: Call, inside: Mapping[str, Shape]) -> int | None:
+def _apply_foreign_form(module: Any, call: Call, inside: Mapping[str, Shape]) -> int | None:
     """What the form of a class of another library says; None for a use of it, or a version, that it does not know."""
+    from vtbench.profiling.closed_forms_attention import CallShapes, find_call_form
+    from vtbench.profiling.closed_forms_foreign import find_foreign_form
+
+    foreign = find_foreign_form(module)
+    if foreign is not None:
+        return int(foreign(module, call.input_shapes, call.output_shapes))
     form = find_call_form(module)
     if form is None or not (call.input_shapes and call.output_shapes):
         return None
