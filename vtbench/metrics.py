@@ -50,6 +50,9 @@ class Metric:
 
 
 TOP1 = Metric("top1_percent", "top-1", "top-1 accuracy", unit="%", digits=2, better="higher")
+TOP5 = Metric("top5_percent", "top-5", "top-5 accuracy", unit="%", digits=2, better="higher")
+ECE = Metric("ece_percent", "ECE", "expected calibration error", unit="%", digits=2, better="lower")
+CLASS_ACCURACY = Metric("accuracy_percent", "accuracy", "accuracy of a class", unit="%", digits=2, better="higher")
 
 MIOU = Metric("miou_percent", "mIoU", "mean intersection over union", unit="%", digits=2, better="higher")
 PIXEL_ACCURACY = Metric("pixel_accuracy_percent", "pixel acc.", "pixel accuracy", unit="%", digits=2, better="higher")

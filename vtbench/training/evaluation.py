@@ -84,17 +84,19 @@ def evaluate(
     world: World = ALONE,
     by_image: list[float] | None = None,
     observe: Callable[[Tensor, Tensor], None] = ignore,
+    tally: Tally | None = None,
 ) -> dict[str, float]:
     """The mean ``loss`` and the task's metrics of ``model`` in evaluation mode; it is put back into the mode it was in.
 
     ``batches`` are this process's share of the split, the numbers those of the whole. ``after_batch`` may raise to
     leave early. ``predict`` makes scores of images, whole ones by default. ``by_image``, if given, gets the headline
     metric of each image, NaN where nothing in it counts, in the order of the batches; counting image by image takes
-    longer and comes to the same. ``observe`` is given the scores and the truth of each batch.
+    longer and comes to the same. ``observe`` is given the scores and the truth of each batch; ``tally``
+    is added up in, where the caller wants its sums.
     """
     was_training = model.training
     model.eval()
-    tally = Tally(task, len(batches))
+    tally = tally or Tally(task, len(batches))
     try:
         with torch.inference_mode():
             for batch, (images_BCHW, truth) in enumerate(batches):

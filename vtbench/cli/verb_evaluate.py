@@ -1,0 +1,111 @@
+"""``vtbench evaluate``: judge the network of a finished run, on its own data or on others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vtbench.cli.commands import ManyValuesCommand
+from vtbench.cli.completion import complete_datasets, complete_devices
+
+if TYPE_CHECKING:
+    import torch
+
+    from vtbench.datasets.loading import LoadedDataset
+    from vtbench.records.answers import Answers
+    from vtbench.records.evaluation import EvaluationRecord
+    from vtbench.training.trained import TrainedRun
+
+COMMAND = ManyValuesCommand
+
+
+def run_evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Data sets, one or more, with knobs; else the run's own.", autocompletion=complete_datasets),
+    ] = None,
+    limit_val: Annotated[
+        int | None, typer.Option(min=1, help="Class-balanced subset of the validation images of --data.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(min=8, help="Side in pixels of --data; else the run's.")] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
+    ] = "auto",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the evaluations.  [default: RUN/evaluations]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records as a JSON list.")] = False,
+) -> None:
+    """How good a trained network is, class by class, on its validation images or on those of other data.
+
+    Classification: top-1, top-5, accuracy of each class, calibration. Segmentation: the metrics of its record, IoU of
+    each class. A folder for each of the data gets these as JSON and CSV, the confusion matrix as CSV and figure, and
+    the answer to each image for paired tests. Data must have the classes of the run, by name and in any order.
+    """
+    from vtbench.cli.first_checks import check_data
+    from vtbench.cli.waiting import tell_waiting
+    from vtbench.errors import UserError
+    from vtbench.files import check_writable
+
+    if data is None and (limit_val is not None or image_size is not None):
+        raise UserError("--limit-val and --image-size are of other data. Name them with --data, or leave these out.")
+    for spec in data or []:
+        check_data(spec, look=True)
+    with tell_waiting("loading torch and the models"):
+        import vtbench.models  # noqa: F401 - fills the registry of models.
+        from vtbench.environment import resolve_device
+        from vtbench.evaluation.evaluate import DataWish, open_data
+        from vtbench.records import to_json
+        from vtbench.reporting.evaluation_report import name_evaluation, save_evaluation
+        from vtbench.training.trained import load_run
+
+    opened, place = load_run(run), resolve_device(device)
+    folder = out or run / "evaluations"
+    check_writable(folder)
+    wishes = [DataWish(spec, limit_val, image_size) for spec in data] if data else [DataWish()]
+    with tell_waiting("reading the images"):
+        splits = [open_data(opened, wish) for wish in wishes]
+    records = []
+    for split in splits:
+        record, answers = _judge(opened, split, place)
+        names = save_evaluation(record, answers, folder / name_evaluation(record))
+        records.append(record)
+        if not as_json:
+            _print(record, opened)
+        typer.echo(f"Evaluation: {folder / name_evaluation(record)} ({', '.join(names)})", err=as_json)
+    if as_json:
+        typer.echo(to_json(records), nl=False)
+
+
+def _judge(run: TrainedRun, data: LoadedDataset, device: torch.device) -> tuple[EvaluationRecord, Answers]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vtbench.evaluation.evaluate import evaluate_run
+
+    console = Console(stderr=True)
+    num_batches = -(-len(data) // run.record.config.recipe.batch_size)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("Evaluating", total=num_batches)
+        return evaluate_run(run, data, device, after_batch=lambda: progress.advance(bar))
+
+
+def _print(record: EvaluationRecord, run: TrainedRun) -> None:
+    from vtbench.documents.terminal import lay_out, open_console, print_text
+    from vtbench.reporting.evaluation_report import list_class_notes, list_lines, tabulate_classes
+
+    console = open_console()
+    own = ", those of the run" if record.is_own else ""
+    console.print()
+    print_text(f"{record.variant}, seed {record.seed}, on {record.data}", console, style="bold")
+    print_text(f"{record.num_images:,} validation images in {len(record.classes):,} classes{own}", console)
+    for name, text in list_lines(record, run.record):
+        print_text(f"  {name:<13} {text}", console)
+    console.print()
+    console.print(lay_out(tabulate_classes(record)))
+    for note in list_class_notes(record):
+        print_text(note, console)
+    console.print()

@@ -1,0 +1,1 @@
+"""Finished networks judged on data: those of their runs, or others of the same classes."""
