@@ -9,7 +9,8 @@ import pytest
 
 from vtbench.configuration import DataConfig
 from vtbench.datasets import load_dataset
-from vtbench.datasets.cache import HeldImages, MappedImages, cache_images, find_cache_folder, read_size_limit
+from vtbench.datasets.cache import CachedImages, HeldImages, cache_images, find_cache_folder, read_size_limit
+from vtbench.datasets.dataset import DataError
 from vtbench.datasets.sources.scenes import SceneKnobs, SceneSplit
 from vtbench.errors import UserError
 
@@ -47,7 +48,7 @@ def stored_files():
 def test_images_are_decoded_once_and_read_from_the_file_after_that(split):
     for _ in range(3):
         images = cache_images(split, ROWS)
-        assert isinstance(images, MappedImages)
+        assert isinstance(images, CachedImages)
         np.testing.assert_array_equal(images.read(np.array([4, 29, 4])), split.inner.read(np.array([4, 29, 4])))
     assert split.num_read == 30
     assert len(stored_files()) == 2
@@ -142,7 +143,7 @@ def test_two_processes_that_build_the_same_entry_at_once_both_get_it_whole(cache
         call.stdin.flush()
     outputs = [call.communicate(timeout=60)[0] for call in calls]
     assert [call.returncode for call in calls] == [0, 0]
-    assert outputs[0] == outputs[1] and outputs[0].startswith("MappedImages")
+    assert outputs[0] == outputs[1] and outputs[0].startswith("CachedImages")
     assert len(stored_files()) == 2
 
 
@@ -170,9 +171,63 @@ def test_data_beyond_the_limit_is_cached_as_a_subset_or_else_read_lazily(monkeyp
     config = DataConfig(spec="scenes:num_train=12000,num_val=10", limit_train=100, image_size=16)
     monkeypatch.setenv("VTBENCH_CACHE_LIMIT_MB", "1")
     subset = load_dataset(config, "train", seed=0)
-    assert isinstance(subset.images, MappedImages) and subset.images.shape[0] == 100
+    assert isinstance(subset.images, CachedImages) and subset.images.shape[0] == 100
     monkeypatch.setenv("VTBENCH_CACHE_LIMIT_MB", "0")
     lazy = load_dataset(config, "train", seed=0)
     assert isinstance(lazy.images, SceneSplit)
     np.testing.assert_array_equal(lazy.read(np.arange(100)), subset.read(np.arange(100)))
     assert lazy.fingerprint == subset.fingerprint
+
+
+def zero(path):
+    with path.open("r+b") as stream:
+        stream.write(bytes(path.stat().st_size))
+
+
+def cut_off(path):
+    with path.open("r+b") as stream:
+        stream.truncate(1000)
+
+
+@pytest.mark.parametrize("alter", [zero, cut_off])
+@pytest.mark.parametrize("sent", [False, True], ids=["here", "in a worker"])
+def test_pixels_altered_while_they_are_in_use_are_refused_and_made_anew(split, alter, sent):
+    images = cache_images(split, ROWS)
+    before = images.read(ROWS)
+    images = pickle.loads(pickle.dumps(images)) if sent else images
+    alter(images.path)
+    with pytest.raises(DataError, match=r"has been altered or cut off, which shows at its number 29\. .*Run again"):
+        images.read(np.array([29, 3]))
+    np.testing.assert_array_equal(cache_images(split, ROWS).read(ROWS), before)
+
+
+def test_one_altered_byte_is_noticed_in_its_image_and_in_no_other(split):
+    images = cache_images(split, ROWS)
+    before = images.read(ROWS)
+    damage_one_byte(images.path, None)
+    np.testing.assert_array_equal(images.read(np.array([4, 6])), before[[4, 6]])
+    with pytest.raises(DataError, match="its number 5"):
+        images.read(np.array([5]))
+
+
+def test_a_cache_that_is_removed_stays_readable_for_who_reads_it_and_is_told_to_others(split):
+    images = cache_images(split, ROWS)
+    images.read(ROWS)
+    other = pickle.loads(pickle.dumps(images))
+    images.path.unlink()
+    images.read(ROWS)
+    with pytest.raises(DataError, match="is gone"):
+        other.read(ROWS)
+
+
+@pytest.mark.parametrize("text", ["", "0\n", '{"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.2, 0.2]}\n'])
+def test_remembered_statistics_that_were_altered_are_measured_anew(text):
+    config = DataConfig(spec="scenes:num_train=20,num_val=10", image_size=8)
+    before = load_dataset(config, "train", seed=0)
+    (memory,) = (find_cache_folder() / "statistics").iterdir()
+    memory.write_text(text)
+    assert (found := load_dataset(config, "train", seed=0)).mean == before.mean and found.std == before.std
+    assert memory.read_bytes() != text.encode()
+    kept = memory.read_bytes()
+    memory.write_bytes(kept.replace(b"mean", b"maen").replace(b'": [0.', b'": [1.'))
+    assert load_dataset(config, "train", seed=0).mean == before.mean

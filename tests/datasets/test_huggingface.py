@@ -16,7 +16,7 @@ from PIL import Image
 from vtbench.configuration import AugmentationConfig, DataConfig
 from vtbench.datasets import load_dataset
 from vtbench.datasets.batches import TrainBatches
-from vtbench.datasets.cache import MappedImages
+from vtbench.datasets.cache import CachedImages
 from vtbench.datasets.sources.huggingface import HuggingFaceSplit
 from vtbench.errors import UserError
 
@@ -97,7 +97,7 @@ def test_streamed_and_not_streamed_are_the_same_data(make, limit, tmp_path, use_
     for way in WAYS:
         use_cache()
         train, val = load(root, knobs=f",streaming={way}"), load(root, "val", knobs=f",streaming={way}")
-        assert isinstance(train.images, MappedImages if limit == "2048" else HuggingFaceSplit)
+        assert isinstance(train.images, CachedImages if limit == "2048" else HuggingFaceSplit)
         pixels = [data.read(np.arange(len(data))).tobytes() for data in (train, val)]
         labels = [data.labels.tolist() for data in (train, val)]
         found.append((pixels, labels, train.class_names, train.mean, train.fingerprint, hash_batches(train)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vtbench.training.checkpoint import Checkpoint, find_checkpoint, pack_tensors, read_tensors, save_checkpoint
+from vtbench.training.checkpoint import Checkpoint, find_checkpoint, pack_tensors, save_checkpoint, unpack_tensors
 
 
 def checkpoint(number: int) -> Checkpoint:
@@ -88,12 +88,26 @@ def test_equal_states_give_equal_bytes_whatever_their_layout_in_memory() -> None
     assert plain == other
 
 
-def test_tensors_that_share_memory_are_both_kept(tmp_path: Path) -> None:
+def test_tensors_that_share_memory_are_both_kept() -> None:
     shared = torch.arange(3.0)
-    (tmp_path / "shared").write_bytes(pack_tensors({"a": shared, "b": shared, "c": shared[1:]}, {}))
-    found = read_tensors(tmp_path / "shared").tensors
+    found = unpack_tensors(pack_tensors({"a": shared, "b": shared, "c": shared[1:]}, {})).tensors
     assert {name: tensor.tolist() for name, tensor in found.items()} == {
         "a": [0.0, 1.0, 2.0],
         "b": [0.0, 1.0, 2.0],
         "c": [1.0, 2.0],
     }
+
+
+def test_what_is_restored_are_the_bytes_that_were_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, checkpoint(1))
+    path, whole = tmp_path / "00000001.safetensors", hashlib.sha256
+
+    def alter_the_file_after_hashing(data: bytes) -> object:
+        found = whole(data)
+        path.write_bytes(b"other bytes")
+        return found
+
+    monkeypatch.setattr("vtbench.training.checkpoint.hashlib.sha256", alter_the_file_after_hashing)
+    found = find_checkpoint(tmp_path).checkpoint
+    assert found is not None
+    assert torch.equal(found.tensors["model.weight"], torch.ones(2, 3))

@@ -15,15 +15,16 @@ import hashlib
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtbench.datasets.cache import find_cache_folder
 from vtbench.datasets.dataset import DataError
 from vtbench.datasets.decoding import run_for_each, spread_evenly
+from vtbench.datasets.memory import recall, remember
 from vtbench.errors import UserError
-from vtbench.files import hash_file, publish_text
+from vtbench.files import hash_file
 
 MOST_BYTES_HASHED = 8 * 10**9
 """Of files that are larger together, parts are read to recognise them."""
@@ -98,13 +99,12 @@ def fingerprint_files(files: Sequence[DataFile]) -> str:
     for file in files:
         seen.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode())
     memory = find_cache_folder() / "fingerprints" / seen.hexdigest()[:32]
-    if memory.exists() and len(text := memory.read_text("ascii", errors="replace")) == len(mark) + seen.digest_size * 2:
-        return text
+    if (known := recall(memory)) is not None:
+        return known.decode()
     fingerprint = mark + (_sample_all(files) if mark else _hash_all(files))
     # A file written a moment ago may be written again without its time of change showing it.
     if time.time() - max((file.modified_ns for file in files), default=0) / 1e9 > _SETTLED_SECONDS:
-        with suppress(OSError):
-            publish_text(memory, fingerprint)
+        remember(memory, fingerprint.encode())
     return fingerprint
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vtbench.datasets.cache import HeldImages, MappedImages
+from vtbench.datasets.cache import CachedImages, HeldImages
 from vtbench.datasets.dataset import HasFiles, ImageDataset
 from vtbench.datasets.loading import LoadedDataset
-from vtbench.files import publish_bytes
+from vtbench.datasets.memory import recall, remember
 
 # Dimensions: N images.
 
@@ -91,7 +90,7 @@ def describe_leakage(train: ImageDataset, val: ImageDataset) -> str | None:
 def _hash_images(data: LoadedDataset) -> list[bytes] | None:
     """A hash of every image of ``data``, if they are held decoded."""
     images = data.images
-    if isinstance(images, MappedImages):
+    if isinstance(images, CachedImages):
         every = _recall(images)
         return [every[place] for place in data.places.tolist()]
     if isinstance(images, HeldImages):
@@ -106,15 +105,12 @@ def _hash_files(data: LoadedDataset) -> list[bytes] | None:
     return [_hash(content) for part in _cut(len(data)) for content, _ in data.split.fetch(data.rows[part])]
 
 
-def _recall(images: MappedImages) -> list[bytes]:
+def _recall(images: CachedImages) -> list[bytes]:
     """The hashes of all images of an entry, from beside it; an entry's name stands for its content."""
     beside, count = images.path.with_suffix(".digests"), images.shape[0]
-    with suppress(OSError):
-        if len(found := beside.read_bytes()) == count * _BYTES:
-            return _split(found)
-    found = b"".join(_hash(image_HWC.data) for part in _cut(count) for image_HWC in images.read(part))
-    with suppress(OSError):
-        publish_bytes(beside, found)
+    if (found := recall(beside)) is None:
+        found = b"".join(_hash(image_HWC.data) for part in _cut(count) for image_HWC in images.read(part))
+        remember(beside, found)
     return _split(found)
 
 

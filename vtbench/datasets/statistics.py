@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from vtbench.datasets.cache import find_cache_folder
 from vtbench.datasets.dataset import DataError, ImageSplit
 from vtbench.datasets.decoding import spread_evenly
-from vtbench.files import publish_text
+from vtbench.datasets.memory import recall, remember
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
@@ -38,18 +37,16 @@ IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def measure_statistics(split: ImageSplit) -> ChannelStatistics:
     """Means and deviations over up to 4,096 images spread evenly over ``split``, whatever the limit on it.
 
-    Sums are of integers, so that the result does not depend on their order. Measured once and remembered in the cache.
-    Raises `DataError` when all those images are of one value, which tells nothing.
+    Sums are of integers, so that the result does not depend on their order. Measured once and remembered with a
+    checksum. Raises `DataError` when all those images are of one value, which tells nothing.
     """
     key = f"statistics 2, {split.fingerprint}, {split.image_size}, {len(split.labels)}"
-    memory = find_cache_folder() / "statistics" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    try:
-        found = json.loads(memory.read_text("utf-8"))
+    memory = find_cache_folder() / "statistics" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    if (content := recall(memory)) is not None:
+        found = json.loads(content)
         return ChannelStatistics(_triple(found["mean"]), _triple(found["std"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        statistics = _measure(split)
-    with suppress(OSError):
-        publish_text(memory, json.dumps({"mean": statistics.mean, "std": statistics.std}) + "\n")
+    statistics = _measure(split)
+    remember(memory, json.dumps({"mean": statistics.mean, "std": statistics.std}).encode())
     return statistics
 
 

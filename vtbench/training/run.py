@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import traceback
 from pathlib import Path
@@ -115,8 +116,9 @@ class _Run:
         try:
             self._announce()
             self.loop.run()
-            publish_bytes(self.folder / WEIGHTS, self._pack_weights())
-            return self._write_record(error=None)
+            weights = self._pack_weights()
+            publish_bytes(self.folder / WEIGHTS, weights)
+            return self._write_record(error=None, weights_sha256=hashlib.sha256(weights).hexdigest())
         except RunStopped:
             raise
         except Exception as error:
@@ -172,7 +174,7 @@ class _Run:
         """A run that was begun by a version that did not keep them, and went on after its last epoch, has none."""
         return (self.folder / ANSWERS).exists()
 
-    def _write_record(self, *, error: str | None) -> RunRecord:
+    def _write_record(self, *, error: str | None, weights_sha256: str | None = None) -> RunRecord:
         prepared = self.prepared
         record = RunRecord(
             task=prepared.trainer.task.name,
@@ -193,7 +195,7 @@ class _Run:
             taken=list_taken(prepared.train),
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
-            weights_sha256=None if error else hash_file(self.folder / WEIGHTS),
+            weights_sha256=weights_sha256,
             answers_sha256=hash_file(self.folder / ANSWERS) if error is None and self._has_answers() else None,
             error=error,
             **self.names,
