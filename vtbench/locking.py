@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,6 +115,41 @@ def refuse_held(path: Path) -> None:
             refusal, passing = _judge(locks, _read_owner(path), locked=False, still_for=0.0)
             if refusal is not None and not passing:
                 raise UserError(refusal)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a folder, and how long ago its last sign of life was."""
+
+    owner: Owner
+    silent_seconds: float
+
+
+class Heartbeats:
+    """Looks at lock files from outside, again and again; takes and writes nothing.
+
+    The age of a heartbeat is by this machine's clock until one has been seen to come, and by the watching from then on:
+    the clocks of two machines that share a folder may differ.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._seen: dict[Path, tuple[float, float | None]] = {}
+
+    def look(self, path: Path) -> Holder | None:
+        """Whoever has written the lock file ``path`` and not left it in good order; None where nobody has."""
+        owner = _read_owner(path)
+        try:
+            beat = path.stat().st_mtime
+        except OSError:
+            return None
+        if owner is None:
+            return None
+        now = self._now()
+        before, came = self._seen.get(path, (beat, None))
+        came = now if beat != before else came
+        self._seen[path] = beat, came
+        return Holder(owner, max(0.0, now - (beat if came is None else came)))
 
 
 def _open(stack: contextlib.ExitStack, path: Path, flags: int) -> int:

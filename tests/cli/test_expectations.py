@@ -63,7 +63,7 @@ def test_version_names_torchs_without_loading_it(call) -> None:
     assert loaded == "False"
 
 
-@pytest.mark.parametrize("verb", [verb for verb in list_verbs() if verb not in ("list", "audit")])
+@pytest.mark.parametrize("verb", [verb for verb in list_verbs() if verb not in ("list", "audit", "watch")])
 def test_o_is_out_wherever_something_is_written(verb: str) -> None:
     assert any({"-o", "--out"} <= set(option.opts) for option in build_command(verb).params)
 

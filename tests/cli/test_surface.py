@@ -34,6 +34,7 @@ SURFACE = {
         f"study {RUN} base arm seeds threads jobs executor device workers {EXECUTION} out plan fresh retry-failed "
         "verify-resume list json"
     ),
+    "watch": "runs once every json",
     "report": "runs out format json against archive published",
     "audit": "runs format json table",
     "evaluate": "run data limit-val image-size device out json",

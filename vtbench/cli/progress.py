@@ -177,15 +177,17 @@ def _line_of(view: RunView) -> RenderableType:
 def _table_of(views: list[RunView]) -> RenderableType:
     if not views:
         return Text("")
-    rows = []
-    for view in views:
-        val = NOTHING if view.val is None else view.metric.format(view.val, digits=view.metric.digits - 1)
-        epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}" if view.epochs else "starts"
-        speed = NOTHING if view.images_per_second is None else f"{view.images_per_second:.0f}"
-        left = view.seconds_left()
-        time_left = NOTHING if left is None else format_duration(left)
-        rows.append((view.label, epoch, show_number(view.loss), val, speed, time_left))
-    return lay_out_live(("run", "epoch", "loss", f"val {views[0].metric.unit}", "images/s", "left"), rows)
+    header = ("run", "epoch", "loss", f"val {views[0].metric.unit}", "images/s", "left")
+    return lay_out_live(header, [list_cells_of(view) for view in views])
+
+
+def list_cells_of(view: RunView) -> tuple[str, ...]:
+    """What a table says of a run: its label, epoch, loss, validation, speed, and the time that is left."""
+    val = NOTHING if view.val is None else view.metric.format(view.val, digits=view.metric.digits - 1)
+    epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}" if view.epochs else "starts"
+    speed = NOTHING if view.images_per_second is None else f"{view.images_per_second:.0f}"
+    left = view.seconds_left()
+    return view.label, epoch, show_number(view.loss), val, speed, NOTHING if left is None else format_duration(left)
 
 
 def show_number(value: float | None) -> str:

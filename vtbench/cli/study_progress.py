@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 
-from rich.console import Group, RenderableType
-from rich.text import Text
+from rich.console import RenderableType
 
 from vtbench.cli.progress import LiveDisplay, RunView, show_number
 from vtbench.cli.study_clock import CountCosts, StudyClock
-from vtbench.documents.table import NOTHING
-from vtbench.documents.terminal import lay_out_live
-from vtbench.metrics import METRICS
+from vtbench.cli.study_grid import StudyGrid, show_headline
 from vtbench.records import RunRecord
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted, Event
@@ -23,7 +19,6 @@ from vtbench.studies.running import StudyState
 from vtbench.units import format_duration, format_items
 
 _SECONDS_BETWEEN_LINES = 20.0
-_WIDEST_GRID = 6
 _FIRST_SENTENCE = 300
 
 
@@ -113,7 +108,7 @@ class StudyDisplay:
         """Fill the cell of the grid in."""
         self._records[cell.folder] = record
         if record.status == "finished":
-            self._say(cell, f"finished with {_show_headline(record)} {record.metric.unit}")
+            self._say(cell, f"finished with {show_headline(record)} {record.metric.unit}")
 
     def on_turn(self) -> None:
         """Draw the grid anew, and count an arm that the time left needs."""
@@ -148,36 +143,5 @@ class StudyDisplay:
         self._display.say(f"[{done}/{total}] {cell.label}: {text}")
 
     def _render(self, state: StudyState) -> RenderableType:
-        done = sum(record.status == "finished" for record in self._records.values())
-        failed = len(self._records) - done
-        left = self.seconds_left()
-        title = f"{state.study.name}: {done} of {len(state.cells)} cells done"
-        title += f", {failed} failed" if failed else ""
-        title += f", {format_duration(left)} left" if left else ""
-        return Group(Text(title, style="bold"), self._render_grid(state), Text(""))
-
-    def _render_grid(self, state: StudyState) -> RenderableType:
-        wide = state.study.seeds > _WIDEST_GRID
-        columns = ("done", "mean") if wide else [f"seed {seed}" for seed in range(state.study.seeds)]
-        rows = []
-        of_arms: dict[str, list[Cell]] = {}
-        for cell in state.cells:
-            of_arms.setdefault(cell.arm, []).append(cell)
-        for arm, cells in of_arms.items():
-            rows.append([arm, *(self._sum_up(cells) if wide else [self._show_cell(cell) for cell in cells])])
-        return lay_out_live((f"val {METRICS[state.study.task][0].unit}", *columns), rows)
-
-    def _show_cell(self, cell: Cell) -> str:
-        record = self._records.get(cell.folder)
-        if record is not None:
-            return _show_headline(record)
-        return f"{100 * self._running[cell.folder][1].done:.0f} %…" if cell.folder in self._running else "·"
-
-    def _sum_up(self, cells: list[Cell]) -> list[str]:
-        records = [self._records[cell.folder] for cell in cells if cell.folder in self._records]
-        known = [value for record in records if isinstance(value := record.headline, float)]
-        return [f"{len(known)}/{len(cells)}", records[0].metric.format(fmean(known)) if known else NOTHING]
-
-
-def _show_headline(record: RunRecord) -> str:
-    return record.metric.format(record.headline) if isinstance(record.headline, float) else "failed"
+        parts = {folder: view.done for folder, (_, view) in self._running.items()}
+        return StudyGrid(state.study, state.cells, self._records, parts, self.seconds_left()).render()

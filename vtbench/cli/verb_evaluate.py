@@ -9,6 +9,7 @@ import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets, complete_devices
+from vtbench.cli.options import Json
 
 if TYPE_CHECKING:
     import torch
@@ -37,15 +38,17 @@ def run_evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the evaluations.  [default: RUN/evaluations]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the records as a JSON list.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """How good a trained network is, class by class, on its validation images or on those of other data.
+    """How good a trained network is, class by class.
 
-    Classification: top-1, top-5, accuracy of each class, calibration. Segmentation: the metrics of its record, IoU of
-    each class. A folder for each of the data gets these as JSON and CSV, the confusion matrix as CSV and figure, and
-    the answer to each image for paired tests. Data must have the classes of the run, by name and in any order.
+    It is judged on its validation images, or on those of --data. Classification: top-1, top-5, accuracy of each class,
+    calibration. Segmentation: the metrics of its record, IoU of each class. A folder for each of the data gets these as
+    JSON and CSV, the confusion matrix as CSV and figure, and the answer to each image for paired tests. Data must have
+    the classes of the run, by name and in any order.
     """
     from vtbench.cli.first_checks import check_data
+    from vtbench.cli.loudness import tell
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.files import check_writable
@@ -75,18 +78,18 @@ def run_evaluate(
         records.append(record)
         if not as_json:
             _print(record, opened)
-        typer.echo(f"Evaluation: {folder / name_evaluation(record)} ({', '.join(names)})", err=as_json)
+        tell(f"Evaluation: {folder / name_evaluation(record)} ({', '.join(names)})", err=as_json)
     if as_json:
         typer.echo(to_json(records), nl=False)
 
 
 def _judge(run: TrainedRun, data: LoadedDataset, device: torch.device) -> tuple[EvaluationRecord, Answers]:
-    from rich.console import Console
     from rich.progress import Progress
 
+    from vtbench.cli.loudness import open_progress
     from vtbench.evaluation.evaluate import evaluate_run
 
-    console = Console(stderr=True)
+    console = open_progress(err=True)
     num_batches = -(-len(data) // run.record.config.recipe.batch_size)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("Evaluating", total=num_batches)

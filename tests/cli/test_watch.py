@@ -1,0 +1,200 @@
+"""``vtbench watch``: what it sees in the files of runs that live, rest, were killed or fell silent."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vtbench.cli.watch_display import Watch
+from vtbench.configuration import DataConfig, ExecutionConfig, Recipe, RunConfig
+from vtbench.files import publish_text
+from vtbench.locking import DEAD_AFTER_SECONDS, Heartbeats
+from vtbench.records import EpochRecord, TimingRecord, save_lines
+from vtbench.reporting.live_runs import RunReader
+from vtbench.studies.cells import ResolvedStudy, list_cells
+
+DEAD_PID = 2**22 - 3
+
+
+def write_run(folder: Path, *, epochs: int = 3, of: int = 10) -> Path:
+    """A run under way, as training leaves it after so many epochs."""
+    config = RunConfig(
+        variant="resnet20", data=DataConfig(), recipe=Recipe(name="small", epochs=of), execution=ExecutionConfig()
+    )
+    publish_text(folder / "config.json", config.model_dump_json())
+    numbers = {"loss": 1.5, "top1_percent": 40.0}
+    records = [EpochRecord(epoch=n, learning_rate=0.1, train=numbers, val=numbers) for n in range(epochs)]
+    save_lines(folder / "metrics.jsonl", records)
+    times = [TimingRecord(epoch=n, train_seconds=8, val_seconds=2, train_images_per_second=125) for n in range(epochs)]
+    save_lines(folder / "timing.jsonl", times)
+    return folder
+
+
+def hold(folder: Path, *, age: float = 0.0, pid: int | None = None, host: str | None = None) -> None:
+    owner = {"pid": pid or os.getpid(), "host": host or socket.gethostname(), "since": "2026-01-01T00:00:00+00:00"}
+    lock = folder / ".lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(json.dumps(owner))
+    os.utime(lock, (time.time() - age,) * 2)
+
+
+def save_part(folder: Path, *, epoch: int, num_images: int) -> None:
+    values = json.dumps({"epoch": epoch, "batch": 3, "num_images": num_images, "train_seconds": 4.0})
+    header = json.dumps({"__metadata__": {"vtbench": values}}).encode()
+    place = folder / "checkpoint" / "00000007.safetensors"
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def show(*folders: Path) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=80, highlight=False).print(Watch(folders).render())
+    assert all(len(line) <= 80 for line in stream.getvalue().splitlines())
+    return stream.getvalue()
+
+
+def find_line(text: str, name: str) -> str:
+    (line,) = [line for line in text.splitlines() if line.startswith(name)]
+    return line
+
+
+def test_a_run_that_lives_shows_epoch_loss_metric_speed_and_the_time_that_is_left(tmp_path: Path) -> None:
+    hold(write_run(tmp_path / "alive"))
+    line = find_line(show(tmp_path), "alive")
+    for said in ("4/10", "1.500", "40.0", "125", "1 min 10 s", "running"):
+        assert said in line
+    save_part(tmp_path / "alive", epoch=3, num_images=500)  # Of 1,000 an epoch.
+    assert "1 min 05 s" in find_line(show(tmp_path), "alive")
+    save_part(tmp_path / "alive", epoch=2, num_images=500)
+    assert "1 min 10 s" in find_line(show(tmp_path), "alive")
+
+
+@pytest.mark.parametrize(
+    ("age", "pid", "host", "said"),
+    [
+        (DEAD_AFTER_SECONDS + 5, None, None, "no sign of life for 2 min 05 s"),
+        (DEAD_AFTER_SECONDS + 5, DEAD_PID, "elsewhere", "no sign of life for 2 min 05 s"),
+        (1.0, DEAD_PID, "elsewhere", "running"),
+        (1.0, DEAD_PID, None, "killed"),
+    ],
+)
+def test_a_run_without_a_heartbeat_is_marked(
+    tmp_path: Path, age: float, pid: int | None, host: str | None, said: str
+) -> None:
+    hold(write_run(tmp_path / "one"), age=age, pid=pid, host=host)
+    line = find_line(show(tmp_path), "one")
+    assert said in line and (said == "running" or "1 min" not in line.partition("no sign")[0])
+
+
+def test_a_run_that_was_left_in_good_order_is_stopped_and_one_that_reads_its_data_starts(tmp_path: Path) -> None:
+    write_run(tmp_path / "left")
+    (tmp_path / "left" / ".lock").touch()
+    hold(tmp_path / "fresh")
+    text = show(tmp_path)
+    assert "stopped" in find_line(text, "left")
+    assert "starts" in find_line(text, "fresh")
+
+
+def test_the_heartbeat_is_watched_where_clocks_differ(tmp_path: Path) -> None:
+    hold(tmp_path, age=-3600)  # The clock of the file server is an hour ahead.
+    lock, now = tmp_path / ".lock", [time.time()]
+    beats = Heartbeats(lambda: now[0])
+    assert beats.look(lock).silent_seconds == 0
+    os.utime(lock, (now[0] + 3610,) * 2)
+    now[0] += 10
+    assert beats.look(lock).silent_seconds == 0
+    now[0] += 200
+    assert beats.look(lock).silent_seconds == pytest.approx(200)
+    lock.write_text("")
+    assert beats.look(lock) is None
+
+
+def test_a_study_shows_its_grid_and_the_cells_under_way(tmp_path: Path) -> None:
+    study = ResolvedStudy(
+        name="mine",
+        question="q",
+        base=None,
+        reference="a",
+        arms={"a": "resnet20", "b": "resnet32"},
+        data=DataConfig(),
+        recipe=Recipe(name="small", epochs=10),
+        seeds=2,
+        execution=ExecutionConfig(),
+    )
+    publish_text(tmp_path / "study.json", study.model_dump_json())
+    cells = list_cells(study, tmp_path)
+    hold(write_run(cells[0].folder, epochs=5))
+    text = show(tmp_path)
+    assert "mine: 0 of 4 cells done, " in text and "left" in text
+    assert find_line(text, "a ").split() == ["a", "50", "%…", "·"]
+    assert "running" in find_line(text, "a, seed 0")
+    publish_text(tmp_path / "study.json", "{}")
+    assert "study.json is damaged" in " ".join(show(tmp_path).split())
+
+
+def test_looking_leaves_no_trace_and_reads_only_what_has_changed(tmp_path: Path) -> None:
+    hold(write_run(tmp_path / "run"))
+    save_part(tmp_path / "run", epoch=3, num_images=500)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    reader = RunReader()
+    first = reader.look(tmp_path / "run")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert reader.look(tmp_path / "run").epochs is first.epochs
+    write_run(tmp_path / "run", epochs=4)
+    assert len(reader.look(tmp_path / "run").epochs) == 4
+    (tmp_path / "run" / "metrics.jsonl").write_text("{torn")
+    assert "damaged" in (reader.look(tmp_path / "run").problem or "")
+
+
+def call(*words: str) -> list[str]:
+    return [sys.executable, "-m", "vtbench", "watch", *words]
+
+
+def test_in_a_pipe_it_is_shown_once_and_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    hold(write_run(tmp_path / "run"))
+    shown = subprocess.run(call(str(tmp_path)), capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0 and "4/10" in shown.stdout and "\x1b" not in shown.stdout
+    shown = subprocess.run(call(str(tmp_path / "gone")), capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 2 and "There is no folder" in shown.stderr and "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x03"])
+def test_in_a_terminal_it_follows_until_q_or_ctrl_c_and_ends_with_0(tmp_path: Path, key: bytes) -> None:
+    hold(write_run(tmp_path / "run"))
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        call(str(tmp_path), "--every", "0.2"),
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+    )
+    os.close(side)
+    seen, sent, ends = b"", False, time.monotonic() + 60
+    while time.monotonic() < ends and process.poll() is None:
+        if select.select([main], [], [], 0.1)[0]:
+            try:
+                seen += os.read(main, 4096)
+            except OSError:
+                break
+        if b"4/10" in seen and not sent:
+            write_run(tmp_path / "run", epochs=6)
+            sent = True
+        if b"7/10" in seen:
+            os.write(main, key)
+            break
+    assert process.wait(timeout=30) == 0, seen
+    os.close(main)
+    assert b"4/10" in seen and b"7/10" in seen
