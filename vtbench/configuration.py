@@ -211,6 +211,8 @@ class ExecutionConfig(Configuration):
     command that repeats a run follow from it.
     """
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"uncounted"})
+
     device: Annotated[str, Effect.PLACE] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Annotated[int | None, Effect.PLACE] = Field(
         None, ge=1, le=MOST_THREADS, description="CPU threads; else torch's own choice."
@@ -234,6 +236,9 @@ class ExecutionConfig(Configuration):
         description="Micro-batches a step: batch normalisation sees those, so another training.",
     )
     checkpoint_seconds: Annotated[float, Effect.NOTHING] = Field(60.0, gt=0, description="Save at least so often.")
+    uncounted: Annotated[bool, Effect.NOTHING] = Field(
+        False, description="Also train a network whose MACs cannot be counted; its record says why."
+    )
 
     @classmethod
     def list_settings(cls, effect: Effect) -> tuple[str, ...]:
@@ -249,10 +254,28 @@ class InitConfig(Configuration):
     of_arm: bool = Field(False, description="an arm's own: a part of what is compared, not of how all are treated")
 
 
-class RunConfig(Configuration):
-    """Everything that determines one run: a cell of a study, or a single ``vtbench train``."""
+class CodeConfig(Configuration):
+    """The user's file that builds the network. What it is is ``sha256``, of its content; ``path`` is where it lies."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"init", "declared"})
+    path: str
+    sha256: str = Field(description="of the file and of the modules that it imports from its own folder")
+
+    def describe_change(self, sha256: str) -> str:
+        """What a user is told where the hash is another now."""
+        return (
+            f"The file {self.path}, or one beside it that it imports, is another than this was begun with: its content "
+            f"has the SHA-256 {sha256[:12]}.., and it was {self.sha256[:12]}... Bring that back, or begin anew with "
+            "another --out."
+        )
+
+
+class RunConfig(Configuration):
+    """Everything that determines one run: a cell of a study, or a single ``vtbench train``.
+
+    The variant of a network from a user's file names the file without its folder, which stands in ``code``.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"init", "declared", "code"})
 
     variant: str
     data: DataConfig
@@ -263,10 +286,16 @@ class RunConfig(Configuration):
     )
     seed: int = Field(0, ge=0)
     init: InitConfig | None = Field(None, description="None: all weights are drawn from the seed")
+    code: CodeConfig | None = Field(None, description="None: the network is built by no file of the user")
     execution: ExecutionConfig = ExecutionConfig()
 
     def __hash__(self) -> int:
         return hash((self.variant, self.data, self.recipe, self.seed))
+
+    @property
+    def spelling(self) -> str:
+        """The variant as it can be built: of a file, with its folder."""
+        return self.variant if self.code is None else str(Path(self.code.path).parent / self.variant)
 
 
 C = TypeVar("C", bound=Configuration)

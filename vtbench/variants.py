@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import ConfigDict, model_validator
@@ -213,6 +214,16 @@ def spell_variant(name: str, options: Mapping[str, Any]) -> str:
     return (
         f"{name}{',' if find_kind(name) else ':'}{','.join(f'{option}={value}' for option, value in options.items())}"
     )
+
+
+def leave_folder_out(text: str) -> str:
+    """The spelling without the folder of a user's file; any other as it is.
+
+    >>> leave_folder_out("nets/wide.py:build,depth=3")
+    'wide.py:build,depth=3'
+    """
+    name, options = split_variant(text)
+    return spell_variant(Path(name).name, options) if find_kind(name) == "file" else text
 
 
 def read_value(text: Any) -> Any:

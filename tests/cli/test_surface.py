@@ -28,11 +28,11 @@ SURFACE = {
     ),
     "train": (
         f"model {RUN} seed batch-size learning-rate weight-decay label-smoothing clip device threads workers "
-        f"{EXECUTION} checkpoint-seconds out json"
+        f"{EXECUTION} checkpoint-seconds uncounted out json"
     ),
     "ablate": (
-        f"study {RUN} base arm seeds threads jobs executor device workers {EXECUTION} out plan fresh retry-failed "
-        "verify-resume list json"
+        f"study {RUN} base arm seeds threads jobs executor device workers {EXECUTION} uncounted out plan fresh "
+        "retry-failed verify-resume list json"
     ),
     "watch": "runs once every json",
     "report": "runs out format json against archive published",

@@ -11,7 +11,7 @@ from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.ledger import Ledger
 from vtbench.training.folder import accept_config, write_config
 
-CHANGES_NO_BIT = {"workers", "checkpoint_seconds"}
+CHANGES_NO_BIT = {"workers", "checkpoint_seconds", "uncounted"}
 RECIPE = Recipe(name="mini", epochs=2)
 BEFORE = ExecutionConfig(device="cpu")
 

@@ -92,7 +92,7 @@ def ask_training(folder: Path) -> int | str:
         data=DataConfig(spec="scenes", limit_train=10, limit_val=10),
         recipe=load_recipe("small", epochs=1),
         seed=0,
-        execution=ExecutionConfig(device="cpu", threads=1),
+        execution=ExecutionConfig(device="cpu", threads=1, uncounted=True),
     )
     costs = prepare_run(config, folder, torch.device("cpu"), ProgressListener()).costs
     return costs.macs if isinstance(costs, CostRecord) else costs.reason

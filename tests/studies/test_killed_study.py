@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,7 +46,41 @@ limit_val = 60
 FPN = "fpn_resnet18:width=4"
 VT-FPN = "vt_fpn_resnet18:width=4,num_tokens=4"
 """
-STUDIES = pytest.mark.parametrize("text", [CLASSIFICATION, SEGMENTATION], ids=["classification", "segmentation"])
+FOREIGN = """
+question = "Does it survive?"
+recipe = "small"
+epochs = 8
+seeds = 2
+
+[data]
+spec = "scenes"
+limit_train = 320
+limit_val = 100
+
+[arms]
+ours = "resnet20:width=2"
+timm = "timm:test_resnet"
+torchvision = "torchvision:mobilenet_v3_small,width_mult=0.25"
+mine = "FOLDER/nets.py:Small,width=4"
+"""
+NETS = """
+import torch
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, num_classes, width):
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(3, 1, 1))
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3, 4, 1), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.1))
+        self.head = nn.LazyLinear(num_classes)
+
+    def forward(self, images):
+        return self.head(self.body(images * self.scale).flatten(1))
+"""
+STUDIES = pytest.mark.parametrize(
+    "text", [CLASSIFICATION, SEGMENTATION, FOREIGN], ids=["classification", "segmentation", "foreign"]
+)
 KILLS = 5
 
 
@@ -53,6 +89,11 @@ def start_study(folder: Path) -> subprocess.Popen[bytes]:
     command += ["--device", "cpu", "--jobs", "2", "--threads", "2", "--out", str(folder)]
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def write_study(folder: Path, text: str) -> None:
+    (folder / "nets.py").write_text(NETS)
+    (folder / "study.toml").write_text(text.replace("FOLDER", str(folder)))
 
 
 def read_digests(folder: Path) -> dict[str, str]:
@@ -75,7 +116,7 @@ def wait_for_training(study: subprocess.Popen[bytes], folder: Path) -> bool:
 @pytest.mark.not_in_ci
 @STUDIES
 def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path: Path, text: str) -> None:
-    (tmp_path / "study.toml").write_text(text)
+    write_study(tmp_path, text)
     draw = random.Random(20)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     study = start_study(whole)
@@ -84,7 +125,7 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
     assert study.wait() == 0
     training_seconds = time.monotonic() - began
     expected = read_digests(whole)
-    assert len(expected) == 2 * 2 * (4 if text == SEGMENTATION else 3)
+    assert len(expected) == 2 * len(tomllib.loads(text)["arms"]) * (4 if text == SEGMENTATION else 3)
 
     for _ in range(KILLS):
         study = start_study(killed)
@@ -103,7 +144,7 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
 @pytest.mark.not_in_ci
 @STUDIES
 def test_ctrl_c_ends_a_study_within_five_seconds_and_says_how_to_go_on(tmp_path: Path, text: str) -> None:
-    (tmp_path / "study.toml").write_text(text.replace("epochs = 12", "epochs = 500"))
+    write_study(tmp_path, re.sub("epochs = [0-9]+", "epochs = 500", text))
     folder = tmp_path / "stopped"
     study = start_study(folder)
     assert wait_for_training(study, folder)

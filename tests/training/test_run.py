@@ -201,12 +201,14 @@ def test_the_variant_is_recorded_in_its_canonical_spelling(tiny: pytest.MonkeyPa
     assert train_run(config, tmp_path).variant == variant
 
 
-def test_costs_that_cannot_be_had_are_recorded_as_not_measured(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_costs_that_cannot_be_had_are_recorded_as_not_measured_where_the_user_says_so(
+    tiny: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(*arguments: Any) -> None:
         raise UserError("an operator that nobody knows")
 
     tiny.setattr("vtbench.training.preparation.count_costs", refuse)
-    record = train_run(tiny_config(), tmp_path)
+    record = train_run(tiny_config(execution={"uncounted": True}), tmp_path)
     assert record.costs == NotMeasured(reason="an operator that nobody knows")
 
 

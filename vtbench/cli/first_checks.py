@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from vtbench.catalog import load_catalog
 from vtbench.errors import UserError, did_you_mean
 from vtbench.registry import UnknownNameError
-from vtbench.variants import MODELS, split_variant
+from vtbench.variants import MODELS, Kind, find_kind, split_variant
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
 _PREFIXES = ("timm:", "torchvision:")
 
 
-def check_variants(*variants: str) -> None:
+def check_variants(*variants: str, look: bool = True) -> None:
     """Raise ``UserError`` for a model that is not registered, an option that it has not, and a value not in its list.
 
-    Names with placeholders are left to the study. Where the models are registered already, nothing is to be gained.
+    Of others' models it is seen whether there is such a library or, with ``look``, such a file. Names with placeholders
+    are left to the study. Where the models are registered already, nothing is to be gained.
     """
     if len(MODELS):
         return
@@ -30,6 +32,11 @@ def check_variants(*variants: str) -> None:
         name, given = split_variant(variant)
         if _PLACEHOLDER.search(name):
             continue
+        if (kind := find_kind(name)) is not None:
+            _check_foreign(name, kind, look=look)
+            continue
+        if name.endswith(".py"):
+            raise UserError(f"{name!r} names a file but no model in it. Write {name}:CALLABLE.")
         if name not in known:
             added = " One that was just added is known here after make golden." if _is_checkout() else ""
             raise UnknownNameError(f"There is no model named {name!r}. {did_you_mean(name, known)}{added}")
@@ -42,6 +49,15 @@ def check_variants(*variants: str) -> None:
                 *words, last = (repr(str(word)) for word in allowed)
                 expected = f"{', '.join(words)} or {last}" if words else last
                 raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {expected}.")
+
+
+def _check_foreign(name: str, kind: Kind, *, look: bool) -> None:
+    if kind == "file":
+        path = Path(name.rpartition(":")[0]).expanduser()
+        if look and not path.is_file():
+            raise UserError(f"There is no file {path}. Write path/to/file.py:CALLABLE.")
+    elif find_spec(kind) is None:
+        raise UserError(f"{name!r} needs {kind}, which is not installed: pip install 'vtbench[{kind}]'.")
 
 
 def check_data(spec: str, *, look: bool) -> None:

@@ -60,7 +60,7 @@ class StudyClock:
         """The cell begins to train: all of it, or what is left of it."""
         done = run.first_epoch + run.first_batch / run.batches_per_epoch
         self._part[cell.folder] = 1 - done / run.epochs
-        self.note_costs(cell.config.variant, run.costs)
+        self.note_costs(cell.config.spelling, run.costs)
 
     def finish(self, cell: Cell, seconds: float) -> None:
         """The cell is done; of one that went on, the time of the whole follows from its part."""
@@ -103,7 +103,7 @@ class StudyClock:
         start, rate = _fit_line(points) if points else (mean, 0.0)
 
         def estimate(cell: Cell) -> float:
-            epochs, costs = cell.config.recipe.epochs, self._costs.get(cell.config.variant)
+            epochs, costs = cell.config.recipe.epochs, self._costs.get(cell.config.spelling)
             if (work := _name_work(cell)) in measured:
                 return epochs * measured[work]
             return epochs * (start + rate * costs.macs if isinstance(costs, CostRecord) else mean)
@@ -112,7 +112,7 @@ class StudyClock:
 
 
 def _name_work(cell: Cell) -> _Work:
-    return cell.config.variant, cell.config.data
+    return cell.config.spelling, cell.config.data
 
 
 def _fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -48,7 +48,7 @@ class StudyDisplay:
         study, placement = state.study, state.placement
         self._clock = StudyClock(placement.jobs, self._count)
         for record in state.records.values():
-            self._clock.note_costs(record.variant, record.costs)
+            self._clock.note_costs(record.config.spelling, record.costs)
         if state.took_over_from is not None:
             self._display.say(f"The study was left by {state.took_over_from}, which is dead; going on with it.")
         done = len(state.cells) - len(state.open_cells)
@@ -115,7 +115,7 @@ class StudyDisplay:
         if self._state is None or self._clock is None:
             return
         if self._running:
-            self._clock.count_next(cell.config.variant for cell in self._state.open_cells)
+            self._clock.count_next(cell.config.spelling for cell in self._state.open_cells)
         if self._display.live:
             self._display.above = self._render(self._state)
 

@@ -23,7 +23,11 @@ _FIRST = "reading the data and building the network"
 def run_train(
     model: Annotated[
         str,
-        typer.Argument(help="NAME or NAME:option=value,...; vtbench list shows them.", autocompletion=complete_models),
+        typer.Argument(
+            help="NAME[:option=value,...] of vtbench list, timm:NAME[,option=value,...], torchvision:NAME[,...] or "
+            "FILE.py:CALLABLE[,...], which runs that file's code.",
+            autocompletion=complete_models,
+        ),
     ],
     options: TrainOptions,
     execution: ExecutionConfig,
@@ -43,8 +47,9 @@ def run_train(
     from vtbench.run_folder import RECORD, RUN_LOCK
     from vtbench.run_options import name_run
     from vtbench.training import load_recipe
+    from vtbench.variants import leave_folder_out
 
-    check_variants(model)
+    check_variants(model, look=False)
     config = RunConfig(
         variant=model,
         data=options.choose_data(DataConfig()),
@@ -64,10 +69,11 @@ def run_train(
         init=InitConfig(source=options.init) if options.init is not None else None,
         execution=execution,
     )
-    folder = out or Path("runs") / name_run(model, options, execution, config.recipe)
+    folder = out or Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
     is_new = not (folder / RECORD).exists()  # A finished run is shown, wherever its data are now.
     check_data(config.data.spec, look=is_new)
     if is_new:
+        check_variants(model)
         check_teacher(config.recipe.distillation.teacher if config.recipe.distillation else None)
         check_init([options.init])
     refuse_held(folder / RUN_LOCK)

@@ -87,12 +87,15 @@ class Certificate(Record):
     ``precision`` is in words: that of the forward pass and, where a step is split, the number of its micro-batches.
     ``train_data`` and ``val_data`` are of the images of the run, which a seed draws where there is a limit;
     ``train_content`` and ``val_content`` of the whole splits, the same for every seed, None in records of before.
-    ``starting_weights`` is None where all weights came from the seed. ``untreated`` is what the run would have been
-    certified to be without the settings that are declared of its arm, None where none are: arms whose treatments differ
-    must share that.
+    ``starting_weights`` is None where all weights came from the seed. ``network`` identifies a network that others
+    wrote (see `vtbench.training.foreign_network`), None for the models of this house. ``untreated`` is what the run
+    would have been certified to be without the settings that are declared of its arm, None where none are: arms whose
+    treatments differ must share that.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"train_content", "val_content", "starting_weights", "untreated"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"train_content", "val_content", "starting_weights", "network", "untreated"}
+    )
 
     sample_order: str
     augmentation: str
@@ -104,6 +107,7 @@ class Certificate(Record):
     train_content: str | None = None
     val_content: str | None = None
     starting_weights: str | None = None
+    network: str | None = None
     untreated: Certificate | None = None
 
 

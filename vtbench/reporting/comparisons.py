@@ -122,15 +122,19 @@ def _gather(waiting: Sequence[RunRecord], first_group: Sequence[RunRecord]) -> t
     lead = next((record for record in waiting if record.status == "finished"), waiting[0])
     members: list[RunRecord] = []
     references = {lead.seed: lead}
+    networks: dict[str, RunRecord] = {}
     occupied = {_identify_cell(lead)}
     for record in waiting:
         cell = _identify_cell(record)
-        unlike = any(find_differences(reference, record) for reference in references.values())
+        same = [networks[record.variant]] if record.variant in networks else []
+        unlike = any(find_differences(reference, record) for reference in (*references.values(), *same))
         if record is lead or not (unlike or cell in occupied):
             members.append(record)
             occupied.add(cell)
             if record.certificate is not None:
                 references.setdefault(record.seed, record)
+                if record.certificate.network is not None:  # The name of the variant leaves open which network it is.
+                    networks.setdefault(record.variant, record)
     return members, _explain_apart(first_group, lead) if first_group else ()
 
 

@@ -8,6 +8,7 @@ from vtbench.configuration import ExecutionConfig, RunConfig, list_differences
 from vtbench.records import Certificate, RunRecord
 from vtbench.settings import read_treatment, undo_treatment
 
+_OWN = ("starting_weights", "network")
 SEED_FREE = ("schedule", "recipe", "precision")
 """Certificate fields that do not depend on the seed: a mean over seeds needs them equal."""
 
@@ -16,7 +17,8 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     """What was not the same for both runs, one phrase each; empty where they belong into one comparison.
 
     Settings that a study declares to be an arm's own may differ: compared is what the runs were certified to be without
-    them, and, where they have the same values, what they were certified to be with them.
+    them, and, where they have the same values, what they were certified to be with them. One variant
+    must be one network.
     """
     ours, theirs = _undo_treatment(first), _undo_treatment(second)
     if any(key.startswith("data.") for record in (first, second) for key in record.config.declared):
@@ -25,7 +27,15 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     plain = _compare(ours, theirs)
     if plain or not _are_treated_alike(first, second):
         return plain
-    return _compare(first, second)
+    phrases = _compare(first, second)
+    return (*phrases, "network") if _is_other_network(first, second) else phrases
+
+
+def _is_other_network(first: RunRecord, second: RunRecord) -> bool:
+    """Whether one variant stands for two networks, as where the user's file was changed in between."""
+    if first.variant != second.variant or first.certificate is None or second.certificate is None:
+        return False
+    return first.certificate.network != second.certificate.network
 
 
 def _are_treated_alike(first: RunRecord, second: RunRecord) -> bool:
@@ -92,8 +102,8 @@ def _compare_seeds(first: RunRecord, ours: Certificate, second: RunRecord, their
 
 
 def _compare_certified(ours: Certificate, theirs: Certificate, fields: Iterable[str]) -> list[str]:
-    """The ``fields`` that differ, save weights to start from; what one does not know is compared with nothing."""
-    pairs = {field: (getattr(ours, field), getattr(theirs, field)) for field in fields if field != "starting_weights"}
+    """The ``fields`` that differ, save what an arm may have of its own; what one does not know is not compared."""
+    pairs = {field: (getattr(ours, field), getattr(theirs, field)) for field in fields if field not in _OWN}
     return [field.replace("_", " ") for field, (one, other) in pairs.items() if one != other and one and other]
 
 
@@ -127,6 +137,7 @@ def find_changed_settings(first: RunRecord, second: RunRecord) -> tuple[str, ...
             "variant": True,
             "seed": True,
             "execution": elsewhere,
+            "code": True if first.variant != second.variant else {"path"},
             "init": _has_own_start(first, second) or {"source", "of_arm"},
         },
     )

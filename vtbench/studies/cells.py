@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from vtbench.configuration import Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
+from vtbench.configuration import CodeConfig, Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
 from vtbench.studies.treatments import treat
 
 CellStatus = Literal["finished", "failed", "begun", "missing"]
@@ -17,11 +17,12 @@ class ResolvedStudy(Configuration):
     """A study with nothing left open: the content of ``study.json``.
 
     ``arms`` maps names to canonical variants, ``seeds`` counts from 0, ``execution`` leaves the threads of a cell open,
-    because those are measured. ``inits`` are the weights that arms start from, where they do; ``treatments`` the
-    settings that arms have of their own, and ``levels`` the level of each factor, in words, of arms that factors make.
+    because those are measured. ``inits`` are the weights that arms start from, where they do; ``codes`` the user's
+    files that build the networks of arms, where some do; ``treatments`` the settings that arms have of their own, and
+    ``levels`` the level of each factor, in words, of arms that factors make.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "treatments", "levels"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "codes", "treatments", "levels"})
 
     format: Literal[1] = 1
     name: str
@@ -34,9 +35,15 @@ class ResolvedStudy(Configuration):
     recipe: Recipe
     seeds: int
     inits: dict[str, InitConfig] = Field(default_factory=dict)
+    codes: dict[str, CodeConfig] = Field(default_factory=dict)
     treatments: dict[str, dict[str, Any]] = Field(default_factory=dict)
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     execution: ExecutionConfig
+
+    def spell(self, arm: str) -> str:
+        """The variant of an arm as it can be built: of a user's file, with its folder."""
+        code = self.codes.get(arm)
+        return self.arms[arm] if code is None else str(Path(code.path).parent / self.arms[arm])
 
 
 class Cell(Configuration):
@@ -75,6 +82,7 @@ def list_cells(study: ResolvedStudy, folder: Path) -> list[Cell]:
                 declared=treated[arm][2],
                 seed=seed,
                 init=study.inits.get(arm),
+                code=study.codes.get(arm),
                 execution=study.execution,
             ),
         )

@@ -74,6 +74,10 @@ class Ledger:
             return
         arms = [arm for arm in existing.arms if arm in study.arms]
         common, asked = _take_arms(existing, arms), study.model_copy(update=_take_arms(study, arms))
+        for arm in arms:
+            code, now = existing.codes.get(arm), study.codes.get(arm)
+            if code is not None and now is not None and code.sha256 != now.sha256:
+                raise UserError(f"The arm {arm!r}: {code.describe_change(now.sha256)}")
         if same_data and may_have_moved(existing.data.spec, study.data.spec):
             common["data"] = existing.data.model_copy(update={"spec": study.data.spec})
         differences = list_differences(existing.model_copy(update=common), asked, exclude=_FREE)
@@ -193,12 +197,13 @@ def _take_arms(study: ResolvedStudy, arms: Sequence[str]) -> dict[str, Any]:
     return {part: {arm: getattr(study, part)[arm] for arm in arms if arm in getattr(study, part)} for part in _OF_ARMS}
 
 
-_OF_ARMS = ("arms", "inits", "treatments", "levels")
+_OF_ARMS = ("arms", "inits", "codes", "treatments", "levels")
 
 
 _FREE: dict[str, Any] = {
     **dict.fromkeys(("question", "reference", "seeds", "levels"), True),
     "inits": {"__all__": {"source"}},
+    "codes": {"__all__": {"path"}},
     "execution": set(ExecutionConfig.list_settings(Effect.NOTHING)),
 }
 """What may differ between two calls on one folder, because no cell depends on it."""

@@ -118,7 +118,7 @@ def _measure(cells: Sequence[Cell], jobs: int, session: Session) -> list[CellSpe
 def _count(cell: Cell, facts: DataFacts) -> CostRecord | NotMeasured:
     try:
         seen = facts.of(cell.arm)
-        return count_costs(cell.config.variant, seen.image_size, seen.num_classes)
+        return count_costs(cell.config.spelling, seen.image_size, seen.num_classes)
     except UserError as error:
         return NotMeasured(reason=str(error))
 

@@ -14,16 +14,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vtbench.configuration import MOST_CELLS, DataConfig, ExecutionConfig, InitConfig, Recipe
+from vtbench.configuration import MOST_CELLS, CodeConfig, DataConfig, ExecutionConfig, InitConfig, Recipe
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.run_options import StudyOptions
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.study import Study
 from vtbench.studies.treatments import resolve_treatments, treat
-from vtbench.variants import MODELS, split_variant
+from vtbench.variants import MODELS, find_model, split_variant
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
 
@@ -47,13 +50,13 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     inits = _identify_inits(study, templates, options.init)
     data, recipe = options.choose_data(study.data), choose_recipe(study, options)
     treatments = resolve_treatments(study, templates, data, recipe, options)
-    arms = resolve_arms(templates, base, inits, treatments)
+    arms, codes = identify_codes(resolve_arms(templates, base, inits, treatments))
     device = resolve_device(execution.device)
     device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
         name=name,
         question=study.question,
-        task=MODELS[split_variant(arms[reference])[0]].task,
+        task=find_model(split_variant(arms[reference])[0]).task,
         base=base,
         reference=reference,
         arms=arms,
@@ -61,9 +64,12 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
         recipe=recipe,
         seeds=seeds,
         inits=inits,
+        codes=codes,
         treatments=treatments,
         levels={arm: dict(plan.levels) for arm, plan in study.plan_arms().items() if arm in templates and plan.levels},
-        execution=execution.model_copy(update={"device": device_name}),
+        execution=execution.model_copy(
+            update={"device": device_name, "uncounted": execution.uncounted or study.uncounted}
+        ),
     )
 
 
@@ -112,6 +118,21 @@ def _identify_inits(study: Study, arms: Iterable[str], init: str | None) -> dict
         for arm, source in sources.items()
         if source is not None
     }
+
+
+def identify_codes(arms: Mapping[str, str]) -> tuple[dict[str, str], dict[str, CodeConfig]]:
+    """The variants without the folders of users' files, and those files. Raises ``UserError`` for a bad one."""
+    from vtbench.training.user_code import identify_code
+
+    variants, codes = {}, {}
+    for arm, variant in arms.items():
+        try:
+            variants[arm], code = identify_code(variant)
+        except UserError as error:
+            raise UserError(f"The arm {arm!r}: {error}") from error
+        if code is not None:
+            codes[arm] = code
+    return variants, codes
 
 
 @dataclass(frozen=True)
@@ -163,20 +184,26 @@ def inspect_study(study: ResolvedStudy) -> DataFacts:
     sources = {init.source: open_identified(init) for init in study.inits.values()}
     for arm, variant in study.arms.items():
         name, given = split_variant(variant)
-        spec = MODELS[name]
+        spec = find_model(name)
         if spec.task != study.task:
             raise UserError(
                 f"The arm {arm!r}: {name!r} is a model for {spec.task}, the arm {study.reference!r} for {study.task}."
             )
         try:
             seen = facts.of(arm)
-            with torch.device("meta"):
-                model = spec.build(
-                    spec.resolve_options(given), num_classes=len(seen.class_names), image_size=seen.image_size
-                )
+            setting: Any = {"num_classes": seen.num_classes, "image_size": seen.image_size}
+            if spec.is_foreign:
+                model = _try_foreign(study, arm, setting)
+            else:
+                with torch.device("meta"):
+                    model = spec.build(spec.resolve_options(given), **setting)
             if (init := study.inits.get(arm)) is not None:
                 fit_weights(
-                    model, sources[init.source], variant, class_names=seen.class_names, image_size=seen.image_size
+                    model,
+                    sources[init.source],
+                    study.spell(arm),
+                    class_names=seen.class_names,
+                    image_size=seen.image_size,
                 )
             freeze_parameters(model, study.recipe.freeze)
         except UserError as error:
@@ -200,6 +227,20 @@ def _inspect_all_data(study: ResolvedStudy) -> DataFacts:
     notes = dict.fromkeys(facts.note for facts in known.values() if facts.note is not None)
     own = {arm: facts for arm, facts in of_arms.items() if facts is not shared}
     return replace(shared, note="\n".join(notes) or None, of_arms=own)
+
+
+def _try_foreign(study: ResolvedStudy, arm: str, setting: Any) -> nn.Module:
+    """The network of an arm that others wrote, after it was tried and counted."""
+    from vtbench.training.foreign_network import try_network
+    from vtbench.training.network import build_initialized_network
+    from vtbench.training.preparation import count_or_refuse
+
+    variant = study.spell(arm)
+    recipe = treat(study.data, study.recipe, study.treatments.get(arm, {}))[1]
+    model = build_initialized_network(variant, recipe, seed=0, **setting)
+    try_network(model, study.arms[arm], channels_last=study.execution.channels_last, **setting)
+    count_or_refuse(variant, setting["image_size"], setting["num_classes"], uncounted=study.execution.uncounted)
+    return model
 
 
 def resolve_arms(
@@ -244,19 +285,21 @@ def _resolve_arm(template: str, base: str | None) -> str:
         if base is None:
             raise UserError("The study names no base. Give one with --base, for example --base vt_resnet20.")
         pattern, inherited = _fill_in(pattern, base)
-    spec = MODELS[pattern]
+    spec = find_model(pattern)
     return spec.spell(spec.resolve_options({**inherited, **given}))
 
 
 def _fill_in(pattern: str, base: str) -> tuple[str, Mapping[str, Any]]:
     """The model that ``pattern`` names for ``base``, and the options that it takes over from the base."""
     base_name, base_given = split_variant(base)
-    base_spec = MODELS[base_name]
+    base_spec = find_model(base_name)
     base_options = base_spec.resolve_options(base_given).model_dump()
     if "{twin}" not in pattern:
         name = pattern.replace("{base}", base_name)
+        if name == base_name:
+            return name, base_given
         known = type(MODELS[name].options).model_fields
-        return name, base_given if name == base_name else {k: v for k, v in base_options.items() if k in known}
+        return name, {k: v for k, v in base_options.items() if k in known}
     if base_spec.twin is None:
         raise UserError(
             f"The base {base_name!r} has no convolutional twin. Give a model that has one, e.g. --base vt_resnet20."

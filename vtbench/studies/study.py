@@ -11,9 +11,11 @@
     seeds = 3
     init = "runs/pretrained"        # weights that all arms start from, as --init takes them; left out: none
     freeze = ["trunk.*"]            # patterns of parameters that are not trained; left out: all are
+    uncounted = true                # also train networks that cannot be counted; their records say why
 
     [arms]                          # name = variant, with {base} and its convolutional twin {twin}
     convolution = "{twin}"
+    theirs = "timm:resnet18d"       # networks of timm, torchvision, or a file, which is run: "nets.py:build,depth=3"
     started = { variant = "{base}", init = "other.safetensors" }    # with weights of its own to start from
     longer = { variant = "{base}", recipe.epochs = 180 }            # with settings of its own, by their dotted keys
 
@@ -108,6 +110,7 @@ class Study(Configuration):
     seeds: int = Field(3, ge=1, le=MOST_SEEDS)
     init: str | None = Field(None, min_length=1, description="weights that arms without their own start from")
     freeze: tuple[str, ...] = Field((), description="patterns of parameters that are not trained")
+    uncounted: bool = Field(False, description="also train networks whose MACs cannot be counted")
 
     @field_validator("data", mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from vtbench.configuration import Recipe
 from vtbench.datasets.batches import Targets
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.registry import Registry
-from vtbench.variants import MODELS, split_variant
+from vtbench.variants import find_model, split_variant
 
 # Dimensions: B images of a batch, C channels, H height, W width, K classes. Targets are (B,) or (B, H, W), scores
 # (B, K) or (B, K, H, W), as the task has them. Items are what a loss is a mean over: images, or pixels that count.
@@ -61,7 +61,7 @@ TASKS: Registry[Task] = Registry("task")
 
 def find_task(variant: str) -> Task:
     """The task of a variant. Raises ``UserError`` for an unknown model or one that cannot be trained."""
-    return TASKS[MODELS[split_variant(variant)[0]].task]
+    return TASKS[find_model(split_variant(variant)[0]).task]
 
 
 class Tally:

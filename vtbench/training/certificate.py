@@ -22,8 +22,9 @@ def certify(
     *,
     teacher_sha256: str | None,
     untreated: Certificate | None = None,
+    network_sha256: str | None = None,
 ) -> Certificate:
-    """Hash the treatment that ``config`` and its data give to a network; the network itself does not enter.
+    """Hash the treatment that ``config`` and its data give to a network; the network itself stands beside it.
 
     The recipe's name does not count, what it says does; a teacher and the weights to start from count by
     their content. Rates are hashed to 12 digits,
@@ -47,6 +48,7 @@ def certify(
         val_content=val.content,
         starting_weights=config.init.sha256 if config.init is not None else None,
         untreated=untreated,
+        network=network_sha256,
     )
 
 

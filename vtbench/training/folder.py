@@ -53,15 +53,20 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
         raise UserError(
             f"{path} is not the configuration of a run: {error}. Give another folder with --out."
         ) from error
-    free = config.execution.model_dump(include=set(ExecutionConfig.list_settings(Effect.NOTHING)))
+    free = {name: getattr(config.execution, name) for name in ExecutionConfig.list_settings(Effect.NOTHING)}
     data = begun.data
     if (folder / CERTIFICATE).exists() and may_have_moved(data.spec, config.data.spec):
         data = data.model_copy(update={"spec": config.data.spec})
     init = begun.init
     if init is not None and config.init is not None:  # The place of weights is nothing, their content is compared.
         init = init.model_copy(update={"source": config.init.source})
+    code = begun.code
+    if code is not None and config.code is not None:
+        if code.sha256 != config.code.sha256:
+            raise UserError(code.describe_change(config.code.sha256))
+        code = config.code
     resumed = begun.model_copy(
-        update={"init": init, "data": data, "execution": begun.execution.model_copy(update=free)}
+        update={"init": init, "code": code, "data": data, "execution": begun.execution.model_copy(update=free)}
     )
     asked = config.model_copy(
         update={"execution": config.execution.model_copy(update={"threads": begun.execution.threads})}
@@ -101,7 +106,7 @@ def find_record(folder: Path, config: RunConfig, *, arm: str | None = None) -> R
     return record
 
 
-_PLACES = {"execution": True, "data": {"spec"}, "init": {"source"}}
+_PLACES = {"execution": True, "data": {"spec"}, "init": {"source"}, "code": {"path"}}
 """Where a run was carried out, and where what it was made from lay."""
 
 

@@ -14,21 +14,23 @@ from torch import nn
 from vtbench.configuration import Recipe, RunConfig
 from vtbench.errors import UserError
 from vtbench.layers.residual_branch import StochasticDepth
-from vtbench.variants import canonical_spelling, create_model
+from vtbench.training.foreign_network import drawn_from, regularize_foreign
+from vtbench.training.user_code import identify_code
+from vtbench.variants import create_model, find_model, split_variant
 
 
 def canonical_config(config: RunConfig) -> RunConfig:
-    """The configuration with its variant in canonical spelling.
+    """The configuration with its variant in canonical spelling, and with the hash of the user's file that builds it.
 
     Raises ``UserError`` for an unknown model or option, and for what cannot be had together.
     """
-    variant = canonical_spelling(config.variant)
+    variant, code = identify_code(config.spelling, config.code)
     if config.recipe.sync_batch_norm and config.execution.accumulate > 1:
         raise UserError(
             "The recipe asks for batch normalisation over the whole batch (sync_batch_norm), and --accumulate "
             f"{config.execution.accumulate} splits the batch. Leave --accumulate at 1, or switch sync_batch_norm off."
         )
-    return config.model_copy(update={"variant": variant})
+    return config.model_copy(update={"variant": variant, "code": code})
 
 
 def build_initialized_network(
@@ -36,8 +38,14 @@ def build_initialized_network(
 ) -> nn.Module:
     """Build ``variant`` with starting weights from ``seed`` and the dropout and stochastic depth of ``recipe``.
 
-    Parts that two variants share under the same name and shape start from the same weights.
+    Parts that two variants share under the same name and shape start from the same weights. A network that others wrote
+    draws its own, see `vtbench.training.foreign_network`.
     """
+    if find_model(split_variant(variant)[0]).is_foreign:
+        with drawn_from(seed):
+            model = create_model(variant, num_classes=num_classes, image_size=image_size)
+        regularize_foreign(model, variant, recipe)
+        return model
     model = create_model(variant, num_classes=num_classes, image_size=image_size)
     initialize_by_name(model, seed)
     set_regularization(model, dropout=recipe.dropout, stochastic_depth=recipe.stochastic_depth)

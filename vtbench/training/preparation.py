@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vtbench.configuration import RunConfig, list_differences
+from vtbench.configuration import CodeConfig, ExecutionConfig, Recipe, RunConfig, list_differences
 from vtbench.datasets import load_dataset
 from vtbench.datasets.batches import EvalBatches, TrainBatches
 from vtbench.datasets.dataset import ImageDataset
@@ -35,6 +35,7 @@ from vtbench.tasks import find_task
 from vtbench.training.certificate import certify
 from vtbench.training.checkpoint import FORMAT, find_checkpoint
 from vtbench.training.folder import write_config
+from vtbench.training.foreign_network import hash_network, try_network
 from vtbench.training.freezing import freeze_parameters
 from vtbench.training.network import build_initialized_network
 from vtbench.training.progress import ProgressListener
@@ -47,7 +48,9 @@ from vtbench.training.starting_weights import (
 )
 from vtbench.training.teacher import Teacher, load_teacher
 from vtbench.training.trainer import Trainer
+from vtbench.training.user_code import check_code
 from vtbench.training.world import ALONE, World
+from vtbench.variants import find_model, split_variant
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def prepare_run(
     Raises ``UserError`` for data that cannot be used, before anything is written, and for data or a treatment that has
     changed since the run was begun.
     """
-    task = find_task(config.variant)
+    check_code(config.code)
+    task = find_task(config.spelling)
     train = load_dataset(config.data, "train", seed=config.seed)
     val = load_dataset(config.data, "val", seed=config.seed)
     recipe, execution = task.settle_recipe(config.recipe, train), config.execution
@@ -94,10 +98,13 @@ def prepare_run(
     val_batches = EvalBatches(val, batch_size=recipe.batch_size, workers=execution.workers, **share)
     class_names = task.name_classes(train)
     model = build_initialized_network(
-        config.variant, recipe, seed=config.seed, num_classes=len(class_names), image_size=train.image_size
+        config.spelling, recipe, seed=config.seed, num_classes=len(class_names), image_size=train.image_size
+    )
+    network = identify_network(
+        config.spelling, model, config.code, recipe, execution, len(class_names), train.image_size
     )
     start = _start(config, model, class_names, train.image_size, listener)
-    costs = _count(config.variant, train.image_size, len(class_names))
+    costs = count_or_refuse(config.spelling, train.image_size, len(class_names), uncounted=execution.uncounted)
     teacher = None
     if recipe.distillation is not None:
         teacher = load_teacher(recipe.distillation.teacher, train, len(class_names), device)
@@ -119,6 +126,7 @@ def prepare_run(
         val,
         teacher_sha256=teacher.sha256 if teacher else None,
         untreated=_certify_untreated(config, train, val, teacher, len(class_names), device),
+        network_sha256=network,
     )
     _check_treatment(folder, certificate)
     environment = describe_environment(device)
@@ -168,20 +176,46 @@ def _start(
     source = fit = None
     if config.init is not None:
         source = open_identified(config.init)
-        fit = fit_weights(model, source, config.variant, class_names=class_names, image_size=image_size)
+        fit = fit_weights(model, source, config.spelling, class_names=class_names, image_size=image_size)
         put_weights(model, source, fit)
     freeze_parameters(model, config.recipe.freeze)
     start = record_start(model, source, fit)
     if config.init is not None and source is not None and start is not None:
-        listener.on_message(describe_start(config.init, start, config.variant, source))
+        listener.on_message(describe_start(config.init, start, config.spelling, source))
     return start
 
 
-def _count(variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord | NotMeasured:
+def identify_network(
+    variant: str,
+    model: nn.Module,
+    code: CodeConfig | None,
+    recipe: Recipe,
+    execution: ExecutionConfig,
+    num_classes: int,
+    image_size: tuple[int, int],
+) -> str | None:
+    """Try a network that others wrote on two images, and hash what it is; None for a model of this house."""
+    if not find_model(split_variant(variant)[0]).is_foreign:
+        return None
+    setting: Any = {"num_classes": num_classes, "image_size": image_size}
+    another = build_initialized_network(variant, recipe, seed=0, **setting)
+    try_network(another, variant, channels_last=execution.channels_last, **setting)
+    return hash_network(model, code.sha256 if code is not None else None)
+
+
+def count_or_refuse(
+    variant: str, image_size: tuple[int, int], num_classes: int, *, uncounted: bool
+) -> CostRecord | NotMeasured:
+    """What the variant costs, or with ``uncounted`` why that cannot be told; without it that is a ``UserError``."""
     try:
         return count_costs(variant, image_size, num_classes)
     except UserError as error:
-        return NotMeasured(reason=str(error))
+        if uncounted:
+            return NotMeasured(reason=str(error))
+        raise UserError(
+            f"{error} With --uncounted (uncounted = true in a study) it is trained all the same, and its record says "
+            "why it has no costs."
+        ) from error
 
 
 def _check_treatment(folder: Path, certificate: Certificate) -> None:

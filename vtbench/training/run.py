@@ -27,6 +27,7 @@ from vtbench.training.progress import SILENT, ProgressListener, RunStart, RunSto
 from vtbench.training.reproducibility import keep_freed_memory, repeatable
 from vtbench.training.starting_weights import identify_start
 from vtbench.training.trained import WeightsNote
+from vtbench.training.user_code import recall_code
 
 
 def train_run(
@@ -66,7 +67,7 @@ def train_run(
     >>> record.status, len(record.epochs), record.num_val
     ('finished', 1, 10)
     """
-    config = canonical_config(config)
+    config = canonical_config(recall_code(config, folder))
     device = resolve_device(config.execution.device)
     with hold_folder(folder):
         config = accept_config(folder, identify_start(config, folder))

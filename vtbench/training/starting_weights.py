@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from torch import Tensor, nn
 
 from vtbench.configuration import InitConfig, RunConfig
 from vtbench.errors import UserError
+from vtbench.profiling.subject import kept_randomness
 from vtbench.records import RunRecord, StartRecord, load_record
 from vtbench.run_folder import RECORD, STUDY, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.trained import find_finished, read_weights
 from vtbench.units import format_items
-from vtbench.variants import MODELS, create_model, split_variant
+from vtbench.variants import create_model, find_kind, find_model, split_variant
 
 CLASSIFIER = "fc"
 """The head of a classification network, which a segmentation network has no use for."""
@@ -192,7 +194,8 @@ def _find_head(
     shapes: Mapping[str, torch.Size], variant: str, num_classes: int, image_size: tuple[int, int]
 ) -> set[str]:
     """The tensors whose shape follows from the number of classes."""
-    with torch.device("meta"):
+    is_foreign = find_model(split_variant(variant)[0]).is_foreign  # Others' code may need values while it builds.
+    with nullcontext() if is_foreign else torch.device("meta"), kept_randomness():
         other = create_model(variant, num_classes=num_classes + 1, image_size=image_size).state_dict()
     return {name for name, shape in shapes.items() if other[name].shape != shape}
 
@@ -237,7 +240,9 @@ def _warn_of_stride(variant: str, source: Source) -> str:
 
 def _find_stride(variant: str) -> str | None:
     name, given = split_variant(variant)
-    options: Any = MODELS[name].resolve_options(given)
+    if find_kind(name) is not None:
+        return None
+    options: Any = find_model(name).resolve_options(given)
     stride: str | None = getattr(options, "stride_in", None)
     return stride
 

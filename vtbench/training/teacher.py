@@ -46,7 +46,7 @@ def load_teacher(name: str, data: ImageDataset, num_classes: int, device: torch.
         variant, _, file = name.rpartition("@")
         model = load_variant(variant, Path(file), data, owner=_OWNER)
     elif (Path(name) / RECORD).exists():
-        variant = find_finished(Path(name)).variant
+        variant = find_finished(Path(name)).config.spelling
         model = load_variant(variant, Path(name) / WEIGHTS, data, owner=_OWNER)
     else:
         raise UserError(f"The teacher {name!r} is no trained network that vtbench can find. Give {_FORMS}.")

@@ -27,6 +27,7 @@ from vtbench.records.record import Record
 from vtbench.run_folder import CONFIG, RECORD, WEIGHTS
 from vtbench.tasks import find_task
 from vtbench.training.checkpoint import unpack_tensors
+from vtbench.training.user_code import check_code
 from vtbench.variants import create_model
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
@@ -77,7 +78,8 @@ def load_run(folder: Path) -> TrainedRun:
     except (SafetensorError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"The weights {file} are not as vtbench train writes them: {first}. Train again.") from error
-    model = create_model(record.variant, num_classes=len(note.class_names), image_size=note.image_size)
+    check_code(record.config.code)
+    model = create_model(record.config.spelling, num_classes=len(note.class_names), image_size=note.image_size)
     _fill(model, packed.tensors, file, f"{_RUN} {record.variant!r}")
     return TrainedRun(folder, record, model.requires_grad_(False).eval(), note)
 
