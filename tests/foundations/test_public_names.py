@@ -20,8 +20,11 @@ WITH_EXAMPLES = [
 ]
 
 
+OFFERED = ("profile", "report", "run_study", "train")
+
+
 def test_the_package_offers_these_names_and_no_others() -> None:
-    assert vtbench.__all__ == ["__version__", "create_model", "profile"]
+    assert vtbench.__all__ == ["RunFailed", "UserError", "__version__", "create_model", "load_runs", *OFFERED]
 
 
 @pytest.mark.parametrize("room", ["vtbench", *ROOMS])
@@ -44,9 +47,9 @@ def test_the_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     "name",
     [
+        *(f"vtbench.{name}" for name in ("load_runs", *OFFERED)),
         "vtbench.profiling.profile",
         "vtbench.create_model",
-        "vtbench.profile",
         "vtbench.records.load_record",
         "vtbench.studies.resolution.resolve_study",
         "vtbench.training.train_run",

@@ -42,33 +42,14 @@ def run_train(
     The same command again goes on where a run was stopped or killed, to the same bits, and shows a finished one.
     """
     from vtbench.cli.first_checks import check_data, check_init, check_teacher, check_variants
-    from vtbench.configuration import DataConfig, InitConfig, RunConfig
     from vtbench.locking import refuse_held
     from vtbench.run_folder import RECORD, RUN_LOCK
     from vtbench.run_options import name_run
-    from vtbench.training import load_recipe
+    from vtbench.training.request import plan_run
     from vtbench.variants import leave_folder_out
 
     check_variants(model, look=False)
-    config = RunConfig(
-        variant=model,
-        data=options.choose_data(DataConfig()),
-        recipe=load_recipe(
-            options.recipe,
-            epochs=options.epochs,
-            teacher=options.teacher,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
-            weight_decay=options.weight_decay,
-            label_smoothing=options.label_smoothing,
-            clip=options.clip,
-            freeze=options.freeze,
-            settings=options.settings,
-        ),
-        seed=options.seed,
-        init=InitConfig(source=options.init) if options.init is not None else None,
-        execution=execution,
-    )
+    config = plan_run(model, options, execution)
     folder = out or Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
     is_new = not (folder / RECORD).exists()  # A finished run is shown, wherever its data are now.
     check_data(config.data.spec, look=is_new)
@@ -108,7 +89,6 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
     import json
 
     from vtbench.records import NotMeasured
-    from vtbench.units import format_millions
 
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), **record.model_dump(mode="json")}, indent=2, sort_keys=True))
@@ -116,6 +96,17 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
     if record.status == "failed" or isinstance(record.headline, NotMeasured):
         typer.echo(f"vtbench: {record.variant}, seed {record.seed}, failed: {record.error} Run: {folder}", err=True)
         return
+    typer.echo(f"{record.variant}, seed {record.seed}")
+    for name, text in list_facts(record, folder):
+        typer.echo(f"  {name:<11} {text}")
+
+
+def list_facts(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
+    """What came of a finished run, and what it cost: names and texts."""
+    from vtbench.records import NotMeasured
+    from vtbench.units import format_millions
+
+    assert not isinstance(record.headline, NotMeasured), "a finished run has its metric"
     weights = " (averaged weights)" if record.config.recipe.ema_decay is not None else ""
     metric = record.metric
     lines = [
@@ -128,7 +119,4 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
         channels, height, width = record.costs.input_shape
         lines.append(("MACs", f"{format_millions(record.costs.macs)} M an image of {channels}x{height}x{width}"))
         lines.append(("parameters", f"{format_millions(record.costs.params, digits=3)} M"))
-    lines.append(("run", str(folder)))
-    typer.echo(f"{record.variant}, seed {record.seed}")
-    for name, text in lines:
-        typer.echo(f"  {name:<11} {text}")
+    return [*lines, ("run", str(folder))]

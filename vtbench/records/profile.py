@@ -9,8 +9,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from vtbench.documents.html import to_html, to_html_notes
+from vtbench.documents.table import make_table
 from vtbench.records.record import NotMeasured, Record
 from vtbench.records.run import EnvironmentRecord
+from vtbench.units import format_millions, format_share
 
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value in ("", None) else value)]
 OptionalCount = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
@@ -151,6 +154,27 @@ class Profile(Record):
     operators: tuple[OperatorCost, ...]
     inputs: tuple[InputShape, ...] = ()
     value_dependence: ValueDependence | None = None
+
+    def __repr__(self) -> str:
+        return f"Profile({self._headline})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        groups = {"stage": self.stages, "role": self.roles}
+        rows = [
+            (group, part.name, format_millions(part.macs), format_share(part.macs, self.macs or 1))
+            for group, parts in groups.items()
+            for part in parts
+        ]
+        table = make_table(("split", "part", "MACs (M)", "%"), rows, numbers=("MACs (M)", "%"), title=self._headline)
+        return to_html(table) + to_html_notes(self.notes)
+
+    @property
+    def _headline(self) -> str:
+        size = "x".join(map(str, self.input_size))
+        costs = f"{format_millions(self.macs)} M MACs, {format_millions(self.params)} M parameters"
+        return f"{self.model} at {size}: {costs}"
 
 
 class PartDifference(Record):

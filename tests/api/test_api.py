@@ -1,0 +1,133 @@
+"""``import vtbench``: what the functions take is what the command line takes, and results show themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vtbench
+from vtbench.configuration import ExecutionConfig
+from vtbench.run_options import StudyOptions, TrainOptions
+
+README = Path(__file__).parents[2] / "README.md"
+SMALL: dict[str, Any] = {
+    "data": "scenes:num_train=20,num_val=10",
+    "recipe": "small",
+    "epochs": 1,
+    "device": "cpu",
+    "threads": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "kinds", "left_out"),
+    [
+        (vtbench.train, (TrainOptions, ExecutionConfig), set()),
+        (vtbench.run_study, (StudyOptions, ExecutionConfig), {"checkpoint_seconds"}),
+    ],
+)
+def test_a_function_takes_every_option_of_its_verb_with_its_default(function: Any, kinds: Any, left_out: Any) -> None:
+    options = {name: field.default for kind in kinds for name, field in kind.model_fields.items()}
+    options["settings"] = options.pop("set")
+    taken = {name: one.default for name, one in inspect.signature(function).parameters.items()}
+    assert {name: taken.get(name, "missing") for name in options if name not in left_out} == {
+        name: default for name, default in options.items() if name not in left_out
+    }
+
+
+def test_nothing_heavy_is_imported_until_it_is_used() -> None:
+    program = (
+        "import sys, vtbench; dir(vtbench); print({'torch', 'pandas', 'numpy', 'pydantic', 'rich'} & set(sys.modules))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "set()\n"
+    program = (
+        "import sys, vtbench; vtbench.load_runs, vtbench.report, vtbench.train, vtbench.run_study, vtbench.profile\n"
+        "print('torch' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: vtbench.train("resnt20"), "Did you mean 'resnet20'"),
+        (lambda: vtbench.train("resnet20", epochs=0), "vtbench.train: 'epochs' was given 0"),
+        (lambda: vtbench.train("resnet20", settings={"recipe.epocs": 2}), "Did you mean 'recipe.epochs'"),
+        (lambda: vtbench.train(object()), "FILE.py:CALLABLE"),  # type: ignore[arg-type]
+        (lambda: vtbench.profile("resnet18", num_classes=0), "num_classes is 0"),
+        (lambda: vtbench.profile("vt_resnet43"), "Did you mean 'vt_resnet34'"),
+        (lambda: vtbench.run_study("component"), "Did you mean 'components'"),
+        (lambda: vtbench.run_study(executor="x"), "no executor named 'x'"),
+        (lambda: vtbench.run_study(jobs=0), "jobs is 0"),
+        (lambda: vtbench.run_study({"question": "?"}), "a study needs"),
+        (lambda: vtbench.report("nowhere"), "There is no folder nowhere"),
+        (lambda: vtbench.report(), "Which runs"),
+        (lambda: vtbench.load_runs(), "Which runs"),
+        (lambda: vtbench.load_runs("nowhere", per="day"), "per is 'day'"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_mistake_is_one_message_and_leaves_nothing(
+    call: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vtbench.UserError, match=message):
+        call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_example_of_the_readme_runs_and_its_results_show_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert len(example.splitlines()) <= 24
+    names: dict[str, Any] = {}
+    exec(example.replace("jobs=1", 'jobs=1, threads=1, executor="in_process"'), names)  # Without a process a cell.
+    assert "epoch 1/1" in capsys.readouterr().out
+    assert Path("runs/tokens/report/report.md").is_file()
+    runs, run, study = names["runs"], names["run"], names["study"]
+    assert runs[["arm", "seed"]].values.tolist() == [
+        ["convolutions", 0],
+        ["convolutions", 1],
+        ["tokens", 0],
+        ["tokens", 1],
+    ]
+    assert set(runs["data.limit_train"]) == {100}
+    assert list(vtbench.load_runs("runs", per="epoch")["epoch"]) == [1] * 5
+    assert repr(run).startswith("Run(vt_resnet20:width=8, seed 0: top-1 ")
+    assert repr(study) == "StudyRun(runs/tokens: 4 of 4 cells finished)"
+    report = study.report(against="tokens")
+    assert "against tokens (points)" in repr(report)
+    for shown in (run, study, report, vtbench.profile("resnet20")):
+        assert shown._repr_html_().count("<table>") == 1
+    profile = vtbench.profile("resnet20")
+    assert repr(profile) == "Profile(resnet20 at 1x3x32x32: 40.55 M MACs, 0.27 M parameters)"
+    again = vtbench.train("vt_resnet20:width=8", **names["small"], progress=False)
+    assert again.record == run.record
+
+
+def test_a_run_that_fails_raises_with_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vtbench.RunFailed, match="resnet20:width=2, seed 0, failed: ") as caught:
+        vtbench.train("resnet20:width=2", **SMALL, learning_rate=1e30, batch_size=5, progress=False)
+    assert caught.value.run.record.status == "failed"
+    assert "failed" in repr(caught.value.run)
+    runs = vtbench.load_runs("runs")
+    assert runs["status"].tolist() == ["failed"]
+
+
+def test_runs_that_were_not_finished_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    vtbench.train("resnet20:width=2", "runs/whole", **SMALL, progress=False)
+    Path("runs/begun").mkdir()
+    Path("runs/begun/config.json").write_text(Path("runs/whole/config.json").read_text())
+    with pytest.warns(UserWarning, match="Left out: begun: begun but not finished"):
+        assert len(vtbench.load_runs("runs")) == 1

@@ -1,0 +1,98 @@
+"""`report`: finished runs compared, with intervals and notes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtbench.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from vtbench.reporting.report import Report
+
+_WIDTH = 100
+
+
+@dataclass(frozen=True, repr=False)
+class RunsReport:
+    """A report that shows itself. ``content`` is what it was read from, ``folders`` the places of the runs."""
+
+    content: Report
+    folders: tuple[Path, ...]
+
+    @property
+    def table(self) -> DataFrame:
+        """One row an arm: raw costs, the mean of the headline metric and its half width, the paired difference."""
+        import pandas as pd
+
+        from vtbench.reporting.tables import list_numbers
+
+        return pd.DataFrame(
+            {"comparison": number, **row}
+            for number, comparison in enumerate(self.content.comparisons, 1)
+            for row in list_numbers(comparison)
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know beside the table."""
+        from vtbench.reporting.rendering import list_all_notes
+
+        return list_all_notes(self.content)
+
+    def save(self, out: str | Path | None = None) -> Path:
+        """Write tables, figures and provenance into the folder ``out``, by default ``report/`` beside the runs."""
+        from vtbench.reporting.rendering import default_output, save_report
+
+        return save_report(self.content, Path(out) if out is not None else default_output(self.folders[0])).folder
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        from vtbench.reporting.terminal import print_report
+
+        text = io.StringIO()
+        print_report(self.content, Console(file=text, width=_WIDTH, highlight=False, no_color=True))
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def _repr_html_(self) -> str:
+        from vtbench.documents.html import to_html, to_html_notes
+        from vtbench.reporting.rendering import explain_apart
+        from vtbench.reporting.tables import tabulate_summary
+
+        outline = self.content.outline
+        parts = [to_html_notes(filter(None, (outline.title, outline.question)))]
+        for comparison in self.content.comparisons:
+            parts += [to_html_notes([explain_apart(comparison)])] if comparison.apart else []
+            parts.append(to_html(tabulate_summary(comparison)))
+        return "".join((*parts, to_html_notes(self.notes)))
+
+
+def report(*runs: str | Path, against: str | None = None) -> RunsReport:
+    """Compare all runs beneath the folders ``runs``: studies, single runs, archived reports.
+
+    ``against`` is the arm that differences are taken to; None takes the study's. The report shows itself; ``save``
+    writes it with its figures, ``table`` is its numbers.
+
+    Raises `vtbench.errors.UserError` where there is no run, or no arm of that name.
+
+    >>> import vtbench
+    >>> options = {"recipe": "small", "epochs": 1, "limit_train": 20, "limit_val": 10, "device": "cpu", "threads": 1}
+    >>> for width in (2, 4):
+    ...     run = vtbench.train(f"resnet20:width={width}", **options, progress=False)
+    >>> compared = vtbench.report("runs", against="resnet20:width=2")
+    >>> compared.table[["arm", "params", "n"]].to_dict("records")
+    [{'arm': 'resnet20:width=2', 'params': 4492, 'n': 1}, {'arm': 'resnet20:width=4', 'params': 17326, 'n': 1}]
+    >>> sorted(path.name for path in compared.save("compared").iterdir())
+    ['accuracy_macs.png', 'accuracy_macs.svg', 'report.md', 'table.csv', 'table.tex']
+    """
+    from vtbench.reporting.report import build_report
+
+    if not runs:
+        raise UserError("Which runs? Give a folder, such as runs/components.")
+    folders = tuple(map(Path, runs))
+    return RunsReport(build_report(*folders, base=against), folders)

@@ -1,0 +1,165 @@
+"""`train`: one run, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from vtbench.api.asking import read_execution, read_options
+from vtbench.errors import UserError
+from vtbench.records import RunRecord
+from vtbench.run_options import TrainOptions, name_run
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch import nn
+
+
+class RunFailed(RuntimeError):  # noqa: N818 - named as the status of its record is.
+    """A run came to no result; ``run`` has its record, and ``vtbench.train`` with the same arguments tries again."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        super().__init__(f"{run.record.variant}, seed {run.record.seed}, failed: {run.record.error} Run: {run.folder}")
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A run in its folder. ``record`` holds everything that is known of it."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def outcome(self) -> dict[str, float]:
+        """The metrics of the last epoch on the validation images; empty where the run failed."""
+        return dict(self.record.outcome) if isinstance(self.record.outcome, dict) else {}
+
+    @property
+    def epochs(self) -> DataFrame:
+        """One row an epoch: loss and metrics of both splits."""
+        import pandas as pd
+
+        from vtbench.api.tables import list_epochs
+
+        return pd.DataFrame(list_epochs(self.record))
+
+    def load_model(self) -> nn.Module:
+        """The trained network in evaluation mode, its weights verified."""
+        import vtbench.models  # noqa: F401  (fills the registry)
+        from vtbench.training.trained import load_run
+
+        return load_run(self.folder).model
+
+    def __repr__(self) -> str:
+        facts = dict(self._list_facts())
+        first = next((f"{name} {text}" for name, text in facts.items()), "")
+        return f"Run({self.record.variant}, seed {self.record.seed}: {first}; {self.folder})"
+
+    def _repr_html_(self) -> str:
+        from vtbench.documents.html import to_html
+        from vtbench.documents.table import make_table
+
+        title = f"{self.record.variant}, seed {self.record.seed}"
+        return to_html(make_table(("", ""), self._list_facts(), title=title))
+
+    def _list_facts(self) -> list[tuple[str, str]]:
+        from vtbench.cli.verb_train import list_facts
+
+        if self.record.status == "failed":
+            return [("failed:", self.record.error or "unknown")]
+        return list_facts(self.record, self.folder)
+
+
+def train(
+    model: str,
+    out: str | Path | None = None,
+    *,
+    data: str = "scenes",
+    recipe: str = "default",
+    epochs: int | None = None,
+    teacher: str | None = None,
+    init: str | None = None,
+    freeze: list[str] | None = None,
+    limit_train: int | None = None,
+    limit_val: int | None = None,
+    image_size: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    label_smoothing: float | None = None,
+    clip: float | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 0,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
+    channels_last: bool = True,
+    compile: bool = False,
+    accumulate: int = 1,
+    checkpoint_seconds: float = 60.0,
+    uncounted: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train ``model`` into the folder ``out`` and evaluate it after each epoch, as ``vtbench train`` does.
+
+    The options are those of the command line, ``settings`` are those of ``--set`` by their keys. Without ``out`` the
+    folder lies below ``runs/`` and is named by the options. The same call again goes on where a run was interrupted or
+    killed, to the same bits, and reads a finished one. ``progress`` prints a line an epoch.
+
+    Raises `vtbench.errors.UserError` for what cannot be used, and `RunFailed` where training came to no result.
+
+    >>> import vtbench
+    >>> run = vtbench.train(
+    ...     "resnet20:width=2", recipe="small", epochs=1, limit_train=20, limit_val=10, threads=1, progress=False
+    ... )
+    >>> run.record.status, sorted(run.outcome)
+    ('finished', ['loss', 'top1_percent'])
+    >>> run.epochs[["epoch", "learning_rate"]].to_dict("records")
+    [{'epoch': 1, 'learning_rate': 0.1}]
+    >>> sum(parameter.numel() for parameter in run.load_model().parameters())
+    4492
+    """
+    given = dict(locals())
+    if not isinstance(model, str):
+        raise UserError(
+            f"train takes the name of a model and got {type(model).__name__}. For a network of your own write what "
+            "builds it into a file and give FILE.py:CALLABLE."
+        )
+    import vtbench.models  # noqa: F401  (fills the registry)
+    from vtbench.training import train_run
+    from vtbench.training.request import plan_run
+    from vtbench.variants import leave_folder_out
+
+    options, execution = read_options(TrainOptions, given, "train"), read_execution(given, "train")
+    config = plan_run(model, options, execution)
+    folder = (
+        Path(out)
+        if out is not None
+        else Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
+    )
+    with _show(progress) as listener:
+        run = Run(folder, train_run(config, folder, **({"listener": listener} if listener else {})))
+    if run.record.status == "failed":
+        raise RunFailed(run)
+    return run
+
+
+def _show(progress: bool) -> Any:
+    if not progress:
+        return nullcontext()
+    from contextlib import contextmanager
+
+    from vtbench.cli.progress import LiveDisplay, RunDisplay
+    from vtbench.documents.terminal import open_console
+
+    @contextmanager
+    def show() -> Any:
+        with LiveDisplay(open_console()) as display:
+            yield RunDisplay(display)
+
+    return show()
