@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -135,9 +135,29 @@ class StudyOptions(RunOptions):
     base: str | None = Field(None, min_length=1, description="The variant that {base} stands for.")
     arm: list[str] | None = Field(None, description="Only this arm; may be repeated.  [default: all]")
     seeds: int | None = Field(None, ge=1, le=MOST_SEEDS, description="Seeds 0 to N-1 of every arm.")
+    until: Literal["decided"] | None = Field(
+        None, description="'decided' adds seeds, in looks that are fixed beforehand, until every difference is."
+    )
+    smallest_effect: float | None = Field(
+        None, gt=0, description="With --until: a difference that is surely smaller is decided, too (points)."
+    )
+    max_seeds: int | None = Field(
+        None, ge=2, le=MOST_SEEDS, description="With --until: the seeds of the last look.  [default: 20]"
+    )
     threads: int | None = Field(
         None, ge=1, le=MOST_THREADS, description="CPU threads of all cells together.  [default: all cores]"
     )
+
+    @model_validator(mode="after")
+    def _stop_by_one_rule(self) -> StudyOptions:
+        if self.until is None and (self.smallest_effect is not None or self.max_seeds is not None):
+            raise UserError("--smallest-effect and --max-seeds belong to --until decided. Add it, or leave them out.")
+        if self.until is not None and self.seeds is not None:
+            raise UserError(
+                "--until decided chooses the number of seeds itself, so --seeds has no place beside it. Say how many "
+                "there may be with --max-seeds."
+            )
+        return self
 
 
 def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:

@@ -31,8 +31,8 @@ SURFACE = {
         f"{EXECUTION} checkpoint-seconds uncounted out json"
     ),
     "ablate": (
-        f"study {RUN} base arm seeds threads jobs executor device workers {EXECUTION} uncounted out plan fresh "
-        "retry-failed verify-resume list json"
+        f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor device workers {EXECUTION} "
+        "uncounted out plan fresh retry-failed verify-resume list json"
     ),
     "watch": "runs once every json",
     "report": "runs out format json against archive published",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -12,6 +12,7 @@ from vtbench.cli.progress import LiveDisplay, RunView, show_number
 from vtbench.cli.study_clock import CountCosts, StudyClock
 from vtbench.cli.study_grid import StudyGrid, show_headline
 from vtbench.records import RunRecord
+from vtbench.stats.stopping import Decision, describe_decision
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult
@@ -65,6 +66,14 @@ class StudyDisplay:
             f"({placement.reason}{f'; {measured}' if measured else ''})"
         )
         self.on_turn()
+
+    def on_look(self, seeds: int, decisions: Mapping[str, Decision | None]) -> None:
+        """Say what a look has decided."""
+        for arm, one in decisions.items():
+            if one is None:
+                self._display.say(f"Look at {seeds} seeds: {arm} cannot be judged, it lacks a seed")
+            elif one.estimate.n == seeds:
+                self._display.say(f"Look at {seeds} seeds: {arm} {describe_decision(one)}")
 
     def on_begin(self, cell: Cell) -> None:
         """Show a line for the cell."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
@@ -73,7 +73,7 @@ def score_classes(comparison: Comparison) -> tuple[ClassScores, ...]:
                 comparison.name_class(number),
                 support / len(pixels),
                 100 * support / max(1.0, total),
-                tuple(_score(of_arm, values[0] if place else None) for place, of_arm in enumerate(values)),
+                tuple(_score(comparison, of_arm, values[0] if place else None) for place, of_arm in enumerate(values)),
             )
         )
     return tuple(found)
@@ -165,12 +165,14 @@ def _read(record: RunRecord, key: str) -> dict[int, float]:
     return read_classes(record.outcome, key) if isinstance(record.outcome, Mapping) else {}
 
 
-def _score(values: Mapping[int, float], base: Mapping[int, float] | None) -> Score:
-    missing = NotMeasured(reason="no finished run has the class in its truth")
-    return Score(
-        estimate_mean(list(values.values())) if values else missing,
-        None if base is None else estimate_difference(values, base),
-    )
+def _score(comparison: Comparison, values: Mapping[int, float], base: Mapping[int, float] | None) -> Score:
+    mean: Estimate | NotMeasured = NotMeasured(reason="no finished run has the class in its truth")
+    difference = None if base is None else estimate_difference(values, base)
+    if values:
+        mean = comparison.withhold(estimate_mean(list(values.values())))
+    if isinstance(difference, PairedDifference):
+        difference = replace(difference, estimate=comparison.withhold(difference.estimate))
+    return Score(mean, difference)
 
 
 def _choose_largest(classes: Sequence[ClassScores], extent: Extent) -> list[ClassScores]:

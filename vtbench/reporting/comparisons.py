@@ -13,15 +13,19 @@ from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.treatment import find_changed_settings, find_differences
 from vtbench.settings import read_treatment
-from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
+from vtbench.stats.estimates import Estimate, PairedDifference, correlate, estimate_difference, estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
+from vtbench.stats.stopping import Decision, StoppingRule, decide
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One arm at one seed: its headline number, or why there is none. ``state`` is what a table shows of it."""
+    """One arm at one seed: its headline number, or why there is none.
 
-    state: Literal["finished", "failed", "missing"]
+    ``state`` is what a table shows of it; what an arm was decided without is not needed.
+    """
+
+    state: Literal["finished", "failed", "missing", "not needed"]
     value: float | NotMeasured
 
 
@@ -39,6 +43,7 @@ class Arm(Score):
 
     ``treatment`` are the settings that the study declares to be its own, ``levels`` its level of each factor.
     ``together`` is its difference with an interval that holds for all arms at once; the base has none.
+    ``decision`` is what the last look said of an arm whose study runs until it is decided.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Arm(Score):
     treatment: Mapping[str, Any] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
     together: Estimate | None = None
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Comparison:
     arms: tuple[Arm, ...]
     records: tuple[RunRecord, ...]
     apart: tuple[str, ...] = ()
+    until: StoppingRule | None = None
 
     @property
     def runs(self) -> tuple[dict[int, RunRecord], ...]:
@@ -71,6 +78,13 @@ class Comparison:
         known = next((record.class_names for record in self.records if record.class_names), ())
         name = known[number] if number < len(known) else str(number)
         return f"class {name}" if name.isdecimal() else name
+
+    def withhold(self, estimate: Estimate) -> Estimate:
+        """The estimate without its plain interval where the outcome of the study decided how many seeds it has."""
+        if self.until is None:
+            return estimate
+        reason = "the outcome decided the number of seeds: there is no plain interval"
+        return replace(estimate, half_width=NotMeasured(reason=reason))
 
     @property
     def family(self) -> tuple[Arm, ...]:
@@ -174,7 +188,40 @@ def _summarise(
             )
         )
     holes = [_empty_arm(name, seeds) for name in planned or ()]
-    return Comparison(names[0], seeds, (*_join_intervals(arms), *holes), tuple(members), apart)
+    until = outline.until if planned is not None else None
+    judged = _join_intervals(arms) if until is None else _apply_rule(arms, until)
+    found = Comparison(names[0], seeds, (*judged, *holes), tuple(members), apart, until)
+    plain = (
+        arm if isinstance(arm.mean, NotMeasured) else replace(arm, mean=found.withhold(arm.mean)) for arm in found.arms
+    )
+    return replace(found, arms=tuple(plain))
+
+
+def _apply_rule(arms: Sequence[Arm], rule: StoppingRule) -> list[Arm]:
+    """The arms with the differences of their last look, and no plain interval: luck decided how many seeds there are.
+
+    What an arm that is decided did not run is not missing.
+    """
+    values = [{seed: one.value for seed, one in arm.outcomes.items() if isinstance(one.value, float)} for arm in arms]
+    judged = []
+    for place, (arm, own) in enumerate(zip(arms, values, strict=True)):
+        found = decide(rule, own, values[0]) if place else None
+        difference: PairedDifference | NotMeasured | None = None
+        if place:
+            difference = NotMeasured(reason="no look is complete yet")
+        if found is not None:
+            seeds = tuple(range(found.estimate.n))
+            pairs = [[of_arm[seed] for seed in seeds] for of_arm in (own, values[0])]
+            difference = PairedDifference(found.estimate, seeds, correlate(*pairs))
+        together = None if found is None else found.estimate
+        outcomes = arm.outcomes if found is None or found.verdict == "open" else _need_no_more(arm.outcomes)
+        judged.append(replace(arm, difference=difference, together=together, outcomes=outcomes, decision=found))
+    return judged
+
+
+def _need_no_more(outcomes: Mapping[int, Outcome]) -> dict[int, Outcome]:
+    without = Outcome("not needed", NotMeasured(reason="decided without it"))
+    return {seed: without if one.state == "missing" else one for seed, one in outcomes.items()}
 
 
 def _join_intervals(arms: Sequence[Arm]) -> list[Arm]:

@@ -13,9 +13,12 @@ from vtbench.stats.factor_effects import FactorEffects, estimate_effects
 
 
 def find_effects(comparison: Comparison) -> FactorEffects | None:
-    """The effects of the factors that made arms of ``comparison``; None where they made fewer than two."""
+    """The effects of the factors that made arms of ``comparison``; None where they made fewer than two.
+
+    None, too, where the outcome of a study decided how many seeds each arm has: no plain interval holds of those.
+    """
     arms = [arm for arm in comparison.arms if arm.levels]
-    if len(arms) < 2:
+    if len(arms) < 2 or comparison.until is not None:
         return None
     values = {
         arm.name: {seed: one.value for seed, one in arm.outcomes.items() if isinstance(one.value, float)}

@@ -13,6 +13,7 @@ from vtbench.reporting.treatment import is_content_known
 from vtbench.stats.estimates import Estimate, PairedDifference, find_spread
 from vtbench.stats.power import POWER, count_needed_seeds, find_smallest_effect
 from vtbench.stats.simultaneous import correct_level
+from vtbench.stats.stopping import StoppingRule, describe_decision
 from vtbench.units import format_items
 
 FEWEST_FOR_SPREAD = 3
@@ -22,6 +23,7 @@ FEWEST_FOR_SPREAD = 3
 def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
     """What a reader must know beside the tables: what ± is, why there is no interval, what failed, what is missing."""
     arms = [arm for comparison in comparisons for arm in comparison.arms]
+    fixed = [arm for comparison in comparisons if comparison.until is None for arm in comparison.arms]
     estimates = [arm.mean for arm in arms if isinstance(arm.mean, Estimate)]
     notes = []
     if any(estimate.interval for estimate in estimates):
@@ -30,11 +32,14 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
             "shared luck cancels as far as the runs correlate (r, from 5 seeds on)."
         )
     for comparison in comparisons:
+        if comparison.until is not None:
+            notes.extend(_explain_rule(comparison, comparison.until))
+            continue
         if len(comparison.family) > 1:
             notes.append(_explain_family(len(comparison.family)))
         notes.extend(_judge_differences(comparison))
         notes.extend(_tell_power(comparison))
-    notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(arms)))
+    notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(fixed)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unknown_content(comparison)))
     for arm in arms:
@@ -102,6 +107,35 @@ def _judge_differences(comparison: Comparison) -> Iterator[str]:
         yield (
             f"Taken alone, the interval of {', '.join(alone)} would exclude zero: among {len(family)} comparisons that "
             "is not rare by luck."
+        )
+
+
+def _explain_rule(comparison: Comparison, rule: StoppingRule) -> Iterator[str]:
+    """When the study was to stop, when and why it did, and what a number of seeds fixed beforehand would have been."""
+    metric = comparison.metric
+    matters = (
+        f", or lies within {_format(rule.smallest_effect, metric)} of it" if rule.smallest_effect is not None else ""
+    )
+    yield (
+        f"The study runs until it is decided: its looks were fixed beforehand at {', '.join(map(str, rule.looks))} "
+        f"seeds, and an arm runs until the interval of its difference excludes zero{matters}. The ± of differences "
+        f"holds for {format_items(rule.num_contrasts, 'arm')} at all looks together with 95 %, wider than a plain one; "
+        "means have none, since the outcome decided how many seeds they have."
+    )
+    decisions = [(arm, arm.decision) for arm in comparison.arms if arm.decision is not None]
+    for arm, decision in decisions:
+        last = " (the last look)" if decision.estimate.n == rule.looks[-1] else ""
+        yield f"{arm.name}, at the look at {decision.estimate.n} seeds{last}, {describe_decision(decision)}."
+    spreads = [find_spread(one.estimate) for _, one in decisions if one.estimate.interval and one.estimate.n > 2]
+    if spreads:
+        level, effect = correct_level(rule.num_contrasts), rule.smallest_effect or 1.0
+        needed = count_needed_seeds(effect, median(spreads), level=level)
+        ran = sum(outcome.state == "finished" for arm in comparison.arms for outcome in arm.outcomes.values())
+        wanted = needed if isinstance(needed, NotMeasured) else needed * len(comparison.arms)
+        yield (
+            f"It took {ran} runs. A fixed number of seeds that finds {_format(effect, metric)} with a chance of "
+            f"{100 * POWER:.0f} %, at the median spread of {_format(median(spreads), metric)}, takes "
+            f"{wanted.reason if isinstance(wanted, NotMeasured) else f'{wanted} runs ({needed} seeds)'}."
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from vtbench.errors import UserError
 from vtbench.records import Record, RunRecord, load_record
 from vtbench.run_folder import STUDY
+from vtbench.stats.stopping import StoppingRule
 
 OUTLINE_FILE = "report.json"
 """The outline's file name in an archived report, beside ``records/``."""
@@ -21,10 +22,10 @@ class ReportOutline(Record):
 
     ``base`` is the arm that differences are taken to; None takes the first arm. ``study_base`` is the model that the
     study was given with ``--base``. ``command`` repeats the study; None rebuilds it from the records. ``levels`` are
-    those of the factors, by arm and factor, of arms that factors made.
+    those of the factors, by arm and factor, of arms that factors made; ``until`` the rule by which the study stops.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"levels"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"levels", "until"})
 
     title: str
     question: str | None = None
@@ -34,6 +35,7 @@ class ReportOutline(Record):
     study_base: str | None = None
     command: str | None = None
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
+    until: StoppingRule | None = None
 
 
 class _StudyHead(BaseModel):
@@ -46,6 +48,7 @@ class _StudyHead(BaseModel):
     arms: dict[str, str]
     seeds: int
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
+    until: StoppingRule | None = None
 
 
 def load_outline(folder: Path) -> ReportOutline | None:
@@ -66,6 +69,7 @@ def load_outline(folder: Path) -> ReportOutline | None:
         arms=tuple(study.arms),
         seeds=tuple(range(study.seeds)),
         levels=study.levels,
+        until=study.until,
     )
 
 

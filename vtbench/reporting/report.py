@@ -17,6 +17,7 @@ from vtbench.reporting.runs import LeftOut, RunKey, load_runs
 from vtbench.reporting.treatment import find_differences
 from vtbench.run_options import RunOptions, spell_flags
 from vtbench.settings import undo_treatment
+from vtbench.stats.stopping import StoppingRule
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,16 @@ def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline) -> str
     words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
     words += ["--base", outline.study_base] if study and outline.study_base else []
     words += _list_flags(config)
-    words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
+    if outline.until is not None:
+        words += _list_rule(outline.until)
+    else:
+        words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
     return shlex.join(words)
+
+
+def _list_rule(rule: StoppingRule) -> list[str]:
+    effect = [] if rule.smallest_effect is None else ["--smallest-effect", f"{rule.smallest_effect:g}"]
+    return ["--until", "decided", *effect, "--max-seeds", str(rule.looks[-1])]
 
 
 def _list_flags(config: RunConfig) -> list[str]:

@@ -10,7 +10,7 @@ from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.reporting.comparisons import Arm, Comparison, Outcome, Score
 from vtbench.stats.estimates import Estimate, PairedDifference
-from vtbench.units import format_millions
+from vtbench.units import format_items, format_millions
 
 PLUS_MINUS = "±"
 
@@ -19,34 +19,28 @@ def tabulate_summary(comparison: Comparison) -> Table:
     """One row an arm: parameters, MACs, the headline metric and the paired difference to the base.
 
     Of several arms with an interval the half width that holds for all at once is added, and the correlation where any
-    arm has one.
+    arm has one; of a study that runs until it is decided, what is decided.
     """
     metric, family = comparison.metric, len(comparison.family)
     against = f"against {comparison.base} ({metric.difference_unit})"
-    header = [
-        "arm",
-        "params (M)",
-        "MACs (M)",
-        metric.head,
-        "n",
-        against,
-        *([f"{PLUS_MINUS} all {family}"] * (family > 1)),
-    ]
     correlated = any(format_correlation(arm) != NOTHING for arm in comparison.arms)
-    rows = [
-        [
-            arm.name,
-            *format_costs(arm.costs),
-            format_estimate(arm.mean, metric),
-            count_finished(arm),
-            format_difference(arm, metric),
-            *([_format_together(arm, metric)] * (family > 1)),
-            *([format_correlation(arm)] * correlated),
-        ]
-        for arm in comparison.arms
-    ]
-    header += ["r"] * correlated
-    return make_table(header, rows, numbers=header[1:])
+    columns = {
+        "arm": lambda arm: arm.name,
+        "params (M)": lambda arm: format_costs(arm.costs)[0],
+        "MACs (M)": lambda arm: format_costs(arm.costs)[1],
+        metric.head: lambda arm: format_estimate(arm.mean, metric),
+        "n": count_finished,
+        against: lambda arm: format_difference(arm, metric),
+        f"{PLUS_MINUS} all {family}": lambda arm: _format_together(arm, metric),
+        "decided": _format_decision,
+        "r": format_correlation,
+    }
+    hidden = {"decided"} if comparison.until is None else {f"{PLUS_MINUS} all {family}"}
+    hidden |= {f"{PLUS_MINUS} all {family}"} if family < 2 else set()
+    hidden |= set() if correlated else {"r"}
+    shown = [title for title in columns if title not in hidden]
+    rows = [[columns[title](arm) for title in shown] for arm in comparison.arms]
+    return make_table(shown, rows, numbers=[title for title in shown if title not in ("arm", "decided")])
 
 
 def tabulate_seeds(comparison: Comparison) -> Table:
@@ -70,6 +64,7 @@ def list_numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
             "macs": arm.costs.macs if isinstance(arm.costs, CostRecord) else None,
             **number_score(arm, comparison.metric, comparison.base),
             "difference_half_width_for_all": _plain(arm.together.half_width) if arm.together else None,
+            **({} if comparison.until is None else {"decided": arm.decision.verdict if arm.decision else None}),
             **{
                 f"seed_{seed}_{comparison.metric.key}": _outcome_number(arm.outcomes[seed]) for seed in comparison.seeds
             },
@@ -126,6 +121,15 @@ def _format_together(arm: Arm, metric: Metric) -> str:
     return f"{PLUS_MINUS} {metric.format(arm.together.half_width)}"
 
 
+def _format_decision(arm: Arm) -> str:
+    """What was decided, and with how many seeds."""
+    if arm.difference is None:
+        return NOTHING
+    if arm.decision is None:
+        return "no look yet"
+    return f"{arm.decision.verdict} ({format_items(arm.decision.estimate.n, 'seed')})"
+
+
 def format_correlation(arm: Arm) -> str:
     """Pearson's r over the shared seeds."""
     if not isinstance(arm.difference, PairedDifference) or isinstance(arm.difference.correlation, NotMeasured):
@@ -135,8 +139,9 @@ def format_correlation(arm: Arm) -> str:
 
 def count_finished(arm: Arm) -> str:
     """``3``, or ``2 of 3`` where cells failed or are missing."""
-    finished = sum(outcome.state == "finished" for outcome in arm.outcomes.values())
-    return str(finished) if finished == len(arm.outcomes) else f"{finished} of {len(arm.outcomes)}"
+    needed = [outcome for outcome in arm.outcomes.values() if outcome.state != "not needed"]
+    finished = sum(outcome.state == "finished" for outcome in needed)
+    return str(finished) if finished == len(needed) else f"{finished} of {len(needed)}"
 
 
 def format_outcome(outcome: Outcome, metric: Metric) -> str:

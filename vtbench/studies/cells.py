@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from vtbench.configuration import CodeConfig, Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
+from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.treatments import treat
 
 CellStatus = Literal["finished", "failed", "begun", "missing"]
@@ -19,10 +20,11 @@ class ResolvedStudy(Configuration):
     ``arms`` maps names to canonical variants, ``seeds`` counts from 0, ``execution`` leaves the threads of a cell open,
     because those are measured. ``inits`` are the weights that arms start from, where they do; ``codes`` the user's
     files that build the networks of arms, where some do; ``treatments`` the settings that arms have of their own, and
-    ``levels`` the level of each factor, in words, of arms that factors make.
+    ``levels`` the level of each factor, in words, of arms that factors make. With ``until`` as many seeds are run as
+    its rule needs, ``seeds`` at most.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "codes", "treatments", "levels"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "codes", "treatments", "levels", "until"})
 
     format: Literal[1] = 1
     name: str
@@ -38,6 +40,7 @@ class ResolvedStudy(Configuration):
     codes: dict[str, CodeConfig] = Field(default_factory=dict)
     treatments: dict[str, dict[str, Any]] = Field(default_factory=dict)
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
+    until: StoppingRule | None = None
     execution: ExecutionConfig
 
     def spell(self, arm: str) -> str:

@@ -20,6 +20,8 @@ from vtbench.configuration import MOST_CELLS, CodeConfig, DataConfig, ExecutionC
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.run_options import StudyOptions
+from vtbench.stats.sequential import plan_looks
+from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.study import Study
 from vtbench.studies.treatments import resolve_treatments, treat
@@ -27,6 +29,9 @@ from vtbench.variants import MODELS, find_model, split_variant
 
 if TYPE_CHECKING:
     from torch import nn
+
+MOST_SEEDS_TO_DECIDE = 20
+"""The last look of a study that runs until it is decided, unless the user names another."""
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
 
@@ -44,7 +49,8 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
 
     base = options.base or study.base
     templates = choose_arms(study, options.arm)
-    seeds = options.seeds or study.seeds
+    until = plan_stopping(options, len(templates))
+    seeds = until.looks[-1] if until is not None else options.seeds or study.seeds
     check_num_cells(len(templates), seeds)
     reference = study.reference if study.reference in templates else next(iter(templates))
     inits = _identify_inits(study, templates, options.init)
@@ -67,10 +73,21 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
         codes=codes,
         treatments=treatments,
         levels={arm: dict(plan.levels) for arm, plan in study.plan_arms().items() if arm in templates and plan.levels},
+        until=until,
         execution=execution.model_copy(
             update={"device": device_name, "uncounted": execution.uncounted or study.uncounted}
         ),
     )
+
+
+def plan_stopping(options: StudyOptions, num_arms: int) -> StoppingRule | None:
+    """The rule by which a study of ``num_arms`` stops that is to run until it is decided; None where it is not."""
+    if options.until is None:
+        return None
+    if num_arms < 2:
+        raise UserError("A study is decided by comparing arms with its reference, and this one has a single arm.")
+    looks = plan_looks(options.max_seeds or MOST_SEEDS_TO_DECIDE)
+    return StoppingRule(looks=looks, num_contrasts=num_arms - 1, smallest_effect=options.smallest_effect)
 
 
 def choose_recipe(study: Study, options: StudyOptions) -> Recipe:

@@ -103,7 +103,6 @@ def run_study(
     with hold_lock(folder / STUDY_LOCK) as lock:
         ledger.adopt(study, same_data=same_data)
         waiting = ledger.list_open(cells, retry_failed=retry_failed)
-        outcome = StudyOutcome(folder, len(cells))
         if waiting and facts is not None:
             executor = session.executor.holding(lock.handle)
             placement = choose_placement(
@@ -123,9 +122,23 @@ def run_study(
             watcher.on_study(StudyState(study, folder, cells, records, tuple(waiting), placement, left_by, facts.note))
             keeper = _BookKeeper(watcher, ledger, facts)
             _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
-        _conclude(outcome, cells, ledger)
+        outcome = sum_up(folder, cells)
         outcome.stopped = session.stop.requested and outcome.finished + len(outcome.failed) < len(cells)
         return outcome
+
+
+def sum_up(folder: Path, cells: Sequence[Cell], *, stopped: bool = False) -> StudyOutcome:
+    """What the folder says of ``cells``."""
+    outcome, ledger = StudyOutcome(folder, len(cells), stopped=stopped), Ledger(folder)
+    for cell in cells:
+        status = ledger.status(cell)
+        if status == "finished":
+            outcome.finished += 1
+            trained = ledger.read_record(cell).weights_sha256 is not None
+            outcome.without_weights += trained and not (cell.folder / WEIGHTS).exists()
+        elif status == "failed":
+            outcome.failed[cell.label] = ledger.read_record(cell).error or "unknown"
+    return outcome
 
 
 def _drain(results: Iterator[CellResult], folder: Path) -> None:
@@ -152,14 +165,3 @@ class _BookKeeper:
         self._watcher.on_end(result)
         if result.status != "stopped":
             self._watcher.on_record(result.cell, self._ledger.read_record(result.cell))
-
-
-def _conclude(outcome: StudyOutcome, cells: Sequence[Cell], ledger: Ledger) -> None:
-    for cell in cells:
-        status = ledger.status(cell)
-        if status == "finished":
-            outcome.finished += 1
-            trained = ledger.read_record(cell).weights_sha256 is not None
-            outcome.without_weights += trained and not (cell.folder / WEIGHTS).exists()
-        elif status == "failed":
-            outcome.failed[cell.label] = ledger.read_record(cell).error or "unknown"
