@@ -249,7 +249,7 @@ class ExecutionConfig(Configuration):
 class InitConfig(Configuration):
     """Weights to start from. What they are is ``sha256``, of their names and values; ``source`` is where they lie."""
 
-    source: str = Field(description="a finished run's folder, a safetensors file, or a file of a state dict")
+    source: str = Field(description="a finished run's folder, a file of weights, timm:NAME or torchvision:NAME")
     sha256: str | None = Field(None, description="None: not read yet")
     of_arm: bool = Field(False, description="an arm's own: a part of what is compared, not of how all are treated")
 

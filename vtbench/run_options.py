@@ -47,7 +47,9 @@ class RunOptions(Configuration):
         None, min_length=1, description="Distil from a run's folder, VARIANT@FILE, timm:NAME, torchvision:NAME; none."
     )
     init: str | None = Field(
-        None, min_length=1, description="Start from the weights of a run's folder, a .safetensors, .pt or .pth file."
+        None,
+        min_length=1,
+        description="Start from the weights of a run's folder, a file of them, timm:NAME or torchvision:NAME.",
     )
     freeze: list[str] | None = Field(
         None, description="Do not train parameters named so, as 'trunk.*' or 'layer1.*'; may be repeated."

@@ -89,10 +89,10 @@ def check_teacher(teacher: str | None) -> None:
 def check_init(places: Iterable[str | None]) -> None:
     """Raise ``UserError`` for weights to start from that lie nowhere."""
     for place in places:
-        if place is not None and not Path(place).expanduser().exists():
+        if place is not None and not place.startswith(_PREFIXES) and not Path(place).expanduser().exists():
             raise UserError(
-                f"No weights to start from lie at {place}. Give the folder of a finished run, a .safetensors file, "
-                "or a .pt or .pth file with a state dict."
+                f"No weights to start from lie at {place}. Give the folder of a finished run, a .safetensors, "
+                ".pt or .pth file with a state dict, timm:NAME or torchvision:NAME."
             )
 
 

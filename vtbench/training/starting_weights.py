@@ -1,8 +1,9 @@
 """Weights that a network starts from instead of those that the seed draws, taken whole or not at all.
 
-A source is the folder of a finished run, a safetensors file, or a ``.pt`` or ``.pth`` file with a state dict, which is
-read without running code from it. What identifies it is its content, not its place. Names are those of the networks
-here, which for ResNets are torchvision's and timm's. Two things may differ, and nothing else:
+A source is the folder of a finished run, a safetensors file, a ``.pt`` or ``.pth`` file with a state dict, which is
+read without running code from it, or the name of trained weights of timm or torchvision (see `library_weights`). What
+identifies it is its content, not its place. Names are those of the networks here, which for ResNets are torchvision's
+and timm's. Two things may differ, and nothing else:
 
 - the head: parameters whose shape follows from the number of classes start from the seed where the classes differ;
 - a segmentation network takes its trunk from a classification network. The map is the identity: ``conv1``, ``bn1``,
@@ -29,6 +30,7 @@ from vtbench.profiling.subject import kept_randomness
 from vtbench.records import RunRecord, StartRecord, load_record
 from vtbench.run_folder import RECORD, STUDY, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
+from vtbench.training.library_weights import load_library_weights, names_library
 from vtbench.training.trained import find_finished, read_weights
 from vtbench.units import format_items
 from vtbench.variants import create_model, find_kind, find_model, split_variant
@@ -37,7 +39,9 @@ CLASSIFIER = "fc"
 """The head of a classification network, which a segmentation network has no use for."""
 
 _OWNER = "the starting"
-_FORMS = "the folder of a finished run, a .safetensors file, or a .pt or .pth file with a state dict"
+_FORMS = (
+    "the folder of a finished run, a .safetensors, .pt or .pth file with a state dict, timm:NAME or torchvision:NAME"
+)
 _SUFFIXES = (".safetensors", ".pt", ".pth")
 _COUNTER = ".num_batches_tracked"
 _NUM_NAMED = 3
@@ -65,6 +69,8 @@ class Fit:
 
 def open_source(place: str) -> Source:
     """Read the weights at ``place``. Raises ``UserError`` for what cannot be read, is damaged, or is no number."""
+    if names_library(place):
+        return _check(place, load_library_weights(place), None)
     path = Path(place).expanduser()
     if (path / STUDY).is_file():
         raise UserError(f"{place} is a study. Start from one of its runs, such as {place}/cells/ARM/seed-0.")
@@ -74,7 +80,10 @@ def open_source(place: str) -> Source:
         what = "can be taken from" if path.exists() else "lie at"
         raise UserError(f"No weights to start from {what} {place}. Give {_FORMS}.")
     record = find_finished(folder) if is_run else None
-    tensors = read_weights(folder / WEIGHTS if is_run else path, _OWNER)
+    return _check(place, read_weights(folder / WEIGHTS if is_run else path, _OWNER), record)
+
+
+def _check(place: str, tensors: dict[str, Tensor], record: RunRecord | None) -> Source:
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise UserError(f"The weights {place} are not all finite numbers: {_name_some(broken)}. Give others.")
