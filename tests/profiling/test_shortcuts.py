@@ -99,6 +99,9 @@ def test_operators_in_place_return_their_target() -> None:
     assert take_shortcut(SHORTCUTS[aten.add_.Tensor], (target, meta(3)), {}) is target
     assert take_shortcut(SHORTCUTS[aten.mul_.Tensor], (target, 2.0), {}) is target
     assert take_shortcut(SHORTCUTS[aten.clamp_.default], (target, -2.0, 2.0), {}) is target
+    for name in ("sigmoid_", "tanh_", "leaky_relu_", "silu_"):
+        part = meta(2, 12)[:, 3:6]
+        assert take_shortcut(SHORTCUTS[getattr(aten, name).default], (part,), {}) is part
     assert take_shortcut(SHORTCUTS[aten.normal_.default], (target, 0.0, 1.0), {"generator": None}) is target
 
 

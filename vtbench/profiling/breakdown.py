@@ -11,6 +11,7 @@ from vtbench.layers.stated_cost import ROLES
 from vtbench.profiling.formulas_rare import FORMULAS
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Trace
+from vtbench.profiling.walking import list_modules, list_parameters
 from vtbench.records.profile import Difference, ModuleCost, OperatorCost, Part, PartDifference, Profile
 
 THE_MODEL = "(model itself)"
@@ -36,7 +37,7 @@ def split_by_stage(model: nn.Module, trace: Trace) -> tuple[Part, ...]:
 
 def split_by_role(model: nn.Module, trace: Trace) -> tuple[Part, ...]:
     """By what the MACs are spent on: the role that the nearest module states, else what layer and operator suggest."""
-    modules = dict(model.named_modules())
+    modules = list_modules(model)
     classifier = _find_classifier(trace)
     totals: Counter[str] = Counter()
     for (path, operator), macs in trace.macs.items():
@@ -61,7 +62,7 @@ def split_by_module(model: nn.Module, trace: Trace) -> tuple[ModuleCost, ...]:
             prefix = prefix.rpartition(".")[0]
     calls = Counter(call.path for call in trace.calls)
     params: Counter[str] = Counter()
-    for name, parameter in model.named_parameters():
+    for name, parameter in list_parameters(model).items():
         prefix = name
         while prefix:
             prefix = prefix.rpartition(".")[0]
@@ -75,7 +76,7 @@ def split_by_module(model: nn.Module, trace: Trace) -> tuple[ModuleCost, ...]:
             calls=calls[path],
             params=params[path],
         )
-        for path, module in model.named_modules()
+        for path, module in list_modules(model).items()
         if calls[path] or inclusive[path]
     )
 

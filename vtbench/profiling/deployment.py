@@ -17,6 +17,7 @@ from torch import nn
 from vtbench.profiling.errors import ProfileError, summarize_exception
 from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.profiling.subject import Subject, kept_randomness
+from vtbench.profiling.walking import list_modules
 
 _METHODS = ("fuse", "reparameterize", "switch_to_deploy")
 
@@ -64,7 +65,7 @@ def _loses_weights(module: nn.Module) -> bool:
 
 def list_mergeable(model: nn.Module) -> list[nn.Module]:
     """The modules that say how they are merged."""
-    return [module for module in model.modules() if any(hasattr(module, name) for name in _METHODS)]
+    return [module for module in list_modules(model).values() if any(hasattr(module, name) for name in _METHODS)]
 
 
 def _fuse_without_values(model: nn.Module) -> nn.Module:

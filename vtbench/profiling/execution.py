@@ -16,6 +16,7 @@ from vtbench.profiling.arguments import Arguments, count_numbers, make_arguments
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
 from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
+from vtbench.profiling.walking import list_modules, list_tensors
 
 EMPTIED = "the model cannot be copied, so it was emptied for the time of the trace"
 _META = torch.device("meta")
@@ -60,7 +61,7 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
         model = subject.build_real()
         if prepare is not None:
             prepare(model)
-        device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        device = next((tensor.device for tensor in list_tensors(model)), torch.device("cpu"))
         note = f"traced with real tensors, because the model needs values: {reason}"
         return _trace(model, given, device, training, (note,))
     except UserError:
@@ -92,4 +93,4 @@ def _trace(model: nn.Module, given: Any, device: torch.device, training: bool, n
 
 def _has_scripts(model: nn.Module) -> bool:
     """TorchScript hides why an operator failed, so that any failure there may be for want of values."""
-    return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+    return any(isinstance(module, torch.jit.ScriptModule) for module in list_modules(model).values())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from vtbench.errors import UserError
+from vtbench.profiling.walking import list_tensors
 
 DEFAULT_SIZE = (224, 224)
 LARGEST_SIDE = 2**20
@@ -55,7 +56,7 @@ def resolve_input_shape(size: InputSize, *, channels: int = 3, batch_size: int =
 
 def find_dtype(model: nn.Module) -> torch.dtype:
     """The floating type of the first parameter or buffer that has one, else float32."""
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in list_tensors(model):
         if tensor.is_floating_point():
             return tensor.dtype
     return torch.float32

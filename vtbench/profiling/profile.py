@@ -20,6 +20,7 @@ from vtbench.profiling.storage import count_parameters, find_idle_parameters, me
 from vtbench.profiling.subject import Subject, kept_randomness, take_subject
 from vtbench.profiling.trace import Trace, trace_forward
 from vtbench.profiling.verification import Verification, verify
+from vtbench.profiling.walking import list_tensors
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.records.profile import ActivationCount, InputShape, Profile, TrainingCost, ValueDependence
 from vtbench.units import format_share
@@ -256,4 +257,4 @@ def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:
 
 
 def _is_lazy(model: nn.Module) -> bool:
-    return any(nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
+    return any(nn.parameter.is_lazy(tensor) for tensor in list_tensors(model))

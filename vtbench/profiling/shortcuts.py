@@ -283,7 +283,7 @@ _NAMES: dict[Shortcut, str] = {
     _same: """relu.default silu.default gelu.default sigmoid.default hardswish.default hardsigmoid.default tanh.default
         hardtanh.default mul.Scalar add.Scalar _safe_softmax.default clamp.default clamp_min.default neg.default""",
     _change: """clamp_.default clamp_min_.default erfinv_.default hardswish_.default hardsigmoid_.default
-        hardtanh_.default silu_.default relu_.default""",
+        hardtanh_.default silu_.default relu_.default sigmoid_.default tanh_.default leaky_relu_.default""",
     _fill: "normal_.default uniform_.default zero_.default fill_.Scalar",
     _combine: "add.Tensor sub.Tensor mul.Tensor div.Tensor",
     _combine_in_place: "add_.Tensor sub_.Tensor mul_.Tensor div_.Tensor",

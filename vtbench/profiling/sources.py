@@ -26,6 +26,7 @@ from vtbench.profiling.inputs import DEFAULT_SIZE
 from vtbench.profiling.offline import refused_connections
 from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.profiling.subject import Subject, copy_to_meta, kept_randomness
+from vtbench.profiling.walking import list_tensors
 from vtbench.variants import MODELS, ForeignOptions, find_kind, spell_variant, split_variant
 
 _NOT_SPELT = ("num_classes", "pretrained", "checkpoint_path", "pretrained_cfg", "weights", "weights_backbone")
@@ -107,7 +108,7 @@ def make_subject(source: Source) -> Subject:
     with kept_randomness(), refused_connections() as hosts:
         try:
             model = _build_light(source)
-            if any(not tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+            if any(not tensor.is_meta for tensor in list_tensors(model)):
                 model = copy_to_meta(model)
         except UserError:
             raise
@@ -158,15 +159,18 @@ class _AllOnMeta(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        options = dict(kwargs or {})
         if func in _FILLS:
-            target = args[0] if args else options.get("tensor")
+            target = args[0] if args else (kwargs or {}).get("tensor")
             scalar = len(args) < 2 or not isinstance(args[1], torch.Tensor)
             if isinstance(target, torch.Tensor) and target.is_meta and target.is_floating_point() and scalar:
                 return target
-        elif func in _device_constructors() and options.get("device") is None:
-            options["device"] = "meta"
-        return func(*args, **options)
+        elif func in _device_constructors():
+            options = dict(kwargs or {})
+            if options.get("device") is None:
+                options["device"] = "meta"
+            with torch._C._DisableTorchDispatch():  # There are no shortcuts for what makes a tensor.
+                return func(*args, **options)
+        return func(*args, **(kwargs or {}))
 
 
 _FILLS = {

@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.shortcuts import Shortcuts
+from vtbench.profiling.walking import list_buffers, list_parameters, list_tensors
 from vtbench.records.profile import ActivationCount, ParameterCount
 
 
@@ -22,10 +23,10 @@ def count_parameters(model: nn.Module) -> ParameterCount:
     seen: set[object] = set()
     numbers: Counter[str] = Counter()
     size: Counter[str] = Counter()
-    for parameter in unique_tensors(model.parameters(), seen):
+    for parameter in unique_tensors(list_parameters(model).values(), seen):
         numbers["trainable" if parameter.requires_grad else "frozen"] += parameter.numel()
         size[str(parameter.dtype).removeprefix("torch.")] += parameter.numel() * parameter.element_size()
-    for buffer in unique_tensors(model.buffers(), seen):
+    for buffer in unique_tensors(list_buffers(model), seen):
         numbers["buffers"] += buffer.numel()
         size[str(buffer.dtype).removeprefix("torch.")] += buffer.numel() * buffer.element_size()
     return ParameterCount(
@@ -41,7 +42,7 @@ def find_idle_parameters(model: nn.Module, used: Set[int]) -> tuple[int, tuple[s
 
     ``used`` are identities of parameters. A parameter under two names is one.
     """
-    idle = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in used}
+    idle = {name: parameter for name, parameter in list_parameters(model).items() if id(parameter) not in used}
     if not idle:
         return 0, ()
     busy: set[str] = set()
@@ -61,7 +62,7 @@ def _list_prefixes(name: str) -> list[str]:
 def measure_activations(model: nn.Module, arguments: Arguments) -> ActivationCount:
     """Run a forward pass in training mode and count what automatic differentiation saves, each memory block once."""
     own: set[object] = set()
-    list(unique_tensors((*model.parameters(), *model.buffers()), own))
+    list(unique_tensors(list_tensors(model), own))
     own_storages = {key[0] if isinstance(key, tuple) else key for key in own}
     kept: dict[int, Tensor] = {}
 

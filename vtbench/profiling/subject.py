@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from vtbench.profiling.walking import list_tensors
+
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule")
 
 
@@ -56,7 +58,7 @@ def copy_to_meta(model: nn.Module) -> nn.Module:
     Shared tensors stay shared; hooks are those of the original. Raises what ``copy.deepcopy`` raises.
     """
     memo: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in list_tensors(model):
         if not is_lazy(tensor):
             memo[id(tensor)] = _to_meta(tensor)
     with _TensorsToMeta():

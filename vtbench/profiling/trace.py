@@ -27,6 +27,7 @@ from vtbench.profiling.free_operators import RANDOM, REFUSED, find_reason_free
 from vtbench.profiling.products import Contraction
 from vtbench.profiling.reach import Reach
 from vtbench.profiling.shortcuts import NOT_PLAIN, SHORTCUTS, DispatchMode, Shortcut, take_shortcut
+from vtbench.profiling.walking import list_modules
 
 MULTIPLY_AND_SUM = "multiply-and-sum"
 """The operator under which found contractions are booked."""
@@ -275,7 +276,7 @@ def _hooked(model: nn.Module, tracer: Tracer) -> Iterator[None]:
     handles = []
     signatures: dict[Callable[..., Any], inspect.Signature] = {}
     try:
-        for path, module in model.named_modules():
+        for path, module in list_modules(model).items():
             if not path or isinstance(module, torch.jit.ScriptModule):
                 continue
 
