@@ -1,5 +1,5 @@
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +7,12 @@ from stand_in_cells import COSTS, FACTS, IN_PROCESS, SpeedyExecutor, list_files,
 
 from vtbench.records import CostRecord, NotMeasured, save_record
 from vtbench.studies import planning, probe, running
-from vtbench.studies.cells import Cell, list_cells
+from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import Executor, Session
-from vtbench.studies.planning import StudyPlan, plan_study
+from vtbench.studies.ledger import Ledger
+from vtbench.studies.planning import StudyPlan, Total, plan_study
 from vtbench.studies.probe import CellSpeed
+from vtbench.studies.resolution import DataFacts
 from vtbench.training import RunStart, StopRequest
 
 START = RunStart("classification", "resnet20", "x", 0, "cpu", 4, 10, 1000, 100, 10, 0, 0, COSTS)
@@ -18,7 +20,7 @@ START = RunStart("classification", "resnet20", "x", 0, "cpu", 4, 10, 1000, 100, 
 
 @pytest.fixture(autouse=True)
 def known_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "inspect_study", lambda study: FACTS)
+    monkeypatch.setattr(planning, "inspect_study", lambda study, arms: FACTS)
     monkeypatch.setattr(probe, "MEASURE_SECONDS", 0.2)
 
 
@@ -33,9 +35,9 @@ def test_a_plan_says_cells_costs_and_time_and_writes_nothing(tmp_path: Path) -> 
         ("good", 2, 2, COSTS),
         ("better", 2, 2, COSTS),
     ]
-    assert made.macs == 4 * 1_000_000 * (3 * 1000 + 100) * 4
-    assert isinstance(made.seconds, float)
-    assert made.seconds == pytest.approx(4 * (4 * 2.0) / 2, rel=0.1)
+    assert made.macs == Total(4 * 1_000_000 * (3 * 1000 + 100) * 4)
+    assert isinstance(made.seconds, Total)
+    assert made.seconds.value == pytest.approx(4 * (4 * 2.0) / 2, rel=0.1)
     assert not (tmp_path / "mini").exists()
 
 
@@ -60,29 +62,83 @@ def test_an_arm_that_fails_makes_the_time_unknown_and_is_named(tmp_path: Path) -
     assert not isinstance(made.arms[0].speed, NotMeasured)
 
 
-def test_of_many_arms_eight_are_measured_and_the_others_estimated_by_their_macs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counted: list[str] = []
-    measured: list[Cell] = []
+@dataclass
+class Watched:
+    """What making a plan took: arms built, counted and measured, and ways to share the machine out that were tried."""
+
+    built: list[str] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
+    measured: list[Cell] = field(default_factory=list)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """Arms whose width is their MACs in millions, and whose epoch takes as many seconds."""
+    seen = Watched()
 
     def count(variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord:
-        counted.append(variant)
+        seen.counted.append(variant)
         return COSTS.model_copy(update={"macs": 1_000_000 * int(variant.partition("=")[2])})
 
     def measure(cells: Sequence[Cell], session: Session) -> list[CellSpeed | NotMeasured]:
-        measured.extend(cells)
+        seen.measured.extend(cells)
         starts = [replace(START, costs=count(cell.config.variant, (32, 32), 10)) for cell in cells]
         return [CellSpeed(cell, start, start.costs.macs / 1e6, 3.0) for cell, start in zip(cells, starts, strict=True)]
 
+    def inspect(study: ResolvedStudy, arms: Container[str]) -> DataFacts:
+        seen.built.extend(arm for arm in study.arms if arm in arms)
+        return FACTS
+
     monkeypatch.setattr(planning, "count_costs", count)
     monkeypatch.setattr(planning, "measure_speeds", measure)
-    study = make_study({f"a{n}": f"resnet20:width={n}" for n in range(4, 304)}, seeds=10)
-    made = plan_study(study, tmp_path / "mini", Session(IN_PROCESS, StopRequest(), jobs=1, threads=1))
-    assert len(measured) == planning.MOST_MEASURED
-    assert {measured[0].arm, measured[-1].arm} == {"a4", "a303"}
-    assert len(counted) == 300 + len(measured)
-    assert sum(arm.is_estimated for arm in made.arms) == 300 - len(measured)
+    monkeypatch.setattr(planning, "inspect_study", inspect)
+    return seen
+
+
+def plan_many(folder: Path, num_arms: int, seeds: int, **session: int) -> StudyPlan:
+    study = make_study({f"a{n}": f"resnet20:width={n}" for n in range(4, 4 + num_arms)}, seeds=seeds)
+    return plan_study(study, folder, Session(SpeedyExecutor({1: 2.0}), StopRequest(), **session))
+
+
+def test_of_many_arms_eight_are_measured_and_the_others_estimated_by_their_macs(
+    watched: Watched, tmp_path: Path
+) -> None:
+    made = plan_many(tmp_path / "mini", 100, 10, jobs=1, threads=1)
+    assert len(watched.measured) == planning.MOST_MEASURED
+    assert {watched.measured[0].arm, watched.measured[-1].arm} == {"a4", "a103"}
+    assert len(watched.counted) == 100 + len(watched.measured)
+    assert sum(arm.is_estimated for arm in made.arms) == 100 - len(watched.measured)
+    assert made.macs == Total(10 * sum(range(4, 104)) * 1_000_000 * (3 * 1000 + 100) * 4)
     for arm in made.arms:
         assert isinstance(arm.speed, CellSpeed)
         assert arm.speed.run_seconds == pytest.approx(3 + 4 * int(arm.arm[1:]))
+
+
+@pytest.mark.parametrize(("num_arms", "seeds"), [(110, 10), (1000, 10), (10, 1000), (2500, 4)])
+def test_the_work_for_a_plan_of_many_cells_is_that_of_a_few_arms(
+    watched: Watched, tmp_path: Path, num_arms: int, seeds: int
+) -> None:
+    made = plan_many(tmp_path / "mini", num_arms, seeds, threads=2)
+    few = min(num_arms, planning.FEW_COUNTED)
+    assert len(watched.built) == few
+    assert len(watched.measured) == planning.FEW_MEASURED
+    assert len(watched.counted) == few + planning.FEW_MEASURED
+    assert (made.placement.jobs, made.placement.threads) == (2, 1)
+    assert made.placement.reason == "a cell a core, until the study measures it"
+    assert len(made.arms) == num_arms and len(made.counted) == few
+
+
+def test_what_a_sample_of_arms_comes_to_is_near_what_all_do_and_says_how_near(watched: Watched, tmp_path: Path) -> None:
+    made = plan_many(tmp_path / "mini", 1000, 10, threads=2)
+    seconds = sum(3 + 4 * n for n in range(4, 1004)) * 10 / 2
+    macs = 10 * sum(range(4, 1004)) * 1_000_000 * (3 * 1000 + 100) * 4
+    for total, expected in ((made.seconds, seconds), (made.macs, macs)):
+        assert isinstance(total, Total) and total.error is not None
+        assert abs(total.value - expected) < total.error < 0.25 * expected
+
+
+def test_of_arms_that_are_done_none_is_drawn(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger, "status", lambda self, cell: "missing" if cell.arm == "a7" else "finished")
+    made = plan_many(tmp_path, 300, 1, jobs=1, threads=1)
+    assert watched.built == ["a7"]
+    assert made.macs == Total(7 * 1_000_000 * (3 * 1000 + 100) * 4)

@@ -15,6 +15,7 @@ from statistics import fmean
 from vtbench.cli.progress import RunView
 from vtbench.configuration import DataConfig
 from vtbench.records import CostRecord, NotMeasured
+from vtbench.stats.lines import fit_line
 from vtbench.studies.cells import Cell
 from vtbench.training import RunStart
 
@@ -100,7 +101,7 @@ class StudyClock:
             for (variant, _), seconds in measured.items()
             if isinstance(costs := self._costs.get(variant), CostRecord)
         ]
-        start, rate = _fit_line(points) if points else (mean, 0.0)
+        start, rate = fit_line(points) if points else (mean, 0.0)
 
         def estimate(cell: Cell) -> float:
             epochs, costs = cell.config.recipe.epochs, self._costs.get(cell.config.spelling)
@@ -113,15 +114,3 @@ class StudyClock:
 
 def _name_work(cell: Cell) -> _Work:
     return cell.config.spelling, cell.config.data
-
-
-def _fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Start and rate, neither below zero, of the line of least squares; through zero where there is one point."""
-    across, up = fmean(x for x, _ in points), fmean(y for _, y in points)
-    spread = sum((x - across) ** 2 for x, _ in points)
-    rate = sum((x - across) * (y - up) for x, y in points) / spread if spread else up / across
-    if rate < 0:
-        return up, 0.0
-    if up < rate * across:
-        return 0.0, sum(x * y for x, y in points) / sum(x * x for x, _ in points)
-    return up - rate * across, rate

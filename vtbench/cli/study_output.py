@@ -16,7 +16,7 @@ from vtbench.units import format_count, format_duration, format_items, format_mi
 
 if TYPE_CHECKING:
     from vtbench.studies.cells import ResolvedStudy
-    from vtbench.studies.planning import PlannedArm, StudyPlan
+    from vtbench.studies.planning import PlannedArm, StudyPlan, Total
     from vtbench.studies.verification import ResumeCheck
 
 N = TypeVar("N", int, float)
@@ -39,7 +39,7 @@ def print_plan(plan: StudyPlan) -> None:
     """The cells of a study, what each costs, and the whole."""
     study, facts, console = plan.study, plan.facts, open_console()
     header = ("arm", "to run", "MACs (M)", "params (M)", "a cell")
-    table = make_table(header, map(_show_arm, plan.arms), numbers=header[1:])
+    table = make_table(header, map(_show_arm, plan.counted), numbers=header[1:])
     num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
     print_text(f"{study.name}: {study.question}", console, style="bold")
     console.print(
@@ -52,16 +52,25 @@ def print_plan(plan: StudyPlan) -> None:
     if facts.note is not None:
         print_text(f"{facts.note}\n", console)
     console.print(lay_out(table, look="plain"))
-    if num_estimated := sum(arm.is_estimated for arm in plan.arms):
+    num_counted = len(plan.counted)
+    if num_estimated := sum(arm.is_estimated for arm in plan.counted):
         print_text(
-            f"\n~ is estimated by MACs: of {len(plan.arms):,} arms {len(plan.arms) - num_estimated} were measured, "
+            f"\n~ is estimated by MACs: of {num_counted:,} arms {num_counted - num_estimated} were measured, "
             "spread evenly over their MACs.",
             console,
         )
-    console.print(Text("\n" + "\n".join(f"{arm.arm} = {_spell_arm(arm, study)}" for arm in plan.arms)), soft_wrap=True)
+    console.print(
+        Text("\n" + "\n".join(f"{arm.arm} = {_spell_arm(arm, study)}" for arm in plan.counted)), soft_wrap=True
+    )
+    if num_counted < len(plan.arms):
+        print_text(
+            f"\nOf {len(plan.arms):,} arms {num_counted}, drawn at random, were built and counted; the totals are "
+            "estimated from them, ± at 95 %. The study builds every arm before it starts.",
+            console,
+        )
     console.print(
         Text(
-            f"\n{num_open} of {num_cells} cells to run, {plan.placement.jobs} at once with "
+            f"\n{num_open:,} of {num_cells:,} cells to run, {plan.placement.jobs} at once with "
             f"{format_items(plan.placement.threads, 'thread')} each ({plan.placement.reason}): "
             f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
@@ -82,8 +91,9 @@ def list_plan(plan: StudyPlan) -> dict[str, Any]:
         "num_classes": plan.facts.num_classes,
         "jobs": plan.placement.jobs,
         "threads": plan.placement.threads,
-        "seconds": _or_none(plan.seconds),
-        "macs": _or_none(plan.macs),
+        **_list_total("seconds", plan.seconds),
+        **_list_total("macs", plan.macs),
+        "num_counted": len(plan.counted),
         "arms": [_list_arm(arm) for arm in plan.arms],
     }
 
@@ -102,8 +112,9 @@ def _list_arm(arm: PlannedArm) -> dict[str, Any]:
     }
 
 
-def _or_none(value: N | NotMeasured) -> N | None:
-    return None if isinstance(value, NotMeasured) else value
+def _list_total(name: str, total: Total | NotMeasured) -> dict[str, float | None]:
+    value, error = (None, None) if isinstance(total, NotMeasured) else (total.value, total.error)
+    return {name: value, f"{name}_error": error}
 
 
 def list_checks(checks: Sequence[ResumeCheck]) -> list[dict[str, Any]]:
@@ -158,11 +169,17 @@ def _show_arm(arm: PlannedArm) -> list[str]:
     ]
 
 
-def _show_time(seconds: float | NotMeasured) -> str:
-    return (
-        f"time unknown ({seconds.reason})" if isinstance(seconds, NotMeasured) else f"about {format_duration(seconds)}"
-    )
+def _show_time(seconds: Total | NotMeasured) -> str:
+    if isinstance(seconds, NotMeasured):
+        return f"time unknown ({seconds.reason})"
+    return f"about {format_duration(seconds.value)}{_show_error(seconds)}"
 
 
-def _show_macs(macs: int | NotMeasured) -> str:
-    return f"MACs unknown ({macs.reason})" if isinstance(macs, NotMeasured) else f"{format_count(macs)}MACs"
+def _show_macs(macs: Total | NotMeasured) -> str:
+    if isinstance(macs, NotMeasured):
+        return f"MACs unknown ({macs.reason})"
+    return f"{'' if macs.error is None else 'about '}{format_count(round(macs.value))}MACs{_show_error(macs)}"
+
+
+def _show_error(total: Total) -> str:
+    return "" if total.error is None else f" ± {100 * total.error / total.value:.0f} %"

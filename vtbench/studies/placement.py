@@ -62,12 +62,14 @@ def choose_placement(
     *,
     before: Placement | None,
     on_measuring: Callable[[], None] = lambda: None,
+    may_measure: bool = True,
 ) -> Placement:
     """Decide how the open ``cells``, one at least, are run.
 
     ``before`` is the placement that the study began with: its threads a cell are kept. On CPUs the automatic placement
     is the fastest of a few measured ones; with GPUs it is one cell a GPU. ``on_measuring`` is called before a
-    measurement, which takes a while. Raises ``UserError`` for more jobs than the executor can have.
+    measurement, which takes a while; unless ``may_measure``, one cell a core is taken in its stead.
+    Raises ``UserError`` for more jobs than the executor can have.
     """
     affinity, jobs = session.executor.affinity(cells[0].config.execution.device), session.jobs
     total = session.threads or affinity.threads
@@ -87,6 +89,9 @@ def choose_placement(
         return Placement(jobs=jobs, threads=max(1, total // jobs), reason="one cell a GPU")
     if most == 1 or total == 1:
         return Placement(jobs=1, threads=total, reason="one cell or one core leaves no choice")
+    if not may_measure:
+        jobs = min(total, most)
+        return Placement(jobs=jobs, threads=max(1, total // jobs), reason="a cell a core, until the study measures it")
     on_measuring()
     return _measure(cells, total, most, session)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import fmean
 
@@ -13,23 +16,33 @@ import numpy as np
 from vtbench.errors import UserError
 from vtbench.profiling import count_costs
 from vtbench.records import CostRecord, NotMeasured
+from vtbench.stats.estimates import estimate_mean
+from vtbench.stats.lines import fit_line
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import Session
 from vtbench.studies.identity import check_identity
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.placement import Placement, choose_placement, read_placement
-from vtbench.studies.probe import CellSpeed, measure_speeds
+from vtbench.studies.probe import CellSpeed, measure_speeds, weigh_images
 from vtbench.studies.resolution import DataFacts, inspect_study
 
+MOST_COUNTED = 200
+"""Of so many arms each is built and counted; of more, so many of those to be run, drawn at random, always the same."""
 MOST_MEASURED = 8
 """Of so many arms each is measured; of more, so many, spread evenly over the order of their MACs."""
+MANY_CELLS = 1000
+"""With more cells to be run a plan shall be there in ten seconds: `FEW_COUNTED` and `FEW_MEASURED` take the place of
+the two above, and the machine is not tried out for the fastest way to share it out."""
+FEW_COUNTED = 32
+FEW_MEASURED = 2
 
 
 @dataclass(frozen=True)
 class PlannedArm:
     """One arm: how many of its cells are still to be run, and what the probe saw of one of them.
 
-    An arm ``is_estimated`` if it was not measured: its time is that of the measured ones, by MACs.
+    An arm ``is_estimated`` if it was not measured: its time is that of the measured ones, by MACs. One that was not
+    even counted (``is_counted``) says so in ``speed``.
     """
 
     arm: str
@@ -38,11 +51,20 @@ class PlannedArm:
     num_open: int
     speed: CellSpeed | NotMeasured
     is_estimated: bool = False
+    is_counted: bool = True
 
     @property
     def costs(self) -> CostRecord | NotMeasured:
         """MACs and parameters of the variant at the study's data."""
         return self.speed if isinstance(self.speed, NotMeasured) else self.speed.started.costs
+
+
+@dataclass(frozen=True)
+class Total:
+    """Of all that is still to be run. ``error`` is the half width of its 95 % interval where it is of a sample."""
+
+    value: float
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,54 +78,90 @@ class StudyPlan:
     arms: tuple[PlannedArm, ...]
 
     @property
-    def seconds(self) -> float | NotMeasured:
-        """Expected time of everything that is still to be run."""
-        total = 0.0
-        for arm in self.arms:
-            if arm.num_open and isinstance(arm.speed, NotMeasured):
-                return NotMeasured(reason=f"{arm.arm}: {arm.speed.reason}")
-            if not isinstance(arm.speed, NotMeasured):
-                total += arm.num_open * arm.speed.run_seconds
-        return total / self.placement.jobs
+    def counted(self) -> tuple[PlannedArm, ...]:
+        """The arms that were built and counted: all, or a sample of those with cells to be run."""
+        return tuple(arm for arm in self.arms if arm.is_counted)
 
     @property
-    def macs(self) -> int | NotMeasured:
+    def seconds(self) -> Total | NotMeasured:
+        """Expected time of everything that is still to be run."""
+        total = self._sum(lambda speed: speed.run_seconds)
+        if isinstance(total, NotMeasured):
+            return total
+        jobs = self.placement.jobs
+        return Total(total.value / jobs, total.error and total.error / jobs)
+
+    @property
+    def macs(self) -> Total | NotMeasured:
         """MACs of everything that is still to be run."""
-        total = 0
-        for arm in self.arms:
-            macs = arm.speed if isinstance(arm.speed, NotMeasured) else arm.speed.run_macs
-            if isinstance(macs, NotMeasured):
-                return NotMeasured(reason=f"{arm.arm}: {macs.reason}")
-            total += arm.num_open * macs
-        return total
+        return self._sum(lambda speed: speed.run_macs)
+
+    def _sum(self, of_cell: Callable[[CellSpeed], float | NotMeasured]) -> Total | NotMeasured:
+        """The sum over all open cells; of a sample of arms, their mean times the number of open cells."""
+        wanted = [arm for arm in self.counted if arm.num_open]
+        values: list[float] = []
+        for arm in wanted:
+            value = arm.speed if isinstance(arm.speed, NotMeasured) else of_cell(arm.speed)
+            if isinstance(value, NotMeasured):
+                return NotMeasured(reason=f"{arm.arm}: {value.reason}")
+            values.append(value)
+        total = sum(arm.num_open * value for arm, value in zip(wanted, values, strict=True))
+        num_arms = sum(arm.num_open > 0 for arm in self.arms)
+        if num_arms == len(wanted):
+            return Total(total)
+        num_open = sum(arm.num_open for arm in self.arms)
+        mean = total / sum(arm.num_open for arm in wanted)
+        half_width = estimate_mean(values).half_width
+        if isinstance(half_width, NotMeasured):
+            return Total(mean * num_open)
+        return Total(mean * num_open, half_width * math.sqrt(1 - len(wanted) / num_arms) * num_open)
 
 
 def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool = False) -> StudyPlan:
-    """Find out what is missing in ``folder`` and measure arms, `MOST_MEASURED` at most, for a few seconds each.
+    """Find out what is missing in ``folder``, build and count arms, and measure a few of them for some seconds each.
 
-    Writes nothing there.
+    How many: see `MOST_COUNTED`, `MOST_MEASURED` and `MANY_CELLS`. Writes nothing there.
     """
     ledger = Ledger(folder)
     ledger.check(study, same_data=True)
     cells = list_cells(study, folder)
-    facts = inspect_study(study)
-    ledger.check(study, same_data=check_identity(study, ledger))
     still_open = ledger.list_open(cells, retry_failed=retry_failed)
-    placement = choose_placement(still_open or cells, session, before=read_placement(folder))
-    first = [cell.with_threads(placement.threads) for cell in cells[: len(study.arms)]]
     num_open = Counter(cell.arm for cell in still_open)
-    if len(first) <= MOST_MEASURED:
-        measured, speeds = first, _measure(first, placement.jobs, session)
+    is_quick = len(still_open) > MANY_CELLS
+    chosen = _choose_arms(study, num_open, FEW_COUNTED if is_quick else MOST_COUNTED)
+    facts = inspect_study(study, arms=chosen)
+    ledger.check(study, same_data=check_identity(study, ledger))
+    before = read_placement(folder)
+    placement = choose_placement(still_open or cells, session, before=before, may_measure=not is_quick)
+    counted = [cell.with_threads(placement.threads) for cell in cells[: len(study.arms)] if cell.arm in chosen]
+    most = FEW_MEASURED if is_quick else MOST_MEASURED
+    if len(counted) <= most:
+        speeds = {
+            cell.arm: speed for cell, speed in zip(counted, _measure(counted, placement.jobs, session), strict=True)
+        }
+        measured = set(speeds)
     else:
-        costs = [_count(cell, facts) for cell in first]
-        measured = _spread(first, costs)
-        speeds = _estimate(first, costs, dict(zip(measured, _measure(measured, placement.jobs, session), strict=True)))
-    seen = {cell.arm for cell in measured}
+        costs = [_count(cell, facts) for cell in counted]
+        spread = _spread(counted, costs, most)
+        seen = dict(zip(spread, _measure(spread, placement.jobs, session), strict=True))
+        speeds = {cell.arm: speed for cell, speed in zip(counted, _estimate(counted, costs, seen, facts), strict=True)}
+        measured = {cell.arm for cell in spread}
+    unknown = NotMeasured(reason="not one of the arms that were drawn to be counted")
     arms = [
-        PlannedArm(cell.arm, cell.config.variant, study.seeds, num_open[cell.arm], speed, cell.arm not in seen)
-        for cell, speed in zip(first, speeds, strict=True)
+        PlannedArm(
+            arm, variant, study.seeds, num_open[arm], speeds.get(arm, unknown), arm not in measured, arm in chosen
+        )
+        for arm, variant in study.arms.items()
     ]
     return StudyPlan(study, folder, facts, placement, tuple(arms))
+
+
+def _choose_arms(study: ResolvedStudy, num_open: Mapping[str, int], most: int) -> set[str]:
+    """The arms to build and count."""
+    if len(study.arms) <= most:
+        return set(study.arms)
+    wanted = [arm for arm in study.arms if num_open[arm]] or list(study.arms)
+    return set(random.Random(0).sample(wanted, min(most, len(wanted))))
 
 
 def _measure(cells: Sequence[Cell], jobs: int, session: Session) -> list[CellSpeed | NotMeasured]:
@@ -111,7 +169,8 @@ def _measure(cells: Sequence[Cell], jobs: int, session: Session) -> list[CellSpe
     speeds: list[CellSpeed | NotMeasured] = []
     for start in range(0, len(cells), jobs):
         group = cells[start : start + jobs]
-        speeds += measure_speeds([*group, *cells[: jobs - len(group)]], session)[: len(group)]
+        neighbours = islice(cycle(cells), jobs - len(group))
+        speeds += measure_speeds([*group, *neighbours], session)[: len(group)]
     return speeds
 
 
@@ -123,11 +182,15 @@ def _count(cell: Cell, facts: DataFacts) -> CostRecord | NotMeasured:
         return NotMeasured(reason=str(error))
 
 
-def _spread(cells: Sequence[Cell], costs: Sequence[CostRecord | NotMeasured]) -> list[Cell]:
-    """`MOST_MEASURED` of ``cells`` from the least MACs to the most, at even steps of their order."""
+def _spread(cells: Sequence[Cell], costs: Sequence[CostRecord | NotMeasured], most: int) -> list[Cell]:
+    """``most`` of ``cells`` at even steps of the order of their MACs, from the least on.
+
+    To the most; of few to the middle, because one step of the largest may take longer than the whole plan should.
+    """
     known = [(one.macs, place) for place, one in enumerate(costs) if isinstance(one, CostRecord)]
     order = [place for _, place in sorted(known)] or list(range(len(cells)))
-    steps = [step * (len(order) - 1) // (MOST_MEASURED - 1) for step in range(MOST_MEASURED)]
+    last = (len(order) - 1) // (1 if most > FEW_MEASURED else 2)
+    steps = [step * last // (most - 1) for step in range(most)]
     return [cells[place] for place in dict.fromkeys(order[step] for step in steps)]
 
 
@@ -135,11 +198,15 @@ def _estimate(
     cells: Sequence[Cell],
     costs: Sequence[CostRecord | NotMeasured],
     measured: Mapping[Cell, CellSpeed | NotMeasured],
+    facts: DataFacts,
 ) -> list[CellSpeed | NotMeasured]:
-    """The speed of every cell: as measured, or between the measured ones of the next fewer and the next more MACs."""
+    """The speed of every cell: as measured, or between the measured ones of the next fewer and the next more MACs.
+
+    Above those of the most, on the line through all. The MACs are those of an epoch, because arms may differ in data.
+    """
     speeds = [speed for speed in measured.values() if isinstance(speed, CellSpeed)]
     points = sorted(
-        (one.started.costs.macs, one.epoch_seconds) for one in speeds if isinstance(one.started.costs, CostRecord)
+        (macs, speed.epoch_seconds) for speed in speeds if not isinstance(macs := speed.epoch_macs, NotMeasured)
     )
     estimates: list[CellSpeed | NotMeasured] = []
     for cell, cost in zip(cells, costs, strict=True):
@@ -148,9 +215,23 @@ def _estimate(
         elif isinstance(cost, NotMeasured) or not points:
             estimates.append(cost if isinstance(cost, NotMeasured) else NotMeasured(reason="no arm could be measured"))
         else:
-            seconds = float(np.interp(cost.macs, [macs for macs, _ in points], [time for _, time in points]))
-            start = fmean(speed.start_seconds for speed in speeds)
-            estimates.append(
-                CellSpeed(cell, replace(speeds[0].started, variant=cell.config.variant, costs=cost), seconds, start)
+            data = facts.of(cell.arm)
+            started = replace(
+                speeds[0].started,
+                variant=cell.config.variant,
+                costs=cost,
+                num_train=data.num_train,
+                num_val=data.num_val,
+                num_classes=data.num_classes,
             )
+            start = fmean(speed.start_seconds for speed in speeds)
+            macs = cost.macs * weigh_images(started)
+            estimates.append(CellSpeed(cell, started, _interpolate(macs, points), start))
     return estimates
+
+
+def _interpolate(macs: float, points: Sequence[tuple[float, float]]) -> float:
+    if macs > points[-1][0]:
+        start, rate = fit_line(points)
+        return start + rate * macs
+    return float(np.interp(macs, [macs for macs, _ in points], [seconds for _, seconds in points]))

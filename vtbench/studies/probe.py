@@ -43,12 +43,21 @@ class CellSpeed:
         return self.start_seconds + self.epoch_seconds * self.cell.config.recipe.epochs
 
     @property
+    def epoch_macs(self) -> int | NotMeasured:
+        """MACs of an epoch, saving and loading left out."""
+        costs = self.started.costs
+        return costs if isinstance(costs, NotMeasured) else costs.macs * weigh_images(self.started)
+
+    @property
     def run_macs(self) -> int | NotMeasured:
-        """MACs of the whole cell: those of three forward passes for a training image, of one for a validation image."""
-        if isinstance(self.started.costs, NotMeasured):
-            return self.started.costs
-        images = 3 * self.started.num_train + self.started.num_val
-        return self.started.costs.macs * images * self.cell.config.recipe.epochs
+        """MACs of the whole cell."""
+        macs = self.epoch_macs
+        return macs if isinstance(macs, NotMeasured) else macs * self.cell.config.recipe.epochs
+
+
+def weigh_images(run: RunStart) -> int:
+    """Forward passes of an epoch: three for a training image, which go forward and backward, one for validation."""
+    return 3 * run.num_train + run.num_val
 
 
 def measure_speeds(cells: Sequence[Cell], session: Session) -> list[CellSpeed | NotMeasured]:

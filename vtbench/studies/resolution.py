@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -190,30 +190,33 @@ def inspect_data(data: DataConfig, task: str) -> DataFacts:
     return DataFacts(len(train), len(val), names, train.image_size, "\n".join(notes) or None)
 
 
-def inspect_study(study: ResolvedStudy) -> DataFacts:
-    """Open the data and build every arm for them without weights. Raises ``UserError`` for what cannot be had."""
-    import torch
+def inspect_study(study: ResolvedStudy, *, arms: Container[str] | None = None) -> DataFacts:
+    """Open the data and build every arm, or ``arms`` alone, without weights.
 
+    Raises ``UserError`` for what cannot be had.
+    """
+    from vtbench.profiling.sources import make_subject, resolve_source
     from vtbench.training.freezing import freeze_parameters
     from vtbench.training.starting_weights import fit_weights, open_identified
 
     facts = _inspect_all_data(study)
     sources = {init.source: open_identified(init) for init in study.inits.values()}
     for arm, variant in study.arms.items():
-        name, given = split_variant(variant)
-        spec = find_model(name)
+        spec = find_model(split_variant(variant)[0])
         if spec.task != study.task:
             raise UserError(
-                f"The arm {arm!r}: {name!r} is a model for {spec.task}, the arm {study.reference!r} for {study.task}."
+                f"The arm {arm!r}: {spec.name!r} is a model for {spec.task}, the arm {study.reference!r} for "
+                f"{study.task}."
             )
+        if arms is not None and arm not in arms:
+            continue
         try:
             seen = facts.of(arm)
             setting: Any = {"num_classes": seen.num_classes, "image_size": seen.image_size}
             if spec.is_foreign:
                 model = _try_foreign(study, arm, setting)
             else:
-                with torch.device("meta"):
-                    model = spec.build(spec.resolve_options(given), **setting)
+                model = make_subject(resolve_source(variant, **setting)).original
             if (init := study.inits.get(arm)) is not None:
                 fit_weights(
                     model,
