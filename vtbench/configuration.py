@@ -77,12 +77,21 @@ class Configuration(Written):
 class DataConfig(Configuration):
     """Which images. ``spec`` is what ``--data`` takes, for example ``scenes:clutter=8`` or ``parquet:PATH``."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"held_out", "held_out_seed"})
+
     spec: str = "scenes"
     image_size: int | None = Field(
         None, ge=8, le=LARGEST_SIDE, description="side in pixels; None takes the data set's own"
     )
     limit_train: int | None = Field(None, ge=1, description="class-balanced subset of this many training images")
     limit_val: int | None = Field(None, ge=1, description="class-balanced subset of this many validation images")
+    held_out: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="validate on this part of the training split, and train on the rest; limits are then at most",
+    )
+    held_out_seed: int = Field(0, ge=0, description="draws that part, the same for every seed of a run")
 
 
 def _repeat_side(value: Any) -> Any:
@@ -275,7 +284,7 @@ class RunConfig(Configuration):
     The variant of a network from a user's file names the file without its folder, which stands in ``code``.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"init", "declared", "code"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"init", "declared", "code", "trial"})
 
     variant: str
     data: DataConfig
@@ -284,6 +293,7 @@ class RunConfig(Configuration):
         default_factory=dict,
         description="settings that the study declares to be its arm's own, and the value that all have without that",
     )
+    trial: int | None = Field(None, ge=0, description="which trial of tuning it belongs to, counted from 0")
     seed: int = Field(0, ge=0)
     init: InitConfig | None = Field(None, description="None: all weights are drawn from the seed")
     code: CodeConfig | None = Field(None, description="None: the network is built by no file of the user")

@@ -108,12 +108,8 @@ class RunOptions(Configuration):
         """The data to use where ``own`` are those of the study; other data come without its limits and image size."""
         if self.data is not None:
             own = DataConfig(spec=self.data)
-        data = DataConfig(
-            spec=own.spec,
-            image_size=self.image_size or own.image_size,
-            limit_train=self.limit_train or own.limit_train,
-            limit_val=self.limit_val or own.limit_val,
-        )
+        flags = {"image_size": self.image_size, "limit_train": self.limit_train, "limit_val": self.limit_val}
+        data = own.model_copy(update={name: value for name, value in flags.items() if value is not None})
         asked = {key: value for key, value in self.settings.items() if key.startswith("data.")}
         return change_settings(data, Recipe(name=""), asked, source="--set")[0]
 

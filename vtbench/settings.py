@@ -18,6 +18,8 @@ from vtbench.errors import UserError, did_you_mean
 
 _NAMES = frozenset({"recipe.name", "recipe.changed"})
 """What a recipe is called and what was changed about it: no settings."""
+ROOTS = ("recipe", "data")
+"""How every key begins."""
 _TEACHER = "recipe.distillation.teacher"
 """Without one there is no distillation."""
 

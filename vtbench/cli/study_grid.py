@@ -34,13 +34,17 @@ class StudyGrid:
         """A title and the grid; only numbers of cells and means where seeds are many."""
         done = sum(record.status == "finished" for record in self.records.values())
         failed = len(self.records) - done
-        title = f"{self.study.name}: {done} of {len(self.cells)} cells done"
+        title = f"{self.study.name}{', tuning' if self._tunes else ''}: {done} of {len(self.cells)} cells done"
         title += f", {failed} failed" if failed else ""
         title += f", {format_duration(self.seconds_left)} left" if self.seconds_left else ""
         return Group(Text(title, style="bold"), self._render_grid(), Text(""))
 
+    @property
+    def _tunes(self) -> bool:
+        return any(cell.config.trial is not None for cell in self.cells)
+
     def _render_grid(self) -> RenderableType:
-        wide = self.study.seeds > _WIDEST_GRID
+        wide = self.study.seeds > _WIDEST_GRID or self._tunes
         columns = ("done", "mean") if wide else [f"seed {seed}" for seed in range(self.study.seeds)]
         rows = []
         of_arms: dict[str, list[Cell]] = {}

@@ -38,9 +38,11 @@ def print_studies(*, as_json: bool) -> None:
 def print_plan(plan: StudyPlan) -> None:
     """The cells of a study, what each costs, and the whole."""
     study, facts, console = plan.study, plan.facts, open_console()
-    header = ("arm", "to run", "MACs (M)", "params (M)", "a cell")
+    header = ("arm", *(("trials",) if plan.num_trials else ()), "to run", "MACs (M)", "params (M)", "a cell")
     table = make_table(header, map(_show_arm, plan.counted), numbers=header[1:])
     num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
+    open_trials = sum(arm.num_open_trials for arm in plan.arms)
+    trials = f"{open_trials} of {plan.num_trials} runs of tuning and " if plan.num_trials else ""
     print_text(f"{study.name}: {study.question}", console, style="bold")
     console.print(
         Text(
@@ -70,7 +72,7 @@ def print_plan(plan: StudyPlan) -> None:
         )
     console.print(
         Text(
-            f"\n{num_open:,} of {num_cells:,} cells to run, {plan.placement.jobs} at once with "
+            f"\n{trials}{num_open:,} of {num_cells:,} cells to run, {plan.placement.jobs} at once with "
             f"{format_items(plan.placement.threads, 'thread')} each ({plan.placement.reason}): "
             f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
@@ -105,6 +107,7 @@ def _list_arm(arm: PlannedArm) -> dict[str, Any]:
         "variant": arm.variant,
         "num_cells": arm.num_cells,
         "num_open": arm.num_open,
+        **({"num_trials": arm.num_trials, "num_open_trials": arm.num_open_trials} if arm.num_trials else {}),
         "macs": costs.macs if isinstance(costs, CostRecord) else None,
         "params": costs.params if isinstance(costs, CostRecord) else None,
         "seconds_a_cell": None if isinstance(speed, NotMeasured) else speed.run_seconds,
@@ -160,6 +163,7 @@ def _show_arm(arm: PlannedArm) -> list[str]:
     macs, params = (costs.macs, costs.params) if isinstance(costs, CostRecord) else (None, None)
     return [
         arm.arm,
+        *([f"{arm.num_open_trials}/{arm.num_trials}"] if arm.num_trials else []),
         f"{arm.num_open}/{arm.num_cells}",
         NOTHING if macs is None else format_millions(macs),
         NOTHING if params is None else format_millions(params, digits=3),

@@ -12,6 +12,7 @@ from vtbench.cli.progress import LiveDisplay, RunView, show_number
 from vtbench.cli.study_clock import CountCosts, StudyClock
 from vtbench.cli.study_grid import StudyGrid, show_headline
 from vtbench.records import RunRecord
+from vtbench.settings import read_settings, spell_setting
 from vtbench.stats.stopping import Decision, describe_decision
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted, Event
@@ -44,7 +45,8 @@ class StudyDisplay:
 
     def on_study(self, state: StudyState) -> None:
         """Say what is about to be done."""
-        self._on_begin()
+        if self._state is None:
+            self._on_begin()
         self._state, self._records = state, dict(state.records)
         study, placement = state.study, state.placement
         self._clock = StudyClock(placement.jobs, self._count)
@@ -53,10 +55,7 @@ class StudyDisplay:
         if state.took_over_from is not None:
             self._display.say(f"The study was left by {state.took_over_from}, which is dead; going on with it.")
         done = len(state.cells) - len(state.open_cells)
-        self._display.say(
-            f"{study.name}: {len(state.cells)} cells (arms x seeds: {len(study.arms)} x {study.seeds}), "
-            f"{done} done before"
-        )
+        self._say_stage(state, done)
         self._display.say(f"on {study.data.spec}, recipe {study.recipe.name}, epochs: {study.recipe.epochs}")
         if state.note is not None:
             self._display.say(state.note)
@@ -74,6 +73,26 @@ class StudyDisplay:
                 self._display.say(f"Look at {seeds} seeds: {arm} cannot be judged, it lacks a seed")
             elif one.estimate.n == seeds:
                 self._display.say(f"Look at {seeds} seeds: {arm} {describe_decision(one)}")
+
+    def _say_stage(self, state: StudyState, done: int) -> None:
+        """What is about to be run, and in a study that was tuned with which settings."""
+        study, tuning = state.study, state.study.tuning
+        if tuning is None or state.stage is None or state.stage.is_last:
+            self._display.say(
+                f"{study.name}: {len(state.cells)} cells (arms x seeds: {len(study.arms)} x {study.seeds}), "
+                f"{done} done before"
+            )
+            own = {
+                cell.arm: read_settings(cell.config.data, cell.config.recipe, tuning.settings if tuning else ())
+                for cell in state.cells
+            }
+            for arm, values in own.items() if tuning is not None else ():
+                self._display.say(f"{arm}: tuned to {', '.join(f'{k}={spell_setting(v)}' for k, v in values.items())}")
+            return
+        self._display.say(
+            f"{study.name}: {state.stage.name}: {len(state.cells)} runs of {len(study.arms)} arms, validated on "
+            f"{100 * tuning.held_out:g} % of the training split; {done} done before"
+        )
 
     def on_begin(self, cell: Cell) -> None:
         """Show a line for the cell."""

@@ -19,8 +19,9 @@ from vtbench.metrics import METRICS
 from vtbench.records import CostRecord
 from vtbench.reporting.live_runs import LiveRun, RunReader, find_folders
 from vtbench.run_folder import PLACEMENT, STUDY
-from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.placement import Placement
+from vtbench.studies.tuning import find_stage
 from vtbench.units import format_duration
 
 _MEMORY_EPOCHS = 5
@@ -130,7 +131,7 @@ class Watch:
         if study is None:
             raise ValueError("it is gone")
         placement = self.reader.read(folder / PLACEMENT, lambda path: Placement.model_validate_json(path.read_bytes()))
-        cells = tuple(list_cells(study, folder))
+        cells = find_stage(study, folder, lambda cell: self.reader.look(cell.folder).record).cells
         runs = tuple(self.reader.look(cell.folder) for cell in cells)
         return WatchedStudy(study, cells, runs, placement.jobs if placement is not None else 1)
 

@@ -27,7 +27,7 @@ from vtbench.datasets.dataset import (
 )
 from vtbench.datasets.source import parse_dataset
 from vtbench.datasets.statistics import Triple, measure_statistics
-from vtbench.datasets.subset import select_balanced
+from vtbench.datasets.subset import hold_out, select_balanced
 from vtbench.errors import UserError
 
 
@@ -160,7 +160,7 @@ def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDatase
     """
     source, knobs, name = parse_dataset(config.spec)
     splits = source.open(knobs, config.image_size)
-    chosen = splits[split]
+    chosen = splits["train" if config.held_out is not None else split]
     rows = _select(chosen, config, split, seed, name)
     images, places = _cache_or_read(chosen, rows)
     colour = measure_statistics(splits["train"])
@@ -177,6 +177,8 @@ def identify_data(config: DataConfig, seeds: Iterable[int]) -> dict[int, dict[Sp
     """
     source, knobs, name = parse_dataset(config.spec)
     splits = source.open(knobs, config.image_size)
+    if config.held_out is not None:
+        splits = dict.fromkeys(splits, splits["train"])
     return {
         seed: {split: _fingerprint(one, _select(one, config, split, seed, name)) for split, one in splits.items()}
         for seed in seeds
@@ -185,7 +187,11 @@ def identify_data(config: DataConfig, seeds: Iterable[int]) -> dict[int, dict[Sp
 
 def _select(chosen: ImageSplit, config: DataConfig, split: Split, seed: int, name: str) -> NDArray[np.int64]:
     limit = config.limit_train if split == "train" else config.limit_val
-    return select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
+    if config.held_out is None:
+        return select_balanced(chosen.labels, limit, split=split, seed=seed, name=name)
+    part = hold_out(chosen.labels, config.held_out, seed=config.held_out_seed, name=name)[split]
+    most = len(part) if limit is None else min(limit, len(part))
+    return part[select_balanced(chosen.labels[part], most, split=split, seed=seed, name=name)]
 
 
 def _fingerprint(split: ImageSplit, rows: NDArray[np.int64]) -> str:

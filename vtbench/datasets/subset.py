@@ -36,6 +36,26 @@ def select_balanced(
     return np.sort(np.concatenate(taken))
 
 
+def hold_out(labels: NDArray[np.int64], part: float, *, seed: int, name: str) -> dict[Split, NDArray[np.int64]]:
+    """Indices, in ascending order, of the images to train on and of those held out to validate on.
+
+    Of every class ``part`` is held out, rounded, one image at least; which, is drawn from the seed alone. Raises
+    ``UserError`` where a class has too few images for both.
+    """
+    available = np.bincount(labels)
+    held = np.maximum(1, np.rint(part * available)).astype(np.int64) * (available > 0)
+    if (held >= available)[available > 0].any():
+        raise UserError(
+            f"Of the training images of {name} the part {part:g} is to be held out, and some class has too few for "
+            "that. Hold out less, or take more images."
+        )
+    order = shuffle(derive_key("held out", seed), len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    starts = np.cumsum(available) - available
+    val = np.sort(np.concatenate([by_class[start : start + count] for start, count in zip(starts, held, strict=True)]))
+    return {"train": np.setdiff1d(np.arange(len(labels), dtype=np.int64), val), "val": val}
+
+
 def _share_out(limit: int, available: NDArray[np.int64], precedence: NDArray[np.int64]) -> NDArray[np.int64]:
     """Fill the classes evenly up to what they have; the last few images go to the classes first in ``precedence``."""
     quota = np.zeros_like(available)

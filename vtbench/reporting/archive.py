@@ -52,14 +52,14 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
     records = [f"{ARCHIVE_FOLDER}/{kind}" for kind in ("*.json", f"*.{TIMING}", f"*.{EXAMPLES}", f"*.{ANSWERS}")]
     with publish_set(target, stale=(*records, *list_optional_files())) as staged:
-        for name, record in _name_files(loaded.records).items():
+        for name, record in _name_files((*loaded.records, *loaded.trials)).items():
             path = staged / ARCHIVE_FOLDER / name
             save_record(path, make_portable(record))
             if timings := loaded.timings.get(identify_run(record)):
                 save_lines(locate_timings(path), timings)
             if (examples := loaded.examples.get(identify_run(record))) is not None:
                 publish_bytes(locate_examples(path), examples.read_bytes())
-            if (answers := loaded.answers.get(identify_run(record))) is not None:
+            if record.config.trial is None and (answers := loaded.answers.get(identify_run(record))) is not None:
                 load_answers(answers, record.answers_sha256)
                 publish_bytes(locate_answers(path), answers.read_bytes())
         outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
@@ -91,10 +91,11 @@ def _cut_paths(value: Any) -> Any:
 
 
 def _name_files(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
-    """File names ``<arm>-seed<n>.json``; a second record of one arm and seed gets a number."""
+    """File names ``<arm>-seed<n>.json``, of tuning ``<arm>-trial<k>-seed<n>.json``; a second one gets a number."""
     names: dict[str, RunRecord] = {}
     for record in records:
-        stem = f"{re.sub(r'[^A-Za-z0-9._=+-]+', '_', name_arm(record))}-seed{record.seed}"
+        trial = "" if record.config.trial is None else f"-trial{record.config.trial}"
+        stem = f"{re.sub(r'[^A-Za-z0-9._=+-]+', '_', name_arm(record))}{trial}-seed{record.seed}"
         free = (f"{stem}{f'-{count}' if count > 1 else ''}.json" for count in range(1, len(records) + 2))
         names[next(name for name in free if name not in names)] = record
     return names

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from vtbench.errors import UserError
 from vtbench.records import Record, RunRecord, load_record
 from vtbench.run_folder import STUDY
+from vtbench.search_space import TuningConfig
 from vtbench.stats.stopping import StoppingRule
 
 OUTLINE_FILE = "report.json"
@@ -22,10 +23,11 @@ class ReportOutline(Record):
 
     ``base`` is the arm that differences are taken to; None takes the first arm. ``study_base`` is the model that the
     study was given with ``--base``. ``command`` repeats the study; None rebuilds it from the records. ``levels`` are
-    those of the factors, by arm and factor, of arms that factors made; ``until`` the rule by which the study stops.
+    those of the factors, by arm and factor, of arms that factors made; ``until`` the rule by which the study stops;
+    ``tuning`` says how arms were tuned.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"levels", "until"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"levels", "until", "tuning"})
 
     title: str
     question: str | None = None
@@ -36,6 +38,7 @@ class ReportOutline(Record):
     command: str | None = None
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     until: StoppingRule | None = None
+    tuning: TuningConfig | None = None
 
 
 class _StudyHead(BaseModel):
@@ -49,6 +52,7 @@ class _StudyHead(BaseModel):
     seeds: int
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     until: StoppingRule | None = None
+    tuning: TuningConfig | None = None
 
 
 def load_outline(folder: Path) -> ReportOutline | None:
@@ -70,6 +74,7 @@ def load_outline(folder: Path) -> ReportOutline | None:
         seeds=tuple(range(study.seeds)),
         levels=study.levels,
         until=study.until,
+        tuning=study.tuning,
     )
 
 

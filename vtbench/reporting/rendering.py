@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from vtbench.documents.figures import FORMATS, save_figure
 from vtbench.documents.table import (
+    Table,
     escape_latex,
     escape_markdown,
     list_items,
@@ -35,6 +36,13 @@ from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
 from vtbench.reporting.style import PNG_DPI, house_style
 from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tuning import (
+    find_tuning,
+    list_tuning_notes,
+    list_tuning_numbers,
+    tabulate_response,
+    tabulate_tuning,
+)
 from vtbench.settings import spell_setting
 
 TextFormat = Literal["markdown", "csv", "latex", "json"]
@@ -165,6 +173,7 @@ def render_latex(report: Report) -> str:
         for table in (tabulate_effects(comparison), tabulate_classes(comparison)):
             if table is not None:
                 parts.append(to_latex(table))
+    parts += [to_latex(table) for table in list_tuning_tables(report)]
     parts.append("".join(f"% {escape_latex(note)}\n" for note in list_all_notes(report)))
     return "\n".join(parts)
 
@@ -188,6 +197,8 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
                 parts.append(to_markdown(table).rstrip())
     parts.append(list_items(list_all_notes(report)))
     parts += _list_variants(report)
+    if tables := list_tuning_tables(report):
+        parts += ["## Tuning", *(to_markdown(table).rstrip() for table in tables)]
     for index, of_comparison in figures.items():
         for name, file in of_comparison.items():
             if (figure := FIGURES[name]).below:
@@ -217,6 +228,7 @@ def render_json(report: Report) -> str:
             }
             for comparison in report.comparisons
         ],
+        **({"tuning": list_tuning_numbers(tuning)} if (tuning := find_tuning(report)) else {}),
         "notes": list_all_notes(report),
         "left_out": [{"path": left.path, "reason": left.reason} for left in report.left_out],
         "provenance": dict(report.provenance),
@@ -227,8 +239,15 @@ def render_json(report: Report) -> str:
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them."""
     effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
-    notes = (*list_notes(report.comparisons), *effects, *list_class_notes(report.comparisons, extent))
+    tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
+    notes = (*list_notes(report.comparisons), *effects, *list_class_notes(report.comparisons, extent), *tuned)
     return list(dict.fromkeys(notes))
+
+
+def list_tuning_tables(report: Report) -> list[Table]:
+    """What each arm was tuned to, and what its trials came to; none where nothing was tuned."""
+    tuning = find_tuning(report)
+    return [] if tuning is None else [tabulate_tuning(tuning, report.fresh_means), tabulate_response(tuning)]
 
 
 def explain_apart(comparison: Comparison) -> str:

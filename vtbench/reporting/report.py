@@ -17,6 +17,7 @@ from vtbench.reporting.runs import LeftOut, RunKey, load_runs
 from vtbench.reporting.treatment import find_differences
 from vtbench.run_options import RunOptions, spell_flags
 from vtbench.settings import undo_treatment
+from vtbench.stats.estimates import Estimate
 from vtbench.stats.stopping import StoppingRule
 
 
@@ -25,7 +26,7 @@ class Report:
     """Everything that formats and figures show. ``comparisons[0]`` is that of the base; the others were kept apart.
 
     ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept; ``examples`` those of the
-    runs of one seed.
+    runs of one seed; ``trials`` the runs by which arms were tuned.
     """
 
     outline: ReportOutline
@@ -34,6 +35,12 @@ class Report:
     provenance: tuple[tuple[str, str], ...]
     timings: Mapping[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
     examples: Mapping[RunKey, Examples] = field(default_factory=dict)
+    trials: tuple[RunRecord, ...] = ()
+
+    @property
+    def fresh_means(self) -> dict[str, float]:
+        """The mean of each arm of the first comparison."""
+        return {arm.name: arm.mean.mean for arm in self.comparisons[0].arms if isinstance(arm.mean, Estimate)}
 
 
 def build_report(*folders: Path, base: str | None = None) -> Report:
@@ -43,7 +50,7 @@ def build_report(*folders: Path, base: str | None = None) -> Report:
     provenance = describe_provenance(loaded.records, loaded.outline)
     examples, damaged = _read_examples(loaded.examples)
     left_out = (*loaded.left_out, *damaged)
-    return Report(loaded.outline, comparisons, left_out, tuple(provenance), loaded.timings, examples)
+    return Report(loaded.outline, comparisons, left_out, tuple(provenance), loaded.timings, examples, loaded.trials)
 
 
 def _read_examples(paths: Mapping[RunKey, Path]) -> tuple[dict[RunKey, Examples], list[LeftOut]]:

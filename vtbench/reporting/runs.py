@@ -12,6 +12,7 @@ from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
 from vtbench.reporting.outline import OUTLINE_FILE, ReportOutline, complete_outline, load_outline, name_arm
 from vtbench.run_folder import ANSWERS, CONFIG, EXAMPLES, RECORD, TIMING
+from vtbench.units import format_items
 
 ARCHIVE_FOLDER = "records"
 
@@ -33,7 +34,8 @@ class LoadedRuns:
 
     ``timings`` are those of the epochs of each run, by `identify_run`; a run whose times were not kept is not in it.
     ``examples`` are the files of examples of the runs of one seed, the lowest of which any run has some.
-    ``answers`` are the files of answers to each validation image, of the runs that kept them.
+    ``answers`` are the files of answers to each validation image, of the runs that kept them. ``trials`` are the runs
+    by which arms were tuned, which are compared with no others.
     """
 
     records: tuple[RunRecord, ...]
@@ -42,12 +44,14 @@ class LoadedRuns:
     timings: Mapping[RunKey, tuple[TimingRecord, ...]]
     examples: Mapping[RunKey, Path]
     answers: Mapping[RunKey, Path] = field(default_factory=dict)
+    trials: tuple[RunRecord, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Found:
     """What has been read so far."""
 
+    trials: list[RunRecord] = field(default_factory=list)
     records: list[RunRecord] = field(default_factory=list)
     timings: dict[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
     examples: dict[RunKey, Path] = field(default_factory=dict)
@@ -74,17 +78,20 @@ def load_runs(*folders: Path) -> LoadedRuns:
                 _read(path, folder, found)
         found.left_out.extend(_find_unfinished(folder))
     if not found.records:
-        raise UserError(_explain_emptiness(folders, found.left_out))
+        raise UserError(_explain_emptiness(folders, found.left_out, len(found.trials)))
     kept, repeated = _drop_repeated(found.records)
+    trials, again = _drop_repeated(found.trials)
     outline = complete_outline(_find_outline(folders, kept), kept)
     lowest = min((seed for _, _, seed, _ in found.examples), default=None)
     examples = {run: path for run, path in found.examples.items() if run[2] == lowest}
-    return LoadedRuns(kept, (*found.left_out, *repeated), outline, found.timings, examples, found.answers)
+    left_out = (*found.left_out, *repeated, *again)
+    return LoadedRuns(kept, left_out, outline, found.timings, examples, found.answers, trials)
 
 
 def identify_run(record: RunRecord) -> RunKey:
     """What two records of one cell have in common."""
-    return name_arm(record), record.variant, record.seed, record.certificate
+    trial = "" if record.config.trial is None else f", trial {record.config.trial + 1}"
+    return f"{name_arm(record)}{trial}", record.variant, record.seed, record.certificate
 
 
 def locate_timings(record: Path) -> Path:
@@ -121,7 +128,7 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 def _read(path: Path, folder: Path, found: _Found) -> None:
     try:
         record = load_record(path, RunRecord)
-        found.records.append(record)
+        (found.records if record.config.trial is None else found.trials).append(record)
         if record.status == "finished" and (examples := locate_examples(path)).is_file():
             found.examples.setdefault(identify_run(record), examples)
         if record.answers_sha256 is not None and (answers := locate_answers(path)).is_file():
@@ -144,8 +151,13 @@ def _find_unfinished(folder: Path) -> Iterator[LeftOut]:
             yield LeftOut(name, "begun but not finished: it has no record yet")
 
 
-def _explain_emptiness(folders: Sequence[Path], left_out: Sequence[LeftOut]) -> str:
+def _explain_emptiness(folders: Sequence[Path], left_out: Sequence[LeftOut], num_trials: int) -> str:
     places = ", ".join(str(folder) for folder in folders)
+    if num_trials:
+        return (
+            f"Beneath {places} there are {format_items(num_trials, 'run')} of tuning, and arms are not compared yet. "
+            "The same vtbench ablate goes on from there."
+        )
     if left_out:
         first = left_out[0]
         return (

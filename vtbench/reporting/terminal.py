@@ -19,7 +19,7 @@ from vtbench.reporting.pages.published import (
     list_recipes,
     tabulate_published,
 )
-from vtbench.reporting.rendering import explain_apart, list_all_notes
+from vtbench.reporting.rendering import explain_apart, list_all_notes, list_tuning_tables
 from vtbench.reporting.report import Report
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.token_report import shorten_name
@@ -40,6 +40,8 @@ def print_report(report: Report, console: Console) -> None:
         for table in (tabulate_effects(comparison), tabulate_classes(comparison, SCREEN)):
             if table is not None:
                 _print_table(table, console)
+    for table in list_tuning_tables(report):
+        _print_table(table, console)
     console.print()
     for note in list_all_notes(report, SCREEN):
         print_text(f"- {note}", console)

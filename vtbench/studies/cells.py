@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from vtbench.configuration import CodeConfig, Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
+from vtbench.search_space import TuningConfig
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.treatments import treat
 
@@ -24,7 +25,7 @@ class ResolvedStudy(Configuration):
     its rule needs, ``seeds`` at most.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "codes", "treatments", "levels", "until"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "codes", "treatments", "levels", "until", "tuning"})
 
     format: Literal[1] = 1
     name: str
@@ -41,6 +42,7 @@ class ResolvedStudy(Configuration):
     treatments: dict[str, dict[str, Any]] = Field(default_factory=dict)
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     until: StoppingRule | None = None
+    tuning: TuningConfig | None = None
     execution: ExecutionConfig
 
     def spell(self, arm: str) -> str:
@@ -61,7 +63,8 @@ class Cell(Configuration):
     @property
     def label(self) -> str:
         """How a cell is called in messages: ``static, seed 2``."""
-        return f"{self.arm}, seed {self.config.seed}"
+        trial = "" if self.config.trial is None else f", trial {self.config.trial + 1}"
+        return f"{self.arm}{trial}, seed {self.config.seed}"
 
     def with_threads(self, threads: int) -> Cell:
         """The same cell on so many CPU threads."""

@@ -12,6 +12,7 @@ from vtbench.datasets.dataset import Split
 from vtbench.datasets.loading import identify_data
 from vtbench.errors import UserError
 from vtbench.records import Certificate
+from vtbench.settings import undo_treatment
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.ledger import Ledger
 
@@ -38,12 +39,23 @@ def check_identity(study: ResolvedStudy, ledger: Ledger) -> bool:
 
 
 def _find_others(data: DataConfig, known: list[tuple[Cell, Certificate]]) -> dict[Split, list[Cell]]:
-    now = identify_data(data, sorted({cell.config.seed for cell, _ in known}))
+    now: dict[tuple[DataConfig, int], dict[Split, str]] = {}
+    for config in dict.fromkeys(_place(cell, data) for cell, _ in known):
+        seeds = sorted({cell.config.seed for cell, _ in known if _place(cell, data) == config})
+        now |= {(config, seed): found for seed, found in identify_data(config, seeds).items()}
     untreated = [(cell, certificate.untreated or certificate) for cell, certificate in known]
     then: list[tuple[Cell, dict[Split, str]]] = [
         (cell, {"train": certificate.train_data, "val": certificate.val_data}) for cell, certificate in untreated
     ]
-    return {split: [cell for cell, before in then if before[split] != now[cell.config.seed][split]] for split in _WORDS}
+    return {
+        split: [cell for cell, before in then if before[split] != now[_place(cell, data), cell.config.seed][split]]
+        for split in _WORDS
+    }
+
+
+def _place(cell: Cell, data: DataConfig) -> DataConfig:
+    """What the cell was trained on without what is declared of its arm, at the place of ``data``."""
+    return undo_treatment(cell.config).data.model_copy(update={"spec": data.spec})
 
 
 def _name(cells: list[Cell]) -> str:

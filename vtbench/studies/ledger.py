@@ -13,6 +13,7 @@ cell depends on them. The files are
     lock                           its owner, while one is at work
     cells/ARM/seed-N/record.json   present once the cell has finished or failed
     cells/ARM/seed-N/failed-K.json the record of an attempt that failed and was retried
+    tuning/ARM/trial-K/seed-N/     of a study that tunes its arms: the run of a trial, as those of cells
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from vtbench.records import (
 )
 from vtbench.records.record import R
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, ENVIRONMENT, METRICS, RECORD, STUDY
-from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy, list_cells
+from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy
 from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
+from vtbench.studies.tuning import list_stages
 from vtbench.training.folder import find_record
 
 
@@ -100,7 +102,11 @@ class Ledger:
     def list_certificates(self) -> list[tuple[Cell, Certificate]]:
         """Every cell of the folder that was begun, and what its run was certified to be."""
         study = self.read_study()
-        cells = list_cells(study, self.folder) if study is not None else []
+        cells: list[Cell] = []
+        for stage in list_stages(study, self.folder, self.find_record) if study is not None else ():
+            cells += stage.cells
+            if self.list_open(stage.cells, retry_failed=False):
+                break
         read = ((cell, _read_part(cell.folder / CERTIFICATE, Certificate)) for cell in cells)
         return [(cell, certificate) for cell, certificate in read if certificate is not None]
 
@@ -109,7 +115,7 @@ class Ledger:
 
         Raises ``UserError`` as `find_record` does where the record is not that of the cell.
         """
-        if (record := find_record(cell.folder, cell.config, arm=cell.arm)) is not None:
+        if (record := self.find_record(cell)) is not None:
             return record.status
         return "begun" if (cell.folder / CHECKPOINTS).exists() else "missing"
 
@@ -122,11 +128,16 @@ class Ledger:
         allowed = ("begun", "missing", "failed") if retry_failed else ("begun", "missing")
         return [cell for cell in cells if self.status(cell) in allowed]
 
-    def needs_data(self, study: ResolvedStudy, cells: Iterable[Cell], *, retry_failed: bool) -> bool:
+    def find_record(self, cell: Cell) -> RunRecord | None:
+        """The record of a cell that has finished or failed, else None; raises ``UserError`` as `status` does."""
+        return find_record(cell.folder, cell.config, arm=cell.arm)
+
+    def needs_data(self, study: ResolvedStudy, *, retry_failed: bool) -> bool:
         """Whether the data must be opened: a cell is to be run, or the data are said to lie elsewhere than before."""
         existing = self.read_study()
         moved = existing is not None and existing.data.spec != study.data.spec
-        return moved or bool(self.list_open(cells, retry_failed=retry_failed))
+        stages = list_stages(study, self.folder, self.find_record)
+        return moved or any(self.list_open(stage.cells, retry_failed=retry_failed) for stage in stages)
 
     def set_failure_aside(self, cell: Cell) -> None:
         """Keep the record of a failed attempt under another name, so that the cell counts as open again."""

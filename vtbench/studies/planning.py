@@ -25,6 +25,7 @@ from vtbench.studies.ledger import Ledger
 from vtbench.studies.placement import Placement, choose_placement, read_placement
 from vtbench.studies.probe import CellSpeed, measure_speeds, weigh_images
 from vtbench.studies.resolution import DataFacts, inspect_study
+from vtbench.studies.tuning import count_open_trials, find_stage
 
 MOST_COUNTED = 200
 """Of so many arms each is built and counted; of more, so many of those to be run, drawn at random, always the same."""
@@ -42,7 +43,8 @@ class PlannedArm:
     """One arm: how many of its cells are still to be run, and what the probe saw of one of them.
 
     An arm ``is_estimated`` if it was not measured: its time is that of the measured ones, by MACs. One that was not
-    even counted (``is_counted``) says so in ``speed``.
+    even counted (``is_counted``) says so in ``speed``. ``num_trials`` are its runs of tuning, ``num_open_trials`` those
+    that are still to come.
     """
 
     arm: str
@@ -52,6 +54,13 @@ class PlannedArm:
     speed: CellSpeed | NotMeasured
     is_estimated: bool = False
     is_counted: bool = True
+    num_trials: int = 0
+    num_open_trials: int = 0
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs are still to come, those of tuning among them."""
+        return self.num_open + self.num_open_trials
 
     @property
     def costs(self) -> CostRecord | NotMeasured:
@@ -83,6 +92,11 @@ class StudyPlan:
         return tuple(arm for arm in self.arms if arm.is_counted)
 
     @property
+    def num_trials(self) -> int:
+        """The runs of tuning of all arms."""
+        return sum(arm.num_trials for arm in self.arms)
+
+    @property
     def seconds(self) -> Total | NotMeasured:
         """Expected time of everything that is still to be run."""
         total = self._sum(lambda speed: speed.run_seconds)
@@ -98,19 +112,19 @@ class StudyPlan:
 
     def _sum(self, of_cell: Callable[[CellSpeed], float | NotMeasured]) -> Total | NotMeasured:
         """The sum over all open cells; of a sample of arms, their mean times the number of open cells."""
-        wanted = [arm for arm in self.counted if arm.num_open]
+        wanted = [arm for arm in self.counted if arm.num_runs]
         values: list[float] = []
         for arm in wanted:
             value = arm.speed if isinstance(arm.speed, NotMeasured) else of_cell(arm.speed)
             if isinstance(value, NotMeasured):
                 return NotMeasured(reason=f"{arm.arm}: {value.reason}")
             values.append(value)
-        total = sum(arm.num_open * value for arm, value in zip(wanted, values, strict=True))
-        num_arms = sum(arm.num_open > 0 for arm in self.arms)
+        total = sum(arm.num_runs * value for arm, value in zip(wanted, values, strict=True))
+        num_arms = sum(arm.num_runs > 0 for arm in self.arms)
         if num_arms == len(wanted):
             return Total(total)
-        num_open = sum(arm.num_open for arm in self.arms)
-        mean = total / sum(arm.num_open for arm in wanted)
+        num_open = sum(arm.num_runs for arm in self.arms)
+        mean = total / sum(arm.num_runs for arm in wanted)
         half_width = estimate_mean(values).half_width
         if isinstance(half_width, NotMeasured):
             return Total(mean * num_open)
@@ -124,7 +138,8 @@ def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_fa
     """
     ledger = Ledger(folder)
     ledger.check(study, same_data=True)
-    cells = list_cells(study, folder)
+    cells, num_open_trials = _list_cells(study, ledger), count_open_trials(study, folder)
+    num_trials = study.tuning.num_trials * study.tuning.seeds if study.tuning is not None else 0
     still_open = ledger.list_open(cells, retry_failed=retry_failed)
     num_open = Counter(cell.arm for cell in still_open)
     is_quick = len(still_open) > MANY_CELLS
@@ -133,7 +148,10 @@ def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_fa
     ledger.check(study, same_data=check_identity(study, ledger))
     before = read_placement(folder)
     placement = choose_placement(still_open or cells, session, before=before, may_measure=not is_quick)
-    counted = [cell.with_threads(placement.threads) for cell in cells[: len(study.arms)] if cell.arm in chosen]
+    of_arms = {cell.arm: cell for cell in reversed(cells)}
+    counted = [
+        cell.with_threads(placement.threads) for arm in study.arms if arm in chosen and (cell := of_arms.get(arm))
+    ]
     most = FEW_MEASURED if is_quick else MOST_MEASURED
     if len(counted) <= most:
         speeds = {
@@ -149,7 +167,15 @@ def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_fa
     unknown = NotMeasured(reason="not one of the arms that were drawn to be counted")
     arms = [
         PlannedArm(
-            arm, variant, study.seeds, num_open[arm], speeds.get(arm, unknown), arm not in measured, arm in chosen
+            arm,
+            variant,
+            study.seeds,
+            num_open[arm],
+            speeds.get(arm, unknown),
+            arm not in measured,
+            arm in chosen,
+            num_trials,
+            num_open_trials[arm],
         )
         for arm, variant in study.arms.items()
     ]
@@ -162,6 +188,12 @@ def _choose_arms(study: ResolvedStudy, num_open: Mapping[str, int], most: int) -
         return set(study.arms)
     wanted = [arm for arm in study.arms if num_open[arm]] or list(study.arms)
     return set(random.Random(0).sample(wanted, min(most, len(wanted))))
+
+
+def _list_cells(study: ResolvedStudy, ledger: Ledger) -> list[Cell]:
+    """The cells of the study: with the settings that they were tuned to, or, before that is known, without."""
+    stage = find_stage(study, ledger.folder, ledger.find_record)
+    return list(stage.cells) if stage.is_last else list_cells(study, ledger.folder)
 
 
 def _measure(cells: Sequence[Cell], jobs: int, session: Session) -> list[CellSpeed | NotMeasured]:

@@ -20,6 +20,8 @@ from vtbench.configuration import MOST_CELLS, CodeConfig, DataConfig, ExecutionC
 from vtbench.environment import resolve_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.run_options import StudyOptions
+from vtbench.search_space import TuningConfig
+from vtbench.settings import change_settings
 from vtbench.stats.sequential import plan_looks
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.cells import ResolvedStudy
@@ -51,7 +53,10 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     templates = choose_arms(study, options.arm)
     until = plan_stopping(options, len(templates))
     seeds = until.looks[-1] if until is not None else options.seeds or study.seeds
-    check_num_cells(len(templates), seeds)
+    if until is not None and study.tuning is not None:
+        raise UserError("A study that is tuned does not run until it is decided. Say how many seeds, with --seeds.")
+    trials = study.tuning.num_trials * study.tuning.seeds if study.tuning is not None else 0
+    check_num_cells(len(templates), seeds + trials)
     reference = study.reference if study.reference in templates else next(iter(templates))
     inits = _identify_inits(study, templates, options.init)
     data, recipe = options.choose_data(study.data), choose_recipe(study, options)
@@ -72,6 +77,7 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
         inits=inits,
         codes=codes,
         treatments=treatments,
+        tuning=_check_tuning(study, seeds, options, recipe, data),
         levels={arm: dict(plan.levels) for arm, plan in study.plan_arms().items() if arm in templates and plan.levels},
         until=until,
         execution=execution.model_copy(
@@ -88,6 +94,26 @@ def plan_stopping(options: StudyOptions, num_arms: int) -> StoppingRule | None:
         raise UserError("A study is decided by comparing arms with its reference, and this one has a single arm.")
     looks = plan_looks(options.max_seeds or MOST_SEEDS_TO_DECIDE)
     return StoppingRule(looks=looks, num_contrasts=num_arms - 1, smallest_effect=options.smallest_effect)
+
+
+def _check_tuning(
+    study: Study, seeds: int, options: StudyOptions, recipe: Recipe, data: DataConfig
+) -> TuningConfig | None:
+    """The tuning of the study; raises ``UserError`` for what it cannot tune, and for seeds that are not its own."""
+    tuning = study.tuning
+    if tuning is None:
+        return None
+    if tuning.first_seed < seeds:
+        raise UserError(
+            f"[tuning] has the seeds from {tuning.first_seed} on, and the study those from 0 to {seeds - 1}. "
+            f"Set first_seed = {seeds} or more, so that the arms are compared on seeds that they were not tuned on."
+        )
+    for key in tuning.settings.keys() & options.list_asked().keys():
+        raise UserError(f"{options.list_asked()[key]} sets {key}, which the study tunes. Leave it out.")
+    for key, values in tuning.settings.items():
+        for value in values if isinstance(values, tuple) else (values.low, values.high):
+            change_settings(data, recipe, {key: value}, source="[tuning]")
+    return tuning
 
 
 def choose_recipe(study: Study, options: StudyOptions) -> Recipe:

@@ -18,13 +18,17 @@ from vtbench.studies.identity import check_identity
 from vtbench.studies.ledger import Ledger, build_failed_record, move_aside
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
+from vtbench.studies.tuning import Stage, count_cells, list_stages
+
+_UNTUNABLE = "no trial of tuning finished, so that there is no setting to run it with"
 
 
 @dataclass(frozen=True)
 class StudyState:
     """What is about to happen: all cells of this call, the records there are already, and the cells to be run.
 
-    ``note`` is what a user should know of the data.
+    ``note`` is what a user should know of the data. A study that is tuned has several stages, of which ``stage`` is
+    one; ``cells`` are those of the stage.
     """
 
     study: ResolvedStudy
@@ -35,6 +39,7 @@ class StudyState:
     placement: Placement
     took_over_from: Owner | None
     note: str | None = None
+    stage: Stage | None = None
 
 
 class StudyWatcher(CellWatcher, Protocol):
@@ -84,46 +89,38 @@ def run_study(
     holds another study or cells of other data, is in use or cannot be written, or when data or arms cannot be used. A
     cell that fails is booked with its error; others go on.
     """
-    cells = tuple(list_cells(study, folder))
+    cells = list_cells(study, folder)
     ledger = Ledger(folder)
     same_data = False
     if not fresh:
         ledger.check(study, same_data=True)
-    facts = inspect_study(study) if fresh or ledger.needs_data(study, cells, retry_failed=retry_failed) else None
+    facts = inspect_study(study) if fresh or ledger.needs_data(study, retry_failed=retry_failed) else None
     if not fresh and facts is not None:
         same_data = check_identity(study, ledger)
         ledger.check(study, same_data=same_data)
     check_writable(folder)
-    for cell in cells:
-        for path in (cell.folder.parent.parent, cell.folder.parent, cell.folder, cell.folder / LOG):
-            refuse_link(path)
+    _refuse_links(cells)
     if fresh and ledger.path.exists():
         with hold_lock(folder / STUDY_LOCK):
             watcher.on_set_aside(move_aside(folder))
     with hold_lock(folder / STUDY_LOCK) as lock:
         ledger.adopt(study, same_data=same_data)
-        waiting = ledger.list_open(cells, retry_failed=retry_failed)
-        if waiting and facts is not None:
-            executor = session.executor.holding(lock.handle)
-            placement = choose_placement(
-                waiting,
-                replace(session, executor=executor),
-                before=read_placement(folder),
-                on_measuring=watcher.on_measuring,
-            )
-            if not session.stop.requested:
-                write_placement(folder, placement)
-            waiting = [cell.with_threads(placement.threads) for cell in waiting]
-            for cell in waiting:
-                ledger.set_failure_aside(cell)
-            done = [cell for cell in cells if ledger.status(cell) in ("finished", "failed")]
-            records = {cell.folder: ledger.read_record(cell) for cell in done}
-            left_by = lock.took_over_from
-            watcher.on_study(StudyState(study, folder, cells, records, tuple(waiting), placement, left_by, facts.note))
-            keeper = _BookKeeper(watcher, ledger, facts)
-            _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
-        outcome = sum_up(folder, cells)
-        outcome.stopped = session.stop.requested and outcome.finished + len(outcome.failed) < len(cells)
+        seen: list[Cell] = []
+        untunable: tuple[str, ...] = ()
+        held = replace(session, executor=session.executor.holding(lock.handle))
+        for stage in list_stages(study, folder, ledger.find_record):
+            waiting = ledger.list_open(stage.cells, retry_failed=retry_failed)
+            if waiting and facts is not None:
+                _refuse_links(waiting)
+                _run_stage(study, stage, waiting, ledger, held, watcher, facts, lock.took_over_from)
+            seen += stage.cells
+            untunable = stage.untunable
+            if ledger.list_open(stage.cells, retry_failed=False):
+                break
+        outcome = sum_up(folder, seen)
+        outcome.num_cells = count_cells(study)
+        outcome.failed |= {f"{arm}, all seeds": _UNTUNABLE for arm in untunable}
+        outcome.stopped = session.stop.requested and outcome.finished + len(outcome.failed) < outcome.num_cells
         return outcome
 
 
@@ -139,6 +136,38 @@ def sum_up(folder: Path, cells: Sequence[Cell], *, stopped: bool = False) -> Stu
         elif status == "failed":
             outcome.failed[cell.label] = ledger.read_record(cell).error or "unknown"
     return outcome
+
+
+def _run_stage(
+    study: ResolvedStudy,
+    stage: Stage,
+    waiting: Sequence[Cell],
+    ledger: Ledger,
+    session: Session,
+    watcher: StudyWatcher,
+    facts: DataFacts,
+    left_by: Owner | None,
+) -> None:
+    """Carry out the cells of ``stage`` that are ``waiting``, and book what came of them."""
+    folder = ledger.folder
+    placement = choose_placement(waiting, session, before=read_placement(folder), on_measuring=watcher.on_measuring)
+    if not session.stop.requested:
+        write_placement(folder, placement)
+    waiting = [cell.with_threads(placement.threads) for cell in waiting]
+    for cell in waiting:
+        ledger.set_failure_aside(cell)
+    records = {cell.folder: record for cell in stage.cells if (record := ledger.find_record(cell)) is not None}
+    watcher.on_study(
+        StudyState(study, folder, stage.cells, records, tuple(waiting), placement, left_by, facts.note, stage)
+    )
+    keeper = _BookKeeper(watcher, ledger, facts)
+    _drain(session.executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
+
+
+def _refuse_links(cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        for path in (cell.folder.parent.parent, cell.folder.parent, cell.folder, cell.folder / LOG):
+            refuse_link(path)
 
 
 def _drain(results: Iterator[CellResult], folder: Path) -> None:

@@ -24,6 +24,9 @@
     recipe.optimizer.learning_rate = [0.05, 0.1]                    # any setting of the recipe or the data
     model = ["{base}", "{twin}"]    # instead of {base}; options that are factors, too, are set in each of them
 
+    [tuning]                        # a setting that is tuned for each arm before the comparison: see `search_space`
+    recipe.optimizer.learning_rate = [0.05, 0.1, 0.2]
+
 What arms have of their own by ``[arms]`` and ``[factors]`` is declared treatment: it may differ within a comparison.
 """
 
@@ -50,12 +53,12 @@ from vtbench.configuration import (
     validate_configuration,
 )
 from vtbench.errors import UserError, did_you_mean
-from vtbench.settings import check_key, flatten_keys, spell_setting
+from vtbench.search_space import TuningConfig
+from vtbench.settings import ROOTS, check_key, flatten_keys, spell_setting
 from vtbench.variants import spell_variant, split_variant
 
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,79}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+=]+")
-_ROOTS = ("recipe", "data")
 MODEL = "model"
 """The factor whose levels are variants."""
 
@@ -76,7 +79,7 @@ class StudyArm(Configuration):
             raise ValueError(f"an arm is a variant, or a table of variant, init and settings; it was given {value!r}")
         if isinstance(value, str):
             return {"variant": value}
-        own = {key: part for key, part in value.items() if key.partition(".")[0] in _ROOTS}
+        own = {key: part for key, part in value.items() if key.partition(".")[0] in ROOTS}
         settings = flatten_keys(own)
         for key in settings:
             check_key(key)
@@ -111,6 +114,7 @@ class Study(Configuration):
     init: str | None = Field(None, min_length=1, description="weights that arms without their own start from")
     freeze: tuple[str, ...] = Field((), description="patterns of parameters that are not trained")
     uncounted: bool = Field(False, description="also train networks whose MACs cannot be counted")
+    tuning: TuningConfig | None = Field(None, description="how each arm is tuned before it is compared")
 
     @field_validator("data", mode="before")
     @classmethod
@@ -150,6 +154,9 @@ class Study(Configuration):
                 )
         if len({name.casefold() for name in arms}) < len(arms):
             raise ValueError("two arms differ in upper and lower case only, which not every file system can hold")
+        for key in self.tuning.settings if self.tuning is not None else ():
+            if own := [arm for arm, plan in self.plan_arms().items() if key in plan.settings]:
+                raise ValueError(f"the arm {own[0]!r} has {key} of its own, which [tuning] tunes. Keep one of them")
         if self.reference is not None and self.reference not in arms:
             raise ValueError(f"the reference {self.reference!r} is not an arm. {did_you_mean(self.reference, arms)}")
         return self
@@ -193,7 +200,7 @@ class Study(Configuration):
 
 
 def _is_setting(factor: str) -> bool:
-    return factor.partition(".")[0] in _ROOTS
+    return factor.partition(".")[0] in ROOTS
 
 
 def _shorten(factors: list[str]) -> dict[str, str]:
