@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 from vtbench.errors import UserError, did_you_mean
+from vtbench.plugins import PLUGINS
 
 T = TypeVar("T")
 
@@ -17,20 +18,39 @@ class UnknownNameError(UserError):
 
 
 class Registry(Generic[T]):
-    """A dictionary that refuses duplicate names and answers a typo with the nearest name.
+    """A dictionary that refuses duplicate names, and answers a typo with the nearest name.
 
-    ``kind`` is what the entries are called in messages, for example ``"tokenizer"``.
+    Before a name counts as unknown, packages that could have it are imported: see `vtbench.plugins`. ``kind`` is what
+    the entries are called in messages, for example ``"tokenizer"``.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._packages: dict[str, str] = {}
+        self._followers: list[Callable[[str], None]] = []
 
     def add(self, name: str, entry: T) -> None:
-        """Enter ``entry`` under ``name``. Raises ``ValueError`` if the name is taken."""
+        """Enter ``entry`` under ``name``. Raises ``ValueError`` if the name is taken; our own take theirs back."""
         if name in self._entries:
-            raise ValueError(f"the {self.kind} {name!r} is registered already, by {self._entries[name]!r}")
+            if PLUGINS.loading is not None or name not in self._packages:
+                raise ValueError(f"the {self.kind} {name!r} is registered already, by {self._entries[name]!r}")
+            PLUGINS.report(self._packages.pop(name), f"its {self.kind} {name!r} is named as one of vtbench")
+        if PLUGINS.loading is not None:
+            self._packages[name] = PLUGINS.loading
         self._entries[name] = entry
+        for react in self._followers:
+            react(name)
+
+    def follow(self, react: Callable[[str], None]) -> None:
+        """Call ``react`` with every name that there is, and with each that is entered from now on."""
+        self._followers.append(react)
+        for name in list(self._entries):
+            react(name)
+
+    def find_package(self, name: str) -> str | None:
+        """The package that entered ``name``; None where that is vtbench."""
+        return self._packages.get(name)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorate a builder with its name: ``@TOKENIZERS.register("filter")``."""
@@ -42,11 +62,12 @@ class Registry(Generic[T]):
         return enter
 
     def __getitem__(self, name: str) -> T:
-        try:
-            return self._entries[name]
-        except KeyError:
-            message = f"There is no {self.kind} named {name!r}. {did_you_mean(name, self._entries)}"
-            raise UnknownNameError(message) from None
+        if name not in self._entries:
+            PLUGINS.load()
+        if name not in self._entries:
+            hint = did_you_mean(name, self._entries)
+            raise UnknownNameError(" ".join([f"There is no {self.kind} named {name!r}. {hint}", *PLUGINS.faults]))
+        return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

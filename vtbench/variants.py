@@ -21,6 +21,7 @@ from pydantic import ConfigDict, model_validator
 from vtbench.catalog import Look
 from vtbench.configuration import Configuration, validate_configuration
 from vtbench.errors import UserError
+from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class ModelSpec:
     ``num_classes`` are the setting in which its cost is quoted. ``twin`` names the convolutional model that it is
     compared with. ``source`` is the paper and section. ``task`` names an entry of `vtbench.tasks.TASKS`. ``look`` is
     the family's in figures; None: none of its own. A model that ``is_foreign`` was not written for this house: it comes
-    from a library or a user's file.
+    from a library or a user's file. ``package`` is the plug-in that registered it, None for vtbench.
     """
 
     name: str
@@ -87,6 +88,12 @@ class ModelSpec:
     task: str = "classification"
     look: Look | None = None
     is_foreign: bool = False
+    package: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this house answers for it: by closed forms of all its MACs, and weights drawn part by part."""
+        return self.package is None and not self.is_foreign
 
     def resolve_options(self, given: Mapping[str, Any]) -> ModelOptions:
         """Validate ``given`` over the defaults of this preset. Raises ``UserError`` for an unknown option or value."""
@@ -120,9 +127,11 @@ def register_model(
     look: Look | None = None,
     setting: Setting = IMAGENET,
     task: str = "classification",
+    package: str | None = None,
 ) -> None:
     """Enter one model in `MODELS`; see `ModelSpec`. Raises ``ValueError`` if the name is taken."""
-    spec = ModelSpec(name, build, options, **setting, source=source, family=family, twin=twin, task=task, look=look)
+    of = {"family": family, "source": source, "twin": twin, "look": look, "task": task}
+    spec = ModelSpec(name, build, options, **setting, **of, package=package or PLUGINS.loading)  # type: ignore[arg-type]
     MODELS.add(name, spec)
 
 

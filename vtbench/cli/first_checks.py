@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vtbench.catalog import load_catalog
 from vtbench.errors import UserError, did_you_mean
+from vtbench.plugins import PLUGINS
 from vtbench.registry import UnknownNameError
 from vtbench.variants import MODELS, Kind, find_kind, split_variant
 
@@ -37,9 +38,12 @@ def check_variants(*variants: str, look: bool = True) -> None:
             continue
         if name.endswith(".py"):
             raise UserError(f"{name!r} names a file but no model in it. Write {name}:CALLABLE.")
+        if name not in known and _find_in_plugins(variant):
+            continue
         if name not in known:
             added = " One that was just added is known here after make golden." if _is_checkout() else ""
-            raise UnknownNameError(f"There is no model named {name!r}. {did_you_mean(name, known)}{added}")
+            message = f"There is no model named {name!r}. {did_you_mean(name, known)}{added}"
+            raise UnknownNameError(" ".join([message, *PLUGINS.faults]))
         for option, value in given.items():
             if option not in known[name]:
                 hint = did_you_mean(option, known[name])
@@ -49,6 +53,18 @@ def check_variants(*variants: str, look: bool = True) -> None:
                 *words, last = (repr(str(word)) for word in allowed)
                 expected = f"{', '.join(words)} or {last}" if words else last
                 raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {expected}.")
+
+
+def _find_in_plugins(variant: str) -> bool:
+    """Whether packages that are installed can be asked for the model; raises ``UserError`` if none of them has it."""
+    PLUGINS.load()
+    if not PLUGINS.loaded:
+        return False
+    import vtbench.models  # noqa: F401 - its families make models of others' blocks.
+    from vtbench.variants import canonical_spelling
+
+    canonical_spelling(variant)
+    return True
 
 
 def _check_foreign(name: str, kind: Kind, *, look: bool) -> None:

@@ -54,7 +54,7 @@ def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
     from vtbench.catalog import load_catalog
     from vtbench.errors import UserError, did_you_mean
 
-    entries = load_catalog()
+    entries = [*load_catalog(), *_describe_plugins()]
     names = [entry.name for entry in entries]
     chosen: set[str] = set(() if patterns else names)
     for pattern in patterns:
@@ -66,6 +66,28 @@ def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
             raise UserError(f"{said} {did_you_mean(pattern.strip('*?'), names)}")
         chosen.update(found)
     return [entry for entry in entries if entry.name in chosen]
+
+
+def _describe_plugins() -> "list[CatalogEntry]":
+    """The models of packages that are installed, counted now; what cannot be used or counted is said."""
+    from vtbench.errors import UserError
+    from vtbench.plugins import PLUGINS
+
+    PLUGINS.load()
+    entries = []
+    if PLUGINS.loaded:
+        from vtbench.models import MODELS
+        from vtbench.models.golden import describe_preset
+
+        for name in MODELS:
+            if MODELS[name].package is not None:
+                try:
+                    entries.append(describe_preset(MODELS[name]))
+                except UserError as error:
+                    typer.echo(f"vtbench: {name} of {MODELS[name].package} is not listed: {error}", err=True)
+    for fault in PLUGINS.faults:
+        typer.echo(f"vtbench: {fault}", err=True)
+    return entries
 
 
 def _describe(entry: "CatalogEntry") -> tuple[str, ...]:

@@ -18,20 +18,13 @@ _TRAINABLE = ("models", "quantization")
 
 
 def _describe(name: str, family: str) -> ModelSpec:
-    import torch
-    from torch.nn.parameter import is_lazy
-
     from vtbench.profiling.sources import build_network, resolve_source
 
     source = resolve_source(name)
 
     def build(options: ForeignOptions, *, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
         spelling = spell_variant(name, options.model_dump())
-        model = build_network(resolve_source(spelling, image_size=image_size, num_classes=num_classes))
-        if any(map(is_lazy, model.parameters())):  # These take their shapes from the first images.
-            with torch.no_grad():
-                model.eval()(torch.zeros(1, 3, *image_size))
-        return model.train()
+        return build_network(resolve_source(spelling, image_size=image_size, num_classes=num_classes))
 
     setting: dict[str, Any] = {**IMAGENET, "image_size": source.image_size}
     return ModelSpec(name, build, ForeignOptions(), **setting, source=family, family=family, is_foreign=True)

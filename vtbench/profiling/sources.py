@@ -218,7 +218,7 @@ def _find_registered(
         lambda: spec.build(options, num_classes=classes, image_size=size),
         size,
         channels or 3,
-        registered=True,
+        registered=spec.is_ours,
     )
 
 

@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 
 from vtbench.errors import UserError, did_you_mean
+from vtbench.plugins import PLUGINS
 from vtbench.variants import MODELS
 
 _SIGNS = frozenset("*?[")
@@ -38,6 +39,7 @@ def _expand(text: str) -> list[str]:
     if colon and head in ("timm", "torchvision"):
         names, pattern, before, after = _list_library(head), tail, f"{head}:", ""
     else:
+        PLUGINS.load()
         names, pattern, before, after = list(MODELS), head, "", f":{tail}" if colon else ""
     matching = [f"{before}{name}{after}" for name in names if fnmatch.fnmatchcase(name, pattern)]
     if not matching:

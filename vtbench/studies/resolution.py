@@ -239,7 +239,7 @@ def inspect_study(study: ResolvedStudy, *, arms: Container[str] | None = None) -
         try:
             seen = facts.of(arm)
             setting: Any = {"num_classes": seen.num_classes, "image_size": seen.image_size}
-            if spec.is_foreign:
+            if not spec.is_ours:
                 model = _try_foreign(study, arm, setting)
             else:
                 model = make_subject(resolve_source(variant, **setting)).original
@@ -277,6 +277,7 @@ def _inspect_all_data(study: ResolvedStudy) -> DataFacts:
 
 def _try_foreign(study: ResolvedStudy, arm: str, setting: Any) -> nn.Module:
     """The network of an arm that others wrote, after it was tried and counted."""
+    from vtbench.tasks import TASKS
     from vtbench.training.foreign_network import try_network
     from vtbench.training.network import build_initialized_network
     from vtbench.training.preparation import count_or_refuse
@@ -284,7 +285,8 @@ def _try_foreign(study: ResolvedStudy, arm: str, setting: Any) -> nn.Module:
     variant = study.spell(arm)
     recipe = treat(study.data, study.recipe, study.treatments.get(arm, {}))[1]
     model = build_initialized_network(variant, recipe, seed=0, **setting)
-    try_network(model, study.arms[arm], channels_last=study.execution.channels_last, **setting)
+    masks = TASKS[study.task].answers_with_masks
+    try_network(model, study.arms[arm], masks=masks, channels_last=study.execution.channels_last, **setting)
     count_or_refuse(variant, setting["image_size"], setting["num_classes"], uncounted=study.execution.uncounted)
     return model
 

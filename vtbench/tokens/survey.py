@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from vtbench.configuration import LARGEST_SIDE
+import vtbench.models  # noqa: F401 - fills the registry of models.
+from vtbench.configuration import LARGEST_SIDE, Recipe
 from vtbench.datasets.batches import Normalizer
 from vtbench.datasets.source import find_white
 from vtbench.datasets.statistics import IMAGENET, ChannelStatistics
 from vtbench.environment import describe_environment
 from vtbench.errors import UserError
-from vtbench.models import MODELS, create_model
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.records.tokens import ImageTokensRecord, PreparationRecord, TokensRecord
 from vtbench.stats.attention_maps import MappedImage, describe_maps, split_classes
 from vtbench.tasks import TASKS, find_task
-from vtbench.training.network import initialize_by_name
+from vtbench.training.network import build_initialized_network
 from vtbench.training.token_maps import observe_tokens
 from vtbench.training.trained import WeightsNote, load_run
-from vtbench.variants import canonical_spelling, split_variant
+from vtbench.variants import canonical_spelling, find_model, leave_folder_out, split_variant
 
 if TYPE_CHECKING:  # Its readers load pyarrow and PIL.
     from vtbench.datasets.shown_images import ShownImage
@@ -81,9 +81,12 @@ def open_run(folder: Path, image_size: str | None) -> Subject:
 def open_model(name: str, image_size: str | None, *, seed: int) -> Subject:
     """A model with the weights that training starts from; images are normalised by ImageNet's statistics."""
     variant = canonical_spelling(name)
-    size = _parse_size(image_size) if image_size else MODELS[split_variant(variant)[0]].image_size
-    model, whole = create_model(variant, image_size=size), find_task(variant).answers_with_masks
-    initialize_by_name(model, seed)
+    spec = find_model(split_variant(variant)[0])
+    size, whole = _parse_size(image_size) if image_size else spec.image_size, find_task(variant).answers_with_masks
+    model = build_initialized_network(
+        variant, Recipe(name="untrained"), seed=seed, num_classes=spec.num_classes, image_size=size
+    )
+    variant = leave_folder_out(variant)
     return Subject(
         model.eval(),
         variant,

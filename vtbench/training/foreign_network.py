@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vtbench.configuration import Recipe
 from vtbench.errors import UserError
@@ -41,6 +42,15 @@ def drawn_from(seed: int) -> Iterator[None]:
         random.seed(start)
         np.random.seed(start)
         yield
+
+
+def settle_shapes(model: nn.Module, image_size: tuple[int, int]) -> nn.Module:
+    """The model, whose lazy layers, if it has some, take their shapes from a first image."""
+    if any(map(is_lazy, model.parameters())):
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, *image_size))
+        model.train()
+    return model
 
 
 def regularize_foreign(model: nn.Module, variant: str, recipe: Recipe) -> None:
@@ -66,9 +76,17 @@ def regularize_foreign(model: nn.Module, variant: str, recipe: Recipe) -> None:
 
 
 def try_network(
-    model: nn.Module, variant: str, *, num_classes: int, image_size: tuple[int, int], channels_last: bool
+    model: nn.Module,
+    variant: str,
+    *,
+    num_classes: int,
+    image_size: tuple[int, int],
+    channels_last: bool,
+    masks: bool = False,
 ) -> None:
-    """Run a network, which is used up, on two images of noise as training does; scores must be (B, K).
+    """Run a network, which is used up, on two images of noise as training does.
+
+    Scores must be (B, K), of ``masks`` (B, K, h, w), and of floating point.
 
     Raises ``UserError`` for whatever training, evaluation or going on after a stop would stumble over.
     """
@@ -83,7 +101,7 @@ def try_network(
             unsaved = _copy_unsaved(model)
             scores["training"] = model.train()(images_BCHW)
             for mode, found in scores.items():
-                _check_scores(found, variant, mode, num_classes)
+                _check_scores(found, variant, mode, (_NUM_TRIED, num_classes), 4 if masks else 2)
             scores["training"].sum().backward()
         except UserError:
             raise
@@ -115,21 +133,21 @@ def _check_state(model: nn.Module, variant: str) -> None:
         raise UserError(f"{variant} keeps state that is no tensor, {odd[0]!r}, which cannot be saved. Use a buffer.")
 
 
-def _check_scores(found: object, variant: str, mode: str, num_classes: int) -> None:
-    wanted = (_NUM_TRIED, num_classes)
-    if isinstance(found, Tensor) and tuple(found.shape) == wanted and found.is_floating_point():
+def _check_scores(found: object, variant: str, mode: str, wanted: tuple[int, int], num_dims: int) -> None:
+    if isinstance(found, Tensor) and found.shape[:2] == wanted and found.ndim == num_dims and found.is_floating_point():
         return
     gave = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
     mend = "Let it return one tensor of a score for each class."
     if not isinstance(found, Tensor):
         mend = "Build it without auxiliary heads, such as aux_logits=false of torchvision, or let it return one tensor."
-    elif found.ndim == 2:
-        mend = f"Let it take num_classes, which is told {num_classes}, the number of classes of the data."
+    elif found.ndim == num_dims:
+        mend = f"Let it take num_classes, which is told {wanted[1]}, the number of classes of the data."
     elif found.ndim == 4:
         mend = (
             "Networks of timm, torchvision and files are trained to classify; vtbench list has some for segmentation."
         )
-    raise UserError(f"{variant} gives {gave} in {mode} for {_NUM_TRIED} images, and {wanted} is needed. {mend}")
+    also = " with height and width" if num_dims == 4 else ""
+    raise UserError(f"{variant} gives {gave} in {mode} for {_NUM_TRIED} images, and {wanted}{also} is needed. {mend}")
 
 
 def _copy_unsaved(model: nn.Module) -> dict[str, Tensor]:

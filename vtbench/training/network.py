@@ -14,7 +14,7 @@ from torch import nn
 from vtbench.configuration import Recipe, RunConfig
 from vtbench.errors import UserError
 from vtbench.layers.residual_branch import StochasticDepth
-from vtbench.training.foreign_network import drawn_from, regularize_foreign
+from vtbench.training.foreign_network import drawn_from, regularize_foreign, settle_shapes
 from vtbench.training.user_code import identify_code
 from vtbench.variants import create_model, find_model, split_variant
 
@@ -39,11 +39,16 @@ def build_initialized_network(
     """Build ``variant`` with starting weights from ``seed`` and the dropout and stochastic depth of ``recipe``.
 
     Parts that two variants share under the same name and shape start from the same weights. A network that others wrote
-    draws its own, see `vtbench.training.foreign_network`.
+    draws its own, see `vtbench.training.foreign_network`; one of a plug-in whose every part can be asked to is drawn as
+    ours are.
     """
-    if find_model(split_variant(variant)[0]).is_foreign:
+    spec = find_model(split_variant(variant)[0])
+    if not spec.is_ours:
         with drawn_from(seed):
             model = create_model(variant, num_classes=num_classes, image_size=image_size)
+            settle_shapes(model, image_size)
+        if spec.package is not None and not list_undrawn(model):
+            initialize_by_name(model, seed)
         regularize_foreign(model, variant, recipe)
         return model
     model = create_model(variant, num_classes=num_classes, image_size=image_size)
@@ -73,6 +78,15 @@ def initialize_by_name(model: nn.Module, seed: int) -> None:
             elif next(module.parameters(recurse=False), None) is not None:
                 kind = type(module).__name__
                 raise TypeError(f"{path or 'the model'} is a {kind} with parameters but without reset_parameters()")
+
+
+def list_undrawn(model: nn.Module) -> list[str]:
+    """The parts with parameters of their own that cannot be asked to draw them."""
+    return [
+        path
+        for path, module in model.named_modules()
+        if not hasattr(module, "reset_parameters") and next(module.parameters(recurse=False), None) is not None
+    ]
 
 
 def set_regularization(model: nn.Module, *, dropout: float = 0.0, stochastic_depth: float = 0.0) -> None:

@@ -13,7 +13,7 @@ from vtbench.configuration import CodeConfig, ExecutionConfig, Recipe, RunConfig
 from vtbench.datasets import load_dataset
 from vtbench.datasets.batches import EvalBatches, TrainBatches
 from vtbench.datasets.dataset import ImageDataset
-from vtbench.environment import describe_environment
+from vtbench.environment import describe_environment, find_version
 from vtbench.errors import UserError
 from vtbench.profiling import count_costs
 from vtbench.records import (
@@ -129,7 +129,7 @@ def prepare_run(
         network_sha256=network,
     )
     _check_treatment(folder, certificate)
-    environment = describe_environment(device)
+    environment = _add_package(describe_environment(device), config.spelling)
     _compare_environment(folder, environment, listener)
     write_config(folder, config)
     save_record(folder / CERTIFICATE, certificate)
@@ -195,11 +195,13 @@ def identify_network(
     image_size: tuple[int, int],
 ) -> str | None:
     """Try a network that others wrote on two images, and hash what it is; None for a model of this house."""
-    if not find_model(split_variant(variant)[0]).is_foreign:
+    if find_model(split_variant(variant)[0]).is_ours:
         return None
     setting: Any = {"num_classes": num_classes, "image_size": image_size}
     another = build_initialized_network(variant, recipe, seed=0, **setting)
-    try_network(another, variant, channels_last=execution.channels_last, **setting)
+    try_network(
+        another, variant, masks=find_task(variant).answers_with_masks, channels_last=execution.channels_last, **setting
+    )
     return hash_network(model, code.sha256 if code is not None else None)
 
 
@@ -216,6 +218,15 @@ def count_or_refuse(
             f"{error} With --uncounted (uncounted = true in a study) it is trained all the same, and its record says "
             "why it has no costs."
         ) from error
+
+
+def _add_package(environment: EnvironmentRecord, variant: str) -> EnvironmentRecord:
+    """The environment with the version of the plug-in that the model is from, if it is from one."""
+    package = find_model(split_variant(variant)[0]).package
+    if package is None:
+        return environment
+    packages = {**environment.packages, package: find_version(package) or "unknown"}
+    return environment.model_copy(update={"packages": packages})
 
 
 def _check_treatment(folder: Path, certificate: Certificate) -> None:

@@ -7,15 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import DataConfig, Recipe, list_differences, read_toml, validate_configuration
-from vtbench.errors import UserError, did_you_mean
+from vtbench.errors import UserError
+from vtbench.registry import Registry, UnknownNameError
 from vtbench.settings import change_settings
 
 _FOLDER = Path(__file__).parent / "recipes"
 
 
+RECIPES: Registry[Path] = Registry("recipe")
+"""The files of recipes that have a name."""
+
+
+def register_recipe(path: Path) -> None:
+    """Name a recipe after its file, NAME.toml. Raises ``ValueError`` if the name is taken."""
+    RECIPES.add(path.stem, path)
+
+
+for _path in sorted(_FOLDER.glob("*.toml")):
+    register_recipe(_path)
+
+
 def list_recipes() -> tuple[str, ...]:
-    """The names of the recipes that come with vtbench."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+    """The names of the recipes that are known."""
+    return tuple(sorted(RECIPES))
 
 
 def load_recipe(
@@ -71,12 +85,10 @@ def _find_recipe(name_or_path: str | Path) -> Path:
         if not path.is_file():
             raise UserError(f"There is no recipe file {path}. Give a TOML file, or one of {', '.join(list_recipes())}.")
         return path
-    if text not in list_recipes():
-        raise UserError(
-            f"There is no recipe named {text!r}. {did_you_mean(text, list_recipes())} "
-            "A recipe of your own is given by its file, NAME.toml."
-        )
-    return _FOLDER / f"{text}.toml"
+    try:
+        return RECIPES[text]
+    except UnknownNameError as error:
+        raise UserError(f"{error} A recipe of your own is given by its file, NAME.toml.") from None
 
 
 def _set_teacher(values: dict[str, Any], teacher: str | None) -> None:

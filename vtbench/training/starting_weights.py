@@ -30,6 +30,7 @@ from vtbench.profiling.subject import kept_randomness
 from vtbench.records import RunRecord, StartRecord, load_record
 from vtbench.run_folder import RECORD, STUDY, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
+from vtbench.training.foreign_network import settle_shapes
 from vtbench.training.library_weights import load_library_weights, names_library
 from vtbench.training.trained import find_finished, read_weights
 from vtbench.units import format_items
@@ -203,10 +204,11 @@ def _find_head(
     shapes: Mapping[str, torch.Size], variant: str, num_classes: int, image_size: tuple[int, int]
 ) -> set[str]:
     """The tensors whose shape follows from the number of classes."""
-    is_foreign = find_model(split_variant(variant)[0]).is_foreign  # Others' code may need values while it builds.
-    with nullcontext() if is_foreign else torch.device("meta"), kept_randomness():
-        other = create_model(variant, num_classes=num_classes + 1, image_size=image_size).state_dict()
-    return {name for name, shape in shapes.items() if other[name].shape != shape}
+    is_ours = find_model(split_variant(variant)[0]).is_ours  # Others' code may need values while it builds.
+    with torch.device("meta") if is_ours else nullcontext(), kept_randomness():
+        other = settle_shapes(create_model(variant, num_classes=num_classes + 1, image_size=image_size), image_size)
+    others = other.state_dict()
+    return {name for name, shape in shapes.items() if others[name].shape != shape}
 
 
 def _describe_misfit(

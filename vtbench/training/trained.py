@@ -27,6 +27,7 @@ from vtbench.records.record import Record
 from vtbench.run_folder import CONFIG, RECORD, WEIGHTS
 from vtbench.tasks import find_task
 from vtbench.training.checkpoint import unpack_tensors
+from vtbench.training.foreign_network import settle_shapes
 from vtbench.training.user_code import check_code
 from vtbench.variants import create_model
 
@@ -80,6 +81,7 @@ def load_run(folder: Path) -> TrainedRun:
         raise UserError(f"The weights {file} are not as vtbench train writes them: {first}. Train again.") from error
     check_code(record.config.code)
     model = create_model(record.config.spelling, num_classes=len(note.class_names), image_size=note.image_size)
+    settle_shapes(model, note.image_size)
     _fill(model, packed.tensors, file, f"{_RUN} {record.variant!r}")
     return TrainedRun(folder, record, model.requires_grad_(False).eval(), note)
 
@@ -112,6 +114,7 @@ def load_variant(variant: str, file: Path, data: ImageDataset, *, owner: str) ->
     ``owner`` is what messages call the network.
     """
     model = create_model(variant, num_classes=len(find_task(variant).name_classes(data)), image_size=data.image_size)
+    settle_shapes(model, data.image_size)
     _fill(model, read_weights(file, owner), file, f"{owner} {variant!r} on {data.name}")
     return model
 

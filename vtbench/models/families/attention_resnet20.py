@@ -23,15 +23,20 @@ def build_attention_resnet20(block: AttentionBlock, options: ModelOptions, **set
     return build_small_resnet(20, SmallResNetOptions(), **setting, **places)
 
 
-for _name in ATTENTION_BLOCKS:
-    _block = ATTENTION_BLOCKS[_name]
+def register_resnet20(name: str) -> None:
+    """Enter the model of a block, which a plug-in may bring at any time."""
+    block = ATTENTION_BLOCKS[name]
     register_model(
-        f"{_name}_resnet20",
-        partial(build_attention_resnet20, _block),
-        _block.options,
-        family=f"{_name}_resnet",
-        source=f"{_block.source}; on ResNet-20",
+        f"{name}_resnet20",
+        partial(build_attention_resnet20, block),
+        block.options,
+        family=f"{name}_resnet",
+        source=f"{block.source}; on ResNet-20",
         twin="resnet20",
-        look=_block.look,
+        look=block.look,
         setting=SMALL_IMAGES,
+        package=ATTENTION_BLOCKS.find_package(name),
     )
+
+
+ATTENTION_BLOCKS.follow(register_resnet20)
