@@ -9,24 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calling import accept
+from good_inputs import STUDY, TINY_DATA, TINY_MODEL
 from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "reporting"))
 from synthetic_runs import list_runs, write_study
-
-TINY_DATA = "scenes:num_train=20,num_val=10"
-TINY_MODEL = "vt_resnet20:width=8,num_tokens=4"
-STUDY = f"""
-question = "Which is better?"
-recipe = "small"
-epochs = 1
-seeds = 1
-data = "{TINY_DATA}"
-
-[arms]
-narrow = "resnet20:width=2"
-wide = "resnet20:width=4"
-"""
 
 
 @pytest.fixture(scope="session")

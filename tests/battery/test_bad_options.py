@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from calling import call, check_answer, check_nothing_left
-from conftest import TINY_DATA, TINY_MODEL
+from good_inputs import TINY_DATA, TINY_MODEL
 
 from vtbench.cli.main import build_command, list_verbs
 

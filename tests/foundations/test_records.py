@@ -20,6 +20,7 @@ from vtbench.records import (
     NotMeasured,
     Record,
     RunRecord,
+    append_lines,
     load_lines,
     load_record,
     save_lines,
@@ -186,3 +187,39 @@ def test_a_record_of_another_format_or_task_is_refused(tmp_path: Path, change: d
 def test_the_averaged_weights_count_where_there_are_any() -> None:
     averaged = EPOCH.model_copy(update={"averaged_val": {"loss": 1.0, "top1_percent": 75.0}})
     assert (EPOCH.outcome, averaged.outcome) == (EPOCH.val, averaged.averaged_val)
+
+
+def test_damaged_lines_are_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "epochs.jsonl"
+    save_lines(path, [EPOCH, EPOCH])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"no file of EpochRecords: line 2: .*Remove it"):
+        load_lines(path, EpochRecord)
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(UserError, match=r"no file of EpochRecords: line 1"):
+        load_lines(path, EpochRecord)
+
+
+@pytest.mark.parametrize(
+    "foreign", [b"my notes", b"first\nsecond", b'{"a": 1}', b"\x89PNG\r", b"[1, 2]", b'{"a": 1}\n{"b": 2}']
+)
+def test_a_file_of_something_else_is_refused_with_its_last_line_kept(tmp_path: Path, foreign: bytes) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(foreign)
+    with (
+        pytest.raises(UserError, match=r"is no file of EpochRecords.*Name another file"),
+        append_lines(path, EpochRecord),
+    ):
+        pass
+    assert path.read_bytes() == foreign
+
+
+def test_a_last_line_that_was_cut_short_anywhere_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    save_lines(path, [EPOCH])
+    whole = path.read_bytes()
+    for length in range(1, len(whole) - 1):
+        path.write_bytes(whole + whole[:length])
+        with append_lines(path, EpochRecord) as (found, _):
+            assert found == [EPOCH]
+        assert path.read_bytes() == whole

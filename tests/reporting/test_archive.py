@@ -19,7 +19,7 @@ from vtbench.records.answers import Answers, pack_answers
 from vtbench.reporting.archive import archive_runs, list_archives, make_portable
 from vtbench.reporting.rendering import write_report
 from vtbench.reporting.report import build_report
-from vtbench.reporting.runs import LeftOut, identify_run, load_runs
+from vtbench.reporting.runs import identify_run, load_runs
 
 
 def test_an_archive_holds_flat_records_and_renders_to_the_same_bytes_again(tmp_path: Path) -> None:
@@ -81,7 +81,8 @@ def test_damaged_times_are_named_and_the_run_is_still_reported(tmp_path: Path) -
     report = build_report(study)
     assert len(report.comparisons[0].records) == 15
     (left,) = report.left_out
-    assert left == LeftOut("cells/static/seed-1/timing.jsonl", "damaged: it does not say how long epochs took")
+    assert left.path == "cells/static/seed-1/timing.jsonl"
+    assert left.reason.startswith("no file of TimingRecords: line 1: Invalid JSON")
 
 
 def test_the_base_that_was_asked_for_is_kept(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class Record(Written):
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=Written)
 
 
 class NotMeasured(Record):
@@ -76,8 +76,11 @@ def save_lines(path: Path, records: Iterable[Record]) -> None:
 
 
 def load_lines(path: Path, kind: type[R]) -> list[R]:
-    """Read what `save_lines` wrote."""
-    return [kind.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
+    """Read what `save_lines` wrote. Raises ``UserError`` naming the file, and the line, if it is damaged."""
+    try:
+        return _parse_lines(read_file(path), path, kind, "Remove it, or put back what it was")
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 @contextmanager
@@ -92,26 +95,41 @@ def append_lines(path: Path, kind: type[R]) -> Iterator[tuple[list[R], Callable[
         with path.open("a+b") as stream:
             stream.seek(0)
             whole, _, torn = stream.read().rpartition(b"\n")
+            records = _parse_lines(whole, path, kind, "Name another file")
             if torn:
+                _check_torn(torn, path, kind)
                 stream.truncate(len(whole) + bool(whole))
-            yield _parse_lines(whole, path, kind), lambda record: _append(stream, record)
+            yield records, lambda record: _append(stream, record)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}. Name another file.") from error
 
 
-def _parse_lines(text: bytes, path: Path, kind: type[R]) -> list[R]:
+def _parse_lines(text: bytes, path: Path, kind: type[R], mend: str) -> list[R]:
     records = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.removesuffix(b"\n").split(b"\n") if text else (), start=1):
         try:
             records.append(kind.model_validate_json(line))
         except ValidationError as error:
             raise UserError(
-                f"{path} is no file of {kind.__name__}s: line {number}: {error.errors()[0]['msg']}. Name another file."
+                f"{path} is no file of {kind.__name__}s: line {number}: {error.errors()[0]['msg']}. {mend}."
             ) from error
     return records
 
 
-def _append(stream: IO[bytes], record: Record) -> None:
+def _check_torn(torn: bytes, path: Path, kind: type[Written]) -> None:
+    """Raise ``UserError`` where the last line was not begun as a record is: then the file is not ours to cut."""
+    if not torn.startswith(b'{"'[: len(torn)]):
+        raise UserError(f"{path} is no file of {kind.__name__}s: its last line is none. Name another file.")
+    try:
+        kind.model_validate_json(torn)
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "json_invalid":
+            raise UserError(
+                f"{path} is no file of {kind.__name__}s: its last line: {error.errors()[0]['msg']}. Name another file."
+            ) from error
+
+
+def _append(stream: IO[bytes], record: Written) -> None:
     line = json.dumps(record.model_dump(mode="json", exclude_defaults=True), sort_keys=True, allow_nan=False)
     stream.write(line.encode() + b"\n")
     stream.flush()

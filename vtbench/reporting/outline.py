@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel, Field
 
 from vtbench.errors import UserError
+from vtbench.files import read_file
 from vtbench.records import Record, RunRecord, load_record
 from vtbench.run_folder import STUDY
 from vtbench.search_space import TuningConfig
@@ -62,7 +63,7 @@ def load_outline(folder: Path) -> ReportOutline | None:
     if not (folder / STUDY).is_file():
         return None
     try:
-        study = _StudyHead.model_validate_json((folder / STUDY).read_bytes())
+        study = _StudyHead.model_validate_json(read_file(folder / STUDY))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / STUDY} is damaged: it does not say name, question, arms and seeds.") from error
     return ReportOutline(

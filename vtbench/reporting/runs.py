@@ -139,9 +139,6 @@ def _read(path: Path, folder: Path, found: _Found) -> None:
     except UserError as error:
         reason = str(error).removeprefix(f"{path} is ").removeprefix(f"Cannot read {path}: ")
         found.left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
-    except (OSError, ValueError):
-        reason = "damaged: it does not say how long epochs took"
-        found.left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
 
 
 def _find_unfinished(folder: Path) -> Iterator[LeftOut]:

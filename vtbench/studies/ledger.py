@@ -27,7 +27,7 @@ from vtbench.configuration import Effect, ExecutionConfig, list_differences
 from vtbench.datasets.source import may_have_moved
 from vtbench.environment import describe_environment, resolve_device
 from vtbench.errors import UserError
-from vtbench.files import publish_text
+from vtbench.files import publish_text, read_file
 from vtbench.records import (
     Certificate,
     CostRecord,
@@ -58,7 +58,7 @@ class Ledger:
     def read_study(self) -> ResolvedStudy | None:
         """The study that the folder belongs to, None for a new folder. Raises ``UserError`` if the file is damaged."""
         try:
-            return ResolvedStudy.model_validate_json(self.path.read_bytes())
+            return ResolvedStudy.model_validate_json(read_file(self.path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
@@ -174,7 +174,7 @@ def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
         environment = describe_environment(resolve_device(config.execution.device)).model_copy(
             update={"threads": config.execution.threads or 1}
         )
-    reason, metrics = "the cell failed before its cost was counted", cell.folder / METRICS
+    reason = "the cell failed before its cost was counted"
     return RunRecord(
         task=cell.task,
         variant=config.variant,
@@ -187,7 +187,7 @@ def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
         num_train=facts.num_train,
         num_val=facts.num_val,
         num_classes=facts.num_classes,
-        epochs=tuple(load_lines(metrics, EpochRecord)) if metrics.exists() else (),
+        epochs=_read_epochs(cell.folder / METRICS),
         outcome=NotMeasured(reason="the cell failed"),
         weights_sha256=None,
         error=result.error,
@@ -202,6 +202,14 @@ def _read_part(path: Path, kind: type[R]) -> R | None:
         return load_record(path, kind)
     except UserError:
         return None
+
+
+def _read_epochs(path: Path) -> tuple[EpochRecord, ...]:
+    """The epochs of a run that ended otherwise; none where there was no time for one, or the file is damaged."""
+    try:
+        return tuple(load_lines(path, EpochRecord))
+    except UserError:
+        return ()
 
 
 def _take_arms(study: ResolvedStudy, arms: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from vtbench.configuration import Configuration
 from vtbench.errors import UserError
-from vtbench.files import publish_text
+from vtbench.files import publish_text, read_file
 from vtbench.records import NotMeasured
 from vtbench.run_folder import PLACEMENT
 from vtbench.studies.cells import Cell
@@ -44,7 +44,7 @@ class Placement(Configuration):
 def read_placement(folder: Path) -> Placement | None:
     """The placement that the study in ``folder`` began with, if it has begun."""
     try:
-        return Placement.model_validate_json((folder / PLACEMENT).read_bytes())
+        return Placement.model_validate_json(read_file(folder / PLACEMENT))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

@@ -48,11 +48,9 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     if not path.exists():
         return config
     try:
-        begun = RunConfig.model_validate_json(path.read_bytes())
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not the configuration of a run: {error}. Give another folder with --out."
-        ) from error
+        begun = load_record(path, RunConfig)
+    except UserError as error:
+        raise UserError(f"{error} Put back what it was, or give another folder with --out.") from error
     free = {name: getattr(config.execution, name) for name in ExecutionConfig.list_settings(Effect.NOTHING)}
     data = begun.data
     if (folder / CERTIFICATE).exists() and may_have_moved(data.spec, config.data.spec):
