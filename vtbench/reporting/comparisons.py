@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Literal
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured, RunRecord
+from vtbench.reporting.grouping import group_runs
 from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.treatment import find_changed_settings, find_differences
 from vtbench.settings import read_treatment
@@ -107,18 +109,19 @@ def build_comparisons(
     """
     base = choose_base(outline, base, records)
     order = {arm: place for place, arm in enumerate((base, *(arm for arm in outline.arms if arm != base)))}
-    waiting = sorted(records, key=lambda record: (order[name_arm(record)], record.seed))
-    groups: list[tuple[list[RunRecord], tuple[str, ...]]] = []
-    while waiting:
-        members, apart = _gather(waiting, groups[0][0] if groups else [])
-        groups.append((members, apart))
-        taken = {id(record) for record in members}
-        waiting = [record for record in waiting if id(record) not in taken]
-    first = groups[0][0]
+    in_order = sorted(records, key=lambda record: (order[name_arm(record)], record.seed))
+    groups = list(group_runs(in_order))
+    first = groups[0][1]
     run = {name_arm(record) for record in records}
     planned = [arm for arm in outline.arms if arm not in run]
     return tuple(
-        _summarise(members, apart, outline, planned if members is first else None) for members, apart in groups
+        _summarise(
+            members,
+            _explain_apart(first, lead) if members is not first else (),
+            outline,
+            planned if members is first else None,
+        )
+        for lead, members in groups
     )
 
 
@@ -131,37 +134,19 @@ def choose_base(outline: ReportOutline, wanted: str | None, records: Sequence[Ru
     return base if base in present else next(arm for arm in outline.arms if arm in present)
 
 
-def _gather(waiting: Sequence[RunRecord], first_group: Sequence[RunRecord]) -> tuple[list[RunRecord], tuple[str, ...]]:
-    """Those of ``waiting`` that may be compared with its first finished run, and what parts it from the first group."""
-    lead = next((record for record in waiting if record.status == "finished"), waiting[0])
-    members: list[RunRecord] = []
-    references = {lead.seed: lead}
-    networks: dict[str, RunRecord] = {}
-    occupied = {_identify_cell(lead)}
-    for record in waiting:
-        cell = _identify_cell(record)
-        same = [networks[record.variant]] if record.variant in networks else []
-        unlike = any(find_differences(reference, record) for reference in (*references.values(), *same))
-        if record is lead or not (unlike or cell in occupied):
-            members.append(record)
-            occupied.add(cell)
-            if record.certificate is not None:
-                references.setdefault(record.seed, record)
-                if record.certificate.network is not None:  # The name of the variant leaves open which network it is.
-                    networks.setdefault(record.variant, record)
-    return members, _explain_apart(first_group, lead) if first_group else ()
-
-
-def _identify_cell(record: RunRecord) -> tuple[str, str, int]:
-    return name_arm(record), record.variant, record.seed
-
-
 def _explain_apart(first_group: Sequence[RunRecord], lead: RunRecord) -> tuple[str, ...]:
-    nearest = sorted(first_group, key=lambda record: (record.certificate is None, record.seed != lead.seed))
-    unlike = (record for record in nearest if find_differences(record, lead))
-    reference = next(unlike, nearest[0])
+    unlike = (record for record in _sort_by_nearness(first_group, lead) if find_differences(record, lead))
+    reference = next(unlike, None) or next(_sort_by_nearness(first_group, lead))
     phrases = find_differences(reference, lead) or ("a second record of the same cell",)
     return (*phrases, *(f"setting {change}" for change in find_changed_settings(reference, lead)))
+
+
+def _sort_by_nearness(records: Sequence[RunRecord], lead: RunRecord) -> Iterator[RunRecord]:
+    """Certified ones before others, those of the seed of ``lead`` before others; most callers need the first few."""
+    for nearness in product((True, False), repeat=2):
+        yield from (
+            record for record in records if (record.certificate is not None, record.seed == lead.seed) == nearness
+        )
 
 
 def _summarise(

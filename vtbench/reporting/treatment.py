@@ -20,7 +20,7 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     them, and, where they have the same values, what they were certified to be with them. One variant
     must be one network.
     """
-    ours, theirs = _undo_treatment(first), _undo_treatment(second)
+    ours, theirs = undo_declared(first), undo_declared(second)
     if any(key.startswith("data.") for record in (first, second) for key in record.config.declared):
         sizes = {size: getattr(first, size) for size in ("num_train", "num_val", "num_classes")}
         theirs = theirs.model_copy(update=sizes)  # They follow from what is declared.
@@ -48,7 +48,7 @@ def _declare(config: RunConfig, keys: Iterable[str]) -> RunConfig:
     return config.model_copy(update={"declared": dict.fromkeys(keys)})
 
 
-def _undo_treatment(record: RunRecord) -> RunRecord:
+def undo_declared(record: RunRecord) -> RunRecord:
     """The record as it would be without what is declared of its arm."""
     if not record.config.declared:
         return record
