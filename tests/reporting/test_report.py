@@ -26,7 +26,8 @@ def test_a_report_has_every_file_and_says_where(tmp_path: Path) -> None:
     paths = write_report(write_study(tmp_path / "components", list_runs()))
     assert paths.folder == tmp_path / "components" / "report"
     names = sorted(path.name for path in paths.folder.iterdir())
-    assert names == ["accuracy_macs.png", "accuracy_macs.svg", "report.md", "table.csv", "table.tex"]
+    figures = ["accuracy_macs.png", "accuracy_macs.svg", "effects.png", "effects.svg"]
+    assert names == [*figures, "report.md", "table.csv", "table.tex"]
     assert all(path.exists() for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
     assert paths.markdown.read_text("utf-8").startswith("# components\n\nDo tokens beat convolution")
 
@@ -77,7 +78,9 @@ def test_what_was_kept_apart_gets_a_figure_of_its_own(tmp_path: Path) -> None:
     paths = write_report(write_study(tmp_path, both))
     assert [path.name for path in paths.figures if path.suffix == ".svg"] == [
         "accuracy_macs.svg",
+        "effects.svg",
         "accuracy_macs_2.svg",
+        "effects_2.svg",
     ]
     assert "(accuracy_macs_2.svg)" in paths.markdown.read_text("utf-8")
 
@@ -147,8 +150,10 @@ def test_a_registered_figure_is_drawn_for_every_comparison_named_in_the_report_a
     paths = write_report(study)
     assert [path.name for path in paths.figures if path.suffix == ".svg" and path.exists()] == [
         "accuracy_macs.svg",
+        "effects.svg",
         "costs.svg",
         "accuracy_macs_2.svg",
+        "effects_2.svg",
     ]
     assert "![Accuracy against MACs](accuracy_macs.svg)\n\n![Costs of the arms](costs.svg)" in (
         paths.markdown.read_text("utf-8")

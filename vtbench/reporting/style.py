@@ -14,6 +14,13 @@ MUTED = "#8a8a8a"
 GRID = "#e6e6e6"
 PNG_DPI = 200
 
+LINES = tuple(
+    (color, dashes)
+    for dashes in ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
+    for color in ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#222222")
+)
+"""Colour and dashes of lines that have to be told apart: the palette of Okabe and Ito 2008, dashed where it repeats."""
+
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,

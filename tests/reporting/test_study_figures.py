@@ -1,0 +1,113 @@
+"""Figures of differences and of learning curves show what the records say, of few arms and of many."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from synthetic_runs import list_runs, make_run
+from test_formats import report_on
+
+from vtbench.records import EpochRecord, RunRecord
+from vtbench.reporting.figures.effects import MOST_ARMS, draw_effects
+from vtbench.reporting.figures.learning_curves import MOST_NAMED, _spread, draw_curves
+from vtbench.reporting.style import LINES, house_style
+
+
+def _with_epochs(record: RunRecord, *values: float) -> RunRecord:
+    epochs = tuple(
+        EpochRecord(epoch=place, learning_rate=0.1, train={"loss": 1.0}, val={"top1_percent": value})
+        for place, value in enumerate(values)
+    )
+    return record.model_copy(update={"epochs": epochs})
+
+
+def _list_texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in (*figure.texts, *figure.axes[0].texts, *figure.axes[0].get_yticklabels())]
+
+
+def _draw_effects(runs: list[RunRecord]) -> Figure:
+    with house_style():
+        figure = draw_effects(report_on(runs), 0)
+    assert figure is not None
+    return figure
+
+
+def test_effects_have_a_line_an_arm_with_both_intervals_and_every_seed() -> None:
+    figure = _draw_effects(list_runs())
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["static", "static-position", "dynamic", "dynamic-position"]
+    spans = [tuple(np.round(line.get_xdata(), 2)) for line in axes.lines if line.get_ydata()[0] == 0][:2]
+    # -1.45 with 0.33 alone and 0.67 for all four: the rows of the table.
+    assert spans == [(-2.12, -0.78), (-1.78, -1.12)]
+    dots = [collection.get_offsets() for collection in axes.collections]
+    assert np.asarray(dots[0])[:, 0] == pytest.approx([-1.35, -1.4, -1.6])
+    assert "for all 4 together" in " ".join(_list_texts(figure))
+
+
+def test_one_arm_and_one_seed_have_no_effects_or_no_lines() -> None:
+    with house_style():
+        assert draw_effects(report_on([run for run in list_runs() if run.arm == "convolution"]), 0) is None
+    figure = _draw_effects([run for run in list_runs() if run.seed == 0])
+    assert not [line for line in figure.axes[0].lines if len(set(line.get_xdata())) > 1]
+
+
+def test_two_hundred_arms_have_a_line_each_and_more_are_said_to_be_left_out(tmp_path: Path) -> None:
+    runs = [make_run("convolution", 0, 50.0)]
+    runs += [make_run(f"arm{number}", 0, 50.0 + number / 10, variant="vt_resnet20") for number in range(MOST_ARMS + 5)]
+    figure = _draw_effects(runs)
+    labels = figure.axes[0].get_yticklabels()
+    assert len(labels) == MOST_ARMS
+    assert labels[0].get_text() == "arm5"
+    assert "the 200 largest of 205" in " ".join(_list_texts(figure))
+    figure.canvas.draw()
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.y0)
+    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes))
+
+
+def test_curves_are_means_over_seeds_within_a_band_and_are_named_at_their_ends() -> None:
+    runs = [
+        _with_epochs(make_run("convolution", 0), 10.0, 20.0, 30.0),
+        _with_epochs(make_run("convolution", 1), 14.0, 26.0, 30.0),
+        _with_epochs(make_run("dynamic", 0), 11.0, 22.0, 30.1),
+    ]
+    with house_style():
+        figure = draw_curves(report_on(runs), 0)
+    assert figure is not None
+    axes = figure.axes[0]
+    assert list(axes.lines[0].get_ydata()) == [12.0, 23.0, 30.0]
+    assert len(axes.collections) == 1
+    assert {"convolution", "dynamic"} <= set(_list_texts(figure))
+    assert to_hex(axes.lines[0].get_color()) == LINES[0][0]
+
+
+def test_runs_of_one_epoch_and_without_epochs_have_no_curves() -> None:
+    with house_style():
+        assert draw_curves(report_on(list_runs()), 0) is None
+        assert draw_curves(report_on([_with_epochs(make_run("convolution", 0), 10.0)]), 0) is None
+
+
+def test_of_many_arms_the_base_and_the_best_are_named_and_the_others_grey() -> None:
+    runs = [_with_epochs(make_run("convolution", 0), 1.0, 2.0)]
+    runs += [
+        _with_epochs(make_run(f"arm{number}", 0, variant="vt_resnet20"), 5.0, 10.0 + number) for number in range(60)
+    ]
+    with house_style():
+        figure = draw_curves(report_on(runs), 0)
+    assert figure is not None
+    names = [text for text in _list_texts(figure) if text.startswith(("arm", "conv"))]
+    assert len(names) == MOST_NAMED
+    assert {"convolution", "arm59", "arm37"} <= set(names) and "arm36" not in names
+    assert f"{61 - MOST_NAMED} other arms" in " ".join(_list_texts(figure))
+
+
+def test_names_that_end_at_one_height_stand_apart_and_near_it() -> None:
+    heights = _spread(np.array([0.2, 0.5, 0.5, 0.5]), 0.1)
+    assert heights == pytest.approx([0.2, 0.4, 0.5, 0.6])
+    at_the_rim = _spread(np.array([0.99, 1.0]), 0.1)
+    assert at_the_rim[1] <= 1.0 and at_the_rim[1] - at_the_rim[0] == pytest.approx(0.1)

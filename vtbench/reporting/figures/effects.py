@@ -1,0 +1,119 @@
+"""What each arm changes: its difference to the base with both intervals, and the difference of every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vtbench.documents.table import escape_controls
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.style import INK, MUTED, find_look
+from vtbench.stats.estimates import Estimate, PairedDifference
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+    from vtbench.reporting.report import Report
+
+MOST_ARMS = 200
+"""Of more arms those of the largest differences are shown."""
+_WIDTH_OF_MOST = 3.0
+"""Intervals reach at most so many times beyond what means and seeds span; the rim cuts the rest."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    arm: Arm
+    estimate: Estimate
+    seeds: tuple[float, ...]
+
+
+def draw_effects(report: Report, index: int) -> Drawing | None:
+    """A forest plot: one line an arm in the order of the table, zero being the base."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    comparison = report.comparisons[index]
+    every = _list_rows(comparison)
+    if not every:
+        return None
+    largest = sorted(every, key=lambda row: -abs(row.estimate.mean))[:MOST_ARMS]
+    rows = [row for row in every if row in largest] if len(every) > MOST_ARMS else every
+    step = 0.34 if len(rows) <= 40 else 0.17
+    height = 1.55 + step * len(rows)
+    figure = Canvas(figsize=(9.6, height))
+    FigureCanvasAgg(figure)
+    names = [escape_controls(row.arm.name) for row in rows]
+    left = min(0.42, 0.04 + 0.0092 * max(map(len, names)))
+    axes = figure.add_axes((left, 0.62 / height, 0.97 - left, 1 - 1.42 / height))
+    for place, row in enumerate(rows):
+        _draw_row(axes, place, row)
+    axes.axvline(0, color=INK, linewidth=1, zorder=1)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(*_choose_reach(rows))
+    axes.set_yticks(range(len(rows)), names, fontsize=10 if step > 0.2 else 7, color=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    metric = comparison.metric
+    axes.set_xlabel(f"{metric.label} against {escape_controls(comparison.base)} ({metric.difference_unit})")
+    title = f"{report.outline.title}: differences" + (f", comparison {index + 1}" if index else "")
+    figure.text(0.02, 1 - 0.3 / height, title, fontsize=13, fontweight="bold", va="center")
+    figure.text(0.02, 1 - 0.58 / height, _write_caption(comparison, rows, every), fontsize=9, color=MUTED, va="center")
+    return figure
+
+
+def _list_rows(comparison: Comparison) -> list[_Row]:
+    base = comparison.arms[0].outcomes
+    rows = []
+    for arm in comparison.arms[1:]:
+        if isinstance(arm.difference, PairedDifference):
+            pairs = [(arm.outcomes[seed].value, base[seed].value) for seed in arm.difference.seeds]
+            seeds = tuple(
+                own - of_base for own, of_base in pairs if isinstance(own, float) and isinstance(of_base, float)
+            )
+            rows.append(_Row(arm, arm.difference.estimate, seeds))
+    return rows
+
+
+def _draw_row(axes: Axes, place: int, row: _Row) -> None:
+    """The thin line is the interval that holds for all arms, the thick one that of the arm alone."""
+    color = find_look(row.arm.variant).color
+    together = row.arm.together.interval if row.arm.together is not None else None
+    for ends, width, shade in ((together, 1.1, 0.9), (row.estimate.interval, 4.5, 0.45)):
+        if ends is not None and not (ends == together and width > 2):
+            axes.plot(ends, (place, place), color=color, linewidth=width, alpha=shade, solid_capstyle="butt", zorder=2)
+    if len(row.seeds) > 1:
+        axes.scatter(row.seeds, [place + 0.22] * len(row.seeds), s=9, color=color, alpha=0.75, linewidths=0, zorder=2.5)
+    axes.scatter([row.estimate.mean], [place], s=44, color=color, edgecolors="white", linewidths=0.8, zorder=3)
+
+
+def _choose_reach(rows: Sequence[_Row]) -> tuple[float, float]:
+    """Zero, all means and seeds fit, and intervals as far as they at most triple that."""
+    values = [0.0, *(value for row in rows for value in (row.estimate.mean, *row.seeds))]
+    low, high = min(values), max(values)
+    span = max(high - low, 0.5)
+    ends = [end for row in rows for one in (row.estimate, row.arm.together) if one for end in one.interval or ()]
+    low = min(low, max([min(ends, default=low), low - _WIDTH_OF_MOST / 2 * span]))
+    high = max(high, min([max(ends, default=high), high + _WIDTH_OF_MOST / 2 * span]))
+    margin = 0.04 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _write_caption(comparison: Comparison, rows: Sequence[_Row], every: Sequence[_Row]) -> str:
+    said = ["mean of the paired differences"]
+    if any(len(row.seeds) > 1 for row in rows):
+        said.append("small dots: single seeds")
+    if comparison.until is not None:
+        said.append("line: interval over all arms and looks (95 %)")
+    elif any(row.estimate.interval for row in rows):
+        thin = f", thin: for all {len(comparison.family)} together" if len(comparison.family) > 1 else ""
+        said.append(f"thick line: 95 % t interval{thin}")
+    if len(rows) < len(every):
+        said.append(f"the {len(rows)} largest of {len(every):,}")
+    return "; ".join(said)
+
+
+FIGURES.add("effects", Figure(title="Differences to the base", draw=draw_effects, below=True))

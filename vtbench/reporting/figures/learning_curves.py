@@ -1,0 +1,141 @@
+"""How each arm came to its outcome: the headline metric after every epoch, with a band over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtbench.documents.table import escape_controls
+from vtbench.records import RunRecord
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.style import INK, LINES, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+    from vtbench.reporting.report import Report
+
+# Dimensions: S seeds, E epochs.
+
+MOST_NAMED = 24
+"""Of more arms the base and those that end best are named; the others are grey."""
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The ``values`` (S, E) of one arm, and their ``mean`` (E,) over seeds."""
+
+    name: str
+    values: NDArray[np.float64]
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        return np.asarray(self.values.mean(axis=0))
+
+
+def draw_curves(report: Report, index: int) -> Drawing | None:
+    """One line an arm, its mean over seeds, named at its end; the band reaches from the lowest seed to the highest."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import MaxNLocator
+
+    comparison = report.comparisons[index]
+    curves = _list_curves(comparison)
+    if not curves or max(curve.values.shape[1] for curve in curves) < 2:
+        return None
+    named = _choose_named(curves, comparison)
+    height = max(5.2, 1.6 + 0.2 * len(named))
+    figure = Canvas(figsize=(9.6, height))
+    FigureCanvasAgg(figure)
+    longest = max(len(escape_controls(curve.name)) for curve in named)
+    axes = figure.add_axes((0.075, 0.115, min(0.82, 0.885 - 0.0092 * longest), 0.755))
+    for curve in curves:
+        if curve not in named:
+            axes.plot(_count(curve), curve.mean, color=MUTED, linewidth=0.6, alpha=0.5, zorder=1.5)
+    for place, curve in enumerate(named):
+        color, dashes = LINES[place % len(LINES)]
+        if len(curve.values) > 1:
+            low, high = curve.values.min(axis=0), curve.values.max(axis=0)
+            axes.fill_between(_count(curve), low, high, color=color, alpha=0.12, linewidth=0, zorder=1)
+        axes.plot(_count(curve), curve.mean, color=color, linestyle=dashes, linewidth=1.7, zorder=2)
+    _name_ends(axes, named, height * axes.get_position().height)
+    axes.set_xlim(1, max(curve.values.shape[1] for curve in curves))
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(comparison.metric.axis)
+    title = f"{report.outline.title}: learning curves" + (f", comparison {index + 1}" if index else "")
+    figure.text(0.075, 0.945, title, fontsize=13, fontweight="bold", va="center")
+    figure.text(0.075, 0.9, _write_caption(curves, named), fontsize=9, color=MUTED, va="center")
+    return figure
+
+
+def _list_curves(comparison: Comparison) -> list[_Curve]:
+    """Those of all arms that have finished runs of equally many epochs."""
+    pairs = zip(comparison.arms, comparison.runs, strict=True)
+    found = ((arm.name, _read_values(of_arm, comparison.metric.key)) for arm, of_arm in pairs)
+    return [_Curve(name, np.array(values)) for name, values in found if values and len(set(map(len, values))) == 1]
+
+
+def _read_values(runs: Mapping[int, RunRecord], key: str) -> list[list[float]]:
+    finished = (record for _, record in sorted(runs.items()) if record.status == "finished")
+    return [[epoch.outcome[key] for epoch in record.epochs] for record in finished if record.epochs]
+
+
+def _choose_named(curves: Sequence[_Curve], comparison: Comparison) -> list[_Curve]:
+    if len(curves) <= MOST_NAMED:
+        return list(curves)
+    best = sorted(curves[1:], key=lambda curve: -comparison.metric.rank(float(curve.mean[-1])))[: MOST_NAMED - 1]
+    return [curve for curve in curves if curve is curves[0] or any(curve is one for one in best)]
+
+
+def _count(curve: _Curve) -> NDArray[np.int_]:
+    return np.arange(1, curve.values.shape[1] + 1)
+
+
+def _name_ends(axes: Axes, curves: Sequence[_Curve], inches: float) -> None:
+    """Names right of the plot in the order of the ends, as near to them as they can be without touching.
+
+    ``inches`` is the height of the plot.
+    """
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)
+    gap = 0.185 / inches
+    order = sorted(range(len(curves)), key=lambda place: float(curves[place].mean[-1]))
+    wanted = np.array([(float(curves[place].mean[-1]) - low) / (high - low) for place in order])
+    for place, height in zip(order, _spread(wanted, gap), strict=True):
+        color, dashes = LINES[place % len(LINES)]
+        end = (float(curves[place].mean[-1]) - low) / (high - low)
+        axes.plot(
+            (1.0, 1.012, 1.022, 1.045), (end, end, height, height), transform=axes.transAxes, color=color,
+            linestyle=dashes, linewidth=1.2, clip_on=False,
+        )  # fmt: skip
+        name = escape_controls(curves[place].name)
+        axes.text(1.052, height, name, transform=axes.transAxes, fontsize=9, color=INK, va="center")
+
+
+def _spread(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Heights that rise by ``gap`` at least and lie as near to ``wanted``, which rise, as least squares has it.
+
+    Less their least distances, heights only have to rise: that is isotonic regression, by pooling neighbours.
+    """
+    from scipy.optimize import isotonic_regression
+
+    steps = gap * np.arange(len(wanted))
+    heights = np.asarray(isotonic_regression(wanted - steps).x) + steps
+    return np.asarray(heights - max(0.0, float(heights[-1]) - max(1.0, steps[-1])))
+
+
+def _write_caption(curves: Sequence[_Curve], named: Sequence[_Curve]) -> str:
+    seeds = max(len(curve.values) for curve in curves)
+    band = "mean over seeds; band: lowest to highest seed" if seeds > 1 else "one seed"
+    rest = f"; grey: {len(curves) - len(named):,} other arms" if len(named) < len(curves) else ""
+    return f"on the validation images, after every epoch; {band}{rest}"
+
+
+FIGURES.add("learning_curves", Figure(title="Learning curves", draw=draw_curves, below=True))
