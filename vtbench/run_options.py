@@ -33,7 +33,7 @@ from vtbench.settings import (
     undo_treatment,
 )
 
-_DATA = "{data sets}, with knobs."
+_DATA = "{data sets}; knobs follow, as in scenes:clutter=8."
 _RECIPE = "{recipes}, or the path of a TOML file."
 
 

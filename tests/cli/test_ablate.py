@@ -54,7 +54,7 @@ def test_a_study_runs_to_its_report_and_a_second_call_only_reports(vtbench: Call
     code, output, errors = vtbench("ablate", "mine.toml", "--jobs", "2", "--threads", "2", "--device", "cpu")
     assert (code, errors) == (0, "")
     assert "\x1b" not in output
-    assert "mine: 2 cells (arms x seeds: 2 x 1), 0 done before\non scenes, recipe small, epochs: 1\n" in output
+    assert "mine: 2 cells (arms x seeds: 2 x 1), 0 done before\non scenes, recipe small, 1 epoch\n" in output
     assert "narrow, seed 0: finished with" in output
     assert "Does width pay?" in output
     assert output.splitlines()[-1].startswith("Report: runs/mine/report (report.md, table.csv, table.tex")

@@ -209,3 +209,31 @@ SPELT_OTHERWISE = {
     "--seed": ("--random-seed",),
 }
 """Each option, and what a verb that is added must not call it."""
+
+
+@pytest.mark.parametrize("verb", list_verbs())
+def test_help_says_what_an_option_takes_in_plain_words(verb: str, call) -> None:
+    text = call(verb, "-h")[1]
+    assert not re.search(r"<\w|list\[|\brange>|<class", text)
+    assert " PATH" in text or not any("--out" in option.opts for option in build_command(verb).params)
+
+
+def test_messages_break_between_words_on_a_terminal_and_not_in_a_pipe(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped = call("train", "resnt20", "--data", "scenes")[2]
+    assert piped.count("\n") == 1
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    lines = call("train", "resnt20", "--data", "scenes")[2].splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= WIDTH
+    assert " ".join(lines) == piped.rstrip()
+
+
+def test_the_list_of_all_models_on_a_terminal_has_a_line_a_model(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    models = len(json.loads(call("list", "--json")[1]))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, text, errors = call("list")
+    assert code == 0
+    assert len(text.splitlines()) == models + 2
+    assert "vtbench list NAME" in errors
+    assert "num_tokens" in call("list", "vt_resnet18")[1]

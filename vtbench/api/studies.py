@@ -66,6 +66,9 @@ def run_study(
     base: str | None = None,
     arm: list[str] | None = None,
     seeds: int | None = None,
+    until: Literal["decided"] | None = None,
+    smallest_effect: float | None = None,
+    max_seeds: int | None = None,
     threads: int | None = None,
     jobs: int | None = None,
     executor: str = "local",
@@ -105,9 +108,9 @@ def run_study(
     """
     given = dict(locals())
     from vtbench.studies import executors  # noqa: F401  (fills the registry)
+    from vtbench.studies.deciding import carry_out_study
     from vtbench.studies.executor import EXECUTORS, Session
     from vtbench.studies.resolution import resolve_study
-    from vtbench.studies.running import run_study as carry_out
     from vtbench.training import StopRequest
 
     called, asked = _find(study, name)
@@ -119,7 +122,15 @@ def run_study(
     resolved = resolve_study(called, asked, options, execution)
     folder = Path(out) if out is not None else Path("runs") / called
     with _show(progress) as watcher:
-        outcome = carry_out(resolved, folder, session, watcher=watcher, retry_failed=retry_failed, fresh=fresh)
+        outcome = carry_out_study(
+            resolved,
+            folder,
+            session,
+            watcher=watcher,
+            on_look=watcher.on_look,
+            retry_failed=retry_failed,
+            fresh=fresh,
+        )
     for label, error in outcome.failed.items():
         warnings.warn(f"The cell {label} failed: {error} retry_failed=True runs it again.", stacklevel=2)
     return StudyRun(folder, outcome)

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -65,6 +66,23 @@ def _make_flags(kind: type[Configuration], left_out: Iterable[str]) -> Iterable[
             option = typer.Option(field.default, *names, help=field.description, autocompletion=complete)
             annotation = str if get_origin(field.annotation) is Literal else field.annotation
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
+
+
+_VALUES = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+
+
+def name_values(parameter: Any) -> None:
+    """Let help say what a parameter takes in plain words: ``--seed N``, ``--format table|json``, ``MODELS``."""
+    if parameter.param_type_name == "argument":
+        parameter.metavar = parameter.metavar or parameter.name.upper()
+        parameter.display_type_rich = lambda ctx: None
+        return
+    annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    for part in (annotation, *get_args(annotation)):
+        if get_origin(part) is Literal:
+            parameter.metavar = "|".join(map(str, get_args(part)))
+        elif part in _VALUES and not parameter.is_flag:
+            parameter.metavar = parameter.metavar or _VALUES[part]
 
 
 class DerivedCommand(TyperCommand):

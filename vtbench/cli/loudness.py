@@ -28,8 +28,12 @@ def is_verbose() -> bool:
 
 def tell(text: str, *, err: bool = False) -> None:
     """Say what stands beside the result, such as where files were written."""
+    import sys
+
+    from vtbench.documents.terminal import wrap_words
+
     if not is_quiet():
-        typer.echo(text, err=err)
+        typer.echo(wrap_words(text, sys.stderr if err else sys.stdout), err=err)
 
 
 def open_progress(*, err: bool) -> Console:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import vtbench.cli
-from vtbench.cli.commands import DerivedCommand, derive_options
+from vtbench.cli.commands import DerivedCommand, derive_options, name_values
 from vtbench.cli.loudness import is_verbose, take_loudness
 from vtbench.cli.output import outlive_readers
 from vtbench.errors import UserError, describe_file_fault
@@ -72,6 +72,8 @@ def build_command(verb: str) -> Any:
     function, kind = _find_verb(verb)
     command = _make_command(verb, derive_options(function) if issubclass(kind, DerivedCommand) else function, kind)
     command.params += _make_command("loudness", take_loudness).params
+    for parameter in command.params:
+        name_values(parameter)
     return command
 
 
@@ -143,8 +145,9 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
 
 def _say(message: str) -> None:
     from vtbench.documents.table import escape_controls
+    from vtbench.documents.terminal import wrap_words
 
-    typer.echo(f"vtbench: {escape_controls(message)}", err=True)
+    typer.echo(wrap_words(f"vtbench: {escape_controls(message)}", sys.stderr), err=True)
 
 
 if __name__ == "__main__":

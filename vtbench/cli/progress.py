@@ -108,7 +108,8 @@ class LiveDisplay:
 
     def say(self, text: str) -> None:
         """Print lines that stay, above the live block."""
-        self.console.print(Text(escape_controls(text)), soft_wrap=True)
+        piped = not self.console.is_terminal
+        self.console.print(Text(escape_controls(text)), soft_wrap=piped, overflow="ignore")
 
     def _render(self) -> RenderableType:
         views = list(self._views.values())

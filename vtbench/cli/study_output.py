@@ -47,7 +47,7 @@ def print_plan(plan: StudyPlan) -> None:
     console.print(
         Text(
             f"{study.data.spec}: {facts.num_train:,} training and {facts.num_val:,} validation images, "
-            f"{facts.num_classes} classes; recipe {study.recipe.name}, {study.recipe.epochs} epochs; "
+            f"{facts.num_classes} classes; recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}; "
             f"folder {plan.folder}\n"
         )
     )

@@ -56,7 +56,9 @@ class StudyDisplay:
             self._display.say(f"The study was left by {state.took_over_from}, which is dead; going on with it.")
         done = len(state.cells) - len(state.open_cells)
         self._say_stage(state, done)
-        self._display.say(f"on {study.data.spec}, recipe {study.recipe.name}, epochs: {study.recipe.epochs}")
+        self._display.say(
+            f"on {study.data.spec}, recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}"
+        )
         if state.note is not None:
             self._display.say(state.note)
         measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in placement.measured)

@@ -107,18 +107,14 @@ def _run(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bool,
     from vtbench.cli.verb_report import report_runs
     from vtbench.cli.waiting import tell_waiting
     from vtbench.profiling import count_costs
-    from vtbench.studies.deciding import run_until_decided
-    from vtbench.studies.running import run_study
+    from vtbench.studies.deciding import carry_out_study
     from vtbench.units import format_items
 
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress(err=as_json)) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
             watcher = StudyDisplay(display, count_costs, begun)
-            if study.until is None:
-                outcome = run_study(study, folder, session, watcher=watcher, **wishes)
-            else:
-                outcome = run_until_decided(study, folder, session, watcher=watcher, on_look=watcher.on_look, **wishes)
+            outcome = carry_out_study(study, folder, session, watcher=watcher, on_look=watcher.on_look, **wishes)
     if outcome.stopped:
         typer.echo(
             f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished and the others saved in {folder}. "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vtbench.cli.completion import complete_models
+from vtbench.cli.loudness import tell
 from vtbench.cli.options import Json, choose_format
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run_list(
     format = choose_format(format, as_json)
     entries = _select(patterns or [])
     if format == "table":
-        _print_table(entries)
+        _print_table(entries, is_chosen=bool(patterns) or options)
         if options:
             _print_options(entries)
     else:
@@ -117,16 +118,20 @@ def _tabulate(entries: "Sequence[CatalogEntry]") -> "Table":
     return make_table(_HEADERS, map(_describe, entries), numbers=_NUMERIC)
 
 
-def _print_table(entries: "Sequence[CatalogEntry]") -> None:
+def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool) -> None:
+    """On a terminal too narrow for them, the options of all models would make the table long: they are left out."""
     from dataclasses import replace
 
     from vtbench.documents.terminal import lay_out, open_console
 
     console, table = open_console(), _tabulate(entries)
     table = replace(table, rows=tuple((name, _SHORT.get(task, task), *rest) for name, task, *rest in table.rows))
+    fits = sum(max(map(len, column)) + 2 for column in zip(table.header, *table.rows, strict=True)) <= console.width
     with console.capture() as printed:
-        console.print(lay_out(table, whole=_HEADERS[:-1]))
+        console.print(lay_out(table if fits or is_chosen else table.without("options"), whole=_HEADERS[:-1]))
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+    if not (fits or is_chosen):
+        tell("\nOptions of a model: vtbench list NAME; what they mean: vtbench list NAME --options", err=True)
 
 
 def _print_options(entries: "Sequence[CatalogEntry]") -> None:

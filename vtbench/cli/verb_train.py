@@ -104,14 +104,18 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
 def list_facts(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
     """What came of a finished run, and what it cost: names and texts."""
     from vtbench.records import NotMeasured
-    from vtbench.units import format_millions
+    from vtbench.units import format_items, format_millions
 
     assert not isinstance(record.headline, NotMeasured), "a finished run has its metric"
     weights = " (averaged weights)" if record.config.recipe.ema_decay is not None else ""
     metric = record.metric
+    length = format_items(len(record.epochs), "epoch")
     lines = [
         (metric.label, f"{metric.show(record.headline)} of {record.num_val:,} validation images{weights}"),
-        ("trained", f"{len(record.epochs)} epochs, recipe {record.config.recipe.name}, {record.config.data.spec}"),
+        (
+            "trained",
+            f"{length}, recipe {record.config.recipe.name}, {record.config.data.spec}",
+        ),
     ]
     if isinstance(record.costs, NotMeasured):
         lines.append(("cost", f"not measured: {record.costs.reason}"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 from typing import IO, Literal
 
@@ -25,6 +27,16 @@ def open_console(stream: IO[str] | None = None) -> Console:
 def print_text(text: str, console: Console, *, style: str = "") -> None:
     """Print one paragraph as it is, in a style of rich's."""
     console.print(Text(escape_controls(text), style=style))
+
+
+def wrap_words(text: str, stream: IO[str] | None = None) -> str:
+    """``text`` with its lines broken between words for the terminal ``stream``, and as it is for a pipe."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = [textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")]
+    return "\n".join("\n".join(wrapped) for wrapped in lines)
 
 
 def lay_out(

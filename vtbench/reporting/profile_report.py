@@ -204,9 +204,9 @@ def _show_difference(profile: Profile, difference: Difference) -> Table:
             continue
         name = part.name if part.group in ("total", "parameters") else f"{part.group}: {part.name}"
         ratio = "gone" if part.ratio is None else f"{part.ratio:.2f}x" if part.other else "new"
-        rows.append((name, format_count(part.other), format_count(part.this), ratio))
+        rows.append((name, format_millions(part.other), format_millions(part.this), ratio))
     title = f"{profile.model} against {difference.other}"
-    return Table(("part", difference.other, profile.model, "ratio"), tuple(rows), (False, True, True, True), title)
+    return Table(("part (M)", difference.other, profile.model, "ratio"), tuple(rows), (False, True, True, True), title)
 
 
 def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Table:

@@ -15,6 +15,15 @@ from vtbench.studies.running import StudyOutcome, StudyWatcher, run_study, sum_u
 OnLook = Callable[[int, Mapping[str, Decision | None]], None]
 
 
+def carry_out_study(
+    study: ResolvedStudy, folder: Path, session: Session, *, watcher: StudyWatcher, on_look: OnLook, **wishes: bool
+) -> StudyOutcome:
+    """Run ``study`` with its seeds (`run_study`), or with as many as its rule takes (`run_until_decided`)."""
+    if study.until is None:
+        return run_study(study, folder, session, watcher=watcher, **wishes)
+    return run_until_decided(study, folder, session, watcher=watcher, on_look=on_look, **wishes)
+
+
 def run_until_decided(
     study: ResolvedStudy,
     folder: Path,
