@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from operator import gt
@@ -322,6 +321,8 @@ def validate_configuration(kind: type[C], values: Mapping[str, Any], *, source: 
 
 def read_toml(path: Path, noun: str) -> dict[str, Any]:
     """The values in the TOML file ``path``. Raises ``UserError`` if it is no such file; ``noun`` says what it holds."""
+    import tomllib
+
     try:
         return tomllib.loads(read_file(path).decode("utf-8"))
     except OSError as error:

@@ -187,4 +187,9 @@ def test_a_plain_network_is_profiled_with_nothing_loaded_that_it_does_not_need()
         "sources", "storage", "subject", "trace", "verification", "walking", "wildcards",
     }  # fmt: skip
     assert {name.removeprefix("profiling.") for name in ours if name.startswith("profiling.")} == counting
+    assert {name for name in ours if name.startswith("models.families.")} == {
+        "models.families.resnet",
+        "models.families.vt_resnet",
+    }
+    assert {name for name in ours if name.startswith("attention.")} == {"attention.attention_block"}
     assert "layers.window_operators" not in ours

@@ -1,5 +1,5 @@
-"""Attention blocks, one file each. Importing this package registers all of them."""
+"""Attention blocks, one file each; `ATTENTION_BLOCKS` imports a file when its block is asked for, or all are."""
 
-from vtbench.registry import import_files
+from vtbench.attention.attention_block import ATTENTION_BLOCKS
 
-import_files(__name__, __path__)
+ATTENTION_BLOCKS.expect_files(__name__, __path__)

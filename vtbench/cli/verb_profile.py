@@ -191,13 +191,15 @@ def _resolve(
     num_classes: int | None,
     inputs: tuple[InputSpec, ...],
 ) -> Source:
+    from contextlib import nullcontext
     from dataclasses import replace
 
     from vtbench.cli.commands import quick_import
     from vtbench.profiling.sources import resolve_source
 
-    if not name.startswith(("timm:", "torchvision:")) and ".py:" not in name:
-        with quick_import():
-            import vtbench.models  # noqa: F401  # Registers the models.
-    source = resolve_source(name, image_size=size, channels=channels, num_classes=num_classes)
+    is_registered = not name.startswith(("timm:", "torchvision:")) and ".py:" not in name
+    with quick_import() if is_registered else nullcontext():
+        if is_registered:
+            import vtbench.models  # noqa: F401  # Makes its families known.
+        source = resolve_source(name, image_size=size, channels=channels, num_classes=num_classes)
     return replace(source, inputs=inputs) if inputs else source

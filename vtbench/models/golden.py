@@ -16,13 +16,17 @@ from vtbench.catalog import CATALOG, CatalogEntry, OptionEntry
 from vtbench.files import publish_text
 from vtbench.models import MODELS
 from vtbench.profiling import count_costs
+from vtbench.registry import order_naturally
 from vtbench.variants import ModelOptions, ModelSpec
 
 
 def build_catalog() -> list[CatalogEntry]:
     """One entry for each registered preset, in the order of family and name, with costs counted now."""
     specs = (MODELS[name] for name in MODELS)
-    return [describe_preset(spec) for spec in sorted(specs, key=lambda spec: (spec.task, spec.family, _natural(spec)))]
+    return [
+        describe_preset(spec)
+        for spec in sorted(specs, key=lambda spec: (spec.task, spec.family, order_naturally(spec.name)))
+    ]
 
 
 def describe_preset(spec: ModelSpec) -> CatalogEntry:
@@ -51,12 +55,6 @@ def describe_options(options: ModelOptions) -> tuple[OptionEntry, ...]:
 def format_catalog(entries: Iterable[CatalogEntry]) -> str:
     """The text of the file: one line an option, so that a difference shows what changed."""
     return json.dumps([asdict(entry) for entry in entries], indent=1, ensure_ascii=False) + "\n"
-
-
-def _natural(spec: ModelSpec) -> tuple[tuple[int, str], ...]:
-    """Orders resnet18 before resnet101."""
-    digits = "".join(c if c.isdigit() else f" {c} " for c in spec.name).split()
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in digits)
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from vtbench.documents.html import to_html, to_html_notes
-from vtbench.documents.table import make_table
 from vtbench.records.record import NotMeasured, Record
 from vtbench.records.run import EnvironmentRecord
 from vtbench.units import format_millions, format_share
@@ -161,6 +159,9 @@ class Profile(Record):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
+        from vtbench.documents.html import to_html, to_html_notes
+        from vtbench.documents.table import make_table
+
         groups = {"stage": self.stages, "role": self.roles}
         rows = [
             (group, part.name, format_millions(part.macs), format_share(part.macs, self.macs or 1))

@@ -1,5 +1,5 @@
-"""The families of models, one file each. Importing this package registers all of them."""
+"""The families of models, one file each; `MODELS` imports a file when one of its models is asked for, or all."""
 
-from vtbench.registry import import_files
+from vtbench.variants import MODELS
 
-import_files(__name__, __path__)
+MODELS.expect_files(__name__, __path__)
