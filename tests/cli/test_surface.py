@@ -28,11 +28,11 @@ SURFACE = {
     ),
     "train": (
         f"model {RUN} seed batch-size learning-rate weight-decay label-smoothing clip device threads workers "
-        f"{EXECUTION} checkpoint-seconds uncounted out json"
+        f"{EXECUTION} checkpoint-seconds uncounted out track json"
     ),
     "ablate": (
         f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor device workers {EXECUTION} "
-        "uncounted out plan fresh retry-failed verify-resume list json"
+        "uncounted out plan fresh retry-failed verify-resume list track json"
     ),
     "watch": "runs once every json",
     "report": "runs out format json against archive published",

@@ -57,6 +57,13 @@ def complete_executors() -> list[str]:
     return list(EXECUTORS)
 
 
+def complete_trackers() -> list[str]:
+    """Every tracker."""
+    from vtbench.trackers import TRACKERS
+
+    return list(TRACKERS)
+
+
 def complete_devices() -> list[str]:
     """The devices without a number."""
     return list(DEVICES)

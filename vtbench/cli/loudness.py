@@ -36,6 +36,11 @@ def tell(text: str, *, err: bool = False) -> None:
         typer.echo(wrap_words(text, sys.stderr if err else sys.stdout), err=err)
 
 
+def warn(text: str) -> None:
+    """Say on standard error what stops nothing and should be known."""
+    typer.echo(f"vtbench: {text}", err=True)
+
+
 def open_progress(*, err: bool) -> Console:
     """A console for the course of the work: on stderr where stdout has the result alone; mute with ``-q``."""
     import sys

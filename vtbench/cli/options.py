@@ -6,9 +6,18 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from vtbench.cli.completion import complete_trackers
 from vtbench.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and whatever else is said to stderr.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        help="Also tell tensorboard, mlflow or wandb, offline; may be repeated.",
+        autocompletion=complete_trackers,
+    ),
+]
 BatchSize = Annotated[
     int,
     typer.Option(

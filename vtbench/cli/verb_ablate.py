@@ -11,7 +11,7 @@ import typer
 
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_executors, complete_studies
-from vtbench.cli.options import Json
+from vtbench.cli.options import Json, Track
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vtbench.studies.study import Study
 
 COMMAND = DerivedCommand
+_TRACKERS_END_WITHIN_SECONDS = 5.0
 
 
 def run_ablate(
@@ -47,6 +48,7 @@ def run_ablate(
         bool, typer.Option("--verify-resume", help="Prove that killed cells go on to the same bits.")
     ] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List the studies and leave.")] = False,
+    track: Track = None,
     as_json: Json = False,
 ) -> None:
     """Run every cell of a study that its folder lacks, then report it.
@@ -63,7 +65,9 @@ def run_ablate(
     from vtbench.run_folder import STUDY, STUDY_LOCK
     from vtbench.studies.resolution import resolve_study
     from vtbench.studies.study import find_study
+    from vtbench.trackers import check_trackers
 
+    trackers = check_trackers(track or [])
     name, found = find_study(study)
     session = _open_session(executor, jobs, options.threads)
     folder = out or Path("runs") / name
@@ -77,7 +81,7 @@ def run_ablate(
     elif verify_resume:
         _verify(resolved, folder, session, as_json=as_json)
     else:
-        _run(resolved, folder, session, as_json=as_json, fresh=fresh, retry_failed=retry_failed)
+        _run(resolved, folder, session, trackers, as_json=as_json, fresh=fresh, retry_failed=retry_failed)
 
 
 def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
@@ -100,22 +104,37 @@ def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
     check_init({own.get(arm, options.init or study.init) for arm in arms})
 
 
-def _run(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bool, **wishes: bool) -> None:
-    from vtbench.cli.loudness import open_progress
+def _run(
+    study: ResolvedStudy,
+    folder: Path,
+    session: Session,
+    trackers: tuple[str, ...],
+    *,
+    as_json: bool,
+    **wishes: bool,
+) -> None:
+    from vtbench.cli.loudness import open_progress, warn
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
+    from vtbench.cli.tracked_study import TrackedStudy
     from vtbench.cli.verb_report import report_runs
     from vtbench.cli.waiting import tell_waiting
     from vtbench.profiling import count_costs
+    from vtbench.reporting.report import build_report
+    from vtbench.reporting.tables import tabulate_summary
     from vtbench.studies.deciding import carry_out_study
+    from vtbench.trackers.tracking import Tracking
     from vtbench.units import format_items
 
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress(err=as_json)) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
-            watcher = StudyDisplay(display, count_costs, begun)
-            outcome = carry_out_study(study, folder, session, watcher=watcher, on_look=watcher.on_look, **wishes)
+            shown = StudyDisplay(display, count_costs, begun)
+            tracking = Tracking(trackers, folder, study.name, warn)
+            watcher = TrackedStudy(shown, tracking)
+            outcome = carry_out_study(study, folder, session, watcher=watcher, on_look=shown.on_look, **wishes)
     if outcome.stopped:
+        tracking.close(within_seconds=_TRACKERS_END_WITHIN_SECONDS)
         typer.echo(
             f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished and the others saved in {folder}. "
             "The same command goes on from there.",
@@ -123,6 +142,9 @@ def _run(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bool,
         )
         _leave(130)
     report_runs([folder], None, "json" if as_json else "table", None, None)
+    if trackers:
+        tracking.conclude(f"{study.name}: report", tabulate_summary(build_report(folder).comparisons[0]))
+        tracking.close()
     if outcome.without_weights:
         typer.echo(
             f"The weights of {outcome.without_weights} finished cells are gone. The report needs none; to have them "

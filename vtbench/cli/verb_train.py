@@ -9,7 +9,7 @@ import typer
 
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_models
-from vtbench.cli.options import Json
+from vtbench.cli.options import Json, Track
 
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig, RunConfig
@@ -35,6 +35,7 @@ def run_train(
         Path | None,
         typer.Option("--out", "-o", help="The run's folder; else one below runs/ that is named by the options."),
     ] = None,
+    track: Track = None,
     as_json: Json = False,
 ) -> None:
     """Train MODEL and evaluate it after each epoch.
@@ -45,9 +46,11 @@ def run_train(
     from vtbench.locking import refuse_held
     from vtbench.run_folder import RECORD, RUN_LOCK
     from vtbench.run_options import name_run
+    from vtbench.trackers import check_trackers
     from vtbench.training.request import plan_run
     from vtbench.variants import leave_folder_out
 
+    trackers = check_trackers(track or [])
     check_variants(model, look=False)
     config = plan_run(model, options, execution)
     folder = out or Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
@@ -58,25 +61,28 @@ def run_train(
         check_teacher(config.recipe.distillation.teacher if config.recipe.distillation else None)
         check_init([options.init])
     refuse_held(folder / RUN_LOCK)
-    _train(config, folder, as_json=as_json)
+    _train(config, folder, trackers, as_json=as_json)
 
 
-def _train(config: RunConfig, folder: Path, *, as_json: bool) -> None:
+def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_json: bool) -> None:
     from vtbench.cli.waiting import tell_waiting
 
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
-    from vtbench.cli.loudness import open_progress
+    from vtbench.cli.loudness import open_progress, warn
     from vtbench.cli.progress import LiveDisplay, RunDisplay
-    from vtbench.training import RunStopped, StopRequest, train_run
+    from vtbench.trackers.tracking import RunTracking, open_tracking
+    from vtbench.training import ListenerGroup, RunStopped, StopRequest, train_run
 
     try:
         with (
+            open_tracking(trackers, folder, folder.resolve().parent.name, warn) as tracking,
             StopRequest().on_signals() as stop,
             LiveDisplay(open_progress(err=as_json)) as display,
             tell_waiting(_FIRST) as begun,
         ):
-            record = train_run(config, folder, listener=RunDisplay(display, begun), stop=stop)
+            told = RunTracking(tracking, folder, folder.resolve().name)
+            record = train_run(config, folder, listener=ListenerGroup(RunDisplay(display, begun), told), stop=stop)
     except RunStopped as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(130) from None

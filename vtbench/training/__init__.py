@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vtbench.training.progress import SILENT, BatchProgress, ProgressListener, RunStart, RunStopped, StopRequest
+from vtbench.training.progress import (
+    SILENT,
+    BatchProgress,
+    ListenerGroup,
+    ProgressListener,
+    RunStart,
+    RunStopped,
+    StopRequest,
+)
 from vtbench.training.recipe import list_recipes, load_recipe
 
 if TYPE_CHECKING:
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SILENT",
     "BatchProgress",
+    "ListenerGroup",
     "ProgressListener",
     "RunStart",
     "RunStopped",

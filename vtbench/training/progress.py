@@ -74,6 +74,38 @@ class ProgressListener:
         """The run has finished or failed and its record is written, or was found finished."""
 
 
+class ListenerGroup(ProgressListener):
+    """Several listeners, told one after the other."""
+
+    def __init__(self, *listeners: ProgressListener) -> None:
+        self._listeners = listeners
+
+    def on_start(self, start: RunStart) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.on_start(start)
+
+    def on_batch(self, progress: BatchProgress) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.on_batch(progress)
+
+    def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.on_epoch(epoch, timing)
+
+    def on_message(self, text: str) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.on_message(text)
+
+    def on_finish(self, record: RunRecord) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.on_finish(record)
+
+
 SILENT = ProgressListener()
 """The listener of those who do not watch."""
 
