@@ -8,7 +8,7 @@ import json
 
 from synthetic_runs import list_runs, make_run
 
-from vtbench.configuration import DataConfig, DistillationConfig, ExecutionConfig
+from vtbench.configuration import CodeConfig, DataConfig, DistillationConfig, ExecutionConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
 from vtbench.reporting.notes import list_notes
@@ -168,6 +168,17 @@ def test_a_single_run_is_repeated_by_vtbench_train() -> None:
 
 def test_runs_of_several_settings_have_no_single_command() -> None:
     assert rebuild_command([make_run("a", 0), make_run("b", 0, epochs=90)], ReportOutline(title="t")) is None
+
+
+def test_the_command_of_a_users_file_says_where_it_lies_and_that_it_may_be_uncounted() -> None:
+    run = make_run(None, 2, study=None)
+    code = CodeConfig(path="/home/me/code/nets.py", sha256="0" * 64)
+    update = {"variant": "nets.py:wide,depth=3", "code": code, "execution": ExecutionConfig(uncounted=True)}
+    own = run.model_copy(update={"variant": "nets.py:wide,depth=3", "config": run.config.model_copy(update=update)})
+    command = rebuild_command([own], ReportOutline(title="t"))
+    assert command is not None
+    assert command.startswith("vtbench train /home/me/code/nets.py:wide,depth=3 --data ")
+    assert " --uncounted " in command
 
 
 def test_the_command_repeats_whatever_shaped_the_runs_and_leaves_defaults_out() -> None:

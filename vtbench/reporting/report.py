@@ -109,7 +109,7 @@ def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline) -> str
     seeds = {record.seed for record in records}
     if study is None and len(records) != 1:
         return None
-    words = ["vtbench", "ablate", study] if study else ["vtbench", "train", records[0].variant]
+    words = ["vtbench", "ablate", study] if study else ["vtbench", "train", config.spelling]
     words += ["--base", outline.study_base] if study and outline.study_base else []
     words += _list_flags(config)
     if outline.until is not None:
@@ -127,7 +127,8 @@ def _list_rule(rule: StoppingRule) -> list[str]:
 def _list_flags(config: RunConfig) -> list[str]:
     """The options that shape a run: of its data, its recipe and, where they are not at their default, its execution."""
     words = spell_flags(RunOptions.of_run(config), tuple(RunOptions.model_fields))
-    return words + spell_flags(config.execution, ExecutionConfig.list_settings(Effect.NUMBERS))
+    words += spell_flags(config.execution, ExecutionConfig.list_settings(Effect.NUMBERS))
+    return words + (["--uncounted"] if config.execution.uncounted else [])
 
 
 def _describe_data(record: RunRecord) -> str:
