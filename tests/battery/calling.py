@@ -16,7 +16,7 @@ import pytest
 
 from vtbench.cli.main import run
 
-MOST_SECONDS = 30.0
+MOST_SECONDS = 180.0
 _PROMISED = {0, 1, 2, 130}
 
 

@@ -24,7 +24,10 @@ GOOD = {
     "audit": [],
     "predict": ["{run}", "--image", "a.png", "--device", "cpu"],
     "tokens": ["--model", TINY_MODEL, "--image-size", "16", "--image", "a.png", "--module", "0", "--out", OUT],
+    "evaluate": ["{run}", "--device", "cpu", "--out", OUT],
+    "watch": ["{study}", "--once"],
 }
+"""A call of each verb that is taken; others get a finished run for each argument that they must have."""
 ONE_IN = 5
 """The others are slow; it shares no factor with how many values there are of any kind."""
 HUGE = "9" * 30
@@ -65,6 +68,17 @@ def list_values(option: Any) -> tuple[str, ...]:
     return (*TEXTS, *NUMBERS[:4], *[path for path in PATHS if "." in path][:14])
 
 
+def find_good(verb: str, run: Path, study: Path) -> list[str]:
+    """The words of a good call of ``verb``."""
+    arguments = [one for one in build_command(verb).params if one.param_type_name == "argument" and one.required]
+    return [word.format(run=run, study=study) for word in GOOD.get(verb, ["{run}"] * len(arguments))]
+
+
+@pytest.mark.parametrize("verb", list_verbs())
+def test_the_good_call_of_every_verb_is_taken(verb: str, place: Path, finished_run: Path, finished_study: Path) -> None:
+    check_answer(call([verb, *find_good(verb, finished_run, finished_study)]), refused=False)
+
+
 def list_cases() -> Iterator[Any]:
     number = 0
     for verb in list_verbs():
@@ -80,7 +94,7 @@ def list_cases() -> Iterator[Any]:
 def test_a_wrong_value_is_one_message_and_leaves_nothing(
     verb: str, option: str, value: str, place: Path, finished_run: Path, finished_study: Path
 ) -> None:
-    good = [word.format(run=finished_run, study=finished_study) for word in GOOD[verb]]
+    good = find_good(verb, finished_run, finished_study)
     if option:
         arguments = [*without(good, option), option, value]
     else:

@@ -170,6 +170,10 @@ class _Run:
             return self._write_record(error=described)
         except OSError:
             raise UserError(f"The run in {self.folder} broke off. {described}") from error
+        except RuntimeError as another:  # Each process that reads ahead tells once of its death, at any line.
+            if describe_fault(another) is None:
+                raise
+            return self._record_fault(error)
 
     def _has_answers(self) -> bool:
         """A run that was begun by a version that did not keep them, and went on after its last epoch, has none."""
