@@ -10,8 +10,11 @@ they take turns, so that whatever else the machine does meets all of them; ratio
 - Images a second are those of the fastest epoch but the first, data included, evaluation and saving left out. CPU time
   is that of the cheapest one, of all processes together: other work on the machine changes it little, and where every
   core is busy it bounds the speed.
-- Memory is the largest sum over the processes of a contestant, pages that they share counted once (Linux's Pss), while
-  they start, train, and in vtbench's case evaluate and save.
+- Memory is the most that a contestant's process had resident so far, as Linux notes it without gaps (VmHWM), and what
+  its workers have beside, pages that they share with it left out, while they start, train and evaluate after every
+  epoch, and in vtbench's case save. The reference evaluates as torchvision's does, image by image at the size of
+  training, and counts either by the library that counts vtbench's metric or, as torchvision's does, by a matrix of
+  its own: the difference is what that library takes.
 - What limits the speed: the step alone, on one batch that stays as it is, with nothing counted.
 """
 
@@ -27,7 +30,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -137,23 +142,24 @@ def run_vtbench(options: argparse.Namespace, **execution: Any) -> Epochs:
     return found
 
 
-def time_epochs(run_epoch: Callable[[], int], epochs: int) -> Epochs:
+def time_epochs(run_epoch: Callable[[], int], epochs: int, after: Callable[[], None] = lambda: None) -> Epochs:
     found = []
     for _ in range(epochs):
         began, started = read_cpu_seconds(), time.perf_counter()
         num_images = run_epoch()
         seconds = time.perf_counter() - started
         found.append((num_images / seconds, 1000 * (read_cpu_seconds() - began) / num_images))
+        after()
     return found
 
 
 class Pairs:
-    """Files of images and masks, opened and changed one at a time, as a torch data set."""
+    """Files of images and masks, opened and changed one at a time, as a torch data set; scaled alone to evaluate."""
 
-    def __init__(self, folder: Path, size: int) -> None:
-        self.images = sorted((folder / "images" / "train").iterdir())
-        self.masks = sorted((folder / "masks" / "train").iterdir())
-        self.size = size
+    def __init__(self, folder: Path, split: str, size: int) -> None:
+        self.images = sorted((folder / "images" / split).iterdir())
+        self.masks = sorted((folder / "masks" / split).iterdir())
+        self.size, self.changes = size, split == "train"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -166,14 +172,15 @@ class Pairs:
 
         image = Image.open(self.images[index]).convert("RGB")
         mask = Image.open(self.masks[index])
-        side = random.randint(int(SCALE[0] * self.size), int(SCALE[1] * self.size))
+        side = random.randint(int(SCALE[0] * self.size), int(SCALE[1] * self.size)) if self.changes else self.size
         image, mask = F.resize(image, side, antialias=True), F.resize(mask, side, InterpolationMode.NEAREST)
-        if random.random() < 0.5:
-            image, mask = F.hflip(image), F.hflip(mask)
-        missing = [max(0, self.size - one) for one in image.size]
-        image, mask = F.pad(image, [0, 0, *missing]), F.pad(mask, [0, 0, *missing], fill=VOID)
-        left, top = (random.randint(0, one - self.size) for one in image.size)
-        image, mask = (F.crop(one, top, left, self.size, self.size) for one in (image, mask))
+        if self.changes:
+            if random.random() < 0.5:
+                image, mask = F.hflip(image), F.hflip(mask)
+            missing = [max(0, self.size - one) for one in image.size]
+            image, mask = F.pad(image, [0, 0, *missing]), F.pad(mask, [0, 0, *missing], fill=VOID)
+            left, top = (random.randint(0, one - self.size) for one in image.size)
+            image, mask = (F.crop(one, top, left, self.size, self.size) for one in (image, mask))
         pixels = F.convert_image_dtype(F.pil_to_tensor(image), torch.float32)
         return F.normalize(pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), F.pil_to_tensor(mask)[0].long()
 
@@ -185,14 +192,18 @@ def build_model(options: argparse.Namespace, layout: Any) -> Any:
     return model.to(memory_format=layout).train()
 
 
-def run_reference(options: argparse.Namespace, *, channels_last: bool = False) -> Epochs:
+def run_reference(options: argparse.Namespace, *, channels_last: bool = False, own_matrix: bool = False) -> Epochs:
     import torch
     from torch.nn.functional import cross_entropy
     from torch.utils.data import DataLoader
 
-    data: Any = Pairs(options.files, options.size)
+    data: dict[str, Any] = {split: Pairs(options.files, split, options.size) for split in ("train", "val")}
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    loader: Any = DataLoader(data, batch_size=options.batch, shuffle=True, num_workers=options.workers, drop_last=True)
+    loader: Any = DataLoader(
+        data["train"], batch_size=options.batch, shuffle=True, num_workers=options.workers, drop_last=True
+    )
+    val_loader: Any = DataLoader(data["val"], batch_size=1, num_workers=options.workers)
+    count = count_in_place(options.classes) if own_matrix else count_by_library(options.classes)
     model = build_model(options, layout)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, len(loader) * options.epochs, POWER)
@@ -210,7 +221,32 @@ def run_reference(options: argparse.Namespace, *, channels_last: bool = False) -
             num_images += len(images)
         return num_images
 
-    return time_epochs(run_epoch, options.epochs)
+    def evaluate() -> None:
+        model.eval()
+        confusion = torch.zeros(options.classes, options.classes, dtype=torch.int64)
+        with torch.inference_mode():
+            for images, masks in val_loader:
+                confusion += count(model(images.contiguous(memory_format=layout)), masks)
+        model.train()
+
+    return time_epochs(run_epoch, options.epochs, evaluate)
+
+
+def count_by_library(num_classes: int) -> Callable[[Any, Any], Any]:
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    return partial(multiclass_confusion_matrix, num_classes=num_classes, ignore_index=VOID)
+
+
+def count_in_place(num_classes: int) -> Callable[[Any, Any], Any]:
+    import torch
+
+    def count(scores: Any, masks: Any) -> Any:
+        seen = masks < num_classes
+        cells = masks[seen] * num_classes + scores.argmax(1)[seen]
+        return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
+
+    return count
 
 
 def run_step_alone(options: argparse.Namespace, *, channels_last: bool) -> Epochs:
@@ -241,6 +277,7 @@ CONTESTANTS: dict[str, Callable[[argparse.Namespace], Epochs]] = {
     "vtbench train, contiguous": lambda options: run_vtbench(options, channels_last=False),
     "torchvision's reference": run_reference,
     "reference, channels_last": lambda options: run_reference(options, channels_last=True),
+    "reference, own matrix": lambda options: run_reference(options, own_matrix=True),
     "step alone": lambda options: run_step_alone(options, channels_last=False),
     "step alone, channels_last": lambda options: run_step_alone(options, channels_last=True),
 }
@@ -290,9 +327,12 @@ def run_in_process(name: str, files: Path, options: argparse.Namespace) -> tuple
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        peak = 0
+        peak, looks = 0, Counter[int]()
         while process.poll() is None:
-            peak = max(peak, sum(map(read_memory, list_family(process.pid))))
+            looks.update(list_family(process.pid)[1:])
+            workers = [child for child, seen in looks.items() if seen > 10]  # Others are about to run another program.
+            beside = sum(sum_memory(one, "smaps_rollup", "Private_Clean:", "Private_Dirty:") for one in workers)
+            peak = max(peak, sum_memory(process.pid, "status", "VmHWM:") + beside)
             time.sleep(0.1)
         output.seek(0)
         printed = output.read()
@@ -319,10 +359,10 @@ def read_words(path: Path) -> list[str]:
         return []
 
 
-def read_memory(process: int) -> int:
-    """KiB of main memory, each page divided by the number of processes that share it."""
-    words = read_words(Path(f"/proc/{process}/smaps_rollup"))
-    return int(words[words.index("Pss:") + 1]) if "Pss:" in words else 0
+def sum_memory(process: int, file: str, *names: str) -> int:
+    """KiB by these names in a file that Linux keeps of a process; 0 once it is gone."""
+    words = read_words(Path(f"/proc/{process}/{file}"))
+    return sum(int(words[words.index(name) + 1]) for name in names if name in words)
 
 
 def print_table(found: dict[str, list[tuple[float, float, float]]], options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from vtbench.configuration import DataConfig
 from vtbench.datasets import load_dataset
 from vtbench.datasets.cache import CachedImages, HeldImages, cache_images, find_cache_folder, read_size_limit
 from vtbench.datasets.dataset import DataError
+from vtbench.datasets.decoding import split_rows
 from vtbench.datasets.sources.scenes import SceneKnobs, SceneSplit
 from vtbench.errors import UserError
 
@@ -231,3 +232,10 @@ def test_remembered_statistics_that_were_altered_are_measured_anew(text):
     kept = memory.read_bytes()
     memory.write_bytes(kept.replace(b"mean", b"maen").replace(b'": [0.', b'": [1.'))
     assert load_dataset(config, "train", seed=0).mean == before.mean
+
+
+@pytest.mark.parametrize(("side", "most"), [(8, 512), (64, 341), (512, 64)])
+def test_large_images_are_decoded_fewer_at_a_time(side, most):
+    asked = [len(rows) for rows in split_rows(np.arange(1000), 3 * side**2)]
+    assert max(asked) == most
+    assert sum(asked) == 1000

@@ -466,3 +466,14 @@ def test_the_folders_of_mmsegmentation_are_found(tmp_path):
     (tmp_path / "images").rename(tmp_path / "img_dir")
     (tmp_path / "masks").rename(tmp_path / "ann_dir")
     assert load(tmp_path).taken["train"] == "img_dir/train, ann_dir/train"
+
+
+def test_many_masks_are_read_a_few_files_at_a_time_and_in_order(tmp_path, monkeypatch):
+    data = load(make_masked(tmp_path, [np.roll(MASK, number) for number in range(5)]))
+    whole = read(data)
+    monkeypatch.setattr("vtbench.datasets.masked._FILES_AT_A_TIME", 2)
+    asked = []
+    fetch = data.split.files.masks
+    object.__setattr__(data.split.files, "masks", lambda rows: asked.append(len(rows)) or fetch(rows))
+    np.testing.assert_array_equal(data.read_original_masks(np.arange(5)), whole)
+    assert asked == [2, 2, 1]

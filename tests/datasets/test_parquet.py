@@ -1,5 +1,7 @@
 import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -227,3 +229,9 @@ def test_two_columns_of_one_name_are_refused(root):
         table = pq.read_table(path)
         pq.write_table(pa.table([*table.columns, table["label"]], names=[*table.column_names, "label"]), path)
     expect_refusal(root, "has several columns of the name label", "Rename all but one")
+
+
+def test_a_run_on_other_data_does_not_load_the_library_that_reads_parquet():
+    program = "import sys, vtbench.datasets; print('pyarrow' in sys.modules)"
+    call = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert call.stdout == "False\n"

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vtbench.configuration import AugmentationConfig, DistillationConfig, Recipe
 from vtbench.datasets.batches import EvalBatches
@@ -259,3 +261,36 @@ def test_large_masks_are_judged_a_few_images_at_a_time_and_come_to_the_same(monk
     assert (whole[0], halves[0], single[0]) == ([5], [2, 2, 1], [1] * 5)
     assert torch.equal(whole[1], halves[1]) and torch.equal(whole[1], single[1])
     assert whole[2] == pytest.approx(halves[2]) and whole[2] == pytest.approx(single[2])
+
+
+class LargestResult(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has that any operator makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        self.largest = max(
+            [self.largest, *(one.numel() for one in pytree.tree_leaves(made) if isinstance(one, Tensor))]
+        )
+        return made
+
+
+def test_a_large_image_has_the_loss_of_its_pixels_and_no_second_copy_of_its_scores() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 7, 300, 200, generator=draw).to(memory_format=torch.channels_last)
+    masks = torch.randint(0, 8, (2, 300, 200), generator=draw).to(torch.uint8)
+    masks[masks == 7] = VOID
+    with LargestResult() as made:
+        loss = TASKS["segmentation"].sum_losses(scores, masks)
+    expected = functional.cross_entropy(scores.double(), masks.long(), ignore_index=VOID, reduction="sum")
+    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    assert made.largest < scores.numel() / 3
+
+
+def test_what_counts_is_there_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds to import: a run that is asked to stop in its first step should not have to wait for it."""
+    imported = []
+    monkeypatch.setattr("vtbench.tasks.segmentation.import_counter", lambda: imported.append("counter"))
+    TASKS["segmentation"].make_objective(Recipe(name="plain", epochs=1, batch_size=2), teacher=None)
+    assert imported == ["counter"]

@@ -32,6 +32,7 @@ import PIL
 from numpy.typing import NDArray
 
 from vtbench.datasets.dataset import DataError, ImageSplit
+from vtbench.datasets.decoding import split_rows
 from vtbench.errors import UserError
 from vtbench.files import publish, publish_text
 
@@ -40,7 +41,6 @@ from vtbench.files import publish, publish_text
 Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
 _DEFAULT_LIMIT_MB = 2048
-_IMAGES_AT_A_TIME = 512
 _BUFFER_BYTES = 1 << 20
 
 
@@ -132,11 +132,11 @@ def _cache(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return _hold(read, rows)
+        return _hold(read, rows, shape)
     try:
         return _build(path, read, rows, shape)
     except OSError:  # Read-only or full; decoding itself raises DataError.
-        return _hold(read, rows)
+        return _hold(read, rows, shape)
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> CachedImages | None:
@@ -160,7 +160,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> CachedImages | None:
 def _build(path: Path, read: Read, rows: NDArray[np.int64], shape: tuple[int, ...]) -> CachedImages:
     digest, checksums = hashlib.sha256(), []
     with publish(path) as stream:
-        for images in _decode(read, rows):
+        for images in _decode(read, rows, shape):
             digest.update(images.data)
             checksums += [crc32(image.data) for image in images]
             stream.write(images.data)
@@ -169,13 +169,13 @@ def _build(path: Path, read: Read, rows: NDArray[np.int64], shape: tuple[int, ..
     return CachedImages(path, shape, np.array(checksums, np.uint32))
 
 
-def _decode(read: Read, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(rows), _IMAGES_AT_A_TIME):
-        yield np.ascontiguousarray(read(rows[start : start + _IMAGES_AT_A_TIME]))
+def _decode(read: Read, rows: NDArray[np.int64], shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    for some in split_rows(rows, math.prod(shape[1:])):
+        yield np.ascontiguousarray(read(some))
 
 
-def _hold(read: Read, rows: NDArray[np.int64]) -> HeldImages:
-    return HeldImages(np.concatenate(list(_decode(read, rows))))
+def _hold(read: Read, rows: NDArray[np.int64], shape: tuple[int, ...]) -> HeldImages:
+    return HeldImages(np.concatenate(list(_decode(read, rows, shape))))
 
 
 def _note(path: Path) -> Path:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vtbench.datasets.data_files import DataFile
@@ -28,6 +26,9 @@ class Labelled:
 
 def read_labels(file: DataFile, column: str) -> NDArray[np.int64]:
     """The labels of all rows of ``file``. Raises `DataError` for a row without one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         values = pq.read_table(file.path, columns=[column]).column(column)
     except (pa.ArrowException, OSError) as error:

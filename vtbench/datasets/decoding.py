@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,6 +25,8 @@ Encoded = Callable[[], tuple[bytes, str]]
 """Gives the bytes of one image file and what to call it in a message."""
 
 _FEWEST_FOR_THREADS = 32
+_BYTES_AT_A_TIME = 2**22
+_FEWEST_AT_A_TIME, _MOST_AT_A_TIME = 64, 512
 _ID_MODES = ("L", "P", "1")
 
 
@@ -51,6 +53,13 @@ def run_for_each(work: Callable[[int], None], count: int) -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(work, range(count)):
                 pass
+
+
+def split_rows(rows: NDArray[np.int64], image_bytes: int) -> Iterator[NDArray[np.int64]]:
+    """``rows`` a few at a time: many small images, of which each has ``image_bytes`` decoded, or few large ones."""
+    at_a_time = min(max(_BYTES_AT_A_TIME // image_bytes, _FEWEST_AT_A_TIME), _MOST_AT_A_TIME)
+    for start in range(0, len(rows), at_a_time):
+        yield rows[start : start + at_a_time]
 
 
 def decode_image(data: bytes, name: str, image_size: tuple[int, int], white: float | None = None) -> NDArray[np.uint8]:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from vtbench.datasets.data_files import resolve_folder
@@ -21,6 +19,8 @@ from vtbench.datasets.walking import is_left_behind
 from vtbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from vtbench.datasets.sources.huggingface import HuggingFaceKnobs
 
 _OLDEST = 3
@@ -155,6 +155,7 @@ def read_footers(knobs: HuggingFaceKnobs, builder: Any, name: str) -> tuple[Foot
     The library reads what the first file says alone and takes it for that of all files of all splits.
     """
     import fsspec
+    import pyarrow.parquet as pq
 
     def read(file: str) -> Footer:
         with fsspec.open(file, "rb") as stream:

@@ -39,6 +39,7 @@ Fetch = Callable[[NDArray[np.int64]], list[tuple[bytes, str]]]
 """Gives image files by index, each with what to call it in a message."""
 
 _NUM_PROBED = 8
+_FILES_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,18 @@ class MaskedSplit:
         return masks
 
     def _decode_masks(self, indices: NDArray[np.int64], take: Callable[[int, NDArray[np.uint8]], None]) -> None:
+        for first in range(0, len(indices), _FILES_AT_A_TIME):
+            self._decode_some(indices[first : first + _FILES_AT_A_TIME], first, take)
+
+    def _decode_some(
+        self, indices: NDArray[np.int64], first: int, take: Callable[[int, NDArray[np.uint8]], None]
+    ) -> None:
         masks, images = self.files.masks(indices), self.files.images(indices)
 
         def decode(at: int) -> None:
             raw = decode_values(*masks[at], self.convention)
             _check_size(raw, masks[at][1], *images[at])
-            take(at, self.convention.translate(raw, masks[at][1]))
+            take(first + at, self.convention.translate(raw, masks[at][1]))
 
         run_for_each(decode, len(masks))
 

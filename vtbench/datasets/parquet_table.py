@@ -10,14 +10,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from vtbench.datasets.data_files import DataFile
 from vtbench.datasets.dataset import DataError
 from vtbench.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 USUAL_MASK_NAMES = ("annotation", "mask", "segmentation", "label_image", "semantic_mask")
 """What a column of masks may be called."""
@@ -43,6 +43,9 @@ class _Role:
 
 def read_schema(file: DataFile) -> pa.Schema:
     """The columns of one file. Raises `DataError` when it is no parquet file, and where two columns have one name."""
+    import pyarrow as pa  # Here and below: a run on other data should not load it.
+    import pyarrow.parquet as pq
+
     try:
         schema = pq.read_schema(file.path)
     except (pa.ArrowException, OSError) as error:
@@ -92,7 +95,7 @@ def check_column(file: DataFile, schema: pa.Schema, column: str, kind: pa.DataTy
             "Files of one data set have the same columns."
         )
     found = schema.field(column).type
-    if not any(fits(kind) and fits(found) for fits in (_holds_images, pa.types.is_integer)):
+    if not any(fits(kind) and fits(found) for fits in (_holds_images, _holds_integers)):
         raise DataError(
             f"The column {column!r} holds {_shorten(str(found))} in {file.path} and {_shorten(str(kind))} in "
             f"{first.path}. Files of one data set hold the same."
@@ -118,14 +121,22 @@ def extract_bytes(value: dict[str, Any] | bytes | None, name: str) -> bytes:
 
 
 def _holds_images(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
     if pa.types.is_struct(kind):
         at = kind.get_field_index("bytes")
         return at >= 0 and _holds_images(kind.field(at).type)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def _holds_integers(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind))
+
+
 _IMAGE = _Role("image", ("image", "img", "images", "picture", "photo", "jpg", "png"), _holds_images, _IMAGES, "Image")
-_LABEL = _Role("label", _USUAL_LABEL_NAMES, pa.types.is_integer, "integers", "ClassLabel")
+_LABEL = _Role("label", _USUAL_LABEL_NAMES, _holds_integers, "integers", "ClassLabel")
 _MASK = _Role("mask", USUAL_MASK_NAMES, _holds_images, _IMAGES, "")
 
 
@@ -162,6 +173,8 @@ def _choose(place: str, schema: pa.Schema, wanted: str | None, role: _Role, spel
 
 
 def _explain_unfit(place: str, schema: pa.Schema, column: str, role: _Role, mend: str) -> str:
+    import pyarrow as pa
+
     kind = schema.field(column).type
     said = f"The column {column!r} of {place} holds {_shorten(str(kind))}, but {role.name}s are {role.kind}."
     values = kind.value_type if pa.types.is_dictionary(kind) else kind

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from vtbench.datasets.cache import find_cache_folder
 from vtbench.datasets.dataset import DataError, ImageSplit
-from vtbench.datasets.decoding import spread_evenly
+from vtbench.datasets.decoding import split_rows, spread_evenly
 from vtbench.datasets.memory import recall, remember
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
 _MOST_IMAGES = 4096
-_IMAGES_AT_A_TIME = 512
 _LEAST_STD = 1 / 255  # Of images in one flat colour; dividing by zero would be worse.
 
 Triple = tuple[float, float, float]
@@ -53,8 +53,8 @@ def measure_statistics(split: ImageSplit) -> ChannelStatistics:
 def _measure(split: ImageSplit) -> ChannelStatistics:
     rows = spread_evenly(len(split.labels), _MOST_IMAGES)
     counts_CV = np.zeros((3, 256), np.int64)
-    for start in range(0, len(rows), _IMAGES_AT_A_TIME):
-        images_BHWC = split.read(rows[start : start + _IMAGES_AT_A_TIME])
+    for some in split_rows(rows, 3 * math.prod(split.image_size)):
+        images_BHWC = split.read(some)
         for channel in range(3):
             counts_CV[channel] += np.bincount(images_BHWC[..., channel].ravel(), minlength=256)
     if (np.count_nonzero(counts_CV, axis=1) == 1).all():

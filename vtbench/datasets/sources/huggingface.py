@@ -21,10 +21,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -61,6 +60,9 @@ from vtbench.datasets.parquet_table import (
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.errors import UserError
 from vtbench.files import publish_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -35,6 +33,9 @@ from vtbench.datasets.parquet_table import (
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.split_files import Wanted, find_files, name_splits
 from vtbench.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
@@ -76,6 +77,8 @@ class RowGroups:
     @cached_property
     def _places(self) -> tuple[list[tuple[int, int]], NDArray[np.int64], NDArray[np.int64]]:
         """Of every row group: file and group, first row in the split, and first row in its file."""
+        import pyarrow.parquet as pq
+
         groups, firsts, firsts_in_file, rows = [], [], [], 0
         for number, file in enumerate(self.files):
             metadata, in_file = pq.read_metadata(file.path), 0
@@ -90,6 +93,8 @@ class RowGroups:
     @property
     def num_rows(self) -> int:
         """Rows of the split."""
+        import pyarrow.parquet as pq
+
         return sum(pq.read_metadata(file.path).num_rows for file in self.files)
 
     def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
@@ -106,6 +111,9 @@ class RowGroups:
         return found
 
     def _read(self, place: tuple[int, int]) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         if place not in self._last:
             self._last.clear()
             file = self.files[place[0]]
