@@ -60,6 +60,63 @@ CONTRACTIONS: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]
         ((9, 4), (9, 5)),
         180,
     ),
+    "outer product, added to what indices name": (
+        lambda a, b: a.new_zeros(1, 4, 5).index_put(
+            (torch.zeros(9, dtype=torch.long, device=a.device),), a[:, :, None] * b[:, None], accumulate=True
+        ),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "products, added in place to what two indices behind a whole dimension name": (
+        lambda a, b: torch.ops.aten.index_put_(
+            a.new_zeros(2, 3, 3), [None, *[torch.zeros(9, 9, dtype=torch.long, device=a.device)] * 2], a * b, True
+        ),
+        ((2, 9, 9), (2, 9, 9)),
+        162,
+    ),
+    "outer product, summed by segments": (
+        lambda a, b: torch.segment_reduce(
+            a[:, :, None] * b[:, None], "sum", lengths=torch.full((3,), 3, device=a.device), unsafe=True
+        ),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "outer product, averaged by segments that begin somewhere": (
+        lambda a, b: torch.segment_reduce(
+            a[:, :, None] * b[:, None], "mean", offsets=torch.tensor([0, 4, 9], device=a.device), unsafe=True
+        ),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "outer product, averaged into the rows that an index names": (
+        lambda a, b: a.new_zeros(1, 4, 5).scatter_reduce(
+            0, torch.zeros(9, 4, 5, dtype=torch.long, device=a.device), a[:, :, None] * b[:, None], "mean"
+        ),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "outer product, added by a scatter that reduces": (
+        lambda a, b: a.new_zeros(1, 4, 5).scatter(
+            0, torch.zeros(9, 4, 5, dtype=torch.long, device=a.device), a[:, :, None] * b[:, None], reduce="add"
+        ),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "transposed convolution of each channel, folded": (
+        lambda x, w: functional.fold((x[:, :, None] * w[None, :, :, None]).flatten(1, 2), (6, 6), 3, padding=1),
+        ((1, 4, 36), (4, 9)),
+        4 * 9 * 36,
+    ),
+    "outer product, copied by a flattening, then pooled": (
+        lambda a, b: functional.avg_pool1d((a[:, :, None] * b[:, None]).transpose(0, 2).flatten(0, 1)[None], 9),
+        ((9, 4), (9, 5)),
+        180,
+    ),
+    "outer product of volumes, pooled": (
+        lambda a, b: functional.avg_pool3d(a[:, None] * b[None], 2),
+        ((3, 6, 6, 6), (4, 6, 6, 6)),
+        3 * 4 * 216,
+    ),
     "outer product of maps, pooled": (
         lambda a, b: functional.avg_pool2d(a[:, None] * b[None], 2),
         ((3, 6, 6), (4, 6, 6)),
@@ -136,6 +193,22 @@ GATES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "gate per channel, then sum over the map": (
         lambda x, g: (x * g[:, :, None, None]).sum((2, 3)),
         ((2, 4, 6, 6), (2, 4)),
+    ),
+    "products put into places of their own": (
+        lambda a, b: a.new_zeros(12, 4).index_put((torch.arange(9, device=a.device),), a * b, accumulate=True),
+        ((9, 4), (9, 4)),
+    ),
+    "products put where nothing is added": (
+        lambda a, b: a.new_zeros(3, 4).index_put((torch.zeros(9, dtype=torch.long, device=a.device),), a * b),
+        ((9, 4), (9, 4)),
+    ),
+    "products laid side by side by a fold": (
+        lambda x, w: functional.fold((x[:, :, None] * w[None, :, :, None]).flatten(1, 2), (12, 12), 2, stride=2),
+        ((1, 4, 36), (4, 4)),
+    ),
+    "largest products of segments": (
+        lambda a, b: torch.segment_reduce(a * b, "max", lengths=torch.full((3,), 3, device=a.device), unsafe=True),
+        ((9, 4), (9, 4)),
     ),
     "gate per image, then pooled": (
         lambda a, b: functional.avg_pool2d(a[:, :, None, None] * b[:, None], 2),

@@ -56,6 +56,11 @@ FAILURES: dict[str, tuple[nn.Module, str]] = {
     "too small a size": (nn.Conv2d(3, 4, 11), r"Check the input size: give another --image-size"),
     "a named device": (Calling(raise_(RuntimeError("Found no NVIDIA driver"))), r"asks for a GPU by name"),
     "too little memory": (Calling(raise_(RuntimeError("can't allocate memory"))), r"smaller size or batch"),
+    "nested tensors": (Calling(lambda batch: torch.nested.nested_tensor([batch[0]])), r"pad them to one length"),
+    "jagged nested tensors": (
+        Calling(lambda batch: torch.nested.nested_tensor([batch[0]], layout=torch.jagged)),
+        r"pad them to one length",
+    ),
     "a fault of its own": (
         Calling(raise_(ZeroDivisionError("half of nothing"))),
         r"half of nothing \(raised in test_failures\.py, line \d+\)\. No option is known to mend that",
@@ -63,6 +68,7 @@ FAILURES: dict[str, tuple[nn.Module, str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("cause", FAILURES)
 def test_a_failure_names_its_cause_and_its_own_mend(cause: str) -> None:
     model, sentence = FAILURES[cause]

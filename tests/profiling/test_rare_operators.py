@@ -200,3 +200,41 @@ def test_a_formula_that_came_with_an_operator_of_complex_numbers_is_taken() -> N
 
     given = [torch.zeros(3, 8, dtype=torch.complex64), torch.zeros(8, 5, dtype=torch.complex64)]
     assert profile(Product(), inputs=given, activations=False).macs == 4 * 3 * 8 * 5
+
+
+class Bags(nn.Module):
+    """Bags of rows, weighted by what a layer says of each row, or not."""
+
+    def __init__(self, mode: str, *, weighted: bool) -> None:
+        super().__init__()
+        self.rows, self.layer, self.weighted = nn.EmbeddingBag(10, 6, mode=mode), nn.Linear(4, 4), weighted
+
+    def forward(self, ids: Tensor, image: Tensor) -> Tensor:
+        weights = self.layer(image)
+        if self.weighted:
+            return self.rows(ids, per_sample_weights=weights)  # type: ignore[no-any-return]
+        return self.rows(ids).sum() + weights.sum()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("mode", "weighted"), [("sum", False), ("mean", False), ("max", False), ("sum", True)])
+def test_the_gradients_of_a_bag_are_a_product_for_its_rows_and_one_for_its_weights(mode: str, weighted: bool) -> None:
+    inputs = [torch.zeros(3, 4, dtype=torch.long), torch.zeros(3, 4)]
+    counted = profile(Bags(mode, weighted=weighted), inputs=inputs, backward=True, activations=False)
+    layer, bag = 3 * 4 * 4, 3 * 4 * 6
+    assert counted.training == TrainingCost(
+        forward_macs=layer + bag * weighted, backward_macs=layer + 2 * bag * weighted
+    )
+
+
+def test_sampling_of_volumes_is_as_free_backwards_as_forwards() -> None:
+    class Sampled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv3d(2, 2, 1)
+
+        def forward(self, volume: Tensor, grid: Tensor) -> Tensor:
+            return nn.functional.grid_sample(self.layer(volume), grid, align_corners=False)
+
+    inputs = [torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 4, 4, 4, 3)]
+    counted = profile(Sampled(), inputs=inputs, backward=True, activations=False)
+    assert counted.training == TrainingCost(forward_macs=256, backward_macs=256)

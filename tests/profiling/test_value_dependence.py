@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -141,6 +144,28 @@ def test_chance_decides_as_values_do_and_is_drawn_alike_each_time() -> None:
     assert counted.traced_on == "meta"
     assert counted.value_dependence is not None
     assert counted.value_dependence.macs == (0, 64 * 9, 2 * 64 * 9, 3 * 64 * 9)
+    assert {count(Dropping()).macs for _ in range(5)} == {counted.macs}
+
+
+@pytest.mark.parametrize(
+    ("draw", "by"), [(random.random, "Python's random numbers"), (np.random.random, "NumPy's random numbers")]
+)
+def test_chance_outside_of_torch_is_seen_to_decide_and_drawn_otherwise(draw: Callable[[], float], by: str) -> None:
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Conv2d(3, 3, 1, bias=False) for _ in range(2))
+
+        def forward(self, images_BCHW: Tensor) -> Tensor:
+            return self.layers[1](images_BCHW) if draw() < 0.5 else self.layers[0](self.layers[1](images_BCHW))
+
+    counted = count(Dropping())
+    assert counted.traced_on == "meta"
+    assert counted.value_dependence is not None
+    assert [one.name for one in counted.value_dependence.operators] == [by]
+    assert counted.value_dependence.macs == (64 * 9, 2 * 64 * 9)
+    assert not counted.value_dependence.is_complete
+    assert by in counted.notes[0]
     assert {count(Dropping()).macs for _ in range(5)} == {counted.macs}
 
 

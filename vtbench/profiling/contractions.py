@@ -15,7 +15,7 @@ Squares of one tensor are statistics (norm, variance) and free, unless the tenso
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,24 +36,19 @@ from vtbench.profiling.products import (
     lengthen_chain,
     pair_factors,
 )  # fmt: skip
+from vtbench.profiling.sums import SUMS, find_sum
 
 _MULTIPLY = {"aten::mul", "aten::mul_"}
 _ADD = {"aten::add", "aten::add_", "aten::sub", "aten::sub_"}
 _ADD_PRODUCT = {"aten::addcmul", "aten::addcmul_"}
 _SQUARE = {"aten::pow", "aten::pow_", "aten::square", "aten::square_"}
-_SUM = {"aten::sum", "aten::cumsum", "aten::nansum"}
-_AVERAGE = {"aten::mean", "aten::_adaptive_avg_pool2d", "aten::avg_pool2d", "aten::_adaptive_avg_pool3d"}
-_NORM = {"aten::linalg_vector_norm", "aten::norm"}
-_SCATTER_SUM = {
-    "aten::index_add", "aten::index_add_", "aten::scatter_add", "aten::scatter_add_", "aten::scatter_reduce",
-    "aten::scatter_reduce_",
-}  # fmt: skip
 _KEEP = {
     "aten::clone", "aten::_to_copy", "aten::neg", "aten::neg_", "aten::div", "aten::div_", "aten::masked_fill",
     "aten::masked_fill_", "aten::native_dropout", "aten::dropout", "aten::contiguous", "aten::_reshape_copy",
 }  # fmt: skip
 _JOIN = {"aten::cat", "aten::stack"}
-_REDUCE = _SUM | _AVERAGE | _NORM | _SCATTER_SUM
+_ALIAS = {"aten::_unsafe_view", "aten::_reshape_alias", "aten::lift_fresh"}
+"""Views that are not declared as such."""
 
 
 class ContractionFinder:
@@ -63,14 +58,22 @@ class ContractionFinder:
         self._known: dict[int, Products] = {}
 
     def observe(
-        self, name: str, args: Sequence[Any], out: Any, *, is_view: bool, is_constant: bool, frame: object
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        out: Any,
+        *,
+        is_view: bool,
+        is_constant: bool,
+        frame: object,
     ) -> Contraction | None:
         """Follow one executed operator. Returns a contraction that this operator completes, if any.
 
         What parameters alone give ``is_constant``. ``frame`` identifies the innermost module call. A
         chain's contraction is returned once and grows afterwards.
         """
-        if is_view:
+        if is_view or name in _ALIAS:
             return None
         if is_constant:
             if self._known:
@@ -80,7 +83,7 @@ class ContractionFinder:
         elif name in _ADD or name in _ADD_PRODUCT:
             return self._add(name, args, out, frame)
         elif self._known:
-            found = self._reduce(name, args) if name in _REDUCE else None
+            found = self._reduce(name, args, kwargs) if name in SUMS else None
             if name in _SQUARE:
                 self._square(args, out)
             elif name in _KEEP or name in _JOIN:
@@ -144,26 +147,19 @@ class ContractionFinder:
         self._write(out, products)
         return found
 
-    def _reduce(self, name: str, args: Sequence[Any]) -> Contraction | None:
-        source = args[0]
-        if name in _SCATTER_SUM:
-            if "reduce" in name and args[4] != "sum":
-                return None
-            target, dim = args[0], int(args[1])
-            source = next((a for a in args[1:] if isinstance(a, Tensor) and a.is_floating_point()), None)
-            if source is not None and source.dim() and source.shape[dim] <= target.shape[dim]:
-                return None  # No more products than there are rows to add them to: the outputs of an expert.
-        terms = self._find_terms((source,))
-        if not terms:
+    def _reduce(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Contraction | None:
+        summed = find_sum(name, args, kwargs)
+        terms = self._find_terms((summed.source,)) if summed is not None else []
+        if summed is None or not terms:
             return None
-        seen = carry(terms, source)
-        dims = _find_reduced_dims(name, args, source.dim())
-        for pair in seen.differences if name in _NORM else seen.pairs:
-            shared = any(pair.left[dim] and pair.right[dim] for dim in dims)
-            if shared and (pair.outer or name not in _AVERAGE):
+        seen = carry(terms, summed.source)
+        for pair in seen.differences if summed.is_norm else seen.pairs:
+            left, right = ({dim for dim in summed.dims if flags[dim]} for flags in (pair.left, pair.right))
+            shared = bool(left and right) if summed.mixed else bool(left & right)
+            if shared and (pair.outer or not summed.is_average):
                 return Contraction(
-                    int(source.numel()) * max(seen.num_products, 1),
-                    f"multiply, then {name.removeprefix('aten::')} over {tuple(source.shape)}",
+                    int(summed.source.numel()) * max(seen.num_products, 1),
+                    f"multiply, then {name.removeprefix('aten::')} over {tuple(summed.source.shape)}",
                 )
         return None
 
@@ -185,17 +181,3 @@ class ContractionFinder:
             self._known[identify_storage(out)] = products
         else:
             self._forget(out)
-
-
-def _find_reduced_dims(name: str, args: Sequence[Any], num_dims: int) -> tuple[int, ...]:
-    if "pool" in name:
-        return tuple(range(num_dims - (3 if "3d" in name else 2), num_dims))
-    if name in _SCATTER_SUM:
-        return (int(args[1]) % num_dims,)
-    position = 2 if name in _NORM else 1
-    dims = args[position] if len(args) > position else None
-    if isinstance(dims, int):
-        return (dims % num_dims,)
-    if not dims:
-        return tuple(range(num_dims))
-    return tuple(int(dim) % num_dims for dim in dims)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from vtbench.profiling.arguments import make_arguments
-from vtbench.profiling.decisions import OUTSIDE
+from vtbench.profiling.decisions import NUMPY_CHANCE, OUTSIDE, PYTHON_CHANCE, seed_outside
 from vtbench.profiling.execution import Run
 from vtbench.profiling.subject import Subject
 from vtbench.profiling.trace import Trace, trace_forward
@@ -22,6 +22,7 @@ from vtbench.profiling.verification import verify
 from vtbench.records.profile import ValueDependence, ValueOperator
 
 _MOST_WAYS = 16
+_NUM_DRAWS = 8
 _MOST_LISTED = 4
 _SHOWN_PLACES = 3
 _MOST_SECONDS = 10.0
@@ -66,6 +67,8 @@ def examine_dependence(
     if run.device.type != "meta" and not (at_limits and limits):
         for other in _draw_anew(subject, given, training=training, at_limits=at_limits):
             ways.append((confirm(other.trace), other))
+    for other in _draw_otherwise(run):
+        ways.append((confirm(other.trace), other))
     waiting = _list_other_answers((), decisions.taken)
     while waiting:
         if len(ways) >= _MOST_WAYS or (time.monotonic() - start) * (1 + 1 / len(ways)) > _MOST_SECONDS:
@@ -130,6 +133,18 @@ def describe_dependence(found: ValueDependence) -> str:
 def _list_other_answers(answers: tuple[bool, ...], taken: list[bool]) -> list[tuple[bool, ...]]:
     """Every way that leaves the one taken at a question behind the given answers."""
     return [(*taken[:place], not taken[place]) for place in range(len(answers), len(taken))]
+
+
+def _draw_otherwise(run: Run) -> Iterator[Run]:
+    """The same pass with other random numbers of Python and NumPy, if it asked for any."""
+    if not any(name in (PYTHON_CHANCE, NUMPY_CHANCE) for name, _ in run.trace.decisions.operators):
+        return
+    for seed in range(1, 1 + _NUM_DRAWS):
+        seed_outside(seed)
+        try:
+            yield Run(trace_forward(run.model, run.arguments), run.model, run.arguments, run.device, run.notes)
+        except Exception:  # Values that the model does not take tell nothing of its cost.
+            continue
 
 
 def _draw_anew(subject: Subject, given: Any, *, training: bool, at_limits: bool) -> Iterator[Run]:

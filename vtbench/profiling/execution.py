@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import nn
 
 from vtbench.errors import UserError
 from vtbench.profiling.arguments import Arguments, count_numbers, make_arguments
+from vtbench.profiling.decisions import seed_outside
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
 from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
@@ -43,8 +43,8 @@ def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[
     Raises `ProfileError` with the model's own failure if neither goes.
     """
     reason = ""
+    seed_outside(0)
     torch.manual_seed(0)
-    random.seed(0)
     for everything in (False, True):
         try:
             return _trace_on_meta(subject, given, training, everything=everything)

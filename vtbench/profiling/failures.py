@@ -24,7 +24,7 @@ _SIZES = (
 
 def explain_failure(model: nn.Module, given: Any, error: Exception) -> ProfileError:
     """The model's own failure on what it was ``given``, where it was raised, and the mend."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}{' (nested tensor)' * _comes_of_nesting(error)}"
     mend = next((sentence for find in _MENDS if (sentence := find(model, given, text)) is not None), None)
     where = _find_place(error)
     return ProfileError(
@@ -55,6 +55,15 @@ def _name_arguments(model: nn.Module, given: Any, text: str) -> str | None:
     examples = " ".join(f"--input {name}=SHAPE" for name in dict.fromkeys((names[0], *missing)))
     listing = ", ".join(names[:_MOST_NAMES]) + (" and more" if len(names) > _MOST_NAMES else "")
     return f"forward takes {listing}: give each that it needs, as {examples} (inputs= in Python)."
+
+
+def _pad_nested(model: nn.Module, given: Any, text: str) -> str | None:
+    if re.search("NestedTensor|nested tensor", text):
+        return (
+            "The model makes nested tensors, whose rows differ in length, so that shapes tell no cost: pad them "
+            "to one length (torch.nested.to_padded_tensor) before its layers take them."
+        )
+    return None
 
 
 def _give_frames(model: nn.Module, given: Any, text: str) -> str | None:
@@ -124,8 +133,8 @@ def _give_size(model: nn.Module, given: Any, text: str) -> str | None:
 
 
 _MENDS: Sequence[_Mend] = (
-    _name_arguments, _give_frames, _give_channels, _give_ids, _give_batch, _give_less, _name_device, _give_dictionary,
-    _give_size,
+    _pad_nested, _name_arguments, _give_frames, _give_channels, _give_ids, _give_batch, _give_less, _name_device,
+    _give_dictionary, _give_size,
 )  # fmt: skip
 
 
@@ -134,6 +143,16 @@ def _find_image(given: Any) -> tuple[int, ...] | None:
     if isinstance(given, tuple) and len(given) == 1 and isinstance(given[0], InputSpec):
         given = given[0].shape
     return given if isinstance(given, tuple) and len(given) == 4 and isinstance(given[0], int) else None
+
+
+def _comes_of_nesting(error: Exception) -> bool:
+    """Whether torch's code for nested tensors was under way."""
+    frames = error.__traceback__
+    while frames is not None:
+        if str(frames.tb_frame.f_globals.get("__name__", "")).startswith("torch.nested"):
+            return True
+        frames = frames.tb_next
+    return False
 
 
 def _find_place(error: Exception) -> str | None:

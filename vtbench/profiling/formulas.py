@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from torch import Tensor
+
 from vtbench.profiling.errors import RefusedOperatorError
 
 Formula = Callable[[Sequence[Any], Mapping[str, Any], Any], int]
@@ -154,3 +156,16 @@ def _count_embedding_bag(args: Sequence[Any], kwargs: Mapping[str, Any], out: An
     """Sums of rows are free; sums weighted per sample are multiply-accumulates."""
     weighted = len(args) > 6 and args[6] is not None
     return int(args[1].numel()) * int(args[0].shape[-1]) if weighted else 0
+
+
+@counts("aten::_embedding_bag_backward", "aten::_embedding_bag_dense_backward", "aten::_embedding_bag_sparse_backward")
+def _count_embedding_bag_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """The gradient of a bag is added to each of its rows, weighted as the row was."""
+    weighted = next((one for one in args[6:] if isinstance(one, Tensor) and one.is_floating_point()), None) is not None
+    return int(args[1].numel()) * int(args[0].shape[-1]) if weighted else 0
+
+
+@counts("aten::_embedding_bag_per_sample_weights_backward")
+def _count_embedding_bag_weights_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """The gradient of a weight is the inner product of its row and of the gradient of its bag."""
+    return int(args[2].numel()) * int(args[1].shape[-1])

@@ -69,7 +69,8 @@ _FAMILIES: dict[str, str] = {
         cudnn_grid_sampler affine_grid_generator upsample_nearest1d_backward upsample_nearest2d_backward
         upsample_nearest3d_backward upsample_linear1d_backward upsample_bilinear2d_backward
         upsample_bicubic2d_backward upsample_trilinear3d_backward _upsample_nearest_exact2d_backward
-        _upsample_bilinear2d_aa_backward _upsample_bicubic2d_aa_backward grid_sampler_2d_backward """,
+        _upsample_bilinear2d_aa_backward _upsample_bicubic2d_aa_backward grid_sampler_2d_backward
+        grid_sampler_3d_backward cudnn_grid_sampler_backward """,
     MOVEMENT: """
         cat concat stack hstack vstack clone contiguous copy _copy_from _to_copy to repeat repeat_interleave roll flip
         fliplr flipud rot90 index gather scatter scatter_add scatter_reduce index_select index_add index_copy index_put

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.contractions import ContractionFinder
-from vtbench.profiling.decisions import Decisions, ReadsSeen, may_select, selects
+from vtbench.profiling.decisions import Decisions, ReadsSeen, chance_noted, may_select, selects
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas_rare import FORMULAS, refuse_unusual_numbers
 from vtbench.profiling.free_operators import RANDOM, REFUSED, find_reason_free
@@ -166,7 +166,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
             uncounted.is_constant = is_constant
             call.uncounted.append(uncounted)
         contraction = self._finder.observe(
-            rule.name, args, out, is_view=rule.is_view, is_constant=is_constant, frame=call
+            rule.name, args, kwargs, out, is_view=rule.is_view, is_constant=is_constant, frame=call
         )
         if contraction is not None:
             call.contractions.append(contraction)
@@ -250,7 +250,8 @@ def _trace(
     see_reads: Any = ReadsSeen(tracer.note_read) if has_values else nullcontext()
     with _hooked(model, tracer), plain_execution(), run_functions, see_reads, torch.set_grad_enabled(backward), tracer:
         tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
-        outputs = arguments.call(model)
+        with chance_noted(lambda name: tracer.trace.decisions.note(name, "", out=None)):
+            outputs = arguments.call(model)
         tracer.leave(tuple(_shapes_within(outputs)))
         if backward:
             tracer.backward = True
