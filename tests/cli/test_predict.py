@@ -270,3 +270,20 @@ def test_bad_input_is_one_message_exit_2_and_nothing_written(predict, classifier
     assert message in errors
     assert [path for path in sorted(Path().rglob("*")) if path.name != "o"] == before
     assert not list(Path().rglob("o/**/*"))
+
+
+def test_an_image_of_12_bits_is_not_taken_for_a_dark_one_of_16(predict, classifier) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (40, 40)).astype(np.uint16)
+    Image.fromarray(values).save("deep.png")
+    Image.fromarray((values // 16).astype(np.uint8)).save("grey.png")
+    code, output, errors = predict(classifier, "--image", "deep.png", "--out", "o")
+    assert (code, output, Path("o").exists()) == (2, "", False)
+    assert "no pixel of them is above" in errors
+    assert "Name it with --white NUMBER, such as 4095, or 65535 if they are so dark." in " ".join(errors.split())
+    said = []
+    for arguments in (["deep.png", "--white", "4095"], ["grey.png"]):
+        code, output, errors = predict(classifier, "--image", *arguments, "--format", "csv", "--top", "1")
+        assert code == 0, errors
+        said.append(next(csv.DictReader(io.StringIO(output))))
+    assert said[0]["class"] == said[1]["class"]
+    assert float(said[0]["probability"]) == pytest.approx(float(said[1]["probability"]), abs=0.02)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from image_files import encode, make_image, make_parquet, make_table
+from PIL import Image
 
 from vtbench.configuration import DataConfig
 from vtbench.datasets import load_dataset
@@ -235,3 +236,69 @@ def test_a_run_on_other_data_does_not_load_the_library_that_reads_parquet():
     program = "import sys, vtbench.datasets; print('pyarrow' in sys.modules)"
     call = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert call.stdout == "False\n"
+
+
+def write_told_by_rows(root, splits, *, name="data.parquet", labels=None, **options):
+    root.mkdir(parents=True, exist_ok=True)
+    table = make_table(labels or [number % 2 for number in range(len(splits))], **options)
+    pq.write_table(table.append_column("Split", pa.array(splits)), root / name, row_group_size=3)
+    return root
+
+
+SPLITS = ["train", "validation", "train", "train", "train", "validation", "test", "test"]
+
+
+def test_rows_tell_their_split_where_no_name_of_a_file_does(tmp_path):
+    root = write_told_by_rows(tmp_path / "data", SPLITS, labels=[0, 0, 1, 0, 1, 1, 0, 1])
+    train, val = load(root), load(root, "val")
+    assert (train.labels.tolist(), val.labels.tolist()) == ([0, 1, 0, 1], [0, 1])
+    whole = load(make_parquet(tmp_path / "whole", train=[0, 0, 1, 0, 1, 1, 0, 1]))
+    np.testing.assert_array_equal(train.read(np.arange(4)), whole.read(np.array([0, 2, 3, 4])))
+    np.testing.assert_array_equal(val.read(np.array([1, 0])), whole.read(np.array([5, 1])))
+    assert train.taken == {"image": "image", "label": "label", "train": "Split:train", "val": "Split:validation"}
+    assert len({train.content, val.content, load(root, "val", ",val=test").content}) == 3
+    assert pickle.loads(pickle.dumps(val.split)).fetch(np.arange(2)) == val.split.fetch(np.arange(2))
+
+
+def test_rows_of_several_files_tell_their_split_in_values_that_the_user_names(tmp_path):
+    root = write_told_by_rows(tmp_path / "data", ["fit", "fit", "try"], name="a.parquet")
+    write_told_by_rows(root, ["fit", "try", "fit", "fit"], name="b.parquet")
+    assert load(root, knobs=",train=fit,val=try").labels.tolist() == [0, 1, 0, 0, 1]
+    assert load(root, "val", ",train=fit,val=try").labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("splits", "knobs", "message"),
+    [
+        (["train", "train", "odd"], "", "values that name no split, such as 'odd': 'train' in 2 rows, 'odd' in 1 rows"),
+        (["train"] * 4, "", "No row of .* is of the val split, by its column 'Split': 'train' in 4 rows"),
+        (["train", "train", None, "val"], "", "1 of the 4 rows of .* do not say in the column 'Split'"),
+        (["fit", "fit", "try", "try"], ",train=fit,val=fit", "with Split=fit are to be trained and validated on"),
+    ],
+)
+def test_rows_that_do_not_tell_both_splits_are_refused(tmp_path, splits, knobs, message):
+    root = write_told_by_rows(tmp_path / "data", splits)
+    with pytest.raises(UserError, match=message):
+        load(root, knobs=knobs)
+
+
+def test_rows_that_contradict_the_name_of_their_file_are_refused(tmp_path):
+    root = write_told_by_rows(tmp_path / "data", ["train", "val", "train", "train"], name="train.parquet")
+    write_told_by_rows(root, ["val", "val"], name="val.parquet")
+    with pytest.raises(UserError, match=r"taken for the train split, and its column 'Split' says otherwise of 1 of"):
+        load(root)
+    write_told_by_rows(root, ["train", "train", "train", "train"], name="train.parquet")
+    assert load(root).taken["train"] == "train"
+
+
+def test_masks_are_those_of_the_rows_that_tell_their_split(tmp_path):
+    masks = [np.full((8, 8), number % 3, np.uint8) for number in range(6)]
+    for mask in masks:
+        mask[0, 0] = 1
+    images = [encode(make_image(number, (8, 8))) for number in range(6)]
+    table = pa.table({"image": images, "mask": [encode(Image.fromarray(mask)) for mask in masks]})
+    root = tmp_path / "data"
+    root.mkdir()
+    pq.write_table(table.append_column("split", pa.array(["train", "val"] * 3)), root / "all.parquet")
+    val = load(root, "val", ",num_classes=3")
+    np.testing.assert_array_equal(val.read_masks(np.arange(3)), np.stack(masks[1::2]))

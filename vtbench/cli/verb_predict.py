@@ -26,6 +26,9 @@ def run_predict(
     image: Annotated[list[Path] | None, typer.Option(help="Image files or folders of them, one or more.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes that are shown of each image.")] = 5,
+    white: Annotated[
+        float | None, typer.Option(min=1, help="Value of white in images of more than 8 bits; else the run's.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
@@ -63,7 +66,7 @@ def run_predict(
     folder = out or (run / "predictions" if masks else None)
     if folder is not None:
         _refuse_overwriting(folder, found, masks=masks, overwrite=overwrite)
-    record = _predict(opened, found, folder, resolve_device(device), top=top)
+    record = _predict(opened, found, folder, resolve_device(device), top=top, white=white)
     if format == "table":
         open_console().print(lay_out(tabulate_predictions(record, top), whole=("class",)))
     else:
@@ -88,7 +91,13 @@ def _refuse_overwriting(folder: Path, images: "list[NamedImage]", *, masks: bool
 
 
 def _predict(
-    run: "TrainedRun", images: "list[NamedImage]", folder: Path | None, device: "torch.device", *, top: int
+    run: "TrainedRun",
+    images: "list[NamedImage]",
+    folder: Path | None,
+    device: "torch.device",
+    *,
+    top: int,
+    white: float | None,
 ) -> "PredictionsRecord":
     """Ask the network; whatever is written comes to its place when all is there."""
     from contextlib import nullcontext
@@ -100,7 +109,8 @@ def _predict(
     from vtbench.reporting.prediction_report import write_tables
     from vtbench.training.prediction import Predictor
 
-    predictor, console = Predictor(run, device), open_progress(err=True)
+    predictor, console = Predictor(run, device, white), open_progress(err=True)
+    predictor.check_range((image.read(), str(image.path)) for image in images)
     with publish_set(folder) if folder is not None else nullcontext() as staged:
         shown = track(
             images, "Predicting", console=console, transient=True, disable=console.quiet or not console.is_terminal

@@ -7,7 +7,7 @@ of 16 bits whose pixels use them. Anything else is refused. Of 16 bits a channel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -71,25 +71,37 @@ def check_deep_colour(image: Image.Image, name: str, white: float | None) -> Non
     )
 
 
-def check_range(images: Sequence[tuple[Image.Image, bytes, str]], white: float | None) -> None:
+def check_range(
+    images: Iterable[tuple[Image.Image, bytes, str]], white: float | None, option: str = "white=NUMBER"
+) -> None:
     """Raise `DataError` when images of 16 bits, looked at together, leave the uppermost of them empty.
 
     Then they hold fewer bits, and which value is white cannot be seen: `convert_deep` would make dark pictures of them.
+    ``option`` is how the user names it.
     """
     if white is not None:
         return
-    highest = []
+    highest, count = [], 0
     for image, data, name in images:
+        count += 1
         if is_deep(image) and _find_stated_white(image) is None:
-            highest.append((np.asarray(image).max(), name))
+            highest.append((_find_highest(image), name))
         elif is_deep_colour(image, data):
-            highest.append((np.asarray(image).max() * 257.0, name))
+            highest.append((_find_highest(image) * 257.0, name))
     if highest and 0 < (most := max(highest))[0] <= _WHITE_16 // 2:
         raise DataError(
-            f"Of {len(images)} images looked at, {len(highest)} have more than 8 bits a channel, and no pixel of them "
+            f"Of {count} images looked at, {len(highest)} have more than 8 bits a channel, and no pixel of them "
             f"is above {most[0]:g} ({most[1]}), so that it cannot be seen which value is white. Name it with "
-            f"white=NUMBER, such as {_guess_white(most[0])}, or {_WHITE_16} if they are so dark."
+            f"{option}, such as {_guess_white(most[0])}, or {_WHITE_16} if they are so dark."
         )
+
+
+def _find_highest(image: Image.Image) -> float:
+    """The largest value of a pixel; 0 of a file that is cut off, which whoever decodes it is told."""
+    try:
+        return float(np.asarray(image).max())
+    except (OSError, SyntaxError, ValueError):
+        return 0.0
 
 
 def _find_white(image: Image.Image, values: NDArray[Any], name: str) -> float:

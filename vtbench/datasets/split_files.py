@@ -33,14 +33,25 @@ class Wanted:
     subset: str | None = None
 
 
+def list_tables(path: Path, wanted: Wanted = Wanted()) -> list[DataFile]:
+    """The parquet files at or below ``path``, of the subset that is ``wanted``, by name."""
+    root = path if path.is_dir() else path.parent
+    paths = list(_walk_tables(path)) if path.is_dir() else [path]
+    return _take_subset(sorted((DataFile.find(found, root) for found in paths), key=lambda file: file.path), wanted)
+
+
+def says_nothing_of_splits(files: Sequence[DataFile], wanted: Wanted) -> bool:
+    """Whether no name of a file or folder tells a split, and the user names none of them."""
+    asked = [name.strip() for _, text in _list_named(wanted) for name in text.split("+")]
+    return not any(list_split_words(file.name) or any(_goes_by(file.name, name) for name in asked) for file in files)
+
+
 def find_files(path: Path, wanted: Wanted = Wanted()) -> dict[Split, tuple[DataFile, ...]]:
     """The parquet files of both splits at or below ``path``, by name; ``val`` is ``test`` where there is no other.
 
     Raises ``UserError`` if a split is missing, and if it is not certain which files it has.
     """
-    root = path if path.is_dir() else path.parent
-    paths = list(_walk_tables(path)) if path.is_dir() else [path]
-    files = _take_subset(sorted((DataFile.find(found, root) for found in paths), key=lambda file: file.path), wanted)
+    files = list_tables(path, wanted)
     named = {split: _take_named(files, path, split, text) for split, text in _list_named(wanted)}
     by_word: dict[str, list[DataFile]] = defaultdict(list)
     if len(named) < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from vtbench.datasets.batches import Normalizer
 from vtbench.datasets.decoding import decode_image, decode_whole_image, measure_image
+from vtbench.datasets.deep_pixels import check_range
 from vtbench.datasets.masked import measure_canvas
+from vtbench.datasets.opening import open_image
 from vtbench.datasets.source import find_white
 from vtbench.tasks import TASKS
 from vtbench.tasks.segmentation import resize_scores
@@ -36,16 +39,21 @@ class Prediction:
 class Predictor:
     """Reads image files as validation of the run reads its images, and predicts as it does, in single precision.
 
-    One image at a time, so that what is said of it does not depend on which others are asked for.
+    One image at a time, so that what is said of it does not depend on which others are asked for. ``white`` is the
+    value of white in images of more than 8 bits; None for that of the run's data.
     """
 
-    def __init__(self, run: TrainedRun, device: torch.device) -> None:
+    def __init__(self, run: TrainedRun, device: torch.device, white: float | None = None) -> None:
         self._note, self._task = run.note, TASKS[run.record.task]
         self._model = run.model.to(device)
         self._device = device
         self._predict = SlidingWindow.of(run.record.config.recipe)
-        self._white = find_white(run.note.data)
+        self._white = find_white(run.note.data) if white is None else white
         self._normalize = Normalizer(run.note.mean, run.note.std, run.note.image_size[1])
+
+    def check_range(self, images: Iterable[tuple[bytes, str]]) -> None:
+        """Raise `DataError` where it cannot be seen which value is white in image files of more than 8 bits."""
+        check_range(((open_image(data, name), data, name) for data, name in images), self._white, "--white NUMBER")
 
     def __call__(self, data: bytes, name: str) -> Prediction:
         """What the network says of one image file, called ``name`` in messages. Raises `DataError` if it is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -31,7 +31,8 @@ from vtbench.datasets.parquet_table import (
     shows_masks,
 )
 from vtbench.datasets.source import DATASETS, DatasetSource
-from vtbench.datasets.split_files import Wanted, find_files, name_splits
+from vtbench.datasets.split_column import check_rows_agree, find_split_column, split_by_rows
+from vtbench.datasets.split_files import Wanted, find_files, list_tables, name_splits, says_nothing_of_splits
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,15 +62,19 @@ class ParquetKnobs(MaskKnobs):
 
 @dataclass(frozen=True, eq=False)
 class RowGroups:
-    """Finds rows in the files of one split; the row group read last is kept, so that reading in order is fast."""
+    """Finds rows in the files of one split; the row group read last is kept, so that reading in order is fast.
+
+    ``rows`` are those of the split, where the files have others, too.
+    """
 
     files: tuple[DataFile, ...]
     column: str
+    rows: NDArray[np.int64] | None = None
     _last: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"files": self.files, "column": self.column}
+        return {"files": self.files, "column": self.column, "rows": self.rows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _last={}, _lock=threading.Lock())
@@ -95,11 +100,14 @@ class RowGroups:
         """Rows of the split."""
         import pyarrow.parquet as pq
 
+        if self.rows is not None:
+            return len(self.rows)
         return sum(pq.read_metadata(file.path).num_rows for file in self.files)
 
     def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
         """The image files in the rows ``indices``, each with what to call it in a message."""
         groups, firsts, firsts_in_file = self._places
+        indices = indices if self.rows is None else self.rows[indices]
         found: list[tuple[bytes, str]] = [(b"", "")] * len(indices)
         at_group = np.searchsorted(firsts, indices, side="right") - 1
         with self._lock:
@@ -157,18 +165,15 @@ class ParquetSplit:
 def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """Find the files, columns, classes and labels of both splits. Raises ``UserError`` for what is wrong with any."""
     path = resolve_folder(knobs.path, "parquet")
-    files = find_files(path, knobs.wanted)
-    schemas = {file: read_schema(file) for split in files for file in files[split]}
-    first, spelling = files["train"][0], f"parquet:{knobs.path}"
+    spelling = f"parquet:{knobs.path}"
+    found = _find_rows(path, knobs.wanted, spelling)
+    files, schemas, first = found.files, found.schemas, found.files["train"][0]
     if knobs.mask is not None or knobs.asks_for_masks or shows_masks(schemas[first]):
-        return _open_masked(knobs, path, files, schemas, image_size)
+        return _open_masked(knobs, path, found, image_size)
     image = find_image_column(str(first.path), schemas[first], knobs.image, spelling)
     label = find_label_column(str(first.path), schemas[first], knobs.label, spelling)
     _check_columns(schemas, first, (image, label))
-    parts = {
-        split: [Labelled(str(f.path), read_labels(f, label), find_class_names(schemas[f], label)) for f in files[split]]
-        for split in files
-    }
+    parts = {split: list(found.list_labelled(split, label)) for split in files}
     names, labels = agree_on_names(parts, label, spelling)
     check_classes(
         names,
@@ -176,17 +181,17 @@ def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, Ima
         f"{path} (column {label!r})",
         f"Number the classes from 0 without gaps, or name another column with {spelling},label=NAME.",
     )
-    groups = {split: RowGroups(files[split], image) for split in files}
+    groups = {split: RowGroups(files[split], image, found.rows.get(split)) for split in files}
     probed = groups["train"].fetch(spread_evenly(len(labels["train"]), _NUM_PROBED))
     size = probe_images(probed, image_size, knobs.white)
-    taken = {"image": image, "label": label, **name_splits(files, knobs.wanted)}
+    taken = {"image": image, "label": label, **found.called}
     return {
         split: ParquetSplit(
             groups[split],
             labels[split],
             names,
             size,
-            f"{fingerprint_files(files[split])} {image} {label}{tell_white(knobs.white)}",
+            f"{found.fingerprint(split)} {image} {label}{tell_white(knobs.white)}",
             taken,
             knobs.white,
         )
@@ -194,21 +199,55 @@ def open_parquet(knobs: ParquetKnobs, image_size: int | None) -> dict[Split, Ima
     }
 
 
-def _open_masked(
-    knobs: ParquetKnobs,
-    path: Path,
-    files: dict[Split, tuple[DataFile, ...]],
-    schemas: dict[DataFile, pa.Schema],
-    size: int | None,
-) -> dict[Split, ImageSplit]:
-    first = files["train"][0]
+@dataclass(frozen=True)
+class _FoundRows:
+    """The files of each split, which of their rows are of it where they have others, too, and what the data call it."""
+
+    files: dict[Split, tuple[DataFile, ...]]
+    schemas: dict[DataFile, pa.Schema]
+    called: dict[str, str]
+    rows: dict[Split, NDArray[np.int64]] = field(default_factory=dict)
+
+    def fingerprint(self, split: Split) -> str:
+        """A hash of the files, and how the rows were told apart."""
+        return fingerprint_files(self.files[split]) + (f" {self.called[split]}" if self.rows else "")
+
+    def list_labelled(self, split: Split, label: str) -> Iterator[Labelled]:
+        """The labels of each file's rows of the split."""
+        before = 0
+        for file in self.files[split]:
+            labels, names = read_labels(file, label), find_class_names(self.schemas[file], label)
+            here, before = np.arange(before, before + len(labels)), before + len(labels)
+            if self.rows:
+                labels = labels[np.isin(here, self.rows[split])]
+            place = f"{file.path} ({self.called[split]})" if self.rows else str(file.path)
+            yield Labelled(place, labels, names)
+
+
+def _find_rows(path: Path, wanted: Wanted, spelling: str) -> _FoundRows:
+    """By the names of the files, or by a column of the tables where no name says anything."""
+    every = tuple(list_tables(path, wanted))
+    if every and says_nothing_of_splits(every, wanted):
+        schemas = {file: read_schema(file) for file in every}
+        columns = {find_split_column(schema) for schema in schemas.values()}
+        if len(columns) == 1 and (column := columns.pop()) is not None:
+            rows, called = split_by_rows(every, column, wanted, spelling)
+            return _FoundRows(dict.fromkeys(rows, every), schemas, called, rows)
+    files = find_files(path, wanted)
+    schemas = {file: read_schema(file) for split in files for file in files[split]}
+    check_rows_agree(files, schemas)
+    return _FoundRows(files, schemas, name_splits(files, wanted))
+
+
+def _open_masked(knobs: ParquetKnobs, path: Path, rows: _FoundRows, size: int | None) -> dict[Split, ImageSplit]:
+    files, schemas, first = rows.files, rows.schemas, rows.files["train"][0]
     image, mask = find_mask_columns(str(first.path), schemas[first], knobs.image, knobs.mask, f"parquet:{knobs.path}")
     _check_columns(schemas, first, (image, mask))
-    taken = {"image": image, "mask": mask, **name_splits(files, knobs.wanted)}
+    taken = {"image": image, "mask": mask, **rows.called}
     found: dict[Split, MaskedFiles] = {}
     for split in files:
-        images, masks = RowGroups(files[split], image), RowGroups(files[split], mask)
-        fingerprint = f"{fingerprint_files(files[split])} {image} {mask}"
+        images, masks = (RowGroups(files[split], column, rows.rows.get(split)) for column in (image, mask))
+        fingerprint = f"{rows.fingerprint(split)} {image} {mask}"
         if images.num_rows == 0:
             raise UserError(f"The {split} split in {path} has no rows. Give it images, or name another split.")
         found[split] = MaskedFiles(images.fetch, masks.fetch, images.num_rows, fingerprint, taken, in_groups=True)
