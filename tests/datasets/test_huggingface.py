@@ -471,3 +471,37 @@ def test_splits_of_two_subsets_are_refused_unless_both_are_named(tmp_path):
         pq.write_table(make_table([0, 1, 0, 1]), tmp_path / folder / f"{split}.parquet")
     expect_refusal(tmp_path, "train split in small", "val split in large")
     assert len(load(tmp_path, knobs=",train=train,val=test")) == 4
+
+
+def write_arrow(path, labels, names, *, stream):
+    features = hub.Features({"image": hub.Image(), "label": hub.ClassLabel(names=names)})
+    images = [{"bytes": encode(make_image(number)), "path": None} for number in range(len(labels))]
+    table = hub.Dataset.from_dict({"image": images, "label": labels}, features=features).data.table
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(str(path), table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "file"])
+@pytest.mark.parametrize("way", WAYS)
+def test_arrow_files_that_name_classes_in_another_order_are_numbered_alike(tmp_path, way, stream):
+    write_arrow(tmp_path / "train-0.arrow", [0, 1, 1], ["cat", "dog"], stream=stream)
+    write_arrow(tmp_path / "train-1.arrow", [0, 1], ["dog", "cat"], stream=stream)
+    write_arrow(tmp_path / "test-0.arrow", [0, 1, 1], ["dog", "cat"], stream=stream)
+    knobs = f",streaming={way}"
+    assert (data := load(tmp_path, knobs=knobs)).labels.tolist() == [0, 1, 1, 1, 0]
+    assert data.class_names == ("cat", "dog")
+    assert load(tmp_path, "val", knobs).labels.tolist() == [1, 0, 0]
+
+
+def test_arrow_files_that_name_other_classes_are_refused(tmp_path):
+    write_arrow(tmp_path / "train-0.arrow", [0, 1, 1], ["cat", "dog"], stream=True)
+    write_arrow(tmp_path / "train-1.arrow", [0, 1], ["cat", "cow"], stream=True)
+    write_arrow(tmp_path / "test-0.arrow", [0, 1, 1], ["cat", "dog"], stream=True)
+    expect_refusal(tmp_path, "names other classes in column 'label'", "has cow", "has dog")
+
+
+def test_a_row_that_says_it_is_of_another_split_is_refused(tmp_path):
+    make_parquet(tmp_path)
+    path = tmp_path / "train-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(path).append_column("split", pa.array(["train", "train", "valid", "train"])), path)
+    expect_refusal(tmp_path, "Row 2 of the train split", "in the column 'split' that it is of the split 'valid'")

@@ -150,21 +150,43 @@ def check_files(knobs: HuggingFaceKnobs, path: str, builder: Any, chosen: Mappin
 
 
 def read_footers(knobs: HuggingFaceKnobs, builder: Any, name: str) -> tuple[Footer, ...]:
-    """What the parquet files of the split ``name`` say of themselves; of other kinds of files, nothing.
+    """What the tables of the split ``name`` say of themselves, parquet or Arrow; of other kinds of files, nothing.
 
     The library reads what the first file says alone and takes it for that of all files of all splits.
     """
     import fsspec
+
+    read = {"parquet": _read_parquet_footer, "arrow": _read_arrow_footer}.get(builder.name)
+    if read is None:
+        return ()
+
+    def open_and_read(file: str) -> Footer:
+        with fsspec.open(file, "rb") as stream:
+            num_rows, schema = read(stream)
+            return Footer(file, num_rows, schema)
+
+    with explained(knobs.path), ThreadPoolExecutor(_READERS) as pool:
+        return tuple(pool.map(open_and_read, _list_files(builder, name)))
+
+
+def _read_parquet_footer(stream: Any) -> tuple[int, pa.Schema]:
     import pyarrow.parquet as pq
 
-    def read(file: str) -> Footer:
-        with fsspec.open(file, "rb") as stream:
-            opened = pq.ParquetFile(stream)
-            return Footer(file, opened.metadata.num_rows, opened.schema_arrow)
+    opened = pq.ParquetFile(stream)
+    return opened.metadata.num_rows, opened.schema_arrow
 
-    files = _list_files(builder, name) if builder.name == "parquet" else []
-    with explained(knobs.path), ThreadPoolExecutor(_READERS) as pool:
-        return tuple(pool.map(read, files))
+
+def _read_arrow_footer(stream: Any) -> tuple[int, pa.Schema]:
+    """Of a file for random access or, as ``save_to_disk`` writes it, a stream: that is read through to count rows."""
+    import pyarrow as pa
+
+    try:
+        reader = pa.ipc.open_stream(stream)
+        return sum(batch.num_rows for batch in reader), reader.schema
+    except pa.ArrowInvalid:
+        stream.seek(0)
+        reader = pa.ipc.open_file(stream)
+        return sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches)), reader.schema
 
 
 def count_images(builder: Any, name: str) -> int:

@@ -87,6 +87,16 @@ def check_rows_agree(files: Mapping[Split, Sequence[DataFile]], schemas: Mapping
                 )
 
 
+def check_row_agrees(value: str, name: str, place: str, column: str) -> None:
+    """Raise `DataError` when the row at ``place``, of the split ``name``, says in ``column`` that it is of another."""
+    said, meant = (list_split_words(text)[:1] for text in (value, name))
+    if said and meant and said != meant:
+        raise DataError(
+            f"{place} says in the column {column!r} that it is of the split {value!r}, and the data have it in "
+            f"{name!r}. Keep the splits in files of their own, or take the column out."
+        )
+
+
 def _read(file: DataFile, column: str) -> NDArray[np.str_]:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -58,6 +58,7 @@ from vtbench.datasets.parquet_table import (
     find_mask_columns,
 )
 from vtbench.datasets.source import DATASETS, DatasetSource
+from vtbench.datasets.split_column import check_row_agrees, find_split_column
 from vtbench.errors import UserError
 from vtbench.files import publish_text
 
@@ -220,7 +221,7 @@ class _Part:
 
     @cached_property
     def footers(self) -> tuple[Footer, ...]:
-        """What its parquet files say of themselves, if they are such."""
+        """What its tables say of themselves, if they are of a kind that does."""
         return read_footers(self.knobs, self.builder, self.name)
 
     def check_rows(self) -> None:
@@ -263,9 +264,13 @@ def _build(part: _Part, table: Any) -> HeldSplit:
     digest = hashlib.sha256()
     is_folder = table.info.builder_name == "imagefolder"
     what = "mask" if knobs.is_masked else "label"
+    told_by = find_split_column(schema)
 
     def read_through() -> Iterator[bytes]:
-        for row, cells in enumerate(iterate(knobs.path, table.select_columns([image, label]))):
+        columns = [image, label, *([] if told_by is None else [told_by])]
+        for row, cells in enumerate(iterate(knobs.path, table.select_columns(columns))):
+            if told_by is not None:
+                check_row_agrees(str(cells[told_by]), part.name, f"Row {row} of {place}", told_by)
             if cells[label] is None:
                 raise DataError(
                     f"Row {row} of {place} has no {what} in column {label!r}. Name another with {what}=NAME."
