@@ -127,6 +127,19 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
+def test_a_cell_that_was_stopped_is_said_to_be_saved_only_if_it_is(tmp_path: Path) -> None:
+    cells = list_cells(make_study(), tmp_path)[:2]
+    (cells[0].folder / "checkpoint").mkdir(parents=True)
+    (cells[0].folder / "checkpoint" / "00000001.safetensors").touch()
+    shown, _, stream = open_display(terminal=False)
+    shown.on_study(replace(make_state(), cells=tuple(cells)))
+    for cell in cells:
+        shown.on_begin(cell)
+        shown.on_end(CellResult(cell, "stopped", 1.0))
+    assert "convolution, seed 0: stopped and saved\n" in stream.getvalue()
+    assert "dynamic+position, seed 0: stopped before there was anything to save" in stream.getvalue()
+
+
 def test_epochs_are_told_now_and_then_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vtbench.cli.study_progress._SECONDS_BETWEEN_LINES", 0.0)
     shown, _, stream = open_display(terminal=False)

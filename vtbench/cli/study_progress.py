@@ -12,6 +12,7 @@ from vtbench.cli.progress import LiveDisplay, RunView, show_number
 from vtbench.cli.study_clock import CountCosts, StudyClock
 from vtbench.cli.study_grid import StudyGrid, show_headline
 from vtbench.records import RunRecord
+from vtbench.run_folder import CHECKPOINTS
 from vtbench.settings import read_settings, spell_setting
 from vtbench.stats.stopping import Decision, describe_decision
 from vtbench.studies.cells import Cell
@@ -130,7 +131,8 @@ class StudyDisplay:
             if self._clock is not None:
                 self._clock.finish(result.cell, result.seconds)
         elif result.status == "stopped":
-            self._say(result.cell, "stopped and saved")
+            saved = any((result.cell.folder / CHECKPOINTS).glob("*"))
+            self._say(result.cell, "stopped and saved" if saved else "stopped before there was anything to save")
         else:
             self._say(result.cell, f"FAILED: {(result.error or 'unknown')[:_FIRST_SENTENCE]}")
 
