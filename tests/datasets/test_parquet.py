@@ -302,3 +302,14 @@ def test_masks_are_those_of_the_rows_that_tell_their_split(tmp_path):
     pq.write_table(table.append_column("split", pa.array(["train", "val"] * 3)), root / "all.parquet")
     val = load(root, "val", ",num_classes=3")
     np.testing.assert_array_equal(val.read_masks(np.arange(3)), np.stack(masks[1::2]))
+
+
+def test_a_row_group_is_held_while_it_is_read_and_let_go_with_its_last_row(root):
+    rows = load(root).split.rows
+    held = []
+    for row in (0, 1, 2, 3):
+        rows.fetch(np.array([row]))
+        held.append(len(rows._last))
+    assert held == [1, 1, 0, 0]
+    assert len(rows.fetch(np.array([2, 0, 3, 1]))) == 4
+    assert not rows._last

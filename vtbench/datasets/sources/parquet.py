@@ -64,6 +64,7 @@ class ParquetKnobs(MaskKnobs):
 class RowGroups:
     """Finds rows in the files of one split; the row group read last is kept, so that reading in order is fast.
 
+    It is let go with its last row: whoever reads in order goes on to another, and a group may be as large as its file.
     ``rows`` are those of the split, where the files have others, too.
     """
 
@@ -116,6 +117,9 @@ class RowGroups:
                 row = int(indices[at] - firsts[number])
                 name = f"in row {firsts_in_file[number] + row} of {self.files[groups[number][0]].path}"
                 found[at] = extract_bytes(self._read(groups[number])[row].as_py(), name), name
+            for place, group in list(self._last.items()):
+                if (indices == firsts[groups.index(place)] + len(group) - 1).any():
+                    self._last.clear()
         return found
 
     def _read(self, place: tuple[int, int]) -> Any:
