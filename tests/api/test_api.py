@@ -87,7 +87,8 @@ def test_the_example_of_the_readme_runs_and_its_results_show_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    section = README.read_text("utf-8").partition("## In Python")[2]
+    (example,) = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
     assert len(example.splitlines()) <= 24
     names: dict[str, Any] = {}
     exec(example.replace("jobs=1", 'jobs=1, threads=1, executor="in_process"'), names)  # Without a process a cell.

@@ -140,3 +140,12 @@ def test_no_other_room_writes_tables_or_figures_of_its_own(room: str) -> None:
 )
 def test_a_planted_writer_is_found(source: str) -> None:
     assert find_own_writers(source)
+
+
+def test_only_the_first_column_of_a_live_table_is_cut() -> None:
+    row = ("a-run-with-a-very-long-name-of-many-words", "3/10", "512")
+    lines = [line for line in print_on(40, lay_out_live(("run", "epoch", "images/s"), [row])) if line.strip()]
+    assert lines[0].split() == ["run", "epoch", "images/s"]
+    assert lines[1].split()[1:] == ["3/10", "512"]
+    assert lines[1].split()[0].endswith("…")
+    assert len(lines) == 2

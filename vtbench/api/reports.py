@@ -87,8 +87,8 @@ def report(*runs: str | Path, against: str | None = None) -> RunsReport:
     >>> compared = vtbench.report("runs", against="resnet20:width=2")
     >>> compared.table[["arm", "params", "n"]].to_dict("records")
     [{'arm': 'resnet20:width=2', 'params': 4492, 'n': 1}, {'arm': 'resnet20:width=4', 'params': 17326, 'n': 1}]
-    >>> sorted(path.name for path in compared.save("compared").iterdir())
-    ['accuracy_macs.png', 'accuracy_macs.svg', 'report.md', 'table.csv', 'table.tex']
+    >>> (compared.save("compared") / "report.md").is_file()
+    True
     """
     from vtbench.reporting.report import build_report
 

@@ -79,9 +79,13 @@ def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]
         rich_table.add_column(
             escape_controls(title),
             overflow="ellipsis",
-            no_wrap=True,
+            no_wrap=place > 0,  # What may wrap is narrowed first; its text does not wrap, and is cut.
             justify="right" if place and any(header) else "left",
         )
     for row in rows:
-        rich_table.add_row(*(Text(escape_controls(cell)) if isinstance(cell, str) else cell for cell in row))
+        rich_table.add_row(*(_keep_on_a_line(cell) if isinstance(cell, str) else cell for cell in row))
     return rich_table
+
+
+def _keep_on_a_line(text: str) -> Text:
+    return Text(escape_controls(text), no_wrap=True, overflow="ellipsis")
