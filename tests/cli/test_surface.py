@@ -38,6 +38,7 @@ SURFACE = {
     "report": "runs out format json against archive published",
     "audit": "runs format json table",
     "evaluate": "run data limit-val image-size device out json",
+    "export": "run format data out json",
     "predict": "run image out top white overwrite device format json",
     "tokens": ("run model image mask index data split module foreground leave-out image-size seed out json"),
 }

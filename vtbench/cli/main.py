@@ -20,7 +20,20 @@ from vtbench.cli.loudness import is_verbose, take_loudness
 from vtbench.cli.output import outlive_readers
 from vtbench.errors import UserError, describe_file_fault
 
-_ORDER = ("list", "data", "profile", "train", "ablate", "watch", "report", "audit", "evaluate", "predict", "tokens")
+_ORDER = (
+    "list",
+    "data",
+    "profile",
+    "train",
+    "ablate",
+    "watch",
+    "report",
+    "audit",
+    "evaluate",
+    "export",
+    "predict",
+    "tokens",
+)
 
 
 class _Verbs(TyperGroup):

@@ -1,0 +1,158 @@
+"""``vtbench export`` as a user meets it: files that others run, the card, and mistakes."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+import vtbench.models
+from vtbench.cli.main import run
+from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
+from vtbench.datasets import load_dataset
+from vtbench.export.card import StudyResult, render_card
+from vtbench.files import hash_file
+from vtbench.records import RunRecord, load_record
+from vtbench.records.export import ExportRecord
+from vtbench.training import load_recipe, train_run
+from vtbench.training.trained import load_run
+
+SPEC = "scenes:num_train=40,num_val=20"
+
+
+def train(folder: Path, variant: str, recipe: str, image_size: int = 32) -> Path:
+    assert vtbench.models.MODELS
+    config = RunConfig(
+        variant=variant,
+        data=DataConfig(spec=SPEC, image_size=image_size),
+        recipe=load_recipe(recipe, epochs=1, batch_size=10),
+        execution=ExecutionConfig(device="cpu", threads=1),
+    )
+    assert train_run(config, folder).status == "finished"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("export") / "run", "resnet20:width=4", "small")
+
+
+@pytest.fixture
+def export(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vtbench", "export", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            run()
+            raise SystemExit(0)
+        told = capfd.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return call
+
+
+def ask_file(path: Path, images: np.ndarray) -> np.ndarray:
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(path.read_bytes()).run(None, {"images": images})[0]
+    return torch.export.load(io.BytesIO(path.read_bytes())).module()(torch.from_numpy(images)).detach().numpy()
+
+
+def check_export(folder: Path, file: Path, record: ExportRecord) -> None:
+    """The file says of real images what the network says, from pixels alone."""
+    data = load_dataset(DataConfig(spec=SPEC, image_size=record.image_size[0]), "val", seed=0)
+    pixels = data.read(np.arange(5))
+    opened = load_run(folder)
+    mean, std = (np.array(part).reshape(3, 1, 1) for part in (data.mean, data.std))
+    images = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    with torch.no_grad():
+        expected = opened.model(torch.from_numpy(((images - mean) / std).astype(np.float32))).numpy()
+    assert np.abs(ask_file(file, np.ascontiguousarray(images)) - expected).max() < 1e-3
+    assert hash_file(file) == record.file_sha256
+    assert record.class_names == opened.note.class_names and record.weights_sha256 == opened.record.weights_sha256
+
+
+@pytest.mark.parametrize(("format", "name"), [("onnx", "model.onnx"), ("torch-export", "model.pt2")])
+def test_the_file_says_of_real_images_what_the_network_says(
+    classifier: Path, export, format: str, name: str, tmp_path: Path
+) -> None:
+    for _ in range(2):  # What was exported before is replaced.
+        code, said, err = export(classifier, "--format", format, "--out", tmp_path / "there" / name)
+        assert code == 0, err
+    assert "RGB from 0 to 1" in said and "8 validation images, in batches of 1 and 8" in said
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["README.md", "model.json", name]
+    record = load_record(tmp_path / "there" / "model.json", ExportRecord)
+    check_export(classifier, tmp_path / "there" / name, record)
+    card = ModelCard.load(tmp_path / "there" / "README.md")
+    assert name in card.text and f"(1, 3, {record.image_size[0]}" in card.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["fpn_resnet18:stem=small,width=8", "vt_fpn_resnet18:stem=small,width=8"])
+def test_segmentation_exports_with_tokens_and_without(variant: str, export, tmp_path: Path) -> None:
+    folder = train(tmp_path / "run", variant, "segmentation_small", 64)
+    for format, name in (("onnx", "model.onnx"), ("torch-export", "model.pt2")):
+        code, said, err = export(folder, "--format", format, "--json")
+        assert code == 0, err
+        check_export(folder, folder / "export" / name, ExportRecord.model_validate_json(said))
+
+
+def test_the_card_holds_what_the_record_says_and_is_read_back_by_the_hubs_library(classifier: Path, export) -> None:
+    code, said, err = export(classifier, "--format", "card", "--json")
+    assert code == 0, err
+    card, record = ModelCard.load(classifier / "README.md"), load_record(classifier / "record.json", RunRecord)
+    assert json.loads(said) == {"card": str(classifier / "README.md")}
+    assert card.data.pipeline_tag == "image-classification" and card.data.library_name == "vtbench"
+    (result,) = card.data.eval_results
+    assert result.metric_type == "accuracy" and result.metric_value == pytest.approx(record.headline / 100)
+    for expected in (
+        record.metric.show(record.headline),
+        record.weights_sha256,
+        record.certificate.recipe,
+        "40",
+        "2.62 M",
+        "triangle-cross",
+        "One run of one seed",
+        "load_run",
+    ):
+        assert expected in card.text, expected
+
+
+def test_names_in_a_card_are_text_and_paths_of_the_machine_are_not_in_it(classifier: Path) -> None:
+    plain = load_record(classifier / "record.json", RunRecord)
+    evil = "a|b\n---\n<script>x</script> [y](http://z)"
+    config = plain.config.model_copy(update={"data": DataConfig(spec="folder:/home/somebody/secret/pictures")})
+    record = plain.model_copy(update={"class_names": (evil, *plain.class_names[1:]), "config": config})
+    study = StudyResult("mine", evil, (50.0, 52.0, 54.0))
+    text = render_card(record, study)
+    assert "<script>" not in text and "](http" not in text and "/home/somebody" not in text
+    assert "folder:PATH/pictures" in text
+    assert "52.00 ± 4.97 %" in text and "Over 3 seeds" in text
+    card = ModelCard(text)
+    assert card.data.model_name == record.variant and card.text.count("\n---\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["{run}", "--format", "onx"], "Did you mean 'onnx'"),
+        (["{empty}"], "no finished run"),
+        (["{run}", "--format", "card", "--data", "scenes"], "Leave --data out"),
+        (["{run}", "--data", "folder:nowhere"], "nowhere"),
+        (["{run}", "--out", "{empty}/model.onnx"], "no model card of vtbench"),
+        (["{run}", "--out", "{empty}"], "no name for the file"),
+    ],
+)
+def test_a_mistake_is_one_message_and_nothing_is_replaced(
+    classifier: Path, export, tmp_path: Path, words: list[str], told: str
+) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    code, _, err = export(*(word.format(run=classifier, empty=tmp_path) for word in words))
+    assert code == 2 and told in err and "Traceback" not in err
+    assert (tmp_path / "README.md").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,167 @@
+"""``vtbench export``: the network of a finished run as a file for other programs, and its model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vtbench.cli.completion import complete_datasets
+from vtbench.cli.options import Json
+
+if TYPE_CHECKING:
+    from vtbench.records.export import ExportRecord
+
+_CARD = "card"
+
+
+def run_export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    format: Annotated[str, typer.Option(help="onnx, torch-export, or card for the model card alone.")] = "onnx",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Validation images to check the file on; else the run's own.", autocompletion=complete_datasets
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write.  [default: RUN/export/model.SUFFIX, or RUN/README.md]"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained network for other programs.
+
+    The file takes any batch of RGB images from 0 to 1 and normalises them itself; classes, image size, mean and
+    standard deviation stand in its metadata and in a JSON file beside it, with a model card. Before anything is
+    written, its scores are compared with the network's on validation images.
+    """
+    from vtbench.cli.first_checks import check_data
+    from vtbench.cli.waiting import tell_waiting
+    from vtbench.errors import UserError, did_you_mean
+
+    formats = ("onnx", "torch-export", _CARD)
+    if format not in formats:
+        raise UserError(f"--format was given {format!r}. {did_you_mean(format, formats)}")
+    if data is not None:
+        if format == _CARD:
+            raise UserError("A card is written from the record and checked on no images. Leave --data out.")
+        check_data(data, look=True)
+    _need_packages("huggingface_hub", *(("onnx", "onnxruntime", "onnxscript") if format == "onnx" else ()))
+    if format == _CARD:
+        _write_card(run, out, as_json=as_json)
+        return
+    with tell_waiting("loading torch and the models"):
+        import vtbench.models  # noqa: F401 - fills the registry of models.
+    with tell_waiting(f"exporting as {format} and checking the file"):
+        folder, record = _export(run, format, data, out)
+    _tell(folder, record, as_json=as_json)
+
+
+def _export(run: Path, format: str, data: str | None, out: Path | None) -> tuple[Path, ExportRecord]:
+    from vtbench.evaluation.evaluate import DataWish, open_data
+    from vtbench.export.card import CARD, find_study_result, render_card
+    from vtbench.export.exporting import export_run
+    from vtbench.export.formats import FORMATS
+    from vtbench.files import check_writable, publish_bytes, publish_set, publish_text
+    from vtbench.records import save_record
+    from vtbench.training.trained import load_run
+
+    opened = load_run(run)
+    path = out or run / "export" / f"model{FORMATS[format].suffix}"
+    _refuse_replacing(path)
+    check_writable(path.parent)
+    export = export_run(opened, open_data(opened, DataWish(data)), format, path.name)
+    card = render_card(opened.record, find_study_result(run, opened.record), [export.record])
+    with publish_set(path.parent) as staged:
+        publish_bytes(staged / path.name, export.data)
+        save_record(staged / f"{path.stem}.json", export.record)
+        publish_text(staged / CARD, card)
+    return path.parent, export.record
+
+
+def _write_card(run: Path, out: Path | None, *, as_json: bool) -> None:
+    from vtbench.cli.loudness import tell
+    from vtbench.cli.waiting import tell_waiting
+    from vtbench.documents.table import to_plain_json
+    from vtbench.export.card import CARD, find_study_result, render_card
+    from vtbench.files import check_writable, publish_text
+
+    with tell_waiting("loading torch"):
+        from vtbench.training.trained import find_finished
+    record = find_finished(run)
+    path = out or run / CARD
+    _refuse_replacing_card(path)
+    check_writable(path.parent)
+    publish_text(path, render_card(record, find_study_result(run, record)))
+    if as_json:
+        typer.echo(to_plain_json({"card": str(path)}), nl=False)
+    tell(f"Model card: {path}", err=as_json)
+
+
+def _refuse_replacing(path: Path) -> None:
+    """Raise ``UserError`` unless what would be replaced was exported before: others keep a README.md, too."""
+    from vtbench.errors import UserError
+    from vtbench.export.card import CARD
+    from vtbench.records import load_record
+    from vtbench.records.export import ExportRecord
+
+    _refuse_replacing_card(path.parent / CARD)
+    note = path.with_suffix(".json")
+    if path == note or path.is_dir():
+        raise UserError(f"--out was given {path}, which is no name for the file. Give one such as model.onnx.")
+    try:
+        if path.exists() or note.exists():
+            load_record(note, ExportRecord)
+    except UserError as error:
+        raise UserError(
+            f"{path} or {note.name} beside it is there already and was not exported by vtbench. Give another --out."
+        ) from error
+
+
+def _refuse_replacing_card(path: Path) -> None:
+    from vtbench.errors import UserError
+
+    if path.is_dir():
+        raise UserError(f"--out was given {path}, which is a folder. Give the file, such as {path / 'README.md'}.")
+    if path.exists() and "library_name: vtbench" not in path.read_text("utf-8", errors="replace"):
+        raise UserError(
+            f"{path} is there already and is no model card of vtbench. Give --out a file in a folder of its own."
+        )
+
+
+def _need_packages(*names: str) -> None:
+    from importlib.util import find_spec
+
+    from vtbench.errors import UserError
+
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise UserError(f"This needs {' and '.join(missing)}. Install it: pip install 'vtbench[export]'.")
+
+
+def _tell(folder: Path, record: ExportRecord, *, as_json: bool) -> None:
+    from vtbench.cli.loudness import tell
+    from vtbench.records import to_json
+    from vtbench.units import format_items
+
+    if as_json:
+        typer.echo(to_json(record), nl=False)
+    else:
+        height, width = record.image_size
+        checked = record.checked
+        lines = [
+            ("takes", f"{record.input_name}: (batch, 3, {height}, {width}), float32, RGB from 0 to 1"),
+            ("normalises", "itself, by the mean and deviation of the training images"),
+            ("gives", f"{record.output_name}: of {len(record.class_names):,} classes, before the softmax"),
+            (
+                "checked",
+                f"on {format_items(checked.num_images, 'validation image')}, in batches of "
+                f"{' and '.join(map(str, checked.batch_sizes))}",
+            ),
+            ("difference", f"{checked.largest_difference:.1e} at most; {checked.tolerance:.1e} is allowed"),
+        ]
+        typer.echo(f"{record.variant} as {record.exported_as}")
+        for name, text in lines:
+            typer.echo(f"  {name:<11} {text}")
+    tell(f"Export: {folder / record.file} (beside it {Path(record.file).stem}.json and README.md)", err=as_json)

@@ -1,0 +1,1 @@
+"""Finished networks as files that other programs run, checked before they are published, and their model cards."""
