@@ -110,7 +110,10 @@ class AugmentationConfig(Configuration):
     it is filled with the mean colour, and its mask with void.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"scale", "crop", "swap_on_flip"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"scale", "crop", "swap_on_flip", "rand_augment", "rand_augment_magnitude", "color_jitter", "color_jitter_hue"}
+        | {"random_erasing", "mixup", "cutmix"}
+    )
 
     crop_padding: int = Field(4, ge=0, description="reflect-pad by this many pixels per 32 of the side, then crop back")
     flip: bool = Field(True, description="mirror left to right with probability one half")
@@ -118,6 +121,24 @@ class AugmentationConfig(Configuration):
     scale: tuple[float, float] | None = Field(None, description="smallest and largest factor; None: 1")
     crop: Size | None = Field(None, description="height and width to train at; None: those of the image")
     swap_on_flip: tuple[tuple[int, int], ...] = Field((), description="classes of pixels that mirroring exchanges")
+    rand_augment: int = Field(0, ge=0, le=16, description="RandAugment: so many operations in a row, before the crop")
+    rand_augment_magnitude: int = Field(9, ge=0, le=30, description="RandAugment: how much each does")
+    color_jitter: float = Field(0.0, ge=0, le=1, description="largest change of brightness, contrast and saturation")
+    color_jitter_hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of the hue, in turns")
+    random_erasing: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is filled")
+    mixup: float = Field(0.0, ge=0, le=100, description="alpha of the share of an image in a mixture; 0: none")
+    cutmix: float = Field(0.0, ge=0, le=100, description="alpha of the share of an image that is pasted over; 0: none")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images and labels of a batch are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def unfit_for_masks(self) -> tuple[str, ...]:
+        """What is switched on that is done to images alone, so that masks would not fit them any more."""
+        names = ("auto_augment", "rand_augment", "random_erasing", "mixup", "cutmix")
+        return tuple(name for name in names if getattr(self, name))
 
     @property
     def cuts_windows(self) -> bool:
@@ -130,6 +151,8 @@ class AugmentationConfig(Configuration):
             raise ValueError("'scale' and 'crop' stand instead of 'crop_padding': set crop_padding = 0")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"'scale' is {self.scale}: write [smallest, largest], both above 0")
+        if self.auto_augment and self.rand_augment:
+            raise ValueError("'auto_augment' and 'rand_augment' take each other's place: switch one off")
         swapped = [number for pair in self.swap_on_flip for number in pair]
         if len(set(swapped)) < len(swapped):
             raise ValueError(f"'swap_on_flip' is {self.swap_on_flip}: a class may stand in one pair only")

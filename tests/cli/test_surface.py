@@ -20,7 +20,7 @@ RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size s
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
     "list": "patterns format json options",
-    "data": "data image-size out recipe draws seed format json",
+    "data": "data image-size out recipe set draws seed format json",
     "profile": (
         "models image-size channels input batch-size num-classes by depth against train-mode backward "
         "count-contractions at-limits fuse compare-tools measure device precision threads "

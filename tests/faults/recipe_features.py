@@ -53,6 +53,12 @@ FEATURES = {
     "adamw": Feature(recipe={"optimizer": {"name": "adamw", "learning_rate": 0.01}}),
     "dropout and stochastic depth": Feature(recipe={"dropout": 0.2, "stochastic_depth": 0.3}),
     "AutoAugment": Feature(recipe={"augmentation": {"auto_augment": True}}),
+    "RandAugment, colour jitter, erasing": Feature(
+        recipe={"augmentation": {"rand_augment": 2, "color_jitter": 0.4, "random_erasing": 0.5}}
+    ),
+    "mixup and CutMix": Feature(
+        recipe={"augmentation": {"mixup": 0.2, "cutmix": 1.0}}, execution={"workers": 1, "accumulate": 2}
+    ),
     "starting weights, frozen trunk": Feature(recipe={"freeze": ["layer1.*"]}, starts=True),
     "segmentation with all of it": _segment(
         {"ema_decay": 0.9, "gradient_clip_norm": 1.0},

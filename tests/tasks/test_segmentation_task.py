@@ -219,7 +219,7 @@ def test_weights_by_frequency_have_the_mean_1_over_the_pixels() -> None:
     [
         ({"class_weights": (1.0, 2.0)}, "has 2 class_weights, but masked has 3 classes: ground, thing, rare"),
         ({"distillation": DistillationConfig(teacher="t")}, "--teacher none"),
-        ({"augmentation": AugmentationConfig(auto_augment=True)}, "not of its mask"),
+        ({"augmentation": AugmentationConfig(auto_augment=True)}, "not its mask"),
         ({"augmentation": AugmentationConfig(swap_on_flip=((1, 3),))}, "exchanges class 3 on a flip"),
     ],
     ids=["weights", "distillation", "auto_augment", "swap"],

@@ -247,7 +247,8 @@ def test_bad_input_is_refused_before_anything_is_written(
 BAD_FOR_MASKS: list[tuple[dict[str, Any], str]] = [
     ({"class_weights": (1.0, 2.0)}, r"2 class_weights, but tiny has 4 classes: class 0"),
     ({"augmentation": {"crop_padding": 0, "swap_on_flip": ((1, 4),)}}, "exchanges class 4 on a flip"),
-    ({"augmentation": {"auto_augment": True}}, "auto_augment, which moves pixels of an image and not of its mask"),
+    ({"augmentation": {"mixup": 0.2, "random_erasing": 0.1}}, "random_erasing, mixup, which changes an image"),
+    ({"augmentation": {"auto_augment": True}}, "auto_augment, which changes an image and not its mask"),
     (
         {"distillation": {"teacher": "runs/teacher"}},
         "distils knowledge from a teacher, which is done for classification",

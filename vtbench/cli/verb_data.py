@@ -34,6 +34,12 @@ def run_data(
             autocompletion=complete_recipes,
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="KEY=VALUE: any setting of the recipe, as recipe.augmentation.mixup=0.2; repeatable."
+        ),
+    ] = None,
     draws: Annotated[int, typer.Option(min=1, max=12, help="Augmented draws of each image.")] = 6,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the draws: draw K is that of epoch K.")] = 0,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
@@ -54,10 +60,13 @@ def run_data(
     from vtbench.errors import UserError
     from vtbench.files import check_writable
     from vtbench.reporting.data_report import print_data, render_data, write_data
+    from vtbench.settings import parse_settings
 
     format = choose_format(format, as_json)
-    if out is None and recipe is not None:
-        raise UserError("--recipe chooses the augmentation that a sheet shows. Say where it goes with --out FOLDER.")
+    if out is None and (recipe is not None or settings):
+        flag = "--set" if recipe is None else "--recipe"
+        raise UserError(f"{flag} chooses the augmentation that a sheet shows. Say where it goes with --out FOLDER.")
+    changes = parse_settings(settings or ())
     parse_dataset(data)
     values = {"spec": data, "image_size": image_size}
     config = validate_configuration(DataConfig, values, source="The command line")
@@ -72,7 +81,7 @@ def run_data(
         with quick_import():
             from vtbench.cli.data_sheets import make_sheets
 
-        sheets = make_sheets(splits, recipe, seed=seed, num_draws=draws)
+        sheets = make_sheets(splits, recipe, changes, seed=seed, num_draws=draws)
     record = survey_data(splits)
     if format == "table":
         print_data(record, open_console())

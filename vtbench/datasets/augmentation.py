@@ -1,7 +1,8 @@
 """Augmentation of whole batches of uint8 images, every draw a pure function of (seed, epoch, sample index).
 
 Random crop after reflection padding is one gather of whole rows, mirroring one more copy: no loop visits the images.
-AutoAugment (Cubuk et al. 2019, arXiv 1805.09501) goes through torchvision image by image, with the draws handed to it.
+AutoAugment (Cubuk et al. 2019, arXiv 1805.09501) goes through torchvision image by image, with the draws handed to it,
+and so do RandAugment, colour jitter and random erasing (`colour_augmentation`); `mixing` mixes images of a batch.
 Masks follow their images with the same draws, and never hold a value that they did not hold before, save void.
 """
 
@@ -10,14 +11,24 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vtbench.configuration import AugmentationConfig
+from vtbench.datasets.colour_augmentation import (
+    DRAWS_OF_AN_OPERATION,
+    NUM_ERASING_DRAWS,
+    NUM_JITTER_DRAWS,
+    erase,
+    jitter_colours,
+    rand_augment,
+)
 from vtbench.datasets.counter_based import derive_key, draw_words, to_below, to_unit
 from vtbench.datasets.dataset import VOID, ImageDataset
+from vtbench.datasets.mixing import Mix, draw_mix
 from vtbench.datasets.windows import Windows, cut_images, cut_masks, draw_windows
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB), N samples, D draws.
@@ -29,9 +40,10 @@ _SMALL_SIDE = 64
 
 @dataclass(frozen=True)
 class AugmentationDraws:
-    """What was drawn for N samples of one epoch: three arrays of shape (N,) and one of (N, D), maybe windows.
+    """What was drawn for N samples of one epoch: three arrays of shape (N,), others of (N, D), maybe windows and mixes.
 
-    ``top`` and ``left`` count from the corner of the image with ``padding`` pixels on each side.
+    What is switched off has no draws. ``top`` and ``left`` count from the corner of the image with ``padding`` pixels
+    on each side.
     """
 
     padding: int
@@ -40,6 +52,10 @@ class AugmentationDraws:
     flip: NDArray[np.bool_]
     auto_augment: NDArray[np.uint64]
     windows: Windows | None = None
+    rand_augment: NDArray[np.uint64] | None = None
+    color_jitter: NDArray[np.uint64] | None = None
+    erasing: NDArray[np.uint64] | None = None
+    mix: Mix | None = None
 
 
 @dataclass(frozen=True)
@@ -78,22 +94,50 @@ class Augmentation:
             flip=(to_below(words_ND[:, 2], 2) == 1) & self.config.flip,
             auto_augment=words_ND[:, 3:] if self.config.auto_augment else words_ND[:, :0],
             windows=self._draw_windows(epoch, indices_N) if self.config.cuts_windows else None,
+            **self._draw_later(epoch, indices_N),
         )
+
+    def _draw_later(self, epoch: int, indices_N: NDArray[np.int64]) -> dict[str, Any]:
+        """The draws of what came after the first augmentations: each a stream of its own, so that those stay."""
+        config = self.config
+        wanted = {
+            "rand_augment": DRAWS_OF_AN_OPERATION * config.rand_augment,
+            "color_jitter": NUM_JITTER_DRAWS if config.color_jitter or config.color_jitter_hue else 0,
+            "erasing": NUM_ERASING_DRAWS if config.random_erasing else 0,
+        }
+        drawn: dict[str, Any] = {
+            name: draw_words(derive_key(name, self.seed, epoch), indices_N, number)
+            for name, number in wanted.items()
+            if number
+        }
+        if config.mixes:
+            drawn["mix"] = draw_mix(derive_key("mix", self.seed, epoch), indices_N, config, self.output_size)
+        return drawn
 
     def _draw_windows(self, epoch: int, indices_N: NDArray[np.int64]) -> Windows:
         key = derive_key("windows", self.seed, epoch)  # A stream of its own, so that the others stay as they were.
         return draw_windows(key, indices_N, self.image_size, self.output_size, self.config.scale or (1.0, 1.0))
 
     def apply(self, images_BHWC: NDArray[np.uint8], draws: AugmentationDraws) -> NDArray[np.uint8]:
-        """Augment the images that ``draws`` were drawn for, to `output_size`; the input is not changed."""
-        if self.config.auto_augment:
+        """Augment the images that ``draws`` were drawn for, to `output_size`; the input is not changed.
+
+        They are not mixed here, which takes a whole batch.
+        """
+        config = self.config
+        if config.auto_augment:
             images_BHWC = apply_auto_augment(images_BHWC, draws.auto_augment)
+        if draws.rand_augment is not None:
+            images_BHWC = rand_augment(images_BHWC, draws.rand_augment, config.rand_augment_magnitude, self.fill)
         if draws.windows is not None:
             images_BHWC = cut_images(images_BHWC, draws.windows, self.output_size, self.fill)
         else:
             images_BHWC = crop(images_BHWC, draws.top, draws.left, draws.padding)
         flipped = np.flatnonzero(draws.flip)
         images_BHWC[flipped] = mirror(images_BHWC[flipped])
+        if draws.color_jitter is not None:
+            images_BHWC = jitter_colours(images_BHWC, draws.color_jitter, config.color_jitter, config.color_jitter_hue)
+        if draws.erasing is not None:
+            images_BHWC = erase(images_BHWC, draws.erasing, config.random_erasing, self.fill)
         return images_BHWC
 
     def apply_to_masks(self, masks_BHW: NDArray[np.uint8], draws: AugmentationDraws) -> NDArray[np.uint8]:
@@ -120,7 +164,9 @@ class Augmentation:
         for epoch in range(epochs):
             draws = self.draw(epoch, indices)
             windows = () if draws.windows is None else draws.windows
-            for drawn in (draws.top, draws.left, draws.flip, draws.auto_augment, *windows):
+            mix = () if draws.mix is None else (draws.mix.share, draws.mix.box)
+            later = [one for one in (draws.rand_augment, draws.color_jitter, draws.erasing, *mix) if one is not None]
+            for drawn in (draws.top, draws.left, draws.flip, draws.auto_augment, *windows, *later):
                 digest.update(np.ascontiguousarray(drawn, dtype=drawn.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 

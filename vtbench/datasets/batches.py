@@ -19,6 +19,7 @@ from vtbench.configuration import AugmentationConfig
 from vtbench.datasets.augmentation import Augmentation, AugmentationDraws
 from vtbench.datasets.counter_based import derive_key, shuffle
 from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.mixing import mix_images, mix_labels
 from vtbench.datasets.workers import BatchLoader
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
@@ -117,15 +118,36 @@ class BatchMaker:
     def make(self, epoch: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images of shape (B, H, W, C), uint8, augmented, and their targets; or as they stand, and their truth."""
         indices_B = self.share(epoch, batch)
-        images_BHWC = self.dataset.read(indices_B)
         if self.augmentation is None:
-            targets = self.targets.read_truth(self.dataset, indices_B)
+            images_BHWC, targets = self.dataset.read(indices_B), self.targets.read_truth(self.dataset, indices_B)
+        elif self.augmentation.config.mixes:
+            images_BHWC, targets = self._mix(epoch, batch, self.augmentation)
         else:
-            draws = self.augmentation.draw(epoch, indices_B)
-            images_BHWC = self.augmentation.apply(images_BHWC, draws)
-            targets = self.targets.read_targets(self.dataset, indices_B)
-            targets = self.targets.transform_targets(targets, self.augmentation, draws)
+            images_BHWC, targets = self._augment(epoch, indices_B, self.augmentation)
         return torch.from_numpy(images_BHWC), torch.from_numpy(targets)
+
+    def _augment(
+        self, epoch: int, indices_B: NDArray[np.int64], augmentation: Augmentation
+    ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        draws = augmentation.draw(epoch, indices_B)
+        images_BHWC = augmentation.apply(self.dataset.read(indices_B), draws)
+        targets = self.targets.read_targets(self.dataset, indices_B)
+        return images_BHWC, self.targets.transform_targets(targets, augmentation, draws)
+
+    def _mix(self, epoch: int, batch: int, augmentation: Augmentation) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """The images of this process, each mixed with the one before it in the whole batch, the first with the last."""
+        whole = self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        own = np.arange(len(whole))[self.rank :: self.num_ranks]
+        partners = (own - 1) % max(1, len(whole))
+        needed, place = np.unique(np.concatenate([own, partners]), return_inverse=True)
+        images, labels = self._augment(epoch, whole[needed], augmentation)
+        mix = augmentation.draw(epoch, whole[own]).mix
+        assert mix is not None
+        at_own, at_partners = place[: len(own)], place[len(own) :]
+        return (
+            mix_images(images[at_own], images[at_partners], mix),
+            mix_labels(labels[at_own], labels[at_partners], mix),
+        )
 
 
 class TrainBatches:

@@ -14,6 +14,7 @@ from vtbench.datasets.augmentation import Augmentation
 from vtbench.datasets.batches import Normalizer
 from vtbench.datasets.decoding import spread_evenly
 from vtbench.datasets.loading import LoadedDataset
+from vtbench.datasets.mixing import mix_images
 
 # Dimensions: B images, H height, W width, C channels (3, RGB).
 
@@ -43,7 +44,10 @@ def show_samples(data: LoadedDataset, num_groups: int, num_images: int) -> list[
 def show_augmented(
     data: LoadedDataset, config: AugmentationConfig, *, seed: int, num_images: int, num_draws: int, with_masks: bool
 ) -> list[tuple[int, list[Sample]]]:
-    """For some images, by number: the image as it stands, and as the training of ``seed`` sees it in each epoch."""
+    """For some images, by number: the image as it stands, and as the training of ``seed`` sees it in each epoch.
+
+    A recipe that mixes images is shown with those of the sheet for a batch: each with the one before it.
+    """
     rows = spread_evenly(len(data), num_images)
     augmentation = Augmentation.of_data(config, seed, data)
     plain = _read(data, rows, with_masks=with_masks)
@@ -51,6 +55,8 @@ def show_augmented(
     for epoch in range(num_draws):
         draws = augmentation.draw(epoch, rows)
         images_BHWC = augmentation.apply(data.read(rows), draws)
+        if draws.mix is not None:
+            images_BHWC = mix_images(images_BHWC, np.roll(images_BHWC, 1, axis=0), draws.mix)
         masks_BHW = augmentation.apply_to_masks(data.read_masks(rows), draws) if with_masks else None
         columns.append(_pair(data, images_BHWC, masks_BHW))
     return [(int(row), list(samples)) for row, samples in zip(rows, zip(*columns, strict=True), strict=True)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vtbench.configuration import Recipe
 from vtbench.datasets.batches import Labels
 from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.mixing import WHOLE
 from vtbench.metrics import TOP1
 from vtbench.tasks.task import TASKS, Objective
 
@@ -48,7 +49,8 @@ class Classification(Labels):
         return F.cross_entropy(logits_BK.float(), labels_B, reduction="sum")
 
     def count(self, logits_BK: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
-        """How many images got their largest score for the right class."""
+        """How many images got their largest score for the right class; of a mixture, for the one with more of it."""
+        labels_B = labels_B if labels_B.ndim == 1 else labels_B[:, 0]
         return {"correct": (logits_BK.argmax(1) == labels_B).sum()}
 
     def measure(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
@@ -70,7 +72,7 @@ class ClassificationObjective:
 
     def __call__(self, images_BCHW: Tensor, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """The loss of one batch, a scalar."""
-        loss = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.label_smoothing)
+        loss = self._compare(logits_BK, labels_B)
         if self.distillation is None or self.teacher is None:
             return loss
         with torch.no_grad():
@@ -83,6 +85,17 @@ class ClassificationObjective:
             log_target=True,
         )
         return weight * temperature**2 * divergence + (1 - weight) * loss
+
+    def _compare(self, logits_BK: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy against labels (B,), or against both labels of mixtures by their shares: `mix_labels`."""
+        if labels.ndim == 1:
+            return F.cross_entropy(logits_BK, labels, label_smoothing=self.label_smoothing)
+        share_B = labels[:, 2] / WHOLE
+        losses_2B = [
+            F.cross_entropy(logits_BK, labels[:, one], label_smoothing=self.label_smoothing, reduction="none")
+            for one in (0, 1)
+        ]
+        return (share_B * losses_2B[0] + (1 - share_B) * losses_2B[1]).mean()
 
 
 TASKS.add(Classification.name, Classification())

@@ -89,10 +89,10 @@ class Segmentation:
                 f"The recipe {recipe.name!r} distils knowledge from a teacher, which is done for classification only. "
                 "Train without one with --teacher none."
             )
-        if recipe.augmentation.auto_augment:
+        if unfit := recipe.augmentation.unfit_for_masks:
             raise UserError(
-                f"The recipe {recipe.name!r} asks for auto_augment, which moves pixels of an image and not of its "
-                "mask. Switch it off; scale, crop and flip are done to both."
+                f"The recipe {recipe.name!r} asks for {', '.join(unfit)}, which changes an image and not its mask. "
+                "Switch it off; scale, crop and flip are done to both, and color_jitter leaves masks as they are."
             )
         recipe = self._settle_sides(recipe, train)
         for number in (number for pair in recipe.augmentation.swap_on_flip for number in pair):
