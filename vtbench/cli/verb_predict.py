@@ -27,7 +27,8 @@ def run_predict(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes that are shown of each image.")] = 5,
     white: Annotated[
-        float | None, typer.Option(min=1, help="Value of white in images of more than 8 bits; else the run's.")
+        float | None,
+        typer.Option(min=1, max=2**32, help="Value of white in images of more than 8 bits; else the run's."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
     device: Annotated[
