@@ -184,7 +184,7 @@ def test_a_plain_network_is_profiled_with_nothing_loaded_that_it_does_not_need()
     counting = {
         "arguments", "breakdown", "closed_forms", "contractions", "decisions", "deployment", "errors", "execution",
         "formulas", "formulas_rare", "free_operators", "inputs", "offline", "products", "profile", "reach", "shortcuts",
-        "sources", "storage", "subject", "trace", "verification", "walking", "wildcards",
+        "sources", "storage", "subject", "sums", "trace", "verification", "walking", "wildcards",
     }  # fmt: skip
     assert {name.removeprefix("profiling.") for name in ours if name.startswith("profiling.")} == counting
     assert {name for name in ours if name.startswith("models.families.")} == {
