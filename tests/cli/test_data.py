@@ -92,7 +92,7 @@ def test_a_mistake_is_one_message_and_leaves_nothing(
 def test_a_data_set_is_looked_at_without_torch() -> None:
     code = (
         "import sys; from vtbench.cli.verb_data import run_data\n"
-        f"run_data({SCENES!r}, None, None, None, 6, 0, 'csv'); print('torch' in sys.modules)"
+        f"run_data({SCENES!r}, None, None, None, None, 6, 0, 'csv'); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
