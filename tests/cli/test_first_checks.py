@@ -48,7 +48,12 @@ def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> N
         "has no arm 'statik'": ["ablate", "components", "--arm", "statik"],
         "data set named 'scne'": ["ablate", "components", "--data", "scne", "--out", gone],
         "no model named 'vt_resnet43'": ["tokens", "--model", "vt_resnet43", "--index", "0"],
-        "Give that of a finished run": ["tokens", gone, "--index", "0"],
+        "There is no finished run in": ["tokens", gone, "--index", "0"],
+        "no finished run in": ["predict", gone, "--image", str(tmp_path)],
+        f"no finished run in {gone}": ["evaluate", gone],
+        "no model named 'resnet22'": ["profile", "resnet22"],
+        "no model named 'resnet23'": ["profile", "resnet20", "--against", "resnet23"],
+        "unknown option 'widths'": ["profile", "resnet20:widths=3"],
     }
     answers = refuse(*mistakes.values())
     assert len(answers) == len(mistakes)

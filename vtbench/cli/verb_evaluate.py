@@ -52,9 +52,11 @@ def run_evaluate(
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.files import check_writable
+    from vtbench.training.folder import find_finished
 
     if data is None and (limit_val is not None or image_size is not None):
         raise UserError("--limit-val and --image-size are of other data. Name them with --data, or leave these out.")
+    find_finished(run)
     for spec in data or []:
         check_data(spec, look=True)
     with tell_waiting("loading torch and the models"):

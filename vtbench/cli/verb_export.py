@@ -83,13 +83,11 @@ def _export(run: Path, format: str, data: str | None, out: Path | None) -> tuple
 
 def _write_card(run: Path, out: Path | None, *, as_json: bool) -> None:
     from vtbench.cli.loudness import tell
-    from vtbench.cli.waiting import tell_waiting
     from vtbench.documents.table import to_plain_json
     from vtbench.export.card import CARD, find_study_result, render_card
     from vtbench.files import check_writable, publish_text
+    from vtbench.training.folder import find_finished
 
-    with tell_waiting("loading torch"):
-        from vtbench.training.trained import find_finished
     record = find_finished(run)
     path = out or run / CARD
     _refuse_replacing_card(path)

@@ -47,21 +47,24 @@ def run_predict(
     over the image in overlays/, with a key.
     """
     from vtbench.cli.commands import quick_import
+    from vtbench.cli.waiting import tell_waiting
+    from vtbench.datasets.named_images import find_images
     from vtbench.errors import UserError
+    from vtbench.training.folder import find_finished
 
     format = choose_format(format, as_json)
     if not image:
         raise UserError("Which images? Give --image FILE..., or --image FOLDER for all that it holds.")
-    with quick_import():
+    find_finished(run)
+    found, left_out = find_images(image)
+    with tell_waiting("loading torch and the models"), quick_import():
         import vtbench.models  # noqa: F401 - fills the registry of models.
-        from vtbench.datasets.named_images import find_images
         from vtbench.documents.terminal import lay_out, open_console
         from vtbench.environment import resolve_device
         from vtbench.reporting.prediction_report import render_predictions, tabulate_predictions
         from vtbench.tasks import TASKS
         from vtbench.training.trained import load_run
 
-    found, left_out = find_images(image)
     opened = load_run(run)
     masks = TASKS[opened.record.task].answers_with_masks
     folder = out or (run / "predictions" if masks else None)

@@ -86,6 +86,7 @@ def run_profile(
     A pattern, --jobs or --out gives a short row a model, and the reason of those refused.
     """
     from vtbench.cli.commands import quick_import
+    from vtbench.cli.first_checks import check_variants
     from vtbench.errors import UserError
 
     format = choose_format(format, as_json)
@@ -95,6 +96,9 @@ def run_profile(
             f"{numbers[0]!r} is no model. --image-size takes one value, such as 224 or 320x480; channels have an "
             "option of their own, --channels."
         )
+    # Of several models a misspelt one does not stop the others.
+    alone = models if len(models) == 1 and not set("*?[").intersection(models[0]) else []
+    check_variants(*alone, *([against] if against else []))
     with quick_import():
         from vtbench.documents.terminal import open_console
         from vtbench.profiling.arguments import parse_input

@@ -51,6 +51,7 @@ def run_tokens(
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.files import check_writable
+    from vtbench.training.folder import find_finished
     from vtbench.units import format_items
 
     if (run is None) == (model is None):
@@ -61,8 +62,8 @@ def run_tokens(
         raise UserError("--mask belongs to --image; images of a data set bring their own masks.")
     if model is not None:
         check_variants(model)
-    elif not (run or Path()).is_dir():
-        raise UserError(f"There is no finished run in {run}: it is no folder. Give that of a finished run.")
+    else:
+        find_finished(run or Path())
     if data is not None:
         check_data(data, look=True)
     with tell_waiting("loading torch and the models"), quick_import():

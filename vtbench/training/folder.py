@@ -13,7 +13,7 @@ from vtbench.errors import UserError
 from vtbench.files import check_writable, publish_text, refuse_link
 from vtbench.locking import hold_lock
 from vtbench.records import RunRecord, load_record
-from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK
+from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK, WEIGHTS
 
 
 @contextmanager
@@ -101,6 +101,28 @@ def find_record(folder: Path, config: RunConfig, *, arm: str | None = None) -> R
     if differences:
         named = "; ".join(f"{key} is {there!r} in it and {here!r} here" for key, there, here in differences)
         raise UserError(f"{path} is the record of another run: {named}. Remove it, and the same command runs this one.")
+    return record
+
+
+def find_finished(folder: Path) -> RunRecord:
+    """The record of the finished run in ``folder``, whose weights are there; they are not read yet.
+
+    Raises ``UserError`` where no run has ended, where it failed, and where its weights are gone.
+    """
+    if not (folder / RECORD).exists():
+        begun = (folder / CONFIG).exists()
+        raise UserError(
+            f"There is no finished run in {folder}. "
+            + ("One was begun there: finish it first." if begun else "Give the folder that vtbench train --out wrote.")
+        )
+    record = load_record(folder / RECORD, RunRecord)
+    if record.status != "finished":
+        raise UserError(f"The run in {folder} failed: {record.error} Give one that has finished.")
+    if not (folder / WEIGHTS).exists():
+        raise UserError(
+            f"The run in {folder} has finished, but its weights ({WEIGHTS}) are gone. Put them back; or remove its "
+            f"{RECORD} and call vtbench train as before, which trains it again."
+        )
     return record
 
 

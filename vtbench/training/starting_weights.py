@@ -30,9 +30,10 @@ from vtbench.profiling.subject import kept_randomness
 from vtbench.records import RunRecord, StartRecord, load_record
 from vtbench.run_folder import RECORD, STUDY, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
+from vtbench.training.folder import find_finished
 from vtbench.training.foreign_network import settle_shapes
 from vtbench.training.library_weights import load_library_weights, names_library
-from vtbench.training.trained import find_finished, read_weights
+from vtbench.training.trained import read_weights
 from vtbench.units import format_items
 from vtbench.variants import create_model, find_kind, find_model, split_variant
 

@@ -15,7 +15,8 @@ from vtbench.datasets.statistics import IMAGENET
 from vtbench.errors import UserError
 from vtbench.run_folder import RECORD, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
-from vtbench.training.trained import find_finished, load_variant
+from vtbench.training.folder import find_finished
+from vtbench.training.trained import load_variant
 
 _OWNER = "the teacher"
 _FORMS = "the folder of a finished run, VARIANT@FILE.safetensors, timm:NAME or torchvision:NAME"

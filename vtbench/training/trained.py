@@ -24,9 +24,10 @@ from vtbench.errors import UserError
 from vtbench.files import read_file
 from vtbench.records import RunRecord, load_record
 from vtbench.records.record import Record
-from vtbench.run_folder import CONFIG, RECORD, WEIGHTS
+from vtbench.run_folder import RECORD, WEIGHTS
 from vtbench.tasks import find_task
 from vtbench.training.checkpoint import unpack_tensors
+from vtbench.training.folder import find_finished
 from vtbench.training.foreign_network import settle_shapes
 from vtbench.training.user_code import check_code
 from vtbench.variants import create_model
@@ -84,28 +85,6 @@ def load_run(folder: Path) -> TrainedRun:
     settle_shapes(model, note.image_size)
     _fill(model, packed.tensors, file, f"{_RUN} {record.variant!r}")
     return TrainedRun(folder, record, model.requires_grad_(False).eval(), note)
-
-
-def find_finished(folder: Path) -> RunRecord:
-    """The record of the finished run in ``folder``, whose weights are there; they are not read yet.
-
-    Raises ``UserError`` where no run has ended, where it failed, and where its weights are gone.
-    """
-    if not (folder / RECORD).exists():
-        begun = (folder / CONFIG).exists()
-        raise UserError(
-            f"There is no finished run in {folder}. "
-            + ("One was begun there: finish it first." if begun else "Give the folder that vtbench train --out wrote.")
-        )
-    record = load_record(folder / RECORD, RunRecord)
-    if record.status != "finished":
-        raise UserError(f"The run in {folder} failed: {record.error} Give one that has finished.")
-    if not (folder / WEIGHTS).exists():
-        raise UserError(
-            f"The run in {folder} has finished, but its weights ({WEIGHTS}) are gone. Put them back; or remove its "
-            f"{RECORD} and call vtbench train as before, which trains it again."
-        )
-    return record
 
 
 def load_variant(variant: str, file: Path, data: ImageDataset, *, owner: str) -> nn.Module:
