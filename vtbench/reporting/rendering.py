@@ -31,6 +31,7 @@ from vtbench.reporting.class_tables import (
 from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.factor_tables import list_effect_notes, list_effect_numbers, tabulate_effects
 from vtbench.reporting.figures import FIGURES
+from vtbench.reporting.image_tables import list_image_notes, list_image_numbers, tabulate_images
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
@@ -170,9 +171,7 @@ def render_latex(report: Report) -> str:
         if comparison.apart:
             parts.append(f"% Comparison {number}, kept apart: {escape_latex('; '.join(comparison.apart))}\n")
         parts.append(to_latex(tabulate_summary(comparison)))
-        for table in (tabulate_effects(comparison), tabulate_classes(comparison)):
-            if table is not None:
-                parts.append(to_latex(table))
+        parts += [to_latex(table) for table in list_further_tables(report, comparison)]
     parts += [to_latex(table) for table in list_tuning_tables(report)]
     parts.append("".join(f"% {escape_latex(note)}\n" for note in list_all_notes(report)))
     return "\n".join(parts)
@@ -192,9 +191,7 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
         ]
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
-        for table in (tabulate_effects(comparison), tabulate_classes(comparison)):
-            if table is not None:
-                parts.append(to_markdown(table).rstrip())
+        parts += [to_markdown(table).rstrip() for table in list_further_tables(report, comparison)]
     parts.append(list_items(list_all_notes(report)))
     parts += _list_variants(report)
     if tables := list_tuning_tables(report):
@@ -224,6 +221,7 @@ def render_json(report: Report) -> str:
                 "kept_apart_because": comparison.apart,
                 "arms": list(list_numbers(comparison)),
                 **({"effects": effects} if (effects := list_effect_numbers(comparison)) else {}),
+                **({"over_images": images} if (images := list_image_numbers(comparison, report.answers)) else {}),
                 **({"classes": classes} if (classes := list(list_class_numbers(comparison))) else {}),
             }
             for comparison in report.comparisons
@@ -239,9 +237,20 @@ def render_json(report: Report) -> str:
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them."""
     effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
+    images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
     tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
-    notes = (*list_notes(report.comparisons), *effects, *list_class_notes(report.comparisons, extent), *tuned)
+    notes = (*list_notes(report.comparisons), *effects, *images, *list_class_notes(report.comparisons, extent), *tuned)
     return list(dict.fromkeys(notes))
+
+
+def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
+    """What stands below the summary and the seeds: effects of factors, differences over images, classes."""
+    tables = (
+        tabulate_effects(comparison),
+        tabulate_images(comparison, report.answers),
+        tabulate_classes(comparison, extent),
+    )
+    return [table for table in tables if table is not None]
 
 
 def list_tuning_tables(report: Report) -> list[Table]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, TimingRecord
+from vtbench.records.answers import Answers, load_answers
 from vtbench.records.examples import Examples, read_examples
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
-from vtbench.reporting.runs import LeftOut, RunKey, load_runs
+from vtbench.reporting.runs import LeftOut, RunKey, identify_run, load_runs
 from vtbench.reporting.treatment import find_differences
 from vtbench.run_options import RunOptions, spell_flags
 from vtbench.settings import undo_treatment
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.stopping import StoppingRule
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Report:
     """Everything that formats and figures show. ``comparisons[0]`` is that of the base; the others were kept apart.
 
     ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept; ``examples`` those of the
-    runs of one seed; ``trials`` the runs by which arms were tuned.
+    runs of one seed; ``trials`` the runs by which arms were tuned; ``answers`` what runs answered to each validation
+    image, of those that kept it.
     """
 
     outline: ReportOutline
@@ -36,6 +41,7 @@ class Report:
     timings: Mapping[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
     examples: Mapping[RunKey, Examples] = field(default_factory=dict)
     trials: tuple[RunRecord, ...] = ()
+    answers: Mapping[RunKey, Answers] = field(default_factory=dict)
 
     @property
     def fresh_means(self) -> dict[str, float]:
@@ -48,20 +54,29 @@ def build_report(*folders: Path, base: str | None = None) -> Report:
     loaded = load_runs(*folders)
     comparisons = build_comparisons(loaded.records, loaded.outline, base=base)
     provenance = describe_provenance(loaded.records, loaded.outline)
-    examples, damaged = _read_examples(loaded.examples)
-    left_out = (*loaded.left_out, *damaged)
-    return Report(loaded.outline, comparisons, left_out, tuple(provenance), loaded.timings, examples, loaded.trials)
+    examples, damaged = _read_all(
+        loaded.examples, "examples", lambda _, path: read_examples(path.read_bytes(), path.name)
+    )
+    hashes = {identify_run(record): record.answers_sha256 for record in loaded.records}
+    kept = {run: path for run, path in loaded.answers.items() if run in hashes}
+    answers, spoilt = _read_all(kept, "answers", lambda run, path: load_answers(path, hashes[run]))
+    left_out = (*loaded.left_out, *damaged, *spoilt)
+    return Report(
+        loaded.outline, comparisons, left_out, tuple(provenance), loaded.timings, examples, loaded.trials, answers
+    )
 
 
-def _read_examples(paths: Mapping[RunKey, Path]) -> tuple[dict[RunKey, Examples], list[LeftOut]]:
-    examples, damaged = {}, []
+def _read_all(
+    paths: Mapping[RunKey, Path], what: str, read: Callable[[RunKey, Path], T]
+) -> tuple[dict[RunKey, T], list[LeftOut]]:
+    found, damaged = {}, []
     for run, path in paths.items():
         arm, _, seed, _ = run
         try:
-            examples[run] = read_examples(path.read_bytes(), path.name)
+            found[run] = read(run, path)
         except (OSError, UserError) as error:
-            damaged.append(LeftOut(f"examples of {arm}, seed {seed}", str(error)))
-    return examples, damaged
+            damaged.append(LeftOut(f"{what} of {arm}, seed {seed}", str(error)))
+    return found, damaged
 
 
 def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) -> list[tuple[str, str]]:

@@ -10,8 +10,7 @@ from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
-from vtbench.reporting.class_tables import SCREEN, tabulate_classes
-from vtbench.reporting.factor_tables import tabulate_effects
+from vtbench.reporting.class_tables import SCREEN
 from vtbench.reporting.pages.published import (
     TITLE,
     PublishedRow,
@@ -19,7 +18,7 @@ from vtbench.reporting.pages.published import (
     list_recipes,
     tabulate_published,
 )
-from vtbench.reporting.rendering import explain_apart, list_all_notes, list_tuning_tables
+from vtbench.reporting.rendering import explain_apart, list_all_notes, list_further_tables, list_tuning_tables
 from vtbench.reporting.report import Report
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.token_report import shorten_name
@@ -37,9 +36,8 @@ def print_report(report: Report, console: Console) -> None:
         _print_table(tabulate_summary(comparison), console)
         if len(comparison.seeds) > 1:
             _print_table(tabulate_seeds(comparison), console)
-        for table in (tabulate_effects(comparison), tabulate_classes(comparison, SCREEN)):
-            if table is not None:
-                _print_table(table, console)
+        for table in list_further_tables(report, comparison, SCREEN):
+            _print_table(table, console)
     for table in list_tuning_tables(report):
         _print_table(table, console)
     console.print()

@@ -1,0 +1,61 @@
+"""Differences over images stand beside those over seeds, and are told apart from them in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from synthetic_runs import list_runs
+from test_formats import report_on
+
+from vtbench.records.answers import Answers
+from vtbench.reporting.image_tables import compare_images, list_image_notes, tabulate_images
+from vtbench.reporting.rendering import render_report
+from vtbench.reporting.report import Report
+from vtbench.reporting.runs import identify_run
+
+
+def _answer(report: Report, *arms: str) -> Report:
+    """Of 200 images, the base is right on 100, the others on 20 more and 4 less, whatever the seed."""
+    truth = np.zeros(200, dtype=np.uint8)
+    base, other = (
+        (np.arange(200) >= 100).astype(np.uint8),
+        ((np.arange(200) < 4) | (np.arange(200) >= 120)).astype(np.uint8),
+    )
+    answers = {
+        identify_run(record): Answers.of_classes(
+            "classification", truth, base if record.arm == "convolution" else other, num_classes=10
+        )
+        for record in report.comparisons[0].records
+        if record.arm in arms
+    }
+    return replace(report, answers=answers)
+
+
+def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> None:
+    report = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
+    [found] = compare_images(report.comparisons[0], report.answers)
+    assert found.arm.name == "static"
+    assert (found.difference.mean, found.difference.n) == (8.0, 200)
+    assert [(test.num_only_arm, test.num_only_base) for test in found.tests] == [(20, 4)] * 3
+    table = tabulate_images(report.comparisons[0], report.answers)
+    assert table is not None
+    # Of 200 images 20 differ by 100 points and 4 by -100: s = 33.79, and 1.96 * 33.79 / sqrt(200) = 4.68.
+    assert table.rows == (("static", "+8.00 ± 4.68", "200", "20 : 4", "0.002"),)
+
+
+def test_the_two_intervals_are_told_apart_in_words() -> None:
+    report = _answer(report_on(list_runs(), base="convolution"), "convolution", "dynamic")
+    notes = list(list_image_notes(report.comparisons[0], report.answers))
+    assert notes[0].startswith("Over images, ± says what these trained networks would do on other images")
+    assert any(note.startswith("Clear over images but not over seeds: dynamic.") for note in notes)
+    text = render_report(report, "markdown")
+    assert "over images (points)" in text and notes[0] in text
+
+
+def test_runs_without_answers_have_no_such_table() -> None:
+    report = report_on(list_runs(), base="convolution")
+    assert tabulate_images(report.comparisons[0], report.answers) is None
+    assert "over images" not in render_report(report, "markdown")
+    alone = _answer(report, "static")
+    assert tabulate_images(alone.comparisons[0], alone.answers) is None

@@ -1,0 +1,134 @@
+"""The differences of arms over images: a table beside that over seeds, of runs that kept what they answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.records import NotMeasured, RunRecord
+from vtbench.records.answers import Answers
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.runs import RunKey, identify_run
+from vtbench.reporting.tables import format_estimate
+from vtbench.stats.estimates import Estimate
+from vtbench.stats.image_pairs import McNemarTest, compute_mcnemar, estimate_over_images
+
+
+@dataclass(frozen=True)
+class ImageComparison:
+    """One arm against the base over images: the difference of mean scores, and McNemar's test of every seed."""
+
+    arm: Arm
+    difference: Estimate
+    tests: tuple[McNemarTest, ...]
+
+
+def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> tuple[ImageComparison, ...]:
+    """Every arm of which a seed can be paired with the base image by image; none for a study stopped by its outcome."""
+    if comparison.until is not None:
+        return ()
+    base = comparison.runs[0]
+    found = []
+    for arm, runs in zip(comparison.arms[1:], comparison.runs[1:], strict=True):
+        paired = [
+            (own, of_base)
+            for seed, record in sorted(runs.items())
+            if seed in base and (own := answers.get(identify_run(record))) is not None
+            if (of_base := answers.get(identify_run(base[seed]))) is not None and len(own.scores) == len(of_base.scores)
+        ]
+        same = len({_identify_images(record) for record in runs.values()}) == 1
+        estimate = estimate_over_images([(own.scores, of_base.scores) for own, of_base in paired], same_images=same)
+        if isinstance(estimate, Estimate):
+            tests = (compute_mcnemar(own.is_correct, one.is_correct) for own, one in paired if own.truth is not None)
+            found.append(ImageComparison(arm, estimate, tuple(tests)))
+    return tuple(found)
+
+
+def tabulate_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Table | None:
+    """One row an arm; None where no runs can be paired image by image."""
+    found = compare_images(comparison, answers)
+    if not found:
+        return None
+    metric, tested = comparison.metric, any(one.tests for one in found)
+    against = f"against {comparison.base}, over images ({metric.difference_unit})"
+    header = ["arm", against, "images", *(["right alone", "McNemar p"] if tested else [])]
+    rows = [
+        [
+            one.arm.name,
+            format_estimate(one.difference, metric, sign="+"),
+            f"{one.difference.n:,}",
+            *([_format_alone(one), _format_p(one)] if tested else []),
+        ]
+        for one in found
+    ]
+    return make_table(header, rows, numbers=header[1:])
+
+
+def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> list[dict[str, Any]]:
+    """One flat dictionary an arm."""
+    return [
+        {
+            "arm": one.arm.name,
+            "difference": round(one.difference.mean, 6),
+            "half_width": None
+            if isinstance(one.difference.half_width, NotMeasured)
+            else round(one.difference.half_width, 6),
+            "num_images": one.difference.n,
+            "mcnemar": [
+                {"only_arm": test.num_only_arm, "only_base": test.num_only_base, "p": round(test.p_value, 6)}
+                for test in one.tests
+            ],
+        }
+        for one in compare_images(comparison, answers)
+    ]
+
+
+def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Iterator[str]:
+    """What an interval over images says, and what it does not."""
+    found = compare_images(comparison, answers)
+    if not found:
+        return
+    yield (
+        "Over images, ± says what these trained networks would do on other images of the kind (95 %, normal); it knows "
+        "nothing of other trainings. Over seeds, ± says what other trainings would do on these images."
+    )
+    if any(one.tests for one in found):
+        yield (
+            "Right alone: images that only the arm and only the base gets right, the mean over seeds; McNemar p "
+            "is that of the exact test, the median over seeds, each taken alone."
+        )
+    else:
+        label = comparison.metric.label
+        yield f"The score of an image is its own {label}; their mean is not the {label} of all images together."
+    overruled = [one.arm.name for one in found if _is_clear(one.difference) and not _is_clear(one.arm.together)]
+    if overruled:
+        yield (
+            f"Clear over images but not over seeds: {', '.join(overruled)}. Another seed may well turn these "
+            "differences around."
+        )
+
+
+def _identify_images(record: RunRecord) -> str | None:
+    return None if record.certificate is None else record.certificate.val_data
+
+
+def _is_clear(estimate: Estimate | None) -> bool:
+    ends = None if estimate is None else estimate.interval
+    return ends is not None and not ends[0] <= 0 <= ends[1]
+
+
+def _format_alone(one: ImageComparison) -> str:
+    if not one.tests:
+        return NOTHING
+    arm, base = ([test.num_only_arm for test in one.tests], [test.num_only_base for test in one.tests])
+    return f"{sum(arm) / len(arm):.0f} : {sum(base) / len(base):.0f}"
+
+
+def _format_p(one: ImageComparison) -> str:
+    if not one.tests:
+        return NOTHING
+    p = median(test.p_value for test in one.tests)
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
