@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_EPOCHS ?= 12
+WORKERS ?= auto
 
 .PHONY: help setup demo test lint types architecture pytest slow golden reports clean
 
@@ -42,7 +43,7 @@ architecture: setup
 	$(BIN)/lint-imports
 
 pytest: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -189,7 +189,7 @@ def test_other_data_do_not_inherit_the_limits_of_the_files_own(vtbench: Call, mo
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, **outcome: object) -> list[tuple]:  # type: ignore[type-arg]
     """Let studies end at once with ``outcome``; returns what they were asked for."""
-    from vtbench.studies import running
+    from vtbench.studies import deciding
     from vtbench.studies.ledger import Ledger
 
     seen = []
@@ -199,7 +199,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, **outcome: object) -> list[tuple]:
         seen.append((study, folder, session, wishes))
         return StudyOutcome(folder, 2, **outcome)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(running, "run_study", pretend)
+    monkeypatch.setattr(deciding, "run_study", pretend)
     monkeypatch.setattr("vtbench.cli.verb_report.report_runs", lambda *given: None)
     return seen
 

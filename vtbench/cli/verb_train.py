@@ -76,12 +76,12 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
 
     try:
         with (
-            open_tracking(trackers, folder, folder.resolve().parent.name, warn) as tracking,
+            open_tracking(trackers, folder, folder.absolute().parent.name, warn) as tracking,
             StopRequest().on_signals() as stop,
             LiveDisplay(open_progress(err=as_json)) as display,
             tell_waiting(_FIRST) as begun,
         ):
-            told = RunTracking(tracking, folder, folder.resolve().name)
+            told = RunTracking(tracking, folder, folder.absolute().name)
             record = train_run(config, folder, listener=ListenerGroup(RunDisplay(display, begun), told), stop=stop)
     except RunStopped as stopped:
         typer.echo(str(stopped), err=True)
