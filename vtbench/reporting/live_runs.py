@@ -85,7 +85,7 @@ class RunReader:
             config = self.read(folder / CONFIG, lambda path: RunConfig.model_validate_json(path.read_bytes()))
             epochs = self.read(folder / METRICS, _read_epochs) or ()
             timings = self.read(folder / TIMING, _read_timings) or ()
-        except ValueError as error:
+        except (ValueError, UserError) as error:
             return LiveRun(folder, "failed", problem=f"a file is damaged: {str(error).splitlines()[0]}")
         if record is not None:
             return LiveRun(folder, record.status, record.config, record, record.epochs, timings, problem=record.error)
