@@ -63,7 +63,7 @@ def spoiled_trees(draw: Callable[..., Any], tree: dict[str, Any]) -> Any:
         if kind == "drop":
             del parent[key]
         elif kind == "replace":
-            parent[key] = draw(VALUES)
+            parent[key] = copy.deepcopy(draw(VALUES))
         elif kind == "copy":
             *other, last = draw(st.sampled_from(places))
             value = spoiled
@@ -75,7 +75,7 @@ def spoiled_trees(draw: Callable[..., Any], tree: dict[str, Any]) -> Any:
                 continue
         elif isinstance(parent, dict):
             name = draw(st.sampled_from([f"{key}x", str(key).upper(), "", "é", "a.b", "x" * 300, "__class__"]))
-            parent[name] = parent.pop(key) if kind == "rename" else draw(VALUES)
+            parent[name] = parent.pop(key) if kind == "rename" else copy.deepcopy(draw(VALUES))
     return spoiled
 
 

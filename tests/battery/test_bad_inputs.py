@@ -33,7 +33,7 @@ def test_a_spoiled_spelling_is_counted_or_refused(num_examples: int, place: Path
     def check(text: str) -> None:
         check_answer(call(["profile", "--", text.replace("\0", "")]))
 
-    hold(check, num_examples, text=texts.filter(lambda text: ".py:" not in text))
+    hold(check, num_examples, text=texts.filter(lambda text: ".py:" not in text and not set("*?[") & set(text)))
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_a_study_shows_its_grid_and_the_cells_under_way(tmp_path: Path) -> None:
     assert find_line(text, "a ").split() == ["a", "50", "%…", "·"]
     assert "running" in find_line(text, "a, seed 0")
     publish_text(tmp_path / "study.json", "{}")
-    assert "study.json is damaged" in " ".join(show(tmp_path).split())
+    assert "study.jsonisdamaged" in "".join(show(tmp_path).split())
 
 
 def test_looking_leaves_no_trace_and_reads_only_what_has_changed(tmp_path: Path) -> None:

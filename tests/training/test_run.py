@@ -329,7 +329,7 @@ def test_two_processes_cannot_train_in_one_folder(tiny: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize("task", ["classification"])
 def test_a_config_file_that_is_none_is_named(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"config\.json is not the configuration of a run"):
+    with pytest.raises(UserError, match=r"config\.json is not a RunConfig: variant: Field required"):
         train_run(tiny_config(), tmp_path)
 
 

@@ -70,6 +70,7 @@ def _export(run: Path, format: str, data: str | None, out: Path | None) -> tuple
 
     opened = load_run(run)
     path = out or run / "export" / f"model{FORMATS[format].suffix}"
+    _refuse_unwritable(path.name)
     _refuse_replacing(path)
     check_writable(path.parent)
     export = export_run(opened, open_data(opened, DataWish(data)), format, path.name)
@@ -79,6 +80,16 @@ def _export(run: Path, format: str, data: str | None, out: Path | None) -> tuple
         save_record(staged / f"{path.stem}.json", export.record)
         publish_text(staged / CARD, card)
     return path.parent, export.record
+
+
+def _refuse_unwritable(name: str) -> None:
+    """The name stands in the card and in JSON, which hold text only."""
+    from vtbench.errors import UserError
+
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"--out names a file {name!r} that is no text (UTF-8). Give another name.") from error
 
 
 def _write_card(run: Path, out: Path | None, *, as_json: bool) -> None:

@@ -109,7 +109,7 @@ def read_weights(file: Path, owner: str) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             return safetensors.torch.load(data)
         weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(
             f"{owner.capitalize()}'s weights {file} cannot be loaded without running code from the file, or are "
