@@ -27,7 +27,7 @@ from pathlib import Path
 import filelock
 
 from vtbench.errors import UserError
-from vtbench.files import refuse_link
+from vtbench.files import read_file, refuse_link
 
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 120.0
@@ -84,7 +84,7 @@ def hold_lock(path: Path) -> Iterator[HeldLock]:
     beating.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    refuse_link(path)
+    _refuse_other(path)
     ended = threading.Event()
     with contextlib.ExitStack() as stack:
         handle = _open(stack, path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
@@ -106,7 +106,7 @@ def refuse_held(path: Path) -> None:
     """
     if not path.exists():
         return
-    refuse_link(path)
+    _refuse_other(path)
     with contextlib.ExitStack() as stack:
         handle = _open(stack, path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         folder = None if sys.platform == "win32" else _open(stack, path.parent, os.O_RDONLY)
@@ -115,6 +115,13 @@ def refuse_held(path: Path) -> None:
             refusal, passing = _judge(locks, _read_owner(path), locked=False, still_for=0.0)
             if refusal is not None and not passing:
                 raise UserError(refusal)
+
+
+def _refuse_other(path: Path) -> None:
+    """Raise ``UserError`` for a lock that is a link, a pipe or a device; to open a pipe would wait without end."""
+    refuse_link(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is a pipe or a device, not a lock file. Remove it, or give another folder with --out.")
 
 
 @dataclass(frozen=True)
@@ -274,7 +281,7 @@ def _read_clock(folder: Path) -> float:
 
 def _read_owner(path: Path) -> Owner | None:
     try:
-        return Owner(**json.loads(path.read_bytes()))
+        return Owner(**json.loads(read_file(path)))
     except (OSError, ValueError, TypeError, RecursionError):  # Released in good order, or torn.
         return None
 

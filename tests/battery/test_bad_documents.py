@@ -64,7 +64,7 @@ DOCUMENTS: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "convention": (CONVENTION, ("data", "folder:masks,classes={file}")),
 }
 """A good document, and the command that reads it."""
-EXAMPLES = [6, pytest.param(300, marks=pytest.mark.slow)]
+EXAMPLES = [6, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.not_in_ci])]
 
 
 @pytest.fixture

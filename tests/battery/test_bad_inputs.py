@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from spoiling import IN_PLACE, hold, replace, spoiled_bytes
 
-EXAMPLES = [5, pytest.param(300, marks=pytest.mark.slow)]
+EXAMPLES = [5, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.not_in_ci])]
 SPELLING = "vt_resnet20:width=8,num_tokens=4,position=on"
 SOME = [what if index % 5 == 0 else pytest.param(what, marks=pytest.mark.slow) for index, what in enumerate(IN_PLACE)]
 

@@ -18,9 +18,14 @@ from spoiling import IN_PLACE, hold, replace, spoiled_bytes, spoiled_trees
 
 ONE_IN = 37
 """The others are slow; it shares no factor with how many things may lie in the place of a file."""
-EXAMPLES = [1, pytest.param(100, marks=pytest.mark.slow)]
+EXAMPLES = [1, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.not_in_ci])]
 KINDS = [
-    pytest.param(kind, marks=() if "run" in kind.split()[:2] and kind != "segmentation run" else pytest.mark.slow)
+    pytest.param(
+        kind,
+        marks=()
+        if "run" in kind.split()[:2] and kind != "segmentation run"
+        else (pytest.mark.slow, pytest.mark.not_in_ci),
+    )
     for kind in KEPT
 ]
 LOCKS = (".lock", "lock")
@@ -64,7 +69,7 @@ def list_cases() -> Iterator[Any]:
         for file in folder.files:
             for command in folder.commands:
                 for what in IN_PLACE:
-                    marks = () if number % ONE_IN == 0 else (pytest.mark.slow,)
+                    marks = () if number % ONE_IN == 0 else (pytest.mark.slow, pytest.mark.not_in_ci)
                     yield pytest.param(kind, file, command, what, id=f"{kind} {file} {command} {what}", marks=marks)
                     number += 1
 
