@@ -110,6 +110,7 @@ def test_a_network_whose_values_decide_its_graph_is_refused_with_the_reason() ->
 
 
 @pytest.mark.slow
+@pytest.mark.not_in_ci
 @pytest.mark.parametrize("variant", FAMILIES)
 def test_every_family_exports_in_every_format(variant: str) -> None:
     masks = MODELS[split_variant(variant)[0]].task == "segmentation"
