@@ -26,8 +26,7 @@ from pydantic import (
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import read_file
 
-_COMPARING = object()
-"""The context in which notes are left out."""
+_COMPARING = object()  # The context in which notes are left out.
 LARGEST_NUMBER = 2**31 - 1
 LARGEST_SIDE = 16_384
 LARGEST_BATCH = 1_000_000
@@ -43,8 +42,7 @@ class Written(BaseModel):
     """Base of what is written down: frozen; an unknown key is an error, and so are infinity and NaN.
 
     ``LATER`` names fields that came after files had been written: they are written only where they differ from their
-    default, so that what was written before stays what it was. ``NOTES`` names fields that tell how the others came to
-    be what they are: they make no difference between two.
+    default. ``NOTES`` names fields that tell how the others came to be: they make no difference between two.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset()
