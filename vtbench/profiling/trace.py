@@ -89,10 +89,7 @@ class Trace:
 
 
 class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operators while active. `trace_forward` is the way to use it.
-
-    While ``alias`` is set, operators are booked under that name.
-    """
+    """Counts operators while active, under the name ``alias`` where one is set. Use it by `trace_forward`."""
 
     def __init__(
         self, inputs: Iterable[Tensor] = (), answers: tuple[bool, ...] = (), *, higher_order: bool = False
