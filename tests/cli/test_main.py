@@ -26,6 +26,23 @@ def test_help_and_list_do_not_load_torch(arguments: list[str]) -> None:
     assert answer.stdout.splitlines()[-1] == "False"
 
 
+def test_help_is_printed_before_any_garbage_is_collected() -> None:
+    code = """
+import gc, sys
+from vtbench.__main__ import main
+rounds = []
+gc.callbacks.append(lambda phase, _: rounds.append(phase))
+sys.argv = ["vtbench", "--help"]
+try:
+    main()
+except SystemExit:
+    print(len(rounds), file=sys.stderr)
+"""
+    command = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in command.stdout
+    assert command.stderr == "0\n"
+
+
 def test_a_mistake_is_one_message_without_traceback_and_exit_code_2() -> None:
     answer = subprocess.run([sys.executable, "-m", "vtbench", "profile", "vt_resnet43"], capture_output=True, text=True)
     assert answer.returncode == 2

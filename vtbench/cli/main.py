@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import pkgutil
@@ -56,6 +57,7 @@ class _Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Call the verb; Ctrl-C where it has no better answer ends it with exit code 130."""
+        gc.enable()
         interrupted: list[int] = []
 
         def interrupt(signum: int, _: Any) -> None:
