@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from vtbench.configuration import AugmentationConfig, DistillationConfig, Recipe
 from vtbench.datasets.batches import EvalBatches
@@ -288,9 +289,11 @@ def test_a_large_image_has_the_loss_of_its_pixels_and_no_second_copy_of_its_scor
     assert made.largest < scores.numel() / 3
 
 
-def test_what_counts_is_there_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes seconds to import: a run that is asked to stop in its first step should not have to wait for it."""
-    imported = []
-    monkeypatch.setattr("vtbench.tasks.segmentation.import_counter", lambda: imported.append("counter"))
-    TASKS["segmentation"].make_objective(Recipe(name="plain", epochs=1, batch_size=2), teacher=None)
-    assert imported == ["counter"]
+def test_the_confusion_matrix_is_that_of_the_library() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores, masks = torch.randn(2, 5, 9, 7, generator=draw), torch.randint(0, 6, (2, 9, 7), generator=draw)
+    masks = masks.masked_fill(masks == 5, VOID).to(torch.uint8)
+    counted = TASKS["segmentation"].count(scores, masks)
+    expected = multiclass_confusion_matrix(scores, masks.long(), num_classes=5, ignore_index=VOID)
+    assert torch.equal(counted["confusion"], expected)
+    assert counted["void"] == (masks == VOID).sum()

@@ -30,3 +30,30 @@ def test_memory_that_a_step_frees_is_there_for_the_next() -> None:
 def test_other_systems_are_left_alone(monkeypatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+
+
+LOADED_TO_TRAIN = """
+import sys, torch, vtbench.models
+from vtbench.configuration import ExecutionConfig
+from vtbench.tasks import find_task
+from vtbench.training import load_recipe
+from vtbench.training.reproducibility import repeatable
+from vtbench.models import create_model
+from vtbench.training.trainer import Trainer
+for variant, recipe in (("se_resnet20", "small"), ("fpn_resnet18:width=8", "segmentation_small")):
+    recipe = load_recipe(recipe, epochs=1)
+    model = create_model(variant, num_classes=3, image_size=32)
+    task, execution = find_task(variant), ExecutionConfig(device="cpu")
+    trainer = Trainer(model, task, recipe, execution, torch.device("cpu"), seed=0, batches_per_epoch=1)
+    targets = torch.zeros((2, 32, 32) if "fpn" in variant else 2, dtype=torch.long)
+    with repeatable(torch.device("cpu"), threads=1):
+        trainer.train_batch(torch.randn(2, 3, 32, 32), targets)
+    trainer.read_epoch()
+print(sorted({"sympy", "torch._dynamo", "torchmetrics", "torchvision"} & set(sys.modules)))
+"""
+
+
+def test_a_step_loads_no_compiler_and_no_library_of_metrics_or_networks() -> None:
+    """Together they take five seconds and 250 MB of every process that trains."""
+    done = subprocess.run([sys.executable, "-c", LOADED_TO_TRAIN], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -103,7 +103,8 @@ def test_half_precision_comes_near_full_precision(precision: str) -> None:
 def test_a_compiled_network_saves_weights_under_plain_names_and_keeps_its_layout() -> None:
     seen: list[str] = []
 
-    def compile_nothing(model: nn.Module) -> nn.Module:
+    def compile_nothing(model: nn.Module, *, options: dict[str, bool]) -> nn.Module:
+        assert options == {"deterministic": True}
         seen.append(type(model).__name__)
         return model
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -29,8 +31,8 @@ class SqueezeExcitation(nn.Module):
     """``sigmoid(W_2 relu(W_1 mean(x))) * x``: (B, C, H, W) -> (B, C, H, W).
 
     Hu et al. 2018 (arXiv 1709.01507), section 3, equations 2 to 4. ``W_1``: C -> C / reduction and ``W_2`` back, both
-    with bias. The block is torchvision's; this class adds the cost. In a residual network it stands after the last
-    normalisation of the branch, before the addition (figure 3).
+    with bias. Names of parameters are torchvision's. In a residual network it stands after the last normalisation of
+    the branch, before the addition (figure 3).
 
     Cost per image: 2 C C' MACs and 2 C C' + C + C' parameters with C' = C / reduction. Means and products that are not
     summed count nothing.
@@ -40,14 +42,20 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        from torchvision.ops import SqueezeExcitation as TorchvisionGate  # Here: it is slow to import.
-
         self.num_hidden = max(1, channels // reduction)
-        self.gate = TorchvisionGate(channels, self.num_hidden)
+        self.gate = nn.Sequential(
+            OrderedDict(
+                avgpool=nn.AdaptiveAvgPool2d(1),
+                fc1=nn.Conv2d(channels, self.num_hidden, 1),
+                activation=nn.ReLU(),
+                fc2=nn.Conv2d(self.num_hidden, channels, 1),
+                scale_activation=nn.Sigmoid(),
+            )
+        )
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Scale every channel of every image."""
-        return self.gate(map_BCHW)  # type: ignore[no-any-return]
+        return self.gate(map_BCHW) * map_BCHW  # type: ignore[no-any-return]
 
     def expected_macs(self, map_shape: tuple[int, ...]) -> int:
         """MACs for a map of this shape (B, C, H, W)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # B images, C channels, H height, W width of a map.
@@ -13,7 +14,7 @@ class FeaturePyramid(nn.Module):
     """P_l = conv3x3(M_l), M_l = conv1x1(C_l) + nearest(M_{l+1}): maps (B, C_l, H_l, W_l) -> (B, C, H_l, W_l), as many.
 
     The coarser map is resized to the finer one's size, which need not be twice its own. All convolutions have a bias.
-    The network is torchvision's; this class adds the cost and the drawing of weights anew.
+    Names of parameters and their first weights are torchvision's, of which importing takes seconds and 150 MB.
 
     Cost per image: sum over levels of H_l W_l (C_l C + 9 C^2) MACs; C_l C + 9 C^2 + 2 C parameters a level.
     """
@@ -22,10 +23,13 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], out_channels: int) -> None:
         super().__init__()
-        from torchvision.ops import FeaturePyramidNetwork  # Here: it takes two seconds to import.
-
         self.out_channels = out_channels
-        self.pyramid = FeaturePyramidNetwork(list(in_channels), out_channels)
+        inner, layers = nn.ModuleList(), nn.ModuleList()
+        for channels in in_channels:
+            inner.append(nn.Sequential(nn.Conv2d(channels, out_channels, 1)))
+            layers.append(nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1)))
+        self.pyramid = nn.ModuleDict({"inner_blocks": inner, "layer_blocks": layers})
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weights as torchvision does (uniform, by fan-in) and set the biases to 0."""
@@ -36,8 +40,11 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, *maps_BCHW: Tensor) -> list[Tensor]:
         """Maps, finest first, to maps of one width."""
-        named = {str(level): map_BCHW for level, map_BCHW in enumerate(maps_BCHW)}
-        return list(self.pyramid(named).values())
+        laterals = [self.get_submodule(f"pyramid.inner_blocks.{at}")(one) for at, one in enumerate(maps_BCHW)]
+        for finer in range(len(laterals) - 2, -1, -1):
+            size = laterals[finer].shape[2:]
+            laterals[finer] = laterals[finer] + F.interpolate(laterals[finer + 1], size=size, mode="nearest")
+        return [self.get_submodule(f"pyramid.layer_blocks.{at}")(one) for at, one in enumerate(laterals)]
 
     def expected_macs(self, *map_shapes: tuple[int, ...]) -> int:
         """Lateral and 3x3 convolutions of every level; resizing and addition count nothing."""

@@ -24,8 +24,7 @@ def repeatable(device: torch.device, *, threads: int | None) -> Iterator[None]:
     threads. On a GPU an operator without one still runs, and torch warns of it by name.
     """
     threads_before = torch.get_num_threads()
-    deterministic_before = torch.are_deterministic_algorithms_enabled()
-    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    mode_before = torch.get_deterministic_debug_mode()
     filling: Any = torch.utils.deterministic
     fill_before = filling.fill_uninitialized_memory
     benchmark_before = torch.backends.cudnn.benchmark
@@ -35,13 +34,15 @@ def repeatable(device: torch.device, *, threads: int | None) -> Iterator[None]:
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.set_deterministic_debug_mode(
+                "warn"
+            )  # `use_deterministic_algorithms` does it, too, and loads the compiler.
             filling.fill_uninitialized_memory = False  # It costs time and finds only bugs of torch.
             torch.backends.cudnn.benchmark = False
             yield
         finally:
             torch.set_num_threads(threads_before)
-            torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
+            torch.set_deterministic_debug_mode(mode_before)
             filling.fill_uninitialized_memory = fill_before
             torch.backends.cudnn.benchmark = benchmark_before
 

@@ -64,7 +64,9 @@ class Trainer:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
-        self._forward: Any = torch.compile(self.model) if execution.compile else self.model
+        self._forward: Any = self.model
+        if execution.compile:
+            self._forward = torch.compile(self.model, options={"deterministic": True})
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay is not None else None
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
