@@ -25,6 +25,7 @@ from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.inputs import parse_image_size
 from vtbench.profiling.measure import measure_peak_memory
 from vtbench.profiling.storage import measure_activations
+from vtbench.profiling.walking import Contents
 from vtbench.training.network import initialize_by_name
 
 NECKS = {"VT-FPN": "vt_fpn_resnet{}", "VT-FPN, folded": "vt_fpn_resnet{}:fold=on", "FPN": "fpn_resnet{}"}
@@ -44,7 +45,7 @@ def count_kept(variant: str, size: tuple[int, int]) -> int:
     with torch.device("meta"):
         model = create_model(variant, image_size=size)
         maps = [torch.empty(1, end.channels, *end.map_size) for end in model.stage_ends]
-        return measure_activations(model.neck.train(), Arguments(tuple(maps))).bytes
+        return measure_activations(Contents(model.neck.train()), Arguments(tuple(maps))).bytes
 
 
 def time_pass(neck: nn.Module, maps: list[Tensor], device: torch.device, *, backward: bool) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vtbench.profiling.walking import list_buffers, list_modules, list_parameters, list_tensors
+from vtbench.profiling.walking import Contents, list_modules, list_tensors, set_training
 
 
 def make_model() -> nn.Module:
@@ -27,6 +27,23 @@ def test_modules_are_found_once_by_their_first_path_and_in_order() -> None:
 
 def test_parameters_and_buffers_are_found_once_and_in_order() -> None:
     model = make_model()
-    assert list(list_parameters(model).items()) == list(model.named_parameters())
-    assert [id(one) for one in list_buffers(model)] == [id(one) for one in model.buffers()]
+    assert list(Contents(model).parameters.items()) == list(model.named_parameters())
+    assert [id(one) for one in Contents(model).buffers] == [id(one) for one in model.buffers()]
     assert [id(one) for one in list_tensors(model)] == [id(one) for one in (*model.parameters(), *model.buffers())]
+
+
+class Frozen(nn.BatchNorm1d):
+    """Its statistics stay as they are."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        return super().train(False)
+
+
+def test_the_mode_of_every_module_is_set_as_the_model_itself_does() -> None:
+    plain, frozen = make_model(), nn.Sequential(make_model(), Frozen(3))
+    for model in (plain, frozen):
+        for training in (False, True):
+            set_training(list_modules(model), training)
+            kept = [module.training for module in model.modules()]
+            assert kept == [module.training for module in model.train(training).modules()]
+    assert not frozen[1].training and frozen[0].training

@@ -11,7 +11,7 @@ from vtbench.layers.stated_cost import ROLES
 from vtbench.profiling.formulas_rare import FORMULAS
 from vtbench.profiling.free_operators import find_reason_free
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, STATED, Trace
-from vtbench.profiling.walking import list_modules, list_parameters
+from vtbench.profiling.walking import Contents
 from vtbench.records.profile import Difference, ModuleCost, OperatorCost, Part, PartDifference, Profile
 
 THE_MODEL = "(model itself)"
@@ -35,21 +35,20 @@ def split_by_stage(model: nn.Module, trace: Trace) -> tuple[Part, ...]:
     return tuple(Part(name=name, macs=macs) for name, macs in totals.items() if macs)
 
 
-def split_by_role(model: nn.Module, trace: Trace) -> tuple[Part, ...]:
+def split_by_role(contents: Contents, trace: Trace) -> tuple[Part, ...]:
     """By what the MACs are spent on: the role that the nearest module states, else what layer and operator suggest."""
-    modules = list_modules(model)
     classifier = _find_classifier(trace)
     totals: Counter[str] = Counter()
     for (path, operator), macs in trace.macs.items():
         if macs:
-            totals[_find_role(modules, path, operator, classifier)] += macs
+            totals[_find_role(contents.modules, path, operator, classifier)] += macs
     order = {role: place for place, role in enumerate(ROLES)}
     return tuple(
         Part(name=role, macs=totals[role]) for role in sorted(totals, key=lambda role: (order.get(role, 99), role))
     )
 
 
-def split_by_module(model: nn.Module, trace: Trace) -> tuple[ModuleCost, ...]:
+def split_by_module(contents: Contents, trace: Trace) -> tuple[ModuleCost, ...]:
     """Every module that ran, in the order in which the model names them; a shared one under its first name."""
     own: Counter[str] = Counter()
     inclusive: Counter[str] = Counter()
@@ -62,7 +61,7 @@ def split_by_module(model: nn.Module, trace: Trace) -> tuple[ModuleCost, ...]:
             prefix = prefix.rpartition(".")[0]
     calls = Counter(call.path for call in trace.calls)
     params: Counter[str] = Counter()
-    for name, parameter in list_parameters(model).items():
+    for name, parameter in contents.parameters.items():
         prefix = name
         while prefix:
             prefix = prefix.rpartition(".")[0]
@@ -76,7 +75,7 @@ def split_by_module(model: nn.Module, trace: Trace) -> tuple[ModuleCost, ...]:
             calls=calls[path],
             params=params[path],
         )
-        for path, module in list_modules(model).items()
+        for path, module in contents.modules.items()
         if calls[path] or inclusive[path]
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from vtbench.profiling.execution import Run
 from vtbench.profiling.subject import Subject
 from vtbench.profiling.trace import Trace, trace_forward
 from vtbench.profiling.verification import verify
+from vtbench.profiling.walking import Contents
 from vtbench.records.profile import ValueDependence, ValueOperator
 
 _MOST_WAYS = 16
@@ -77,7 +79,7 @@ def examine_dependence(
         answers = waiting.pop()
         try:
             trace = trace_forward(run.model, run.arguments, answers=answers)
-            ways.append((confirm(trace), Run(trace, run.model, run.arguments, run.device, run.notes)))
+            ways.append((confirm(trace), replace(run, trace=trace)))
         except Exception:  # An answer that no values give, such as that of an assertion.
             continue
         waiting += _list_other_answers(answers, trace.decisions.taken)
@@ -142,7 +144,7 @@ def _draw_otherwise(run: Run) -> Iterator[Run]:
     for seed in range(1, 1 + _NUM_DRAWS):
         seed_outside(seed)
         try:
-            yield Run(trace_forward(run.model, run.arguments), run.model, run.arguments, run.device, run.notes)
+            yield replace(run, trace=trace_forward(run.model, run.arguments))
         except Exception:  # Values that the model does not take tell nothing of its cost.
             continue
 
@@ -156,6 +158,6 @@ def _draw_anew(subject: Subject, given: Any, *, training: bool, at_limits: bool)
             lift_thresholds(model)
         device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
         arguments = make_arguments(given, model, device, seed=1)
-        yield Run(trace_forward(model, arguments), model, arguments, device)
+        yield Run(trace_forward(model, arguments), Contents(model), arguments, device)
     except Exception:  # Values that the model does not take tell nothing of its cost.
         return

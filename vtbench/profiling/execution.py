@@ -16,7 +16,7 @@ from vtbench.profiling.decisions import seed_outside
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
 from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
-from vtbench.profiling.walking import list_modules, list_tensors
+from vtbench.profiling.walking import Contents, list_modules, list_tensors, set_training
 
 EMPTIED = "the model cannot be copied, so it was emptied for the time of the trace"
 _META = torch.device("meta")
@@ -27,13 +27,18 @@ _LARGEST_REAL_INPUT = 2**26
 
 @dataclass(frozen=True)
 class Run:
-    """A trace, the model and the inputs that it was taken of, and where they live."""
+    """A trace, the model as it was afterwards and the inputs that it was taken of, and where they live."""
 
     trace: Trace
-    model: nn.Module
+    contents: Contents
     arguments: Arguments
     device: torch.device
     notes: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+        return self.contents.model
 
 
 def execute(subject: Subject, given: Any, *, training: bool, prepare: Callable[[nn.Module], None] | None = None) -> Run:
@@ -87,8 +92,10 @@ def _trace_on_meta(subject: Subject, given: Any, training: bool, *, everything: 
 
 
 def _trace(model: nn.Module, given: Any, device: torch.device, training: bool, notes: tuple[str, ...] = ()) -> Run:
-    arguments = make_arguments(given, model.train(training), device)
-    return Run(trace_forward(model, arguments), model, arguments, device, notes)
+    arguments = make_arguments(given, model, device)
+    modules = list_modules(model)
+    set_training(modules, training)
+    return Run(trace_forward(model, arguments, modules=modules), Contents(model), arguments, device, notes)
 
 
 def _has_scripts(model: nn.Module) -> bool:

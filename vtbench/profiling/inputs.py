@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from vtbench.errors import UserError
-from vtbench.profiling.walking import list_tensors
 
 DEFAULT_SIZE = (224, 224)
 LARGEST_SIDE = 2**20
@@ -56,7 +56,7 @@ def resolve_input_shape(size: InputSize, *, channels: int = 3, batch_size: int =
 
 def find_dtype(model: nn.Module) -> torch.dtype:
     """The floating type of the first parameter or buffer that has one, else float32."""
-    for tensor in list_tensors(model):
+    for tensor in chain(model.parameters(), model.buffers()):
         if tensor.is_floating_point():
             return tensor.dtype
     return torch.float32

@@ -20,7 +20,7 @@ from vtbench.profiling.storage import count_parameters, find_idle_parameters, me
 from vtbench.profiling.subject import Subject, kept_randomness, take_subject
 from vtbench.profiling.trace import Trace, trace_forward
 from vtbench.profiling.verification import Verification, verify
-from vtbench.profiling.walking import list_tensors
+from vtbench.profiling.walking import Contents, set_training
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.records.profile import ActivationCount, InputShape, Profile, TrainingCost, ValueDependence
 from vtbench.units import format_share
@@ -32,7 +32,8 @@ _CANNOT_BE_COPIED = NotMeasured(reason="the model cannot be copied")
 class ProfileSettings:
     """How to count. ``at_limits``: as much as a model allows itself where values decide. ``fuse``: deployed form.
 
-    ``require_coverage``: every MAC must have a closed form. It is always on for registered models.
+    ``require_coverage``: every MAC must have a closed form. It is always on for registered models. ``parts``: also
+    tell the MACs of stages, roles, modules and operators.
     """
 
     training: bool = False
@@ -42,6 +43,7 @@ class ProfileSettings:
     at_limits: bool = False
     require_coverage: bool = False
     fuse: bool = False
+    parts: bool = True
 
 
 def profile(
@@ -125,9 +127,8 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
         run.trace, refuse_contractions=not settings.count_contractions, require_coverage=settings.require_coverage
     )
     dependence, depends, run = _examine_dependence(subject, given, run, settings)
-    lazily_made = _is_lazy(subject.original)
-    parameters = count_parameters(run.model if lazily_made else subject.original)
-    idle, idle_parts = find_idle_parameters(run.model, run.trace.used)
+    parameters = count_parameters(_list_counted(subject, run))
+    idle, idle_parts = find_idle_parameters(run.contents, run.trace.used)
     parameters = parameters.model_copy(update={"idle": idle, "idle_parts": idle_parts})
     traced = (note.partition(": ")[0] if dependence and note.startswith("traced") else note for note in run.notes)
     coverage = _describe_coverage(found, run.trace.total_macs)
@@ -149,10 +150,10 @@ def _profile(subject: Subject, given: Any, settings: ProfileSettings) -> Profile
         unstated=found.unstated,
         traced_on=run.device.type,
         notes=notes,
-        stages=split_by_stage(run.model, run.trace),
-        roles=split_by_role(run.model, run.trace),
-        modules=split_by_module(run.model, run.trace),
-        operators=split_by_operator(run.trace),
+        stages=split_by_stage(run.model, run.trace) if settings.parts else (),
+        roles=split_by_role(run.contents, run.trace) if settings.parts else (),
+        modules=split_by_module(run.contents, run.trace) if settings.parts else (),
+        operators=split_by_operator(run.trace) if settings.parts else (),
         value_dependence=dependence,
     )
 
@@ -197,9 +198,9 @@ def _measure_activations(run: Run) -> ActivationCount | NotMeasured:
     if EMPTIED in run.notes:
         return _CANNOT_BE_COPIED
     try:
-        run.model.train()
+        set_training(run.contents.modules, True)
         with _ready_for(run.trace):
-            return measure_activations(run.model, run.arguments)
+            return measure_activations(run.contents, run.arguments)
     except Exception as error:  # The model's own failure in training mode, such as batch norm of a single value.
         return _say_why_not(error)
 
@@ -256,5 +257,9 @@ def _describe_coverage(found: Verification, total: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _is_lazy(model: nn.Module) -> bool:
-    return any(nn.parameter.is_lazy(tensor) for tensor in list_tensors(model))
+def _list_counted(subject: Subject, run: Run) -> Contents:
+    """What the subject's own model holds, unless only a run gives it shapes."""
+    if subject.original is run.model:
+        return run.contents
+    own = Contents(subject.original)
+    return run.contents if any(map(nn.parameter.is_lazy, own.list_tensors())) else own

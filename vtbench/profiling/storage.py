@@ -9,24 +9,24 @@ from collections import Counter
 from collections.abc import Iterable, Set
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.shortcuts import Shortcuts
-from vtbench.profiling.walking import list_buffers, list_parameters, list_tensors
+from vtbench.profiling.walking import Contents
 from vtbench.records.profile import ActivationCount, ParameterCount
 
 
-def count_parameters(model: nn.Module) -> ParameterCount:
-    """Count the parameters and buffers of ``model``; one that appears twice, or as a view of another, counts once."""
+def count_parameters(contents: Contents) -> ParameterCount:
+    """Count the parameters and buffers of a model; one that appears twice, or as a view of another, counts once."""
     seen: set[object] = set()
     numbers: Counter[str] = Counter()
     size: Counter[str] = Counter()
-    for parameter in unique_tensors(list_parameters(model).values(), seen):
+    for parameter in unique_tensors(contents.parameters.values(), seen):
         numbers["trainable" if parameter.requires_grad else "frozen"] += parameter.numel()
         size[str(parameter.dtype).removeprefix("torch.")] += parameter.numel() * parameter.element_size()
-    for buffer in unique_tensors(list_buffers(model), seen):
+    for buffer in unique_tensors(contents.buffers, seen):
         numbers["buffers"] += buffer.numel()
         size[str(buffer.dtype).removeprefix("torch.")] += buffer.numel() * buffer.element_size()
     return ParameterCount(
@@ -37,16 +37,16 @@ def count_parameters(model: nn.Module) -> ParameterCount:
     )
 
 
-def find_idle_parameters(model: nn.Module, used: Set[int]) -> tuple[int, tuple[str, ...]]:
-    """How many numbers of ``model`` no operator took, and the parts that hold them: the outermost wholly idle modules.
+def find_idle_parameters(contents: Contents, used: Set[int]) -> tuple[int, tuple[str, ...]]:
+    """How many numbers of a model no operator took, and the parts that hold them: the outermost wholly idle modules.
 
     ``used`` are identities of parameters. A parameter under two names is one.
     """
-    idle = {name: parameter for name, parameter in list_parameters(model).items() if id(parameter) not in used}
+    idle = {name: parameter for name, parameter in contents.parameters.items() if id(parameter) not in used}
     if not idle:
         return 0, ()
     busy: set[str] = set()
-    for name, parameter in model.named_parameters(remove_duplicate=False):
+    for name, parameter in contents.model.named_parameters(remove_duplicate=False):
         if id(parameter) in used:
             busy.update(_list_prefixes(name))
     parts = {next((prefix for prefix in _list_prefixes(name) if prefix not in busy), name): None for name in idle}
@@ -59,10 +59,11 @@ def _list_prefixes(name: str) -> list[str]:
     return [name[:place] for place in places]
 
 
-def measure_activations(model: nn.Module, arguments: Arguments) -> ActivationCount:
-    """Run a forward pass in training mode and count what automatic differentiation saves, each memory block once."""
+def measure_activations(contents: Contents, arguments: Arguments) -> ActivationCount:
+    """Run a forward pass of a model and count what automatic differentiation saves, each memory block once."""
     own: set[object] = set()
-    list(unique_tensors(list_tensors(model), own))
+    for _ in unique_tensors(contents.list_tensors(), own):
+        pass
     own_storages = {key[0] if isinstance(key, tuple) else key for key in own}
     kept: dict[int, Tensor] = {}
 
@@ -73,7 +74,7 @@ def measure_activations(model: nn.Module, arguments: Arguments) -> ActivationCou
         return tensor
 
     with torch.enable_grad(), Shortcuts(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        outputs = arguments.call(model)
+        outputs = arguments.call(contents.model)
     sizes = [(int(tensor.untyped_storage().nbytes()), tensor.element_size()) for tensor in kept.values()]
     del outputs
     return ActivationCount(

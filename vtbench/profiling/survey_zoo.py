@@ -28,6 +28,7 @@ from vtbench.profiling.storage import count_parameters, find_idle_parameters
 from vtbench.profiling.subject import Subject, copy_to_meta
 from vtbench.profiling.survey import DEFAULT_FOLDER
 from vtbench.profiling.trace import MULTIPLY_AND_SUM, Trace, trace_forward
+from vtbench.profiling.walking import Contents
 from vtbench.records import load_lines
 from vtbench.records.profile import ZooEntry, ZooRow
 
@@ -96,7 +97,7 @@ def enrich_row(row: ZooRow) -> ZooEntry:
             return entry
         fused = fuse_subject(subject)
         assert fused.meta is not None
-        params = count_parameters(fused.meta).total
+        params = count_parameters(Contents(fused.meta)).total
         found = _explain(source, fused)
     except (UserError, RuntimeError, NotImplementedError):
         return entry  # It needs values, so that what others print is not explained.
@@ -122,7 +123,7 @@ def _explain(source: Source, subject: Subject) -> dict[str, int]:
     pooled = (call for call in trace.calls if isinstance(call.module, nn.AdaptiveAvgPool2d) and call.input_shapes)
     return {
         "traced_macs": trace.total_macs,
-        "idle_params": find_idle_parameters(model, trace.used)[0],
+        "idle_params": find_idle_parameters(Contents(model), trace.used)[0],
         "fused_attention": _sum_macs(trace, "aten::scaled_dot_product_attention"),
         "by_hand": _sum_macs(trace, MULTIPLY_AND_SUM),
         "same_padding": _sum_own(trace, lambda module: getattr(module, "padding", None) == "same"),

@@ -206,23 +206,26 @@ def trace_forward(
     *,
     backward: bool = False,
     answers: tuple[bool, ...] = (),
+    modules: Mapping[str, nn.Module] | None = None,
 ) -> Trace:
     """Run ``model`` on ``inputs`` and account for it; ``backward`` also runs the gradient of the sum of the outputs.
 
-    ``answers`` are for the first questions that values decide. The model gets hooks for the time of the run; give a
-    copy to keep a user's model untouched. The model's own exceptions pass through.
+    ``answers`` are for the first questions that values decide, ``modules`` those of the model if they are known. The
+    model gets hooks for the time of the run; give a copy to keep a user's model untouched. The model's own exceptions
+    pass through.
     """
     arguments = inputs if isinstance(inputs, Arguments) else Arguments(tuple(inputs))
+    modules = list_modules(model) if modules is None else modules
     had_compiler = "torch._dynamo" in sys.modules
     try:
-        return _trace(model, arguments, backward, answers, higher_order=False)
+        return _trace(model, modules, arguments, backward, answers, higher_order=False)
     except HigherOrderError:
         pass
     except Exception as error:
         compiled = not had_compiler and "torch._dynamo" in sys.modules
         if not compiled and _find_origin(error) != "torch.nn.attention.flex_attention":
             raise
-    return _trace(model, arguments, backward, answers, higher_order=True)
+    return _trace(model, modules, arguments, backward, answers, higher_order=True)
 
 
 def _find_origin(error: Exception) -> str:
@@ -234,7 +237,13 @@ def _find_origin(error: Exception) -> str:
 
 
 def _trace(
-    model: nn.Module, arguments: Arguments, backward: bool, answers: tuple[bool, ...], *, higher_order: bool
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    arguments: Arguments,
+    backward: bool,
+    answers: tuple[bool, ...],
+    *,
+    higher_order: bool,
 ) -> Trace:
     tensors = (tensor for _, tensor in arguments.list_tensors())
     tracer = Tracer(tensors, answers, higher_order=higher_order)
@@ -245,7 +254,14 @@ def _trace(
         run_functions = eager_higher_order(tracer.decide)
     has_values = any(not tensor.is_meta for _, tensor in arguments.list_tensors())
     see_reads: Any = ReadsSeen(tracer.note_read) if has_values else nullcontext()
-    with _hooked(model, tracer), plain_execution(), run_functions, see_reads, torch.set_grad_enabled(backward), tracer:
+    with (
+        _hooked(modules, tracer),
+        plain_execution(),
+        run_functions,
+        see_reads,
+        torch.set_grad_enabled(backward),
+        tracer,
+    ):
         tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
         with chance_noted(lambda name: tracer.trace.decisions.note(name, "", out=None)):
             outputs = arguments.call(model)
@@ -270,11 +286,11 @@ def plain_execution() -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(model: nn.Module, tracer: Tracer) -> Iterator[None]:
+def _hooked(modules: Mapping[str, nn.Module], tracer: Tracer) -> Iterator[None]:
     handles = []
     signatures: dict[Callable[..., Any], inspect.Signature] = {}
     try:
-        for path, module in list_modules(model).items():
+        for path, module in modules.items():
             if not path or isinstance(module, torch.jit.ScriptModule):
                 continue
 

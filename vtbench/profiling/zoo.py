@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vtbench.environment import find_version
 from vtbench.errors import UserError
@@ -81,7 +81,8 @@ def count_row(name: str, request: ZooRequest) -> ZooRow:
             source = resolve_source(
                 name, image_size=request.image_size, channels=request.channels, num_classes=request.num_classes
             )
-            row = shorten_profile(profile_source(source, request.settings, batch_size=request.batch_size))
+            settings = replace(request.settings, parts=False)
+            row = shorten_profile(profile_source(source, settings, batch_size=request.batch_size))
     except UserError as error:
         row = ZooRow(model=name, refused=" ".join(str(error).removeprefix(f"{name}: ").split()))
     except Exception as error:  # One model that nobody foresaw does not take the others with it.
