@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 DEMO_EPOCHS ?= 12
 WORKERS ?= auto
 
-.PHONY: help setup demo test lint types architecture pytest slow golden reports clean
+.PHONY: help setup browser demo test lint types architecture pytest slow golden reports clean
 
 help:
 	@echo "make demo    set up, then list, profile, train, ablate and report on the embedded data (a few minutes)"
 	@echo "make test    set up, then lint, types, architecture and tests"
 	@echo "make slow    set up, then the tests that take longer"
+	@echo "make browser install the browser that tests of pages take, where there is none"
 	@echo "make golden  count the costs anew after a deliberate change of a model"
 	@echo "make reports render the committed reports and the README anew from their records"
 
@@ -21,6 +22,12 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $(READY)
+
+# A browser for the tests of pages: Debian's where it may be installed, else playwright's own. Without one they fail.
+browser: setup
+	@test -n "$(VTBENCH_TESTS_WITHOUT_BROWSER)" || which chromium chromium-browser google-chrome | grep -q . || \
+	{ test "$$(id -u)" = 0 && apt-get install -y -qq chromium; } || sudo -n apt-get install -y -qq chromium || \
+	$(BIN)/playwright install chromium || echo "No browser could be installed: the tests of pages will say so."
 
 demo: setup
 	@echo "== Which models are there?"
@@ -42,10 +49,10 @@ types: setup
 architecture: setup
 	$(BIN)/lint-imports
 
-pytest: setup
+pytest: setup browser
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
-slow: setup
+slow: setup browser
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 golden: setup

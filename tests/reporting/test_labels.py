@@ -80,8 +80,8 @@ def test_of_very_many_points_base_and_front_have_labels_and_the_caption_counts_t
     assert "arm 0" in names
     assert len(names) <= LABELS_OF_MANY
     best, cheapest = (
-        max(points, key=lambda point: (point.value, -point.macs)),
-        min(points, key=lambda point: point.macs),
+        max(points, key=lambda point: (point.value, -point.cost)),
+        min(points, key=lambda point: point.cost),
     )
     assert {best.label, cheapest.label} <= names
     assert figure.texts[1].get_text() == f"c; {400 - len(names)} of 400 without label"

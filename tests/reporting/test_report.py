@@ -27,7 +27,7 @@ def test_a_report_has_every_file_and_says_where(tmp_path: Path) -> None:
     assert paths.folder == tmp_path / "components" / "report"
     names = sorted(path.name for path in paths.folder.iterdir())
     figures = ["accuracy_macs.png", "accuracy_macs.svg", "effects.png", "effects.svg"]
-    assert names == [*figures, "report.md", "table.csv", "table.tex"]
+    assert names == [*figures, "report.html", "report.md", "table.csv", "table.tex"]
     assert all(path.exists() for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
     assert paths.markdown.read_text("utf-8").startswith("# components\n\nDo tokens beat convolution")
 

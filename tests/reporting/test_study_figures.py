@@ -13,8 +13,9 @@ from synthetic_runs import list_runs, make_run
 from test_formats import report_on
 
 from vtbench.records import EpochRecord, RunRecord
+from vtbench.reporting.curves import MOST_NAMED, spread_heights
 from vtbench.reporting.figures.effects import MOST_ARMS, draw_effects
-from vtbench.reporting.figures.learning_curves import MOST_NAMED, _spread, draw_curves
+from vtbench.reporting.figures.learning_curves import draw_curves
 from vtbench.reporting.style import LINES, house_style
 
 
@@ -107,7 +108,7 @@ def test_of_many_arms_the_base_and_the_best_are_named_and_the_others_grey() -> N
 
 
 def test_names_that_end_at_one_height_stand_apart_and_near_it() -> None:
-    heights = _spread(np.array([0.2, 0.5, 0.5, 0.5]), 0.1)
+    heights = spread_heights(np.array([0.2, 0.5, 0.5, 0.5]), 0.1)
     assert heights == pytest.approx([0.2, 0.4, 0.5, 0.6])
-    at_the_rim = _spread(np.array([0.99, 1.0]), 0.1)
+    at_the_rim = spread_heights(np.array([0.99, 1.0]), 0.1)
     assert at_the_rim[1] <= 1.0 and at_the_rim[1] - at_the_rim[0] == pytest.approx(0.1)

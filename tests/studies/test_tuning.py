@@ -18,7 +18,8 @@ from vtbench.errors import UserError
 from vtbench.metrics import TOP1
 from vtbench.records import Certificate, RunRecord, save_record
 from vtbench.reporting.archive import archive_runs
-from vtbench.reporting.rendering import list_all_notes, render_markdown
+from vtbench.reporting.content import list_all_notes
+from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import build_report
 from vtbench.reporting.tuning import find_tuning
 from vtbench.run_options import StudyOptions

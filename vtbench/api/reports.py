@@ -40,7 +40,7 @@ class RunsReport:
     @property
     def notes(self) -> list[str]:
         """What a reader must know beside the table."""
-        from vtbench.reporting.rendering import list_all_notes
+        from vtbench.reporting.content import list_all_notes
 
         return list_all_notes(self.content)
 
@@ -61,7 +61,7 @@ class RunsReport:
 
     def _repr_html_(self) -> str:
         from vtbench.documents.html import to_html, to_html_notes
-        from vtbench.reporting.rendering import explain_apart
+        from vtbench.reporting.content import explain_apart
         from vtbench.reporting.tables import tabulate_summary
 
         outline = self.content.outline

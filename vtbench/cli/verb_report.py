@@ -33,7 +33,7 @@ def run_report(
         bool, typer.Option("--published", help="The literature's accuracy against the MACs counted here.")
     ] = False,
 ) -> None:
-    """The table and the accuracy-versus-MACs figure of finished runs."""
+    """Tables, figures and a page of finished runs."""
     from vtbench.errors import UserError
 
     format = choose_format(format, as_json)

@@ -7,7 +7,7 @@
     reports/<study>/records/ARM-seedN.timing.jsonl   how long its epochs took, where that is known
     reports/<study>/records/ARM-seedN.examples.zip   images with truth and prediction, of segmentation and one seed
     reports/<study>/records/ARM-seedN.answers.safetensors   what was answered to each validation image, where kept
-    reports/<study>/report.md table.csv table.tex accuracy_macs.svg accuracy_macs.png
+    reports/<study>/report.md report.html table.csv table.tex accuracy_macs.svg accuracy_macs.png
     reports/<study>/classes.csv              of segmentation: every class of every arm
 """
 

@@ -88,7 +88,7 @@ def render_study(folder: Path, name: str) -> str:
         to_markdown(tabulate_summary(report.comparisons[0])).rstrip(),
         list_items(list_notes(report.comparisons[:1])),
         f"Data: {facts['data']}. Recipe: {facts['recipe']}.",
-        f"The whole report: [reports/{name}](reports/{name}/report.md).",
+        f"The whole report: [reports/{name}](reports/{name}/report.md), and as a page: `reports/{name}/report.html`.",
     ]
     for figure in FIGURES:
         if (folder / f"{figure}.svg").exists() and not FIGURES[figure].below:

@@ -37,8 +37,8 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
             continue
         if len(comparison.family) > 1:
             notes.append(_explain_family(len(comparison.family)))
-        notes.extend(_judge_differences(comparison))
-        notes.extend(_tell_power(comparison))
+        notes.extend(judge_differences(comparison))
+        notes.extend(tell_power(comparison))
     notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(fixed)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unknown_content(comparison)))
@@ -89,7 +89,7 @@ def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _judge_differences(comparison: Comparison) -> Iterator[str]:
+def judge_differences(comparison: Comparison) -> Iterator[str]:
     """Which differences are clear of zero by the intervals that hold for all of them at once."""
     family = comparison.family
     clear = [arm.name for arm in family if (ends := _join(arm)) and not ends[0] <= 0 <= ends[1]]
@@ -156,7 +156,7 @@ def _is_clear_alone(arm: Arm) -> bool:
     return ends is not None and not ends[0] <= 0 <= ends[1]
 
 
-def _tell_power(comparison: Comparison) -> Iterator[str]:
+def tell_power(comparison: Comparison) -> Iterator[str]:
     """What effect the seeds at hand would find, and how many others would take."""
     family = comparison.family
     estimates = [arm.together for arm in family if arm.together is not None and arm.together.n >= FEWEST_FOR_SPREAD]

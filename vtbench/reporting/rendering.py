@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from vtbench.documents.figures import FORMATS, save_figure
 from vtbench.documents.table import (
-    Table,
     escape_latex,
     escape_markdown,
     list_items,
@@ -20,31 +19,24 @@ from vtbench.documents.table import (
     to_plain_json,
 )
 from vtbench.files import publish_set, publish_text, refuse_link
-from vtbench.reporting.class_tables import (
-    CLASSES_FILE,
-    PAGE,
-    Extent,
-    list_class_notes,
-    list_class_numbers,
-    tabulate_classes,
+from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.content import (
+    explain_apart,
+    list_all_notes,
+    list_further_tables,
+    list_tuning_tables,
+    spell_treatment,
 )
-from vtbench.reporting.comparisons import Arm, Comparison
-from vtbench.reporting.factor_tables import list_effect_notes, list_effect_numbers, tabulate_effects
+from vtbench.reporting.factor_tables import list_effect_numbers
 from vtbench.reporting.figures import FIGURES
-from vtbench.reporting.image_tables import list_image_notes, list_image_numbers, tabulate_images
-from vtbench.reporting.notes import list_notes
+from vtbench.reporting.image_tables import list_image_numbers
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
 from vtbench.reporting.style import PNG_DPI, house_style
 from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summary
-from vtbench.reporting.tuning import (
-    find_tuning,
-    list_tuning_notes,
-    list_tuning_numbers,
-    tabulate_response,
-    tabulate_tuning,
-)
-from vtbench.settings import spell_setting
+from vtbench.reporting.tuning import find_tuning, list_tuning_numbers
+from vtbench.reporting.web.report_page import PAGE_FILE, render_page
 
 TextFormat = Literal["markdown", "csv", "latex", "json"]
 
@@ -53,7 +45,8 @@ TextFormat = Literal["markdown", "csv", "latex", "json"]
 class ReportPaths:
     """Where a report was written. ``figures`` is empty where no run with known costs has finished.
 
-    ``classes`` is None where the task has no numbers by class.
+    ``classes`` is None where the task has no numbers by class,
+    ``page`` where there is none.
     """
 
     folder: Path
@@ -62,19 +55,22 @@ class ReportPaths:
     latex: Path
     figures: tuple[Path, ...]
     classes: Path | None = None
+    page: Path | None = None
 
     @property
     def texts(self) -> tuple[Path, ...]:
         """The files that are no figures."""
-        return tuple(path for path in (self.markdown, self.csv, self.classes, self.latex) if path is not None)
+        return tuple(
+            path for path in (self.markdown, self.page, self.csv, self.classes, self.latex) if path is not None
+        )
 
     def move(self, folder: Path) -> ReportPaths:
         """The same files in another folder."""
-        classes = None if self.classes is None else folder / self.classes.name
+        classes, page = (None if path is None else folder / path.name for path in (self.classes, self.page))
         markdown, csv, latex, *figures = (
             folder / path.name for path in (self.markdown, self.csv, self.latex, *self.figures)
         )
-        return ReportPaths(folder, markdown, csv, latex, tuple(figures), classes)
+        return ReportPaths(folder, markdown, csv, latex, tuple(figures), classes, page)
 
 
 def write_report(folder: Path, out: Path | None = None, *, base: str | None = None) -> ReportPaths:
@@ -113,13 +109,25 @@ def write_files(report: Report, folder: Path) -> ReportPaths:
         latex=folder / "table.tex",
         figures=tuple(path for figures in drawn.values() for saved in figures.values() for path in saved),
         classes=folder / CLASSES_FILE if classes else None,
+        page=folder / PAGE_FILE,
     )
     publish_text(paths.csv, render_csv(report))
     if paths.classes is not None:
         publish_text(paths.classes, classes)
     publish_text(paths.latex, render_latex(report))
+    if paths.page is not None:
+        publish_text(
+            paths.page, render_page(report, {index: _name_images(own, ".png") for index, own in drawn.items()})
+        )
     publish_text(
-        paths.markdown, render_markdown(report, {index: _name_images(figures) for index, figures in drawn.items()})
+        paths.markdown,
+        render_markdown(
+            report,
+            {
+                index: {name: path.name for name, path in _name_images(own, ".svg").items()}
+                for index, own in drawn.items()
+            },
+        ),
     )
     return paths
 
@@ -136,8 +144,8 @@ def _save_figures(report: Report, folder: Path) -> dict[int, dict[str, tuple[Pat
     return drawn
 
 
-def _name_images(figures: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    return {name: path.name for name, paths in figures.items() for path in paths if path.suffix == ".svg"}
+def _name_images(figures: Mapping[str, Sequence[Path]], suffix: str) -> dict[str, Path]:
+    return {name: path for name, paths in figures.items() for path in paths if path.suffix == suffix}
 
 
 def render_report(report: Report, text_format: TextFormat) -> str:
@@ -234,47 +242,10 @@ def render_json(report: Report) -> str:
     return to_plain_json(plain)
 
 
-def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
-    """What a reader must know beside the tables of a report, those of classes among them."""
-    effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
-    images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
-    tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
-    notes = (*list_notes(report.comparisons), *effects, *images, *list_class_notes(report.comparisons, extent), *tuned)
-    return list(dict.fromkeys(notes))
-
-
-def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
-    """What stands below the summary and the seeds: effects of factors, differences over images, classes."""
-    tables = (
-        tabulate_effects(comparison),
-        tabulate_images(comparison, report.answers),
-        tabulate_classes(comparison, extent),
-    )
-    return [table for table in tables if table is not None]
-
-
-def list_tuning_tables(report: Report) -> list[Table]:
-    """What each arm was tuned to, and what its trials came to; none where nothing was tuned."""
-    tuning = find_tuning(report)
-    return [] if tuning is None else [tabulate_tuning(tuning, report.fresh_means), tabulate_response(tuning)]
-
-
-def explain_apart(comparison: Comparison) -> str:
-    """Why the comparison does not stand in the first one."""
-    return (
-        "These runs were not treated as those of the first comparison, so no difference is taken between the two. "
-        f"What differs: {'; '.join(comparison.apart)}."
-    )
-
-
 def _list_variants(report: Report) -> list[str]:
     arms = {arm.name: arm for comparison in report.comparisons for arm in comparison.arms if arm.variant}
-    named = [(arm.name, f"`{arm.variant}`", _spell_treatment(arm)) for arm in arms.values() if arm.name != arm.variant]
+    named = [(arm.name, f"`{arm.variant}`", spell_treatment(arm)) for arm in arms.values() if arm.name != arm.variant]
     if not named:
         return []
     table = make_table(("arm", "variant", "declared to be its own"), named)
     return [to_markdown(table if any(own for *_, own in named) else table.without(table.header[2])).rstrip()]
-
-
-def _spell_treatment(arm: Arm) -> str:
-    return ", ".join(f"`{key}={spell_setting(value)}`" for key, value in arm.treatment.items())

@@ -23,6 +23,7 @@ from vtbench.stats.estimates import Estimate
 from vtbench.stats.stopping import StoppingRule
 
 T = TypeVar("T")
+_NO_OUTLINE = ReportOutline(title="")
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,11 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
     environments = [record.environment for record in records]
     facts = [
         ("data", _join(_describe_data(record) for record in records)),
-        ("recipe", _join(_describe_recipe(record) for record in records)),
+        ("recipe", _join(describe_recipe(record) for record in records)),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
         (
             "machine",
-            _join(
-                f"{env.device_name} ({env.device}), {env.threads} of {env.num_cores} threads, {env.platform}"
-                for env in environments
-            ),
+            _join(map(describe_machine, records)),
         ),
         ("precision", _join(record.config.execution.precision for record in records)),
         (
@@ -107,7 +105,7 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
     return [*facts, ("command", command)] if command else facts
 
 
-def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline) -> str | None:
+def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline = _NO_OUTLINE) -> str | None:
     """The command that repeats the runs, from their own configuration; None where no single command made them all.
 
     Data that were moved are named where the run of the highest seed found them.
@@ -155,7 +153,14 @@ def _describe_data(record: RunRecord) -> str:
     )
 
 
-def _describe_recipe(record: RunRecord) -> str:
+def describe_machine(record: RunRecord) -> str:
+    """Processor, threads and system of a run."""
+    where = record.environment
+    return f"{where.device_name} ({where.device}), {where.threads} of {where.num_cores} threads, {where.platform}"
+
+
+def describe_recipe(record: RunRecord) -> str:
+    """What a run was trained by, less what is declared of its arm."""
     recipe, init = undo_treatment(record.config).recipe, record.config.init
     return (
         f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer.name}, "

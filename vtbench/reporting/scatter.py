@@ -1,4 +1,4 @@
-"""A metric against MACs: labelled points that do not overlap, error bars, single seeds, and the Pareto front."""
+"""A metric against a cost: labelled points that do not overlap, error bars, single seeds, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vtbench.documents.table import escape_controls
 from vtbench.metrics import Metric
+from vtbench.reporting.cost_axes import MACS, CostAxis
 from vtbench.reporting.labels import Label, draw_labels
 from vtbench.reporting.style import INK, MUTED, find_look
 from vtbench.stats.pareto import find_pareto_front
@@ -31,14 +32,16 @@ class Point:
 
     label: str
     variant: str
-    macs: int
+    cost: float
     value: float
     half_width: float | None = None
     seeds: tuple[float, ...] = ()
     hollow: bool = False
 
 
-def draw_points(points: Sequence[Point], metric: Metric, *, title: str, caption: str, legend: bool) -> Figure:
+def draw_points(
+    points: Sequence[Point], metric: Metric, *, title: str, caption: str, legend: bool, axis: CostAxis = MACS
+) -> Figure:
     """The figure of values of ``metric``; no window system is touched. Call it inside `house_style`.
 
     Beyond `MOST_LABELS` points the first and the Pareto front have a label, and the caption says how many have none.
@@ -49,9 +52,9 @@ def draw_points(points: Sequence[Point], metric: Metric, *, title: str, caption:
     figure = Figure(figsize=(10.8, 7.2) if len(points) > 20 else (9.6, 6.4) if len(points) > 12 else (9.6, 5.2))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.085, 0.15, 0.885, 0.72))
-    scale, unit = (1e9, "G") if max(point.macs for point in points) >= 1e9 else (1e6, "M")
+    scale, unit = axis.choose_unit([point.cost for point in points])
     _set_axes(axes, points, scale)
-    axes.set_xlabel(f"MACs per image ({unit})")
+    axes.set_xlabel(f"{axis.label} ({unit})")
     axes.set_ylabel(metric.axis)
     figure.text(0.085, 0.945, title, fontsize=13, fontweight="bold", va="center")
     named = _choose_labelled(points, metric)
@@ -80,7 +83,7 @@ def draw_points(points: Sequence[Point], metric: Metric, *, title: str, caption:
 def _set_axes(axes: Axes, points: Sequence[Point], scale: float) -> None:
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    costs = [point.macs / scale for point in points]
+    costs = [point.cost / scale for point in points]
     if max(costs) > 6 * min(costs):
         axes.set_xscale("log")
         axes.set_xlim(min(costs) / 1.35, max(costs) * 1.35)
@@ -90,15 +93,15 @@ def _set_axes(axes: Axes, points: Sequence[Point], scale: float) -> None:
         margin = 0.14 * (max(costs) - min(costs)) or 0.2 * max(costs)
         axes.set_xlim(min(costs) - margin, max(costs) + margin)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
-    axes.set_ylim(*_choose_heights(points))
+    axes.set_ylim(*choose_heights(points))
 
 
 def _list_log_ticks() -> list[float]:
     return [mantissa * 10.0**power for power in range(-3, 5) for mantissa in (1, 1.5, 2, 3, 5, 7)]
 
 
-def _choose_heights(points: Sequence[Point]) -> tuple[float, float]:
-    """All means and seeds fit, and error bars as far as they at most triple the height; the rim cuts the rest."""
+def choose_heights(points: Sequence[Point]) -> tuple[float, float]:
+    """The ends of the axis: all means and seeds fit, and error bars as far as they at most triple it; the rim cuts."""
     values = [value for point in points for value in (point.value, *point.seeds)]
     low, high = min(values), max(values)
     span = max(high - low, 0.5)
@@ -113,15 +116,15 @@ def _choose_labelled(points: Sequence[Point], metric: Metric) -> set[int]:
     """The places of the points that have a label; a front that is longer than can be read is thinned out evenly."""
     if len(points) <= MOST_LABELS:
         return set(range(len(points)))
-    front = find_pareto_front([point.macs for point in points], [metric.rank(point.value) for point in points])
+    front = find_pareto_front([point.cost for point in points], [metric.rank(point.value) for point in points])
     room = LABELS_OF_MANY - 1
     kept = front if len(front) <= room else [front[step * (len(front) - 1) // (room - 1)] for step in range(room)]
     return {0, *kept}
 
 
 def _draw_front(axes: Axes, points: Sequence[Point], metric: Metric, scale: float) -> list[tuple[float, float]]:
-    chosen = find_pareto_front([point.macs for point in points], [metric.rank(point.value) for point in points])
-    front = [(points[index].macs / scale, points[index].value) for index in chosen]
+    chosen = find_pareto_front([point.cost for point in points], [metric.rank(point.value) for point in points])
+    front = [(points[index].cost / scale, points[index].value) for index in chosen]
     if len(front) > 1:
         axes.plot(*zip(*front, strict=True), color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
     return front
@@ -129,7 +132,7 @@ def _draw_front(axes: Axes, points: Sequence[Point], metric: Metric, scale: floa
 
 def _draw_point(axes: Axes, point: Point, scale: float) -> None:
     look = find_look(point.variant)
-    cost = point.macs / scale
+    cost = point.cost / scale
     if point.half_width is not None:
         axes.errorbar(
             cost, point.value, point.half_width, color=look.color, alpha=0.55, linewidth=1.2, capsize=3.5, zorder=2
@@ -155,7 +158,7 @@ def _draw_many(axes: Axes, points: Sequence[Point], scale: float) -> None:
         alike = [point for point in points if find_look(point.variant) == look]
         barred = [point for point in alike if point.half_width is not None]
         axes.errorbar(
-            [point.macs / scale for point in barred],
+            [point.cost / scale for point in barred],
             [point.value for point in barred],
             [point.half_width or 0.0 for point in barred],
             fmt="none",
@@ -164,13 +167,13 @@ def _draw_many(axes: Axes, points: Sequence[Point], scale: float) -> None:
             elinewidth=0.7,
             zorder=1.8,
         )
-        singles = [(point.macs / scale, seed) for point in alike if len(point.seeds) > 1 for seed in point.seeds]
+        singles = [(point.cost / scale, seed) for point in alike if len(point.seeds) > 1 for seed in point.seeds]
         if singles:
             across, up = zip(*singles, strict=True)
             axes.scatter(across, up, s=5, color=look.color, alpha=0.5, linewidths=0, zorder=2.5)
         faces = ["white" if point.hollow else look.color for point in alike]
         edges = [look.color if point.hollow else "white" for point in alike]
-        costs, values = [point.macs / scale for point in alike], [point.value for point in alike]
+        costs, values = [point.cost / scale for point in alike], [point.value for point in alike]
         axes.scatter(costs, values, s=26, c=faces, edgecolors=edges, marker=look.marker, linewidths=0.5, zorder=3)
 
 
@@ -178,7 +181,7 @@ def _make_label(point: Point, scale: float) -> Label:
     half_width = point.half_width or 0.0
     reach = (point.value - half_width, *point.seeds, point.value + half_width)
     color = find_look(point.variant).color
-    return Label(escape_controls(point.label), point.macs / scale, point.value, min(reach), max(reach), color)
+    return Label(escape_controls(point.label), point.cost / scale, point.value, min(reach), max(reach), color)
 
 
 def _draw_legend(axes: Axes, points: Sequence[Point]) -> None:

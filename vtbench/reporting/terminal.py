@@ -11,6 +11,7 @@ from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.class_tables import SCREEN
+from vtbench.reporting.content import explain_apart, list_all_notes, list_further_tables, list_tuning_tables
 from vtbench.reporting.pages.published import (
     TITLE,
     PublishedRow,
@@ -18,7 +19,6 @@ from vtbench.reporting.pages.published import (
     list_recipes,
     tabulate_published,
 )
-from vtbench.reporting.rendering import explain_apart, list_all_notes, list_further_tables, list_tuning_tables
 from vtbench.reporting.report import Report
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.token_report import shorten_name

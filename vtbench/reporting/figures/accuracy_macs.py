@@ -1,4 +1,4 @@
-"""The headline metric against MACs, with intervals, single seeds and the Pareto front."""
+"""The headline metric against what an arm costs, with intervals, single seeds and the Pareto front."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtbench.records import CostRecord
+from markupsafe import Markup
+
+from vtbench.reporting.charts.scatter_chart import chart_points
 from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.cost_axes import MACS, CostAxis
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.stats.estimates import Estimate
@@ -19,30 +22,39 @@ if TYPE_CHECKING:
     from vtbench.reporting.report import Report
 
 
-def draw_accuracy(report: Report, index: int) -> Drawing | None:
+def draw_accuracy(report: Report, index: int, axis: CostAxis = MACS) -> Drawing | None:
     """The first comparison, and every other that has two arms or more."""
     comparison = report.comparisons[index]
-    points = list_points(comparison)
+    points = list_points(report, index, axis)
     if len(points) < (2 if index else 1):
         return None
     title = report.outline.title + (f", comparison {index + 1}" if index else "")
     caption = _write_caption(comparison, points)
-    return draw_points(points, comparison.metric, title=title, caption=caption, legend=False)
+    return draw_points(points, comparison.metric, title=title, caption=caption, legend=False, axis=axis)
 
 
-def list_points(comparison: Comparison) -> list[Point]:
+def chart_accuracy(report: Report, index: int, title: str, axis: CostAxis) -> Markup | None:
+    """The same for the page."""
+    comparison, points = report.comparisons[index], list_points(report, index, axis)
+    if not points:
+        return None
+    caption = _write_caption(comparison, points)
+    return chart_points(points, comparison.metric, title=title, caption=caption, axis=axis)
+
+
+def list_points(report: Report, index: int, axis: CostAxis = MACS) -> list[Point]:
     """The points of a figure: every arm that has an accuracy and a cost."""
     return [
         Point(
             label=arm.name,
             variant=arm.variant,
-            macs=arm.costs.macs,
+            cost=cost,
             value=arm.mean.mean,
             half_width=arm.mean.half_width if isinstance(arm.mean.half_width, float) else None,
             seeds=tuple(one.value for one in arm.outcomes.values() if isinstance(one.value, float)),
         )
-        for arm in comparison.arms
-        if isinstance(arm.mean, Estimate) and isinstance(arm.costs, CostRecord)
+        for arm in report.comparisons[index].arms
+        if isinstance(arm.mean, Estimate) and (cost := axis.read(report, arm)) is not None
     ]
 
 
@@ -59,4 +71,15 @@ def _shorten(spec: str) -> str:
     return Path(spec.partition(":")[2]).name if "/" in spec else spec
 
 
-FIGURES.add("accuracy_macs", Figure(title="Accuracy against MACs", draw=draw_accuracy))
+def _register(name: str, title: str, axis: CostAxis) -> None:
+    FIGURES.add(
+        name,
+        Figure(
+            title=title,
+            draw=lambda report, index: draw_accuracy(report, index, axis),
+            chart=lambda report, index: chart_accuracy(report, index, title, axis),
+        ),
+    )
+
+
+_register("accuracy_macs", "Accuracy against MACs", MACS)

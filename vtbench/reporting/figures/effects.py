@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtbench.documents.table import escape_controls
-from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.charts.forest_chart import chart_effects
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.effects import Effect, choose_reach, list_effects
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.style import INK, MUTED, find_look
-from vtbench.stats.estimates import Estimate, PairedDifference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,17 +18,9 @@ if TYPE_CHECKING:
 
     from vtbench.reporting.report import Report
 
+TITLE = "Differences to the base"
 MOST_ARMS = 200
 """Of more arms those of the largest differences are shown."""
-_WIDTH_OF_MOST = 3.0
-"""Intervals reach at most so many times beyond what means and seeds span; the rim cuts the rest."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    arm: Arm
-    estimate: Estimate
-    seeds: tuple[float, ...]
 
 
 def draw_effects(report: Report, index: int) -> Drawing | None:
@@ -37,7 +29,7 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
     from matplotlib.figure import Figure as Canvas
 
     comparison = report.comparisons[index]
-    every = _list_rows(comparison)
+    every = list_effects(comparison)
     if not every:
         return None
     largest = sorted(every, key=lambda row: -abs(row.estimate.mean))[:MOST_ARMS]
@@ -53,7 +45,7 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
         _draw_row(axes, place, row)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(*_choose_reach(rows))
+    axes.set_xlim(*choose_reach(rows))
     axes.set_yticks(range(len(rows)), names, fontsize=10 if step > 0.2 else 7, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -65,20 +57,7 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
     return figure
 
 
-def _list_rows(comparison: Comparison) -> list[_Row]:
-    base = comparison.arms[0].outcomes
-    rows = []
-    for arm in comparison.arms[1:]:
-        if isinstance(arm.difference, PairedDifference):
-            pairs = [(arm.outcomes[seed].value, base[seed].value) for seed in arm.difference.seeds]
-            seeds = tuple(
-                own - of_base for own, of_base in pairs if isinstance(own, float) and isinstance(of_base, float)
-            )
-            rows.append(_Row(arm, arm.difference.estimate, seeds))
-    return rows
-
-
-def _draw_row(axes: Axes, place: int, row: _Row) -> None:
+def _draw_row(axes: Axes, place: int, row: Effect) -> None:
     """The thin line is the interval that holds for all arms, the thick one that of the arm alone."""
     color = find_look(row.arm.variant).color
     together = row.arm.together.interval if row.arm.together is not None else None
@@ -90,19 +69,7 @@ def _draw_row(axes: Axes, place: int, row: _Row) -> None:
     axes.scatter([row.estimate.mean], [place], s=44, color=color, edgecolors="white", linewidths=0.8, zorder=3)
 
 
-def _choose_reach(rows: Sequence[_Row]) -> tuple[float, float]:
-    """Zero, all means and seeds fit, and intervals as far as they at most triple that."""
-    values = [0.0, *(value for row in rows for value in (row.estimate.mean, *row.seeds))]
-    low, high = min(values), max(values)
-    span = max(high - low, 0.5)
-    ends = [end for row in rows for one in (row.estimate, row.arm.together) if one for end in one.interval or ()]
-    low = min(low, max([min(ends, default=low), low - _WIDTH_OF_MOST / 2 * span]))
-    high = max(high, min([max(ends, default=high), high + _WIDTH_OF_MOST / 2 * span]))
-    margin = 0.04 * (high - low) or 0.5
-    return low - margin, high + margin
-
-
-def _write_caption(comparison: Comparison, rows: Sequence[_Row], every: Sequence[_Row]) -> str:
+def _write_caption(comparison: Comparison, rows: Sequence[Effect], every: Sequence[Effect]) -> str:
     said = ["mean of the paired differences"]
     if any(len(row.seeds) > 1 for row in rows):
         said.append("small dots: single seeds")
@@ -116,4 +83,12 @@ def _write_caption(comparison: Comparison, rows: Sequence[_Row], every: Sequence
     return "; ".join(said)
 
 
-FIGURES.add("effects", Figure(title="Differences to the base", draw=draw_effects, below=True))
+FIGURES.add(
+    "effects",
+    Figure(
+        title=TITLE,
+        draw=draw_effects,
+        below=True,
+        chart=lambda report, index: chart_effects(report.comparisons[index], TITLE),
+    ),
+)

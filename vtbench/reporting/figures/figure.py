@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vtbench.registry import Registry
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure as Drawing
 
     from vtbench.reporting.report import Report
@@ -20,12 +21,13 @@ class Figure:
 
     It stands above the tables, or below them under a heading of its title if it is ``below``. ``draw`` gets the report
     and the place of the comparison in it, and gives None where there is nothing to draw. It is called inside
-    `house_style`.
+    `house_style`. ``chart`` draws it for the page, as SVG in the page's colours; without one the page shows its image.
     """
 
     title: str
     draw: Callable[[Report, int], Drawing | None]
     below: bool = False
+    chart: Callable[[Report, int], Markup | None] | None = None
 
 
 FIGURES: Registry[Figure] = Registry("figure")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.documents.table import escape_controls
-from vtbench.records import RunRecord
-from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.charts.curves_chart import chart_curves
+from vtbench.reporting.curves import Curve, choose_named, list_curves, spread_heights
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.style import INK, LINES, MUTED
 
@@ -21,22 +20,8 @@ if TYPE_CHECKING:
 
     from vtbench.reporting.report import Report
 
-# Dimensions: S seeds, E epochs.
 
-MOST_NAMED = 24
-"""Of more arms the base and those that end best are named; the others are grey."""
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """The ``values`` (S, E) of one arm, and their ``mean`` (E,) over seeds."""
-
-    name: str
-    values: NDArray[np.float64]
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        return np.asarray(self.values.mean(axis=0))
+TITLE = "Learning curves"
 
 
 def draw_curves(report: Report, index: int) -> Drawing | None:
@@ -46,10 +31,10 @@ def draw_curves(report: Report, index: int) -> Drawing | None:
     from matplotlib.ticker import MaxNLocator
 
     comparison = report.comparisons[index]
-    curves = _list_curves(comparison)
+    curves = list_curves(comparison)
     if not curves or max(curve.values.shape[1] for curve in curves) < 2:
         return None
-    named = _choose_named(curves, comparison)
+    named = choose_named(curves, comparison)
     height = max(5.2, 1.6 + 0.2 * len(named))
     figure = Canvas(figsize=(9.6, height))
     FigureCanvasAgg(figure)
@@ -75,30 +60,11 @@ def draw_curves(report: Report, index: int) -> Drawing | None:
     return figure
 
 
-def _list_curves(comparison: Comparison) -> list[_Curve]:
-    """Those of all arms that have finished runs of equally many epochs."""
-    pairs = zip(comparison.arms, comparison.runs, strict=True)
-    found = ((arm.name, _read_values(of_arm, comparison.metric.key)) for arm, of_arm in pairs)
-    return [_Curve(name, np.array(values)) for name, values in found if values and len(set(map(len, values))) == 1]
-
-
-def _read_values(runs: Mapping[int, RunRecord], key: str) -> list[list[float]]:
-    finished = (record for _, record in sorted(runs.items()) if record.status == "finished")
-    return [[epoch.outcome[key] for epoch in record.epochs] for record in finished if record.epochs]
-
-
-def _choose_named(curves: Sequence[_Curve], comparison: Comparison) -> list[_Curve]:
-    if len(curves) <= MOST_NAMED:
-        return list(curves)
-    best = sorted(curves[1:], key=lambda curve: -comparison.metric.rank(float(curve.mean[-1])))[: MOST_NAMED - 1]
-    return [curve for curve in curves if curve is curves[0] or any(curve is one for one in best)]
-
-
-def _count(curve: _Curve) -> NDArray[np.int_]:
+def _count(curve: Curve) -> NDArray[np.int_]:
     return np.arange(1, curve.values.shape[1] + 1)
 
 
-def _name_ends(axes: Axes, curves: Sequence[_Curve], inches: float) -> None:
+def _name_ends(axes: Axes, curves: Sequence[Curve], inches: float) -> None:
     """Names right of the plot in the order of the ends, as near to them as they can be without touching.
 
     ``inches`` is the height of the plot.
@@ -108,7 +74,7 @@ def _name_ends(axes: Axes, curves: Sequence[_Curve], inches: float) -> None:
     gap = 0.185 / inches
     order = sorted(range(len(curves)), key=lambda place: float(curves[place].mean[-1]))
     wanted = np.array([(float(curves[place].mean[-1]) - low) / (high - low) for place in order])
-    for place, height in zip(order, _spread(wanted, gap), strict=True):
+    for place, height in zip(order, spread_heights(wanted, gap), strict=True):
         color, dashes = LINES[place % len(LINES)]
         end = (float(curves[place].mean[-1]) - low) / (high - low)
         axes.plot(
@@ -119,23 +85,19 @@ def _name_ends(axes: Axes, curves: Sequence[_Curve], inches: float) -> None:
         axes.text(1.052, height, name, transform=axes.transAxes, fontsize=9, color=INK, va="center")
 
 
-def _spread(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """Heights that rise by ``gap`` at least and lie as near to ``wanted``, which rise, as least squares has it.
-
-    Less their least distances, heights only have to rise: that is isotonic regression, by pooling neighbours.
-    """
-    from scipy.optimize import isotonic_regression
-
-    steps = gap * np.arange(len(wanted))
-    heights = np.asarray(isotonic_regression(wanted - steps).x) + steps
-    return np.asarray(heights - max(0.0, float(heights[-1]) - max(1.0, steps[-1])))
-
-
-def _write_caption(curves: Sequence[_Curve], named: Sequence[_Curve]) -> str:
+def _write_caption(curves: Sequence[Curve], named: Sequence[Curve]) -> str:
     seeds = max(len(curve.values) for curve in curves)
     band = "mean over seeds; band: lowest to highest seed" if seeds > 1 else "one seed"
     rest = f"; grey: {len(curves) - len(named):,} other arms" if len(named) < len(curves) else ""
     return f"on the validation images, after every epoch; {band}{rest}"
 
 
-FIGURES.add("learning_curves", Figure(title="Learning curves", draw=draw_curves, below=True))
+FIGURES.add(
+    "learning_curves",
+    Figure(
+        title=TITLE,
+        draw=draw_curves,
+        below=True,
+        chart=lambda report, index: chart_curves(report.comparisons[index], TITLE),
+    ),
+)

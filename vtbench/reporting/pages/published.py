@@ -123,7 +123,7 @@ def list_points(rows: Sequence[PublishedRow]) -> list[Point]:
         Point(
             label=row.result.model,
             variant=row.result.variant,
-            macs=row.costs.macs,
+            cost=row.costs.macs,
             value=row.result.top1_percent,
             hollow=row.result.recipe_kind == "vt_advanced",
         )

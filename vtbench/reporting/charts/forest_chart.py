@@ -1,0 +1,79 @@
+"""Differences to the base, an arm a line: mean, both intervals, the difference of every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from markupsafe import Markup
+
+from vtbench.metrics import Metric
+from vtbench.reporting.charts.svg import (
+    LETTER,
+    WIDTH,
+    Scale,
+    draw_chart,
+    draw_frame,
+    element,
+    group,
+    name_series,
+    shorten_text,
+)
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.effects import Effect, choose_reach, list_effects
+
+MOST_ROWS = 60
+"""Of more arms those of the largest differences are shown."""
+_ROW = 21.0
+_TOP = 24.0
+
+
+def chart_effects(comparison: Comparison, title: str) -> Markup | None:
+    """The chart; None where no arm has a difference."""
+    every = list_effects(comparison)
+    if not every:
+        return None
+    kept = sorted(every, key=lambda row: -abs(row.estimate.mean))[:MOST_ROWS]
+    rows = [row for row in every if row in kept] if len(every) > MOST_ROWS else every
+    places = {arm.name: place for place, arm in enumerate(comparison.arms)}
+    left = min(150.0, 14 + LETTER * max(len(row.arm.name) for row in rows))
+    across = Scale(*choose_reach(rows), left, WIDTH - 10)
+    bottom = _TOP + _ROW * len(rows)
+    metric = comparison.metric
+    against = f"{metric.label} against {shorten_text(comparison.base, 110)} ({metric.difference_unit})"
+    parts = draw_frame(across, None, bottom=bottom, top=_TOP, names=(against, ""))
+    zero = across.place(0)
+    parts.append(element("line", x1=zero, x2=zero, y1=_TOP, y2=bottom, class_="zero"))
+    for index, row in enumerate(rows):
+        y = _TOP + _ROW * (index + 0.5)
+        drawn = list(_draw_row(row, across, y, name_series(places[row.arm.name])))
+        name = element(
+            "text", shorten_text(row.arm.name, left - 12), x=left - 8, y=y + 4, class_="label", text_anchor="end"
+        )
+        parts.append(group([name, *drawn], arm=row.arm.name, tip=_tell(row, metric, comparison.base)))
+    more = f"; the {len(rows)} largest of {len(every):,}" if len(rows) < len(every) else ""
+    description = f"One line an arm; thick: its own 95 % interval, thin: that for all arms together{more}"
+    return draw_chart(parts, title=title, description=description, height=bottom + 42)
+
+
+def _draw_row(row: Effect, across: Scale, y: float, series: str) -> Iterator[Markup]:
+    together = row.arm.together.interval if row.arm.together is not None else None
+    for ends, kind in ((together, "bar"), (row.estimate.interval, "own")):
+        if ends is not None:
+            low, high = map(across.place, ends)
+            yield element("line", x1=low, x2=high, y1=y, y2=y, class_=f"{kind} {series}")
+    if 1 < len(row.seeds) <= 30:
+        for seed in row.seeds:
+            yield element("circle", cx=across.place(seed), cy=y + 6.5, r=1.8, class_=f"seed {series}")
+    yield element("circle", cx=across.place(row.estimate.mean), cy=y, r=5, class_=f"mean {series}")
+
+
+def _tell(row: Effect, metric: Metric, base: str) -> str:
+    unit = metric.difference_unit
+    said = [f"{row.arm.name} against {base}: {row.estimate.mean:+.{metric.digits}f} {unit} (n = {row.estimate.n})"]
+    for words, interval in (
+        ("alone", row.estimate.interval),
+        ("for all", row.arm.together.interval if row.arm.together is not None else None),
+    ):
+        if interval is not None:
+            said.append(f"{words} {interval[0]:+.{metric.digits}f} to {interval[1]:+.{metric.digits}f}")
+    return "; ".join(said)

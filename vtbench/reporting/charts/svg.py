@@ -1,0 +1,116 @@
+"""Building stones of a chart: elements, scales with round ticks, a frame with axes. Equal input gives equal text.
+
+Lengths are in units of the view box, of which a page shows one as a pixel or somewhat less. Colours are classes of the
+page's style sheet, so that they follow its light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from vtbench.documents.table import escape_controls
+
+WIDTH = 440.0
+LETTER = 7.0
+"""How wide a letter of a chart's text is, about."""
+NUM_SERIES = 7
+"""Colours of series; further ones are dashed."""
+
+
+def element(tag: str, *children: str | Markup, **attributes: str | float | None) -> Markup:
+    """One element; text and values are escaped, ``class_`` is ``class`` and ``stroke_width`` ``stroke-width``."""
+    written = Markup("").join(
+        Markup(' {}="{}"').format(name.rstrip("_").replace("_", "-"), _write(value))
+        for name, value in attributes.items()
+        if value is not None
+    )
+    inner = Markup("").join(child if isinstance(child, Markup) else escape_controls(child) for child in children)
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), written, inner)
+
+
+def group(children: Iterable[Markup], *, arm: str | None = None, tip: str | None = None) -> Markup:
+    """Elements of one arm, which tell ``tip`` when they are pointed at."""
+    title = [element("title", tip)] if tip is not None else []
+    return element("g", *title, *children, class_="arm" if arm is not None else None, data_arm=arm)
+
+
+def draw_chart(children: Iterable[Markup], *, title: str, description: str, height: float) -> Markup:
+    """The whole chart, an image of the name ``title`` to those who do not see it."""
+    name = f"{title}. {description}" if description else title
+    return element(
+        "svg", *children, viewBox=f"0 0 {WIDTH:g} {_write(height)}", role="img", aria_label=escape_controls(name)
+    )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values from ``low`` to ``high`` on the way from ``start`` to ``end``."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value stands; beyond the ends it is cut there."""
+        low, high, value = (math.log(one) if self.log else one for one in (self.low, self.high, value))
+        share = (value - low) / (high - low) if high > low else 0.5
+        return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
+
+    def list_ticks(self) -> list[float]:
+        """Some four to seven round values."""
+        if self.log:
+            every = [digit * 10.0**power for power in range(-4, 13) for digit in (1, 1.5, 2, 3, 5, 7)]
+            inside = [tick for tick in every if self.low <= tick <= self.high]
+            return inside[:: math.ceil(len(inside) / 7)] if inside else []
+        step = _round_step((self.high - self.low) / 5)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(place * step, 10) for place in range(first, last + 1)]
+
+
+def draw_frame(across: Scale, up: Scale | None, *, bottom: float, top: float, names: tuple[str, str]) -> list[Markup]:
+    """Grid, ticks and names of the axes; without ``up`` only that across."""
+    left, right = across.start, across.end
+    parts = []
+    for tick in across.list_ticks():
+        x = across.place(tick)
+        parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
+        parts.append(element("text", f"{tick:g}", x=x, y=bottom + 16, class_="tick", text_anchor="middle"))
+    for tick in up.list_ticks() if up is not None else ():
+        y = up.place(tick) if up is not None else 0.0
+        parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+        parts.append(element("text", f"{tick:g}", x=left - 6, y=y + 4, class_="tick", text_anchor="end"))
+    parts.append(element("text", names[0], x=(left + right) / 2, y=bottom + 34, class_="name", text_anchor="middle"))
+    if up is not None:
+        parts.append(element("text", names[1], x=left - 34, y=top - 10, class_="name"))
+    return parts
+
+
+def draw_line(points: Sequence[tuple[float, float]], class_: str) -> Markup:
+    """A line through points."""
+    return element("polyline", points=" ".join(f"{_write(x)},{_write(y)}" for x, y in points), class_=class_)
+
+
+def name_series(place: int) -> str:
+    """The classes of the series of this place: one of a few colours, dashed where these repeat."""
+    return f"s{place % NUM_SERIES} d{place // NUM_SERIES % 4}"
+
+
+def shorten_text(text: str, room: float) -> str:
+    """As much of ``text`` as has room, its middle left out."""
+    text, most = " ".join(escape_controls(text).split()), max(5, int(room / LETTER))
+    return text if len(text) <= most else f"{text[: (most - 1) // 2]}…{text[len(text) - most // 2 :]}"
+
+
+def _write(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{round(float(value), 1) + 0.0:g}"
+
+
+def _round_step(least: float) -> float:
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= least * (1 - 1e-9))

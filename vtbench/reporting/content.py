@@ -1,0 +1,51 @@
+"""What a report says beside its summary, the same for every format: notes, further tables, why runs stand apart."""
+
+from __future__ import annotations
+
+from vtbench.documents.table import Table
+from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, tabulate_classes
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.factor_tables import list_effect_notes, tabulate_effects
+from vtbench.reporting.image_tables import list_image_notes, tabulate_images
+from vtbench.reporting.notes import list_notes
+from vtbench.reporting.report import Report
+from vtbench.reporting.tuning import find_tuning, list_tuning_notes, tabulate_response, tabulate_tuning
+from vtbench.settings import spell_setting
+
+
+def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
+    """What a reader must know beside the tables of a report, those of classes among them."""
+    effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
+    images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
+    tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
+    notes = (*list_notes(report.comparisons), *effects, *images, *list_class_notes(report.comparisons, extent), *tuned)
+    return list(dict.fromkeys(notes))
+
+
+def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
+    """What stands below the summary and the seeds: effects of factors, differences over images, classes."""
+    tables = (
+        tabulate_effects(comparison),
+        tabulate_images(comparison, report.answers),
+        tabulate_classes(comparison, extent),
+    )
+    return [table for table in tables if table is not None]
+
+
+def list_tuning_tables(report: Report) -> list[Table]:
+    """What each arm was tuned to, and what its trials came to; none where nothing was tuned."""
+    tuning = find_tuning(report)
+    return [] if tuning is None else [tabulate_tuning(tuning, report.fresh_means), tabulate_response(tuning)]
+
+
+def explain_apart(comparison: Comparison) -> str:
+    """Why the comparison does not stand in the first one."""
+    return (
+        "These runs were not treated as those of the first comparison, so no difference is taken between the two. "
+        f"What differs: {'; '.join(comparison.apart)}."
+    )
+
+
+def spell_treatment(arm: Arm) -> str:
+    """What the study declares to be the arm's own, as code."""
+    return ", ".join(f"`{key}={spell_setting(value)}`" for key, value in arm.treatment.items())

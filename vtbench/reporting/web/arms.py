@@ -1,0 +1,91 @@
+"""One arm in full: what it is, what it costs, how it was trained, and each of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.records import NotMeasured, RunRecord
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.report import Report, describe_machine, describe_recipe, rebuild_command
+from vtbench.reporting.runs import identify_run
+from vtbench.reporting.tables import format_costs, format_difference, format_estimate
+from vtbench.settings import spell_setting
+from vtbench.units import format_duration
+
+
+@dataclass(frozen=True)
+class ArmDetails:
+    """What the page tells of one arm on demand. ``command`` is None where no single command makes its first run."""
+
+    name: str
+    headline: str
+    facts: tuple[tuple[str, str], ...]
+    runs: Table
+    command: str | None
+
+
+def list_arm_details(report: Report, comparison: Comparison) -> list[ArmDetails]:
+    """Those of every arm, in the order of the table."""
+    pairs = zip(comparison.arms, comparison.runs, strict=True)
+    return [_describe(report, comparison, arm, list(runs.values())) for arm, runs in pairs]
+
+
+def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[RunRecord]) -> ArmDetails:
+    metric = comparison.metric
+    against = "" if arm.difference is None else f"; against {comparison.base} {format_difference(arm, metric)}"
+    headline = f"{metric.head} {format_estimate(arm.mean, metric)}{against if runs else ''}"
+    return ArmDetails(
+        arm.name, headline, tuple(_list_facts(arm, runs)), _tabulate_runs(report, arm, runs), _spell(runs)
+    )
+
+
+def _spell(runs: Sequence[RunRecord]) -> str | None:
+    """The command that repeats the first run outside its study."""
+    if not runs or runs[0].config.declared:
+        return None
+    return rebuild_command([runs[0].model_copy(update={"study": None, "arm": None})])
+
+
+def _list_facts(arm: Arm, runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    facts: dict[str, list[str]] = {"variant": [arm.variant or "not run yet"]}
+    if arm.treatment:
+        own = ", ".join(f"{key}={spell_setting(value)}" for key, value in arm.treatment.items())
+        facts["declared to be its own"] = [own]
+    params, macs = format_costs(arm.costs)
+    unknown = isinstance(arm.costs, NotMeasured)
+    facts["costs"] = [f"unknown: {arm.costs.reason}" if unknown else f"{params} M parameters, {macs} M MACs per image"]  # type: ignore[union-attr]
+    for name, describe in (("recipe", describe_recipe), ("machine", describe_machine)):
+        facts[name] = list(dict.fromkeys(describe(record) for record in runs))
+    facts["commit"] = list(dict.fromkeys(str(record.environment.commit)[:12] for record in runs))
+    return [(name, "; ".join(values)) for name, values in facts.items() if values]
+
+
+def _tabulate_runs(report: Report, arm: Arm, runs: Sequence[RunRecord]) -> Table:
+    by_seed: Mapping[int, RunRecord] = {record.seed: record for record in runs}
+    metric = runs[0].metric if runs else None
+    head = metric.head if metric is not None else "outcome"
+    rows = []
+    for seed, outcome in arm.outcomes.items():
+        record = by_seed.get(seed)
+        value = (
+            outcome.state if isinstance(outcome.value, NotMeasured) or metric is None else metric.format(outcome.value)
+        )
+        rows.append((str(seed), value, *_describe_run(report, record)))
+    header = ("seed", head, "epochs", "loss", "time", "weights")
+    table = make_table(header, rows, numbers=header[:-1])
+    return table.without(
+        *(title for at, title in enumerate(header) if at > 1 and all(row[at] == NOTHING for row in rows))
+    )
+
+
+def _describe_run(report: Report, record: RunRecord | None) -> tuple[str, str, str, str]:
+    if record is None:
+        return (NOTHING,) * 4
+    timings = report.timings.get(identify_run(record), ())
+    seconds = format_duration(sum(one.seconds for one in timings)) if timings else NOTHING
+    loss = (
+        f"{record.epochs[-1].outcome['loss']:.3f}" if record.epochs and "loss" in record.epochs[-1].outcome else NOTHING
+    )
+    return str(len(record.epochs) or NOTHING), loss, seconds, (record.weights_sha256 or NOTHING)[:12]

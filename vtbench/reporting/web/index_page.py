@@ -1,0 +1,62 @@
+"""The page over all archived studies: what each asked, what came out, and where its own page is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from vtbench.documents.table import Table, make_table
+from vtbench.reporting.archive import list_archives
+from vtbench.reporting.report import Report, build_report
+from vtbench.reporting.web.answer import answer_question
+from vtbench.reporting.web.report_page import PAGE_FILE, NamedTable, count_outcomes
+from vtbench.reporting.web.template import render_template
+
+INDEX_FILE = "index.html"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One study. ``link`` is that of its page from the index."""
+
+    link: str
+    name: str
+    question: str
+    answer: str
+    facts: tuple[tuple[str, str], ...]
+    report: Report
+
+
+def render_index(reports: Path) -> str:
+    """The page over every archive directly beneath ``reports``, and over the other reports that lie there."""
+    archives = list_archives(reports)
+    entries = [_describe(folder) for folder in archives]
+    others = [
+        path.relative_to(reports).as_posix() for path in sorted(reports.glob("*/*.md")) if path.parent not in archives
+    ]
+    table = NamedTable("All studies", _tabulate(entries))
+    return render_template("index.html.jinja", title="Reports", table=table, entries=entries, others=others)
+
+
+def _describe(folder: Path) -> Entry:
+    report = build_report(folder)
+    facts = dict(report.provenance)
+    return Entry(
+        link=f"{quote(folder.name)}/{PAGE_FILE}",
+        name=folder.name,
+        question=report.outline.question or "",
+        answer=" ".join(answer_question(report.comparisons[0])),
+        facts=tuple((name, facts[name]) for name in ("data", "recipe", "machine")),
+        report=report,
+    )
+
+
+def _tabulate(entries: list[Entry]) -> Table:
+    rows = []
+    for entry in entries:
+        comparison, counts = entry.report.comparisons[0], count_outcomes(entry.report)
+        numbers = (len(comparison.arms), len(comparison.seeds), counts["finished"], counts["failed"], counts["missing"])
+        rows.append((entry.name, comparison.metric.head, *map(str, numbers)))
+    header = ("study", "metric", "arms", "seeds", "finished", "failed", "missing")
+    return make_table(header, rows, numbers=header[2:])

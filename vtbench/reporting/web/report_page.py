@@ -1,0 +1,166 @@
+"""A report as a page: answer, tables to sort and filter, charts to point at, every arm on demand, how to repeat it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from vtbench.documents.table import Table
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.content import explain_apart, list_all_notes, list_further_tables, list_tuning_tables
+from vtbench.reporting.figures import FIGURES
+from vtbench.reporting.report import Report
+from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
+from vtbench.reporting.web.answer import answer_question
+from vtbench.reporting.web.arms import ArmDetails, list_arm_details
+from vtbench.reporting.web.certificate_table import tabulate_certificates
+from vtbench.reporting.web.template import render_template
+
+PAGE_FILE = "report.html"
+_IMAGE_WIDTH = 1100
+_JPEG_QUALITY = 72
+_MOST_SEEDS = 24
+"""Of more seeds the runs stand with each arm only."""
+
+
+@dataclass(frozen=True)
+class NamedTable:
+    """A table with its caption, and whether it is worth a filter."""
+
+    caption: str
+    table: Table
+
+    @property
+    def filtered(self) -> bool:
+        """Whether there are rows enough to look for some."""
+        return len(self.table.rows) > 5
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure on the page: a chart, or an image as data of the page."""
+
+    title: str
+    chart: Markup | None
+    image: str | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One comparison on the page."""
+
+    heading: str
+    apart: str
+    figures: tuple[Shown, ...]
+    tables: tuple[NamedTable, ...]
+    arms: tuple[ArmDetails, ...]
+    certificates: NamedTable
+
+
+def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str:
+    """The page. ``images`` are PNG files of figures, by the place of the comparison and the name of the figure."""
+    sections = tuple(_build(report, index, images.get(index, {})) for index in range(len(report.comparisons)))
+    facts = dict(report.provenance)
+    command = facts.pop("command", None)
+    tuning = [NamedTable(title, table) for title, table in zip(_TUNING, list_tuning_tables(report), strict=False)]
+    return render_template(
+        "report.html.jinja",
+        title=report.outline.title,
+        question=report.outline.question,
+        answer=answer_question(report.comparisons[0]),
+        counts=count_outcomes(report),
+        failed=_list_failed(report),
+        missing=_list_missing(report),
+        sections=sections,
+        notes=list_all_notes(report),
+        tuning=tuning,
+        left_out=report.left_out,
+        facts=facts,
+        command=command,
+    )
+
+
+_TUNING = ("What each arm was tuned to", "What the trials came to")
+
+
+def count_outcomes(report: Report) -> dict[str, int]:
+    """How many cells finished, failed or are missing, over all comparisons."""
+    states = [
+        outcome.state
+        for comparison in report.comparisons
+        for arm in comparison.arms
+        for outcome in arm.outcomes.values()
+    ]
+    return {state: states.count(state) for state in ("finished", "failed", "missing")}
+
+
+def _build(report: Report, index: int, images: Mapping[str, Path]) -> Section:
+    comparison = report.comparisons[index]
+    return Section(
+        heading=f"Kept apart: comparison {index + 1}" if comparison.apart else "Results",
+        apart=explain_apart(comparison) if comparison.apart else "",
+        figures=tuple(_show_figures(report, index, images)),
+        tables=tuple(_list_tables(report, comparison)),
+        arms=tuple(list_arm_details(report, comparison)),
+        certificates=NamedTable("What the runs have in common", tabulate_certificates(comparison.records)),
+    )
+
+
+def _list_tables(report: Report, comparison: Comparison) -> list[NamedTable]:
+    """The summary first; further tables are called as their first column."""
+    metric = comparison.metric
+    tables = [
+        NamedTable(f"{metric.title[0].upper()}{metric.title[1:]}, costs and differences", tabulate_summary(comparison))
+    ]
+    if len(comparison.seeds) <= _MOST_SEEDS:
+        tables.append(NamedTable(f"{metric.head} of every run", tabulate_seeds(comparison)))
+    further = list_further_tables(report, comparison)
+    return [*tables, *(NamedTable(table.header[0], table) for table in further)]
+
+
+def _show_figures(report: Report, index: int, images: Mapping[str, Path]) -> Sequence[Shown]:
+    shown = []
+    for name in FIGURES:
+        figure = FIGURES[name]
+        if figure.chart is None and name in images:
+            shown.append(Shown(figure.title, None, _embed(images[name])))
+        elif figure.chart is not None and (chart := figure.chart(report, index)) is not None:
+            shown.append(Shown(figure.title, chart, None))
+    return shown
+
+
+def _embed(path: Path) -> str:
+    """The image as an address that holds it, small enough to be sent with the page."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+        small.thumbnail((_IMAGE_WIDTH, 10 * _IMAGE_WIDTH))
+        stream = io.BytesIO()
+        small.save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _list_failed(report: Report) -> list[tuple[str, int, str]]:
+    return [
+        (arm.name, seed, outcome.value.reason)
+        for comparison in report.comparisons
+        for arm in comparison.arms
+        for seed, outcome in arm.outcomes.items()
+        if outcome.state == "failed" and not isinstance(outcome.value, float)
+    ]
+
+
+def _list_missing(report: Report) -> list[str]:
+    return [
+        f"{arm.name}, seed {seed}"
+        for comparison in report.comparisons
+        for arm in comparison.arms
+        for seed, outcome in arm.outcomes.items()
+        if outcome.state == "missing"
+    ]

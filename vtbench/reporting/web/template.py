@@ -1,0 +1,33 @@
+"""Templates of pages: all text is escaped, and control characters are spelled out."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from vtbench.documents.table import escape_controls
+
+
+def render_template(name: str, **content: Any) -> str:
+    """The page of a template under ``templates/``. Equal content gives equal text."""
+    return _open_templates().get_template(name).render(**content)
+
+
+@cache
+def _open_templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("vtbench.reporting.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _finalize(value: Any) -> Any:
+    return escape_controls(value) if isinstance(value, str) and not isinstance(value, Markup) else value
