@@ -110,7 +110,8 @@ def change_settings(
 
 def read_settings(data: DataConfig, recipe: Recipe, keys: Iterable[str]) -> dict[str, Any]:
     """The values that stand under ``keys``, as JSON has them; None below a table that is left out."""
-    return {key: _read(Settings(data=data, recipe=recipe), key) for key in keys}
+    root = Settings(data=data, recipe=recipe)
+    return {key: _read(root, key) for key in keys}
 
 
 def spell_setting(value: Any) -> str:

@@ -209,16 +209,17 @@ def test_the_time_left_shares_the_waiting_cells_out_and_waits_for_the_longest() 
 
 def make_plan(speed: float | None) -> StudyPlan:
     study = make_study()
-    cells = list_cells(study, FOLDER)
+    cells, unknown = list_cells(study, FOLDER), NotMeasured(reason="no such thing")
     arms = [
         PlannedArm(
             cell.arm,
             cell.config.variant,
             3,
             2,
-            NotMeasured(reason="no such thing") if speed is None else CellSpeed(cell, STARTED.run, speed, 3.0),
+            *((unknown, unknown, unknown) if seen is None else (seen.started.costs, seen.run_macs, seen)),
         )
         for cell in cells[:2]
+        for seen in (speed and CellSpeed(cell, STARTED.run, speed, 3.0),)
     ]
     placement = Placement(jobs=2, threads=1, reason="as asked for")
     return StudyPlan(study, FOLDER, DataFacts(1000, 100, tuple("0123456789"), (32, 32)), placement, tuple(arms))

@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 from stand_in_cells import COSTS, FACTS, IN_PROCESS, SpeedyExecutor, list_files, make_record, make_study
 
+from vtbench.configuration import ExecutionConfig
 from vtbench.records import CostRecord, NotMeasured, save_record
-from vtbench.studies import planning, probe, running
+from vtbench.run_options import StudyOptions
+from vtbench.studies import planning, probe, running, treatments
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import Executor, Session
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.planning import StudyPlan, Total, plan_study
 from vtbench.studies.probe import CellSpeed
-from vtbench.studies.resolution import DataFacts
+from vtbench.studies.resolution import DataFacts, resolve_study
+from vtbench.studies.study import Study
 from vtbench.training import RunStart, StopRequest
 
 START = RunStart("classification", "resnet20", "x", 0, "cpu", 4, 10, 1000, 100, 10, 0, 0, COSTS)
@@ -54,11 +57,14 @@ def test_a_plan_counts_only_what_is_still_to_be_run(tmp_path: Path, monkeypatch:
     assert list_files(tmp_path) == before
 
 
-def test_an_arm_that_fails_makes_the_time_unknown_and_is_named(tmp_path: Path) -> None:
+def test_an_arm_that_fails_makes_the_time_unknown_and_is_named_and_the_macs_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "count_costs", lambda *_: COSTS)
     made = plan(tmp_path, executor=IN_PROCESS, arm="raises")
     assert isinstance(made.seconds, NotMeasured)
     assert made.seconds.reason == "raises: ValueError: a mistake in the code"
-    assert isinstance(made.macs, NotMeasured)
+    assert made.macs == Total(4 * 1_000_000 * (3 * 1000 + 100) * 4)
     assert not isinstance(made.arms[0].speed, NotMeasured)
 
 
@@ -80,7 +86,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
         seen.counted.append(variant)
         return COSTS.model_copy(update={"macs": 1_000_000 * int(variant.partition("=")[2])})
 
-    def measure(cells: Sequence[Cell], session: Session) -> list[CellSpeed | NotMeasured]:
+    def measure(cells: Sequence[Cell], session: Session, *, is_quick: bool) -> list[CellSpeed | NotMeasured]:
         seen.measured.extend(cells)
         starts = [replace(START, costs=count(cell.config.variant, (32, 32), 10)) for cell in cells]
         return [CellSpeed(cell, start, start.costs.macs / 1e6, 3.0) for cell, start in zip(cells, starts, strict=True)]
@@ -142,3 +148,32 @@ def test_of_arms_that_are_done_none_is_drawn(watched: Watched, tmp_path: Path, m
     made = plan_many(tmp_path, 300, 1, jobs=1, threads=1)
     assert watched.built == ["a7"]
     assert made.macs == Total(7 * 1_000_000 * (3 * 1000 + 100) * 4)
+
+
+def test_the_time_of_an_arm_too_slow_for_the_probe_is_that_of_the_others_by_macs(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = planning.measure_speeds
+
+    def measure_first(cells: Sequence[Cell], session: Session, **how: bool) -> list[CellSpeed | NotMeasured]:
+        return [*measure(cells[:1], session, **how), *[probe.TOO_SLOW] * (len(cells) - 1)]
+
+    monkeypatch.setattr(planning, "measure_speeds", measure_first)
+    made = plan_many(tmp_path / "mini", 1000, 10, threads=2)
+    assert isinstance(made.seconds, Total) and made.seconds.value == pytest.approx(10 * 1000 * 2017 / 2, rel=0.2)
+    assert sum(not arm.is_estimated for arm in made.arms) == 1
+    monkeypatch.setattr(planning, "measure_speeds", lambda cells, session, **_: [probe.TOO_SLOW] * len(cells))
+    made = plan_many(tmp_path / "mini", 1000, 10, threads=2)
+    assert isinstance(made.seconds, NotMeasured) and isinstance(made.macs, Total)
+
+
+def test_arms_with_equal_settings_are_given_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    change = treatments.change_settings
+    monkeypatch.setattr(treatments, "change_settings", lambda *a, **k: calls.append(a) or change(*a, **k))
+    factors = {"width": range(1, 101), "recipe.optimizer.learning_rate": [0.1, 0.2, 0.3]}
+    study = Study(question="q", base="resnet20", factors=factors)  # type: ignore[arg-type]
+    assert study.planned_arms is study.planned_arms
+    resolved = resolve_study("many", study, StudyOptions(seeds=2), ExecutionConfig(device="cpu"))
+    assert len(list_cells(resolved, Path("folder"))) == 600
+    assert len(calls) == 2 * 3

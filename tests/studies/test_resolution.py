@@ -104,7 +104,7 @@ def test_a_study_of_too_many_cells_is_refused_with_the_number_that_it_may_have()
     with pytest.raises(UserError, match="--seeds"):
         resolve_study(
             "many",
-            STUDY.model_copy(update={"arms": dict.fromkeys(map(str, range(11)), STUDY.arms["twin"])}),
+            Study(question="q", base="vt_resnet20", arms=dict.fromkeys(map(str, range(11)), STUDY.arms["twin"])),
             StudyOptions(seeds=10_000),
             ExecutionConfig(device="cpu"),
         )

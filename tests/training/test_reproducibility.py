@@ -10,11 +10,14 @@ CPU = torch.device("cpu")
 
 def test_kernels_are_deterministic_inside_and_everything_is_as_before_outside() -> None:
     threads = torch.get_num_threads()
-    with repeatable(CPU, threads=threads + 1):
-        assert torch.are_deterministic_algorithms_enabled()
-        assert torch.get_num_threads() == threads + 1
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.get_num_threads() == threads
+    for compiled in (False, True):
+        with repeatable(CPU, threads=threads + 1, compiled=compiled):
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+            assert torch.get_num_threads() == threads + 1
+            assert not compiled or torch._inductor.config.deterministic
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == threads
+    assert not torch._inductor.config.deterministic
 
 
 def test_everything_is_as_before_after_a_failure_too() -> None:

@@ -107,7 +107,7 @@ def evaluate_run(
         if confidence is not None:
             confidence.hear(scores, truth)
 
-    with repeatable(device, threads=config.execution.threads):
+    with repeatable(device, threads=config.execution.threads, compiled=config.execution.compile):
         measured = evaluate(
             model,
             batches,

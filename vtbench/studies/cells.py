@@ -10,7 +10,7 @@ from pydantic import Field
 from vtbench.configuration import CodeConfig, Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
 from vtbench.search_space import TuningConfig
 from vtbench.stats.stopping import StoppingRule
-from vtbench.studies.treatments import treat
+from vtbench.studies.treatments import treat_arms
 
 CellStatus = Literal["finished", "failed", "begun", "missing"]
 
@@ -74,7 +74,7 @@ class Cell(Configuration):
 
 def list_cells(study: ResolvedStudy, folder: Path) -> list[Cell]:
     """All cells of ``study`` under ``folder``, seed by seed; their threads are still open."""
-    treated = {arm: treat(study.data, study.recipe, study.treatments.get(arm, {})) for arm in study.arms}
+    treated = treat_arms(study.data, study.recipe, study.arms, study.treatments)
     return [
         Cell(
             study=study.name,

@@ -23,7 +23,7 @@ from vtbench.studies.executor import Session
 from vtbench.studies.identity import check_identity
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.placement import Placement, choose_placement, read_placement
-from vtbench.studies.probe import CellSpeed, measure_speeds, weigh_images
+from vtbench.studies.probe import TOO_SLOW, CellSpeed, measure_speeds, weigh_images
 from vtbench.studies.resolution import DataFacts, inspect_study
 from vtbench.studies.tuning import count_open_trials, find_stage
 
@@ -40,17 +40,19 @@ FEW_MEASURED = 2
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """One arm: how many of its cells are still to be run, and what the probe saw of one of them.
+    """One arm: how many of its cells are still to be run, what each costs, and what the probe saw of one of them.
 
-    An arm ``is_estimated`` if it was not measured: its time is that of the measured ones, by MACs. One that was not
-    even counted (``is_counted``) says so in ``speed``. ``num_trials`` are its runs of tuning, ``num_open_trials`` those
-    that are still to come.
+    ``macs`` are those of a whole cell. An arm ``is_estimated`` if it was not measured: its time is that of the measured
+    ones, by MACs. One that was not even counted (``is_counted``) says so in all three. ``num_trials`` are its runs of
+    tuning, ``num_open_trials`` those that are still to come.
     """
 
     arm: str
     variant: str
     num_cells: int
     num_open: int
+    costs: CostRecord | NotMeasured
+    macs: int | NotMeasured
     speed: CellSpeed | NotMeasured
     is_estimated: bool = False
     is_counted: bool = True
@@ -63,9 +65,9 @@ class PlannedArm:
         return self.num_open + self.num_open_trials
 
     @property
-    def costs(self) -> CostRecord | NotMeasured:
-        """MACs and parameters of the variant at the study's data."""
-        return self.speed if isinstance(self.speed, NotMeasured) else self.speed.started.costs
+    def seconds(self) -> float | NotMeasured:
+        """Expected time of a whole cell."""
+        return self.speed if isinstance(self.speed, NotMeasured) else self.speed.run_seconds
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class StudyPlan:
     @property
     def seconds(self) -> Total | NotMeasured:
         """Expected time of everything that is still to be run."""
-        total = self._sum(lambda speed: speed.run_seconds)
+        total = self._sum(lambda arm: arm.seconds)
         if isinstance(total, NotMeasured):
             return total
         jobs = self.placement.jobs
@@ -108,14 +110,14 @@ class StudyPlan:
     @property
     def macs(self) -> Total | NotMeasured:
         """MACs of everything that is still to be run."""
-        return self._sum(lambda speed: speed.run_macs)
+        return self._sum(lambda arm: arm.macs)
 
-    def _sum(self, of_cell: Callable[[CellSpeed], float | NotMeasured]) -> Total | NotMeasured:
+    def _sum(self, of_cell: Callable[[PlannedArm], float | NotMeasured]) -> Total | NotMeasured:
         """The sum over all open cells; of a sample of arms, their mean times the number of open cells."""
         wanted = [arm for arm in self.counted if arm.num_runs]
         values: list[float] = []
         for arm in wanted:
-            value = arm.speed if isinstance(arm.speed, NotMeasured) else of_cell(arm.speed)
+            value = of_cell(arm)
             if isinstance(value, NotMeasured):
                 return NotMeasured(reason=f"{arm.arm}: {value.reason}")
             values.append(value)
@@ -153,17 +155,18 @@ def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_fa
         cell.with_threads(placement.threads) for arm in study.arms if arm in chosen and (cell := of_arms.get(arm))
     ]
     most = FEW_MEASURED if is_quick else MOST_MEASURED
-    if len(counted) <= most:
-        speeds = {
-            cell.arm: speed for cell, speed in zip(counted, _measure(counted, placement.jobs, session), strict=True)
-        }
-        measured = set(speeds)
-    else:
-        costs = [_count(cell, facts) for cell in counted]
-        spread = _spread(counted, costs, most)
-        seen = dict(zip(spread, _measure(spread, placement.jobs, session), strict=True))
-        speeds = {cell.arm: speed for cell, speed in zip(counted, _estimate(counted, costs, seen, facts), strict=True)}
-        measured = {cell.arm for cell in spread}
+    costs = {cell: _count(cell, facts) for cell in counted} if len(counted) > most else {}
+    spread = _spread(costs, most) if costs else counted
+    measured = dict(zip(spread, _measure(spread, placement.jobs, session, is_quick=is_quick), strict=True))
+    for cell in counted:
+        if isinstance(seen := measured.get(cell), CellSpeed):
+            costs[cell] = seen.started.costs
+        elif cell not in costs:
+            costs[cell] = _count(cell, facts)
+    of_cells = {
+        cell.arm: (costs[cell], _find_macs(cell, costs[cell], speed, facts), speed, speed != measured.get(cell))
+        for cell, speed in _estimate(costs, measured, facts).items()
+    }
     unknown = NotMeasured(reason="not one of the arms that were drawn to be counted")
     arms = [
         PlannedArm(
@@ -171,8 +174,7 @@ def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_fa
             variant,
             study.seeds,
             num_open[arm],
-            speeds.get(arm, unknown),
-            arm not in measured,
+            *of_cells.get(arm, (unknown, unknown, unknown, True)),
             arm in chosen,
             num_trials,
             num_open_trials[arm],
@@ -196,13 +198,13 @@ def _list_cells(study: ResolvedStudy, ledger: Ledger) -> list[Cell]:
     return list(stage.cells) if stage.is_last else list_cells(study, ledger.folder)
 
 
-def _measure(cells: Sequence[Cell], jobs: int, session: Session) -> list[CellSpeed | NotMeasured]:
+def _measure(cells: Sequence[Cell], jobs: int, session: Session, *, is_quick: bool) -> list[CellSpeed | NotMeasured]:
     """Measure each of ``cells``, with as many neighbours as in the study, or it would seem faster."""
     speeds: list[CellSpeed | NotMeasured] = []
     for start in range(0, len(cells), jobs):
         group = cells[start : start + jobs]
         neighbours = islice(cycle(cells), jobs - len(group))
-        speeds += measure_speeds([*group, *neighbours], session)[: len(group)]
+        speeds += measure_speeds([*group, *neighbours], session, is_quick=is_quick)[: len(group)]
     return speeds
 
 
@@ -214,12 +216,13 @@ def _count(cell: Cell, facts: DataFacts) -> CostRecord | NotMeasured:
         return NotMeasured(reason=str(error))
 
 
-def _spread(cells: Sequence[Cell], costs: Sequence[CostRecord | NotMeasured], most: int) -> list[Cell]:
-    """``most`` of ``cells`` at even steps of the order of their MACs, from the least on.
+def _spread(costs: Mapping[Cell, CostRecord | NotMeasured], most: int) -> list[Cell]:
+    """``most`` of the cells at even steps of the order of their MACs, from the least on.
 
     To the most; of few to the middle, because one step of the largest may take longer than the whole plan should.
     """
-    known = [(one.macs, place) for place, one in enumerate(costs) if isinstance(one, CostRecord)]
+    cells = list(costs)
+    known = [(one.macs, place) for place, one in enumerate(costs.values()) if isinstance(one, CostRecord)]
     order = [place for _, place in sorted(known)] or list(range(len(cells)))
     last = (len(order) - 1) // (1 if most > FEW_MEASURED else 2)
     steps = [step * last // (most - 1) for step in range(most)]
@@ -227,25 +230,24 @@ def _spread(cells: Sequence[Cell], costs: Sequence[CostRecord | NotMeasured], mo
 
 
 def _estimate(
-    cells: Sequence[Cell],
-    costs: Sequence[CostRecord | NotMeasured],
-    measured: Mapping[Cell, CellSpeed | NotMeasured],
-    facts: DataFacts,
-) -> list[CellSpeed | NotMeasured]:
+    costs: Mapping[Cell, CostRecord | NotMeasured], measured: Mapping[Cell, CellSpeed | NotMeasured], facts: DataFacts
+) -> dict[Cell, CellSpeed | NotMeasured]:
     """The speed of every cell: as measured, or between the measured ones of the next fewer and the next more MACs.
 
-    Above those of the most, on the line through all. The MACs are those of an epoch, because arms may differ in data.
+    So is that of a cell that was too slow to be measured. Above those of the most, on the line through all. The MACs
+    are those of an epoch, because arms may differ in data.
     """
     speeds = [speed for speed in measured.values() if isinstance(speed, CellSpeed)]
     points = sorted(
         (macs, speed.epoch_seconds) for speed in speeds if not isinstance(macs := speed.epoch_macs, NotMeasured)
     )
-    estimates: list[CellSpeed | NotMeasured] = []
-    for cell, cost in zip(cells, costs, strict=True):
-        if cell in measured:
-            estimates.append(measured[cell])
+    estimates: dict[Cell, CellSpeed | NotMeasured] = {}
+    for cell, cost in costs.items():
+        seen = measured.get(cell, TOO_SLOW)
+        if seen != TOO_SLOW:
+            estimates[cell] = seen
         elif isinstance(cost, NotMeasured) or not points:
-            estimates.append(cost if isinstance(cost, NotMeasured) else NotMeasured(reason="no arm could be measured"))
+            estimates[cell] = cost if isinstance(cost, NotMeasured) else TOO_SLOW
         else:
             data = facts.of(cell.arm)
             started = replace(
@@ -258,8 +260,19 @@ def _estimate(
             )
             start = fmean(speed.start_seconds for speed in speeds)
             macs = cost.macs * weigh_images(started)
-            estimates.append(CellSpeed(cell, started, _interpolate(macs, points), start))
+            estimates[cell] = CellSpeed(cell, started, _interpolate(macs, points), start)
     return estimates
+
+
+def _find_macs(
+    cell: Cell, cost: CostRecord | NotMeasured, speed: CellSpeed | NotMeasured, facts: DataFacts
+) -> int | NotMeasured:
+    """MACs of the whole cell, whether or not its time is known."""
+    if isinstance(speed, CellSpeed):
+        return speed.run_macs
+    if isinstance(cost, NotMeasured):
+        return cost
+    return cost.macs * weigh_images(facts.of(cell.arm)) * cell.config.recipe.epochs
 
 
 def _interpolate(macs: float, points: Sequence[tuple[float, float]]) -> float:

@@ -15,10 +15,16 @@ from vtbench.records import NotMeasured
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult, Session
+from vtbench.studies.resolution import DataFacts
 from vtbench.training import BatchProgress, RunStart, StopRequest
 
 MEASURE_SECONDS = 2.0
+QUICK_SECONDS = 0.5
+"""Of a plan that shall be there in seconds, so long instead."""
 _GIVE_UP_SECONDS = 90.0
+_GIVE_UP_QUICKLY_SECONDS = 3.0
+"""After all cells train, not after they are begun: on a busy machine that alone takes long."""
+TOO_SLOW = NotMeasured(reason="no batch was completed in the time that the probe has")
 _VALIDATION_COST = 1 / 3
 """Time of a validation image in training images: a forward pass against forward and backward."""
 
@@ -55,25 +61,27 @@ class CellSpeed:
         return macs if isinstance(macs, NotMeasured) else macs * self.cell.config.recipe.epochs
 
 
-def weigh_images(run: RunStart) -> int:
+def weigh_images(run: RunStart | DataFacts) -> int:
     """Forward passes of an epoch: three for a training image, which go forward and backward, one for validation."""
     return 3 * run.num_train + run.num_val
 
 
-def measure_speeds(cells: Sequence[Cell], session: Session) -> list[CellSpeed | NotMeasured]:
+def measure_speeds(cells: Sequence[Cell], session: Session, *, is_quick: bool = False) -> list[CellSpeed | NotMeasured]:
     """Run all ``cells`` at the same time and measure each while all of them are training.
 
     Give no more cells than the executor runs at once. A cell that fails is `NotMeasured` with its error, and the others
-    are measured without it.
+    are measured without it; one that does not come through two batches in time, less of it if ``is_quick``, is
+    `TOO_SLOW`.
     """
     with session.executor.scratch() as folder:
         copies = [cell.model_copy(update={"folder": Path(folder) / str(n)}) for n, cell in enumerate(cells)]
-        watcher = _SpeedWatcher(copies, session.stop)
+        watcher = _SpeedWatcher(copies, session.stop, is_quick=is_quick)
         results = session.executor.run(copies, len(copies), watcher=watcher, stop=watcher.enough)
         errors = {result.cell.folder: result.error for result in results}
         return [
-            watcher.speed(cell, copy.folder) or NotMeasured(reason=errors.get(copy.folder) or "no batch was completed")
+            watcher.speed(cell, copy.folder) or (NotMeasured(reason=error) if error else TOO_SLOW)
             for cell, copy in zip(cells, copies, strict=True)
+            for error in (errors.get(copy.folder),)
         ]
 
 
@@ -95,11 +103,13 @@ class _Course:
 class _SpeedWatcher:
     """Notes the course of each cell and asks to stop as soon as enough was seen, or the user wants to."""
 
-    def __init__(self, cells: Sequence[Cell], outer: StopRequest) -> None:
+    def __init__(self, cells: Sequence[Cell], outer: StopRequest, *, is_quick: bool) -> None:
+        self._measure_seconds = QUICK_SECONDS if is_quick else MEASURE_SECONDS
+        self._is_quick = is_quick
         self.enough = StopRequest()
         self._courses = {cell.folder: _Course() for cell in cells}
         self._outer = outer
-        self._begun = time.monotonic()
+        self._give_up_at = time.monotonic() + _GIVE_UP_SECONDS
         self._together = False
 
     def on_begin(self, cell: Cell) -> None:
@@ -125,8 +135,8 @@ class _SpeedWatcher:
 
     def on_turn(self) -> None:
         """Stop when every cell was seen for long enough, when it takes far too long, and when the user says so."""
-        enough = all(course.ended or course.measured_for >= MEASURE_SECONDS for course in self._courses.values())
-        if enough or self._outer.requested or time.monotonic() - self._begun > _GIVE_UP_SECONDS:
+        enough = all(course.ended or course.measured_for >= self._measure_seconds for course in self._courses.values())
+        if enough or self._outer.requested or time.monotonic() > self._give_up_at:
             self.enough.request()
 
     def speed(self, cell: Cell, folder: Path) -> CellSpeed | None:
@@ -138,6 +148,8 @@ class _SpeedWatcher:
 
     def _see_together(self) -> None:
         self._together = all(course.started or course.ended for course in self._courses.values())
+        if self._together and self._is_quick:
+            self._give_up_at = time.monotonic() + _GIVE_UP_QUICKLY_SECONDS
 
     @staticmethod
     def _note_batch(course: _Course, progress: BatchProgress, now: float) -> None:

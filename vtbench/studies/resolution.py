@@ -26,7 +26,7 @@ from vtbench.stats.sequential import plan_looks
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.study import Study
-from vtbench.studies.treatments import resolve_treatments, treat
+from vtbench.studies.treatments import resolve_treatments, treat, treat_arms
 from vtbench.variants import MODELS, find_model, split_variant
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
         codes=codes,
         treatments=treatments,
         tuning=_check_tuning(study, seeds, options, recipe, data),
-        levels={arm: dict(plan.levels) for arm, plan in study.plan_arms().items() if arm in templates and plan.levels},
+        levels={arm: dict(plan.levels) for arm, plan in study.planned_arms.items() if arm in templates and plan.levels},
         until=until,
         execution=execution.model_copy(
             update={"device": device_name, "uncounted": execution.uncounted or study.uncounted}
@@ -261,8 +261,7 @@ def _inspect_all_data(study: ResolvedStudy) -> DataFacts:
     """The facts of the data that arms share, and of those that arms have of their own."""
     known: dict[DataConfig, DataFacts] = {}
     of_arms: dict[str, DataFacts] = {}
-    for arm in study.arms:
-        data = treat(study.data, study.recipe, study.treatments.get(arm, {}))[0]
+    for arm, (data, *_) in treat_arms(study.data, study.recipe, study.arms, study.treatments).items():
         try:
             of_arms[arm] = known[data] = known.get(data) or inspect_data(data, study.task)
         except UserError as error:

@@ -38,6 +38,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ class Study(Configuration):
         if len({name.casefold() for name in arms}) < len(arms):
             raise ValueError("two arms differ in upper and lower case only, which not every file system can hold")
         for key in self.tuning.settings if self.tuning is not None else ():
-            if own := [arm for arm, plan in self.plan_arms().items() if key in plan.settings]:
+            if own := [arm for arm, plan in self.planned_arms.items() if key in plan.settings]:
                 raise ValueError(f"the arm {own[0]!r} has {key} of its own, which [tuning] tunes. Keep one of them")
         if self.reference is not None and self.reference not in arms:
             raise ValueError(f"the reference {self.reference!r} is not an arm. {did_you_mean(self.reference, arms)}")
@@ -174,9 +175,10 @@ class Study(Configuration):
 
     def list_arms(self) -> dict[str, str]:
         """Every arm and its variant with placeholders: those named in the file, then the product of the factors."""
-        return {name: plan.variant for name, plan in self.plan_arms().items()}
+        return {name: plan.variant for name, plan in self.planned_arms.items()}
 
-    def plan_arms(self) -> dict[str, ArmPlan]:
+    @cached_property
+    def planned_arms(self) -> dict[str, ArmPlan]:
         """Every arm in full, in the same order."""
         plans = {name: ArmPlan(arm.variant, arm.settings, {}) for name, arm in self.arms.items()}
         for name, plan in self._combine() if self.factors else ():

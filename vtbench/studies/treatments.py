@@ -19,7 +19,8 @@ def resolve_treatments(
 
     Raises ``UserError`` naming the arm for a value that is not allowed, and where the call asks for what arms have.
     """
-    plans, asked = study.plan_arms(), options.list_asked()
+    plans, asked = study.planned_arms, options.list_asked()
+    known: dict[str, dict[str, Any]] = {}
     treatments: dict[str, dict[str, Any]] = {}
     for arm in arms:
         settings = plans[arm].settings
@@ -28,12 +29,30 @@ def resolve_treatments(
                 f"{asked[key]} sets {key}, which the arm {arm!r} of the study has its own of. Leave it out."
             )
         if settings:
-            treated = change_settings(data, recipe, settings, source=f"The arm {arm!r}")
-            treatments[arm] = read_settings(*treated, settings)
+            if repr(settings) not in known:
+                treated = change_settings(data, recipe, settings, source=f"The arm {arm!r}")
+                known[repr(settings)] = read_settings(*treated, settings)
+            treatments[arm] = known[repr(settings)]
     return treatments
 
 
-def treat(data: DataConfig, recipe: Recipe, treatment: Mapping[str, Any]) -> tuple[DataConfig, Recipe, dict[str, Any]]:
+Treated = tuple[DataConfig, Recipe, dict[str, Any]]
+
+
+def treat_arms(
+    data: DataConfig, recipe: Recipe, arms: Iterable[str], treatments: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Treated]:
+    """`treat` for each of ``arms``. Arms share few treatments: each is worked out once."""
+    known: dict[str, Treated] = {}
+    treated: dict[str, Treated] = {}
+    for arm in arms:
+        treatment = treatments.get(arm, {})
+        key = repr(treatment)
+        treated[arm] = known[key] = known.get(key) or treat(data, recipe, treatment)
+    return treated
+
+
+def treat(data: DataConfig, recipe: Recipe, treatment: Mapping[str, Any]) -> Treated:
     """Data and recipe of an arm, and what its run declares: for each setting of its own the value of the study."""
     treated = change_settings(data, recipe, treatment, source="The treatment of an arm")
     return *treated, read_settings(data, recipe, treatment)

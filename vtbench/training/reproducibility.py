@@ -17,14 +17,15 @@ import torch
 
 
 @contextmanager
-def repeatable(device: torch.device, *, threads: int | None) -> Iterator[None]:
+def repeatable(device: torch.device, *, threads: int | None, compiled: bool = False) -> Iterator[None]:
     """Run the block with deterministic kernels and ``threads`` CPU threads; leave torch as it was found.
 
     On the CPU every operator that the models use has a deterministic kernel, and the result depends on the number of
-    threads. On a GPU an operator without one still runs, and torch warns of it by name.
+    threads. On a GPU an operator without one still runs, and torch warns of it by name. What is ``compiled`` is asked
+    to be deterministic, too, which loads the compiler.
     """
     threads_before = torch.get_num_threads()
-    mode_before = torch.get_deterministic_debug_mode()
+    before = torch.get_deterministic_debug_mode()
     filling: Any = torch.utils.deterministic
     fill_before = filling.fill_uninitialized_memory
     benchmark_before = torch.backends.cudnn.benchmark
@@ -34,15 +35,18 @@ def repeatable(device: torch.device, *, threads: int | None) -> Iterator[None]:
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            torch.set_deterministic_debug_mode(
-                "warn"
-            )  # `use_deterministic_algorithms` does it, too, and loads the compiler.
+            if compiled:
+                torch.use_deterministic_algorithms(True, warn_only=True)
+            else:  # `use_deterministic_algorithms` does the same, and loads the compiler.
+                torch.set_deterministic_debug_mode("warn")
             filling.fill_uninitialized_memory = False  # It costs time and finds only bugs of torch.
             torch.backends.cudnn.benchmark = False
             yield
         finally:
             torch.set_num_threads(threads_before)
-            torch.set_deterministic_debug_mode(mode_before)
+            if compiled:
+                torch.use_deterministic_algorithms(before > 0, warn_only=before == 1)
+            torch.set_deterministic_debug_mode(before)
             filling.fill_uninitialized_memory = fill_before
             torch.backends.cudnn.benchmark = benchmark_before
 

@@ -77,7 +77,7 @@ def train_run(
         if record is None or record.status == "failed":
             if device.type == "cpu":
                 keep_freed_memory()
-            with repeatable(device, threads=config.execution.threads):
+            with repeatable(device, threads=config.execution.threads, compiled=config.execution.compile):
                 prepared = prepare_run(config, folder, device, listener)
                 if study is None:
                     for note in (describe_taken(prepared.train), describe_leakage(prepared.train, prepared.val)):
