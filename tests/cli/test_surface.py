@@ -32,10 +32,10 @@ SURFACE = {
     ),
     "ablate": (
         f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor device workers {EXECUTION} "
-        "uncounted out plan fresh retry-failed verify-resume list track json"
+        "uncounted out plan fresh retry-failed verify-resume list measure track json"
     ),
     "watch": "runs once every json",
-    "report": "runs out format json against archive published",
+    "report": "runs out format json against archive published interim measure device batch-size time-limit",
     "audit": "runs format json table",
     "evaluate": "run data limit-val image-size device out json",
     "export": "run format data out json",

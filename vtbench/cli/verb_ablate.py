@@ -48,6 +48,9 @@ def run_ablate(
         bool, typer.Option("--verify-resume", help="Prove that killed cells go on to the same bits.")
     ] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List the studies and leave.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="At the end measure latency and memory of the arms, taking turns.")
+    ] = False,
     track: Track = None,
     as_json: Json = False,
 ) -> None:
@@ -81,7 +84,16 @@ def run_ablate(
     elif verify_resume:
         _verify(resolved, folder, session, as_json=as_json)
     else:
-        _run(resolved, folder, session, trackers, as_json=as_json, fresh=fresh, retry_failed=retry_failed)
+        _run(
+            resolved,
+            folder,
+            session,
+            trackers,
+            as_json=as_json,
+            measure=measure,
+            fresh=fresh,
+            retry_failed=retry_failed,
+        )
 
 
 def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
@@ -111,6 +123,7 @@ def _run(
     trackers: tuple[str, ...],
     *,
     as_json: bool,
+    measure: bool,
     **wishes: bool,
 ) -> None:
     from vtbench.cli.loudness import open_progress, warn
@@ -141,6 +154,10 @@ def _run(
             err=True,
         )
         _leave(130)
+    if measure:
+        from vtbench.cli.measuring import measure_study
+
+        measure_study([folder], base=None, device="auto", batch_size=1, time_limit=10.0)
     report_runs([folder], None, "json" if as_json else "table", None, None)
     if trackers:
         tracking.conclude(f"{study.name}: report", tabulate_summary(build_report(folder).comparisons[0]))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vtbench.cli.completion import complete_devices
 from vtbench.cli.loudness import tell
 from vtbench.cli.options import Json, choose_format
 
@@ -32,14 +33,26 @@ def run_report(
     published: Annotated[
         bool, typer.Option("--published", help="The literature's accuracy against the MACs counted here.")
     ] = False,
+    interim: Annotated[
+        bool, typer.Option("--interim", help="Of an unfinished study: say that it is, and what is missing.")
+    ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also measure latency and memory of the arms, taking turns.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
+    ] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, max=65536, help="For --measure: images at once.")] = 1,
+    time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds an arm.")] = 10.0,
 ) -> None:
-    """Tables, figures and a page of finished runs."""
+    """Tables, figures and a page of finished runs; of two folders with the same arms also what changed."""
     from vtbench.errors import UserError
 
     format = choose_format(format, as_json)
-    if published and (runs or against or archive):
+    if published and (runs or against or archive or measure or interim):
         raise UserError(
-            "--published reports the literature and takes no runs. Leave out RUNS, --against and --archive."
+            "--published reports the literature and takes no runs. Leave out RUNS and the options of runs, such as "
+            "--against, --archive, --measure and --interim."
         )
     if published:
         _report_published(out or Path("runs/published"), format)
@@ -49,11 +62,27 @@ def run_report(
         )
     elif archive is not None and out is not None:
         raise UserError("--archive renders in its own folder. Leave out --out.")
+    elif archive is not None and interim:
+        raise UserError(
+            "--archive keeps a result, and --interim shows one that is not there yet. Leave out one of them."
+        )
     else:
-        report_runs(runs, out, format, against, archive)
+        if measure:
+            from vtbench.cli.measuring import measure_study
+
+            measure_study(runs, base=against, device=device, batch_size=batch_size, time_limit=time_limit)
+        report_runs(runs, out, format, against, archive, interim=interim)
 
 
-def report_runs(runs: list[Path], out: Path | None, format: Format, base: str | None, archive: Path | None) -> None:
+def report_runs(
+    runs: list[Path],
+    out: Path | None,
+    format: Format,
+    base: str | None,
+    archive: Path | None,
+    *,
+    interim: bool = False,
+) -> None:
     """Print the report of ``runs`` and write it, into the folder ``archive`` with its records where one is given."""
     from vtbench.documents.terminal import open_console
     from vtbench.reporting.archive import archive_runs
@@ -61,7 +90,7 @@ def report_runs(runs: list[Path], out: Path | None, format: Format, base: str | 
     from vtbench.reporting.report import build_report
     from vtbench.reporting.terminal import print_report
 
-    report = build_report(*runs, base=base)
+    report = build_report(*runs, base=base, interim=interim)
     paths = archive_runs(runs, archive, base=base) if archive else save_report(report, out or default_output(runs[0]))
     if format == "table":
         print_report(report, open_console())

@@ -8,6 +8,7 @@
     reports/<study>/records/ARM-seedN.examples.zip   images with truth and prediction, of segmentation and one seed
     reports/<study>/records/ARM-seedN.answers.safetensors   what was answered to each validation image, where kept
     reports/<study>/report.md report.html table.csv table.tex accuracy_macs.svg accuracy_macs.png
+    reports/<study>/measured.json            latency and memory of the arms on one machine, where measured
     reports/<study>/classes.csv              of segmentation: every class of every arm
 """
 
@@ -20,8 +21,9 @@ from typing import Any
 
 from vtbench.errors import UserError
 from vtbench.files import publish_bytes, publish_set
-from vtbench.records import RunRecord, save_lines, save_record
+from vtbench.records import RunRecord, load_record, save_lines, save_record
 from vtbench.records.answers import load_answers
+from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.comparisons import choose_base
 from vtbench.reporting.outline import OUTLINE_FILE, name_arm
 from vtbench.reporting.rendering import ReportPaths, list_optional_files, write_files
@@ -35,7 +37,7 @@ from vtbench.reporting.runs import (
     locate_examples,
     locate_timings,
 )
-from vtbench.run_folder import ANSWERS, EXAMPLES, TIMING
+from vtbench.run_folder import ANSWERS, EXAMPLES, MEASURED, TIMING
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",:;]+[/\\])+([^/\\\s'\",:;]+)")
 
@@ -51,7 +53,7 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
     if target.exists() and any(target.iterdir()) and not is_archive(target):
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
     records = [f"{ARCHIVE_FOLDER}/{kind}" for kind in ("*.json", f"*.{TIMING}", f"*.{EXAMPLES}", f"*.{ANSWERS}")]
-    with publish_set(target, stale=(*records, *list_optional_files())) as staged:
+    with publish_set(target, stale=(*records, MEASURED, *list_optional_files())) as staged:
         for name, record in _name_files((*loaded.records, *loaded.trials)).items():
             path = staged / ARCHIVE_FOLDER / name
             save_record(path, make_portable(record))
@@ -64,6 +66,9 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
                 publish_bytes(locate_answers(path), answers.read_bytes())
         outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
         save_record(staged / OUTLINE_FILE, outline)
+        measured = next((path for folder in folders if (path := folder / MEASURED).is_file()), None)
+        if measured is not None:
+            save_record(staged / MEASURED, load_record(measured, MeasuredArms))
         return write_files(build_report(staged), staged).move(target)
 
 

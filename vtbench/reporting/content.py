@@ -7,6 +7,7 @@ from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, tabul
 from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.factor_tables import list_effect_notes, tabulate_effects
 from vtbench.reporting.image_tables import list_image_notes, tabulate_images
+from vtbench.reporting.measured_tables import list_measured_notes, tabulate_measured
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import Report
 from vtbench.reporting.tuning import find_tuning, list_tuning_notes, tabulate_response, tabulate_tuning
@@ -17,16 +18,56 @@ def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them."""
     effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
     images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
+    measured = (note for comparison in report.comparisons for note in list_measured_notes(report, comparison))
     tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
-    notes = (*list_notes(report.comparisons), *effects, *images, *list_class_notes(report.comparisons, extent), *tuned)
+    classes = list_class_notes(report.comparisons, extent)
+    notes = (
+        *describe_progress(report),
+        *list_notes(report.comparisons),
+        *effects,
+        *images,
+        *measured,
+        *classes,
+        *tuned,
+    )
     return list(dict.fromkeys(notes))
 
 
+def count_outcomes(report: Report) -> dict[str, int]:
+    """How many cells finished, failed or are missing, over all comparisons."""
+    states = [
+        outcome.state
+        for comparison in report.comparisons
+        for arm in comparison.arms
+        for outcome in arm.outcomes.values()
+    ]
+    return {state: states.count(state) for state in ("finished", "failed", "missing")}
+
+
+def describe_progress(report: Report) -> list[str]:
+    """What an interim report lacks, and how to take it; nothing where it lacks nothing."""
+    counts = count_outcomes(report)
+    if not report.interim or not counts["missing"]:
+        return []
+    failed = f", {counts['failed']} failed" if counts["failed"] else ""
+    return [
+        f"Interim: {counts['finished']} of {sum(counts.values())} runs have finished{failed}, {counts['missing']} are "
+        "missing. Numbers are of what is there and will move; who stops when they please finds differences that are "
+        "none more often than the intervals say."
+    ]
+
+
+def name_report(report: Report) -> str:
+    """The title, which says of an interim report that it is one."""
+    return report.outline.title + (" (interim)" if describe_progress(report) else "")
+
+
 def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
-    """What stands below the summary and the seeds: effects of factors, differences over images, classes."""
+    """What stands below the summary and the seeds: of factors, over images, measured, by class."""
     tables = (
         tabulate_effects(comparison),
         tabulate_images(comparison, report.answers),
+        tabulate_measured(report, comparison),
         tabulate_classes(comparison, extent),
     )
     return [table for table in tables if table is not None]

@@ -22,10 +22,12 @@ from vtbench.files import publish_set, publish_text, refuse_link
 from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
+    describe_progress,
     explain_apart,
     list_all_notes,
     list_further_tables,
     list_tuning_tables,
+    name_report,
     spell_treatment,
 )
 from vtbench.reporting.factor_tables import list_effect_numbers
@@ -33,6 +35,7 @@ from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.image_tables import list_image_numbers
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
+from vtbench.reporting.side_by_side import list_side_notes, list_side_numbers, tabulate_sides
 from vtbench.reporting.style import PNG_DPI, house_style
 from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summary
 from vtbench.reporting.tuning import find_tuning, list_tuning_numbers
@@ -188,7 +191,10 @@ def render_latex(report: Report) -> str:
 def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | None = None) -> str:
     """The whole report. ``figures`` gives for a comparison's place the files of its figures by their names."""
     figures = figures or {}
-    parts = [f"# {escape_markdown(report.outline.title)}", escape_markdown(report.outline.question or "")]
+    parts = [f"# {escape_markdown(name_report(report))}", escape_markdown(report.outline.question or "")]
+    if report.sides is not None:
+        parts += ["## Old and new", to_markdown(tabulate_sides(report.sides)).rstrip()]
+        parts += [list_items(list_side_notes(report.sides)), "## Both together"]
     for index, comparison in enumerate(report.comparisons):
         if comparison.apart:
             parts += [f"## Kept apart: comparison {index + 1}", escape_markdown(explain_apart(comparison))]
@@ -235,6 +241,8 @@ def render_json(report: Report) -> str:
             for comparison in report.comparisons
         ],
         **({"tuning": list_tuning_numbers(tuning)} if (tuning := find_tuning(report)) else {}),
+        **({"old_and_new": list_side_numbers(report.sides)} if report.sides else {}),
+        **({"interim": True} if describe_progress(report) else {}),
         "notes": list_all_notes(report),
         "left_out": [{"path": left.path, "reason": left.reason} for left in report.left_out],
         "provenance": dict(report.provenance),

@@ -10,13 +10,16 @@ from typing import TypeVar
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig
 from vtbench.errors import UserError
-from vtbench.records import RunRecord, TimingRecord
+from vtbench.records import RunRecord, TimingRecord, load_record
 from vtbench.records.answers import Answers, load_answers
 from vtbench.records.examples import Examples, read_examples
+from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.runs import LeftOut, RunKey, identify_run, load_runs
+from vtbench.reporting.side_by_side import TwoResults, compare_results
 from vtbench.reporting.treatment import find_differences
+from vtbench.run_folder import MEASURED
 from vtbench.run_options import RunOptions, spell_flags
 from vtbench.settings import undo_treatment
 from vtbench.stats.estimates import Estimate
@@ -32,7 +35,8 @@ class Report:
 
     ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept; ``examples`` those of the
     runs of one seed; ``trials`` the runs by which arms were tuned; ``answers`` what runs answered to each validation
-    image, of those that kept it.
+    image, of those that kept it; ``measured`` what arms take on one machine; ``sides`` two folders beside each other,
+    where two were given that have runs in common. An ``interim`` report says that it is one.
     """
 
     outline: ReportOutline
@@ -43,6 +47,9 @@ class Report:
     examples: Mapping[RunKey, Examples] = field(default_factory=dict)
     trials: tuple[RunRecord, ...] = ()
     answers: Mapping[RunKey, Answers] = field(default_factory=dict)
+    measured: MeasuredArms | None = None
+    sides: TwoResults | None = None
+    interim: bool = False
 
     @property
     def fresh_means(self) -> dict[str, float]:
@@ -50,7 +57,7 @@ class Report:
         return {arm.name: arm.mean.mean for arm in self.comparisons[0].arms if isinstance(arm.mean, Estimate)}
 
 
-def build_report(*folders: Path, base: str | None = None) -> Report:
+def build_report(*folders: Path, base: str | None = None, interim: bool = False) -> Report:
     """Read all runs beneath ``folders`` and compare them. Raises ``UserError`` if there is nothing to report."""
     loaded = load_runs(*folders)
     comparisons = build_comparisons(loaded.records, loaded.outline, base=base)
@@ -61,10 +68,29 @@ def build_report(*folders: Path, base: str | None = None) -> Report:
     hashes = {identify_run(record): record.answers_sha256 for record in loaded.records}
     kept = {run: path for run, path in loaded.answers.items() if run in hashes}
     answers, spoilt = _read_all(kept, "answers", lambda run, path: load_answers(path, hashes[run]))
-    left_out = (*loaded.left_out, *damaged, *spoilt)
+    measured, unread = _read_measured(folders)
     return Report(
-        loaded.outline, comparisons, left_out, tuple(provenance), loaded.timings, examples, loaded.trials, answers
+        loaded.outline,
+        comparisons,
+        (*loaded.left_out, *damaged, *spoilt, *unread),
+        tuple(provenance),
+        loaded.timings,
+        examples,
+        loaded.trials,
+        answers,
+        measured,
+        compare_results(folders, *(load_runs(folder).records for folder in folders)) if len(folders) == 2 else None,
+        interim,
     )
+
+
+def _read_measured(folders: Sequence[Path]) -> tuple[MeasuredArms | None, list[LeftOut]]:
+    """That of the first folder which has it."""
+    path = next((folder / MEASURED for folder in folders if (folder / MEASURED).is_file()), None)
+    try:
+        return (None if path is None else load_record(path, MeasuredArms)), []
+    except UserError as error:
+        return None, [LeftOut(MEASURED, str(error))]
 
 
 def _read_all(

@@ -11,7 +11,13 @@ from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.class_tables import SCREEN
-from vtbench.reporting.content import explain_apart, list_all_notes, list_further_tables, list_tuning_tables
+from vtbench.reporting.content import (
+    explain_apart,
+    list_all_notes,
+    list_further_tables,
+    list_tuning_tables,
+    name_report,
+)
 from vtbench.reporting.pages.published import (
     TITLE,
     PublishedRow,
@@ -20,15 +26,23 @@ from vtbench.reporting.pages.published import (
     tabulate_published,
 )
 from vtbench.reporting.report import Report
+from vtbench.reporting.side_by_side import list_side_notes, tabulate_sides
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.token_report import shorten_name
 
 
 def print_report(report: Report, console: Console) -> None:
     """Title, question, the tables of every comparison, the notes, and what was left out."""
-    print_text(report.outline.title, console, style="bold")
+    print_text(name_report(report), console, style="bold")
     if report.outline.question:
         print_text(report.outline.question, console)
+    if report.sides is not None:
+        print_text("\nOld and new", console, style="bold")
+        _print_table(tabulate_sides(report.sides), console)
+        console.print()
+        for note in list_side_notes(report.sides):
+            print_text(f"- {note}", console)
+        print_text("\nBoth together", console, style="bold")
     for number, comparison in enumerate(report.comparisons, 1):
         if comparison.apart:
             print_text(f"\nKept apart: comparison {number}", console, style="bold yellow")

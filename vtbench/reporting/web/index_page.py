@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from vtbench.documents.table import Table, make_table
 from vtbench.reporting.archive import list_archives
+from vtbench.reporting.content import count_outcomes
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.web.answer import answer_question
-from vtbench.reporting.web.report_page import PAGE_FILE, NamedTable, count_outcomes
+from vtbench.reporting.web.report_page import PAGE_FILE, NamedTable
 from vtbench.reporting.web.template import render_template
 
 INDEX_FILE = "index.html"

@@ -12,9 +12,18 @@ from markupsafe import Markup
 
 from vtbench.documents.table import Table
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.content import explain_apart, list_all_notes, list_further_tables, list_tuning_tables
+from vtbench.reporting.content import (
+    count_outcomes,
+    describe_progress,
+    explain_apart,
+    list_all_notes,
+    list_further_tables,
+    list_tuning_tables,
+    name_report,
+)
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.report import Report
+from vtbench.reporting.side_by_side import list_side_notes, tabulate_sides
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.web.answer import answer_question
 from vtbench.reporting.web.arms import ArmDetails, list_arm_details
@@ -70,14 +79,16 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
     tuning = [NamedTable(title, table) for title, table in zip(_TUNING, list_tuning_tables(report), strict=False)]
     return render_template(
         "report.html.jinja",
-        title=report.outline.title,
+        title=name_report(report),
         question=report.outline.question,
-        answer=answer_question(report.comparisons[0]),
+        answer=[*describe_progress(report), *answer_question(report.comparisons[0])],
         counts=count_outcomes(report),
         failed=_list_failed(report),
         missing=_list_missing(report),
         sections=sections,
         notes=list_all_notes(report),
+        sides=report.sides and NamedTable("Old and new", tabulate_sides(report.sides)),
+        side_notes=list_side_notes(report.sides) if report.sides else [],
         tuning=tuning,
         left_out=report.left_out,
         facts=facts,
@@ -86,17 +97,6 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
 
 
 _TUNING = ("What each arm was tuned to", "What the trials came to")
-
-
-def count_outcomes(report: Report) -> dict[str, int]:
-    """How many cells finished, failed or are missing, over all comparisons."""
-    states = [
-        outcome.state
-        for comparison in report.comparisons
-        for arm in comparison.arms
-        for outcome in arm.outcomes.values()
-    ]
-    return {state: states.count(state) for state in ("finished", "failed", "missing")}
 
 
 def _build(report: Report, index: int, images: Mapping[str, Path]) -> Section:

@@ -1,0 +1,69 @@
+"""What was measured of the arms stands beside what was counted, and says where the two disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthetic_runs import COMPONENTS, ENVIRONMENT, list_runs, write_study
+
+from vtbench.records import NotMeasured, save_record
+from vtbench.records.measured import MeasuredArm, MeasuredArms
+from vtbench.records.profile import Measurement, Part
+from vtbench.reporting.archive import archive_runs
+from vtbench.reporting.content import list_all_notes
+from vtbench.reporting.measured_tables import tabulate_measured
+from vtbench.reporting.rendering import render_markdown
+from vtbench.reporting.report import build_report
+
+
+def measure(arm: str, latency_ms: float) -> MeasuredArm:
+    measurement = Measurement(
+        latency_ms=latency_ms,
+        latency_ms_quartiles=(0.9 * latency_ms, 1.1 * latency_ms),
+        latency_per_image_ms=latency_ms,
+        images_per_second=1000 / latency_ms,
+        peak_memory_bytes=2**20 * int(latency_ms),
+        batch_size=1,
+        dtype="float32",
+        threads=1,
+        num_samples=20,
+        passes_per_sample=1,
+        warm_up_passes=3,
+        settled=True,
+        measured_together=(),
+        environment=ENVIRONMENT,
+    )
+    variant, macs, _ = COMPONENTS[arm]
+    roles = (Part(name="convolution", macs=macs - 1000), Part(name="tokenizer", macs=1000))
+    meter = NotMeasured(reason="no meter")
+    return MeasuredArm(arm=arm, variant=variant, measurement=measurement, roles=roles, energy_joules=meter)
+
+
+def write_measured(folder: Path) -> Path:
+    study = write_study(folder, list_runs())
+    save_record(study / "measured.json", MeasuredArms(arms=(measure("convolution", 2.0), measure("static", 3.0))))
+    return study
+
+
+def test_an_arm_with_fewer_macs_that_takes_longer_is_named(tmp_path: Path) -> None:
+    report = build_report(write_measured(tmp_path / "study"))
+    table = tabulate_measured(report, report.comparisons[0])
+    assert table is not None
+    assert table.rows[0] == ("convolution", "40.55", "2.00", "1.80 to 2.20", "500", "2.0 MiB")
+    said = "static has 33.12 M MACs and takes 3.00 ms, convolution 40.55 M and 2.00 ms"
+    assert f"MACs and latency rank arms differently: {said}." in list_all_notes(report)
+    assert "Energy: no meter." in list_all_notes(report)
+
+
+def test_an_archive_keeps_what_was_measured(tmp_path: Path) -> None:
+    archive = archive_runs([write_measured(tmp_path / "study")], tmp_path / "archive").folder
+    assert "| static      |    33.12 |         3.00 |" in (archive / "report.md").read_text("utf-8")
+
+
+def test_an_interim_report_says_in_its_title_and_first_note_what_is_missing(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", list_runs({"convolution": (71.0, 72.0), "dynamic": (71.0,)}))
+    text = render_markdown(build_report(study, interim=True))
+    assert text.startswith("# components (interim)")
+    assert "- Interim: 3 of 15 runs have finished, 12 are missing." in text
+    assert "nterim" not in render_markdown(build_report(study))
+    assert "nterim" not in render_markdown(build_report(write_study(tmp_path / "whole", list_runs()), interim=True))

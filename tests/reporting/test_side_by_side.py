@@ -1,0 +1,54 @@
+"""Two folders with the same arms are set beside each other; what keeps them from being compared is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_study
+
+from vtbench.reporting.report import Report, build_report
+from vtbench.reporting.side_by_side import TwoResults, list_side_notes, tabulate_sides
+from vtbench.stats.estimates import Estimate, PairedDifference
+
+OLD = {"convolution": (70.0, 71.0, 72.0), "dynamic": (71.0, 72.5, 73.0)}
+NEW = {"convolution": (70.5, 71.6, 72.4), "dynamic": (71.0, 72.4, 73.1)}
+
+
+def build_sides(tmp_path: Path, old: list, new: list) -> Report:  # type: ignore[type-arg]
+    return build_report(*(write_study(tmp_path / name, runs) for name, runs in (("old", old), ("new", new))))
+
+
+def take_sides(report: Report) -> TwoResults:
+    assert report.sides is not None
+    return report.sides
+
+
+def test_the_same_study_in_two_folders_is_paired_by_seed_and_says_what_else_changed(tmp_path: Path) -> None:
+    elsewhere = ENVIRONMENT.model_copy(update={"commit": "f" * 40, "device_name": "Other CPU"})
+    changed = [run.model_copy(update={"environment": elsewhere}) for run in list_runs(NEW)]
+    sides = take_sides(build_sides(tmp_path, list_runs(OLD), changed))
+    paired = sides.arms[0].difference
+    assert isinstance(paired, PairedDifference)
+    assert paired.estimate.mean == pytest.approx(0.5)
+    assert paired.estimate.half_width == pytest.approx(4.302653 * 0.1 / 3**0.5)
+    assert tabulate_sides(sides).rows[0][:5] == ("convolution", "71.00 ± 2.48", "71.50 ± 2.37", "3", "+0.50 ± 0.25")
+    notes = list_side_notes(sides)
+    assert notes[1] == "The interval that holds for 2 arms together excludes zero for: convolution."
+    assert "commit: 0123456789ab and ffffffffffff; device: Example CPU and Other CPU" in notes[2]
+
+
+def test_what_was_not_treated_alike_has_no_difference_and_its_values_are_named(tmp_path: Path) -> None:
+    longer = [make_run("convolution", seed, 75.0 + seed, epochs=90) for seed in range(3)]
+    sides = take_sides(build_sides(tmp_path, list_runs(OLD), longer))
+    (arm,) = sides.arms
+    assert isinstance(arm.new, Estimate)
+    assert not isinstance(arm.difference, PairedDifference)
+    assert arm.unlike[0] == "recipe.epochs: 10 and 90"
+    assert tabulate_sides(sides).rows[0][4] == "not comparable"
+    assert "Only in one of the two: dynamic (old)." in list_side_notes(sides)
+
+
+def test_folders_that_share_no_run_are_parts_of_one_result(tmp_path: Path) -> None:
+    further = [make_run("convolution", seed, 70.0) for seed in (3, 4)]
+    assert build_sides(tmp_path, list_runs(OLD), further).sides is None

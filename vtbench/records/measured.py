@@ -1,0 +1,29 @@
+"""What the arms of a study take on one machine: latency, throughput, memory and MACs by role, beside the records."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from vtbench.records.profile import Measurement, Part
+from vtbench.records.record import NotMeasured, Record
+
+
+class MeasuredArm(Record):
+    """One arm. ``roles`` are its MACs for one image by what they are for; ``energy`` is in joules an image."""
+
+    arm: str
+    variant: str
+    measurement: Measurement | NotMeasured
+    roles: tuple[Part, ...]
+    energy_joules: float | NotMeasured
+
+
+class MeasuredArms(Record):
+    """All arms that were measured together, taking turns."""
+
+    format: Literal[1] = 1
+    arms: tuple[MeasuredArm, ...]
+
+    def find(self, arm: str, variant: str) -> MeasuredArm | None:
+        """What was measured of an arm, if it still is the same variant."""
+        return next((one for one in self.arms if (one.arm, one.variant) == (arm, variant)), None)

@@ -1,0 +1,94 @@
+"""What was measured of the arms, beside what was counted, and where the two rank arms differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.records import CostRecord, NotMeasured
+from vtbench.records.measured import MeasuredArm
+from vtbench.records.profile import Measurement
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.report import Report
+from vtbench.units import format_bytes, format_items, format_millions
+
+_MOST_PAIRS = 3
+
+
+def find_measured(report: Report, arm: Arm) -> MeasuredArm | None:
+    """What was measured of an arm on one machine."""
+    return None if report.measured is None else report.measured.find(arm.name, arm.variant)
+
+
+def tabulate_measured(report: Report, comparison: Comparison) -> Table | None:
+    """One row an arm: MACs, latency with its quartiles, throughput, peak memory. None where nothing was measured."""
+    found = [(arm, one) for arm in comparison.arms if (one := find_measured(report, arm)) is not None]
+    if not found:
+        return None
+    header = ("measured", "MACs (M)", "latency (ms)", "quartiles (ms)", "images/s", "peak memory")
+    return make_table(header, [(arm.name, *_list_cells(arm, one)) for arm, one in found], numbers=header[1:])
+
+
+def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
+    """Where and how it was measured, what could not be, and which arms MACs and latency rank differently."""
+    found = [(arm, one) for arm in comparison.arms if (one := find_measured(report, arm)) is not None]
+    done = [(arm, one.measurement) for arm, one in found if isinstance(one.measurement, Measurement)]
+    notes = [
+        f"Not measured: {arm.name}: {one.measurement.reason}."
+        for arm, one in found
+        if isinstance(one.measurement, NotMeasured)
+    ]
+    if done:
+        first = done[0][1]
+        where = first.environment
+        notes.insert(
+            0,
+            f"Measured on {where.device_name} ({where.device}), {format_items(first.threads, 'thread')}, "
+            f"{first.dtype}, batch {first.batch_size}, arms taking turns: median and quartiles of a forward pass.",
+        )
+        unsettled = [arm.name for arm, one in done if not one.settled]
+        if unsettled:
+            notes.append(f"The quartiles had not settled when time was up: {', '.join(unsettled)}.")
+        notes.extend(_compare_ranks(done))
+    notes += dict.fromkeys(
+        f"Energy: {one.energy_joules.reason}." for _, one in found if isinstance(one.energy_joules, NotMeasured)
+    )
+    return notes
+
+
+def _list_cells(arm: Arm, one: MeasuredArm) -> tuple[str, ...]:
+    macs = format_millions(arm.costs.macs) if isinstance(arm.costs, CostRecord) else NOTHING
+    measured = one.measurement
+    if isinstance(measured, NotMeasured):
+        return (macs, *(NOTHING,) * 4)
+    low, high = measured.latency_ms_quartiles
+    memory = measured.peak_memory_bytes
+    return (
+        macs,
+        f"{measured.latency_ms:.2f}",
+        f"{low:.2f} to {high:.2f}",
+        f"{measured.images_per_second:,.0f}",
+        NOTHING if isinstance(memory, NotMeasured) else format_bytes(memory),
+    )
+
+
+def _compare_ranks(done: list[tuple[Arm, Measurement]]) -> Iterator[str]:
+    """Pairs of which the one with fewer MACs takes longer, by quartiles that do not overlap; the farthest first."""
+    counted = [(arm, arm.costs.macs, one) for arm, one in done if isinstance(arm.costs, CostRecord)]
+    pairs = []
+    for first, second in combinations(counted, 2):
+        (lean, few, slow), (dear, many, fast) = sorted((first, second), key=lambda one: one[1])
+        if few < many and slow.latency_ms_quartiles[0] > fast.latency_ms_quartiles[1]:
+            pairs.append((slow.latency_ms / fast.latency_ms, lean, few, slow, dear, many, fast))
+    pairs.sort(key=lambda pair: -pair[0])
+    if pairs:
+        told = [
+            f"{lean.name} has {few / 1e6:.2f} M MACs and takes {slow.latency_ms:.2f} ms, {dear.name} "
+            f"{many / 1e6:.2f} M and {fast.latency_ms:.2f} ms"
+            for _, lean, few, slow, dear, many, fast in pairs[:_MOST_PAIRS]
+        ]
+        more = f"; {len(pairs) - _MOST_PAIRS} more pairs" if len(pairs) > _MOST_PAIRS else ""
+        yield f"MACs and latency rank arms differently: {'; '.join(told)}{more}."
+    elif len(counted) > 1:
+        yield "Of no two arms does the one with fewer MACs clearly take longer."
