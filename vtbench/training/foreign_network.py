@@ -25,6 +25,7 @@ from vtbench.configuration import Recipe
 from vtbench.errors import UserError
 from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.subject import kept_randomness
+from vtbench.training.strided_convolution import subsample_first
 
 # Dimensions: B images of a batch, C channels (3, RGB), H height, W width, K classes.
 
@@ -96,6 +97,8 @@ def try_network(
     with drawn_from(0), torch.enable_grad():
         images_BCHW = torch.randn(_NUM_TRIED, 3, height, width).contiguous(memory_format=layout)
         model = model.to(memory_format=layout)
+        if channels_last:
+            subsample_first(model)
         try:
             scores = {"evaluation": model.eval()(images_BCHW)}
             unsaved = _copy_unsaved(model)

@@ -21,6 +21,7 @@ from vtbench.training.optimization import (
     set_learning_rate,
 )
 from vtbench.training.reproducibility import seed_step
+from vtbench.training.strided_convolution import subsample_first
 from vtbench.training.world import ALONE, World
 
 # Dimensions: B images of a batch, C channels, H height, W width. Targets and scores are of the shape of the task.
@@ -62,6 +63,8 @@ class Trainer:
         self.num_steps = batches_per_epoch * recipe.epochs
         if recipe.sync_batch_norm and world.size > 1:  # Statistics over the shares of all processes.
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        if device.type == "cpu" and execution.channels_last:
+            subsample_first(model)
         self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self._forward: Any = self.model
