@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
 
 from vtbench.errors import UserError
 from vtbench.layers.feature_pyramid import FeaturePyramid
@@ -74,6 +75,18 @@ def test_a_feature_pyramid_is_laterals_a_top_down_sum_and_3x3_convolutions() -> 
     for level, output in enumerate(neck(*maps)):
         expected = convolve_windows(summed[level], layers[level][0].weight, layers[level][0].bias)
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_feature_pyramid_is_torchvisions_with_its_names() -> None:
+    theirs, neck, maps = (
+        FeaturePyramidNetwork([4, 6, 8, 10], 12),
+        FeaturePyramid([4, 6, 8, 10], 12),
+        make_maps([4, 6, 8, 10]),
+    )
+    neck.pyramid.load_state_dict(theirs.state_dict())
+    expected = theirs({str(level): features for level, features in enumerate(maps)})
+    for output, other in zip(neck(*maps), expected.values(), strict=True):
+        assert torch.equal(output, other)
 
 
 def normalize_groups(map_BCHW: Tensor, norm: nn.GroupNorm) -> Tensor:
