@@ -13,8 +13,9 @@ they take turns, so that whatever else the machine does meets all of them; ratio
 - Memory is the most that a contestant's process had resident so far, as Linux notes it without gaps (VmHWM), and what
   its workers have beside, pages that they share with it left out, while they start, train and evaluate after every
   epoch, and in vtbench's case save. The reference evaluates as torchvision's does, image by image at the size of
-  training, and counts either by the library that counts vtbench's metric or, as torchvision's does, by a matrix of
-  its own: the difference is what that library takes.
+  training, and counts either by torchmetrics or, as torchvision's and vtbench do, by a matrix of its own: the
+  difference is what that library takes. torch's compiler, which its optimisers and torchvision load, is in all but
+  vtbench's.
 - What limits the speed: the step alone, on one batch that stays as it is, with nothing counted.
 """
 
