@@ -29,6 +29,6 @@ def subsample_first(network: nn.Module) -> None:
             module.stride = (1, 1)
 
 
-def _subsample(stride: tuple[int, int], _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+def _subsample(stride: tuple[int, ...], _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     (features_BCHW,) = inputs
     return (features_BCHW[..., :: stride[0], :: stride[1]],)
