@@ -95,9 +95,9 @@ def test_the_file_says_of_real_images_what_the_network_says(
 
 @pytest.mark.slow
 @pytest.mark.not_in_ci
-@pytest.mark.parametrize("variant", ["fpn_resnet18:stem=small,width=8", "vt_fpn_resnet18:stem=small,width=8"])
+@pytest.mark.parametrize("variant", ["fpn_resnet18:width=4", "vt_fpn_resnet18:width=4,num_tokens=2"])
 def test_segmentation_exports_with_tokens_and_without(variant: str, export, tmp_path: Path) -> None:
-    folder = train(tmp_path / "run", variant, "segmentation_small", 64)
+    folder = train(tmp_path / "run", variant, "segmentation_small", 96)
     for format, name in (("onnx", "model.onnx"), ("torch-export", "model.pt2")):
         code, said, err = export(folder, "--format", format, "--json")
         assert code == 0, err

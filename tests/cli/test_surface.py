@@ -40,7 +40,7 @@ SURFACE = {
     "evaluate": "run data limit-val image-size device out json",
     "export": "run format data out json",
     "predict": "run image out top white overwrite device format json",
-    "tokens": ("run model image mask index data split module foreground leave-out image-size seed out json"),
+    "tokens": ("run model image mask index data split module head look foreground leave-out image-size seed out json"),
 }
 
 

@@ -102,6 +102,32 @@ def test_an_untrained_model_looks_at_image_files_held_against_masks(vtbench_toke
     assert record["images"][0]["modules"][0]["foreground"]["area_percent"] == 50
 
 
+NETWORK = """
+from torch import nn
+def build(num_classes):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    patches = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2))
+    class Turn(nn.Module):
+        def forward(self, x):
+            return x.transpose(1, 2)
+    return nn.Sequential(patches, Turn(), layer, nn.Flatten(), nn.Linear(128, num_classes))
+"""
+
+
+def test_attention_of_a_users_own_network_is_shown_block_by_block_and_head_by_head(vtbench_tokens) -> None:
+    Path("mine.py").write_text(NETWORK)
+    code, output, errors = vtbench_tokens(
+        "--model", "mine.py:build", "--image-size", "16", "--image", "a.png", "--head", "1", "0", "--out", "o"
+    )
+    assert (code, errors) == (0, "")
+    assert "0 2.self_attn" in output and "look of all places; head 1, head 0" in output and "reach" not in output
+    (module,) = json.loads(Path("o/tokens.json").read_text())["images"][0]["modules"]
+    assert (module["layer"], module["rows"], module["map_size"]) == ("2.self_attn", ["head 1", "head 0"], [4, 4])
+    assert [path.name for path in Path("o").glob("*.png")] == ["0-a-module0-attention.png"]
+    with Path("o/tokens.csv").open() as stream:
+        assert [row["token"] for row in csv.DictReader(stream)] == ["head 1", "head 0"]
+
+
 def test_without_mixing_there_is_no_figure_of_reach_and_the_output_says_why(vtbench_tokens) -> None:
     code, output, _ = vtbench_tokens(
         "--model", f"{TINY},relations=none", "--image-size", "16", "--image", "a.png", *ONE
@@ -129,7 +155,8 @@ def test_a_list_option_takes_every_value_that_follows_but_needs_one(vtbench_toke
         ([*MODEL, "--index", "0"], "--index needs --data"),
         ([*MODEL, "--data", "scenes:num_val=20", "--index", "20"], "There is no image 20"),
         ([*MODEL, "--data", "scenes", "--index", "0", "--mask", "mask.png"], "--mask belongs to --image"),
-        (["--model", "resnet20", "--image", "a.png"], "no visual tokens"),
+        (["--model", "resnet20", "--image", "a.png"], "no visual tokens and no attention"),
+        ([*MODEL, "--image", "a.png", "--head", "0"], "--head and --look are of networks without visual tokens"),
         (["--model", "vt_resnet20:tokenizer=pooling", "--image", "a.png"], "no spatial attention"),
         (["--model", "vt_resnt20", "--image", "a.png"], "Did you mean 'vt_resnet20'"),
         ([*MODEL, "--image", "a.png", "--module", "2"], "There is no module 2"),

@@ -38,8 +38,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Scale every channel of every image."""
-        pooled = torch.cat([map_BCHW.mean(dim=(2, 3)), map_BCHW.amax(dim=(2, 3))])
-        of_mean, of_max = self.excite(self.relu(self.squeeze(pooled))).chunk(2)
+        pooled_2BC = torch.stack([map_BCHW.mean(dim=(2, 3)), map_BCHW.amax(dim=(2, 3))])
+        of_mean, of_max = self.excite(self.relu(self.squeeze(pooled_2BC)))
         return map_BCHW * torch.sigmoid(of_mean + of_max)[:, :, None, None]
 
     def expected_macs(self, map_shape: tuple[int, ...]) -> int:

@@ -50,7 +50,7 @@ class PairwiseAttention(WindowAttention):
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Attend within every window."""
         size = (map_BCHW.shape[2], map_BCHW.shape[3])
-        place = self.position(_coordinates(size, map_BCHW)).expand(len(map_BCHW), -1, -1, -1)
+        place = self.position(_coordinates(size, map_BCHW)).expand(map_BCHW.shape[0], -1, -1, -1)
         here = torch.cat([self.phi(map_BCHW), place], dim=1)
         there = torch.cat([self.psi(map_BCHW), place], dim=1)
         around = nn.functional.unfold(pad_window(there, self.kernel_size, "reflect"), self.kernel_size)
@@ -94,7 +94,7 @@ class PatchwiseAttention(WindowAttention):
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Attend within every window."""
         padded = pad_window(self.psi(map_BCHW), self.kernel_size, "reflect")
-        around = nn.functional.unfold(padded, self.kernel_size).reshape(len(map_BCHW), -1, *map_BCHW.shape[2:])
+        around = nn.functional.unfold(padded, self.kernel_size).reshape(map_BCHW.shape[0], -1, *map_BCHW.shape[2:])
         patch_BXHW = torch.cat([self.phi(map_BCHW), around], dim=1)
         weights_BGKN = self.gamma(patch_BXHW).flatten(2).unflatten(1, (self.num_maps, -1))
         return aggregate(weights_BGKN, self.beta(map_BCHW), self.kernel_size)

@@ -31,6 +31,13 @@ def run_tokens(
     ] = None,
     split: Annotated[Literal["train", "val"], typer.Option(help="Split of --data.")] = "val",
     module: Annotated[list[int] | None, typer.Option(help="Modules to look at, from 0; else all.")] = None,
+    head: Annotated[
+        list[int] | None, typer.Option(help="Heads of attention that is no visual tokens', from 0; else their mean.")
+    ] = None,
+    look: Annotated[
+        Literal["class-token", "received"] | None,
+        typer.Option(help="Of such attention: the class token's, or what places receive on average."),
+    ] = None,
     foreground: Annotated[list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.")] = None,
     leave_out: Annotated[list[int] | None, typer.Option(help="Class ids that count as neither.")] = None,
     image_size: Annotated[str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.")] = None,
@@ -42,9 +49,11 @@ def run_tokens(
 ) -> None:
     """Draw where each visual token of a network looks in images.
 
-    Beside its attention over the image stands its reach after the tokens are mixed. Options that take several values
-    take all that follow: --image a.png b.png. Entropies are in nats. Masks (scenes has them, and parquet files with a
-    column annotation) give the attention on foreground against background.
+    Beside its attention over the image stands its reach after the tokens are mixed. Of other networks with attention
+    (timm, torchvision, files) every block is shown: the look of its class token, or without one the attention that each
+    place receives. Options that take several values take all that follow: --image a.png b.png. Entropies are in nats.
+    Masks (scenes has them, and parquet files with a column annotation) give the attention on foreground against
+    background.
     """
     from vtbench.cli.commands import quick_import
     from vtbench.cli.first_checks import check_data, check_variants
@@ -72,6 +81,7 @@ def run_tokens(
         from vtbench.records import to_json
         from vtbench.reporting.terminal import print_tokens
         from vtbench.reporting.token_report import write_tokens
+        from vtbench.tokens.attention import Wish
         from vtbench.tokens.survey import open_model, open_run, survey_tokens
 
     with tell_waiting("reading the images"):
@@ -82,7 +92,10 @@ def run_tokens(
             else _read_rows(subject, data, split, index or [])
         )
     with tell_waiting(f"looking at {format_items(len(shown), 'image')} and drawing"):
-        survey = survey_tokens(subject, shown, only=module or [], foreground=foreground or [], left_out=leave_out or [])
+        wish = Wish(tuple(head or ()), look)
+        survey = survey_tokens(
+            subject, shown, only=module or [], wish=wish, foreground=foreground or [], left_out=leave_out or []
+        )
         folder = out or subject.default_folder
         check_writable(folder)
         written = write_tokens(survey.record, survey.images, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ from vtbench.training.trained import TrainedRun, WeightsNote
 # B images of a batch, C channels (3, RGB), H height, W width, K classes.
 
 NUM_CHECKED = 8
+_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
+_STYLE = re.compile(r"\x1b\[\d*m")
 _TOLERANCE = 1e-3
 """Of the largest score: single precision that sums in another order."""
 
@@ -106,10 +109,9 @@ def write_network(
     except UserError:
         raise
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"{note.variant} cannot be exported as {exported_as}: {type(error).__name__}: {reason}. The graph needs "
-            "something that the exporter of this version does not know; its weights are in the run's folder."
+            f"{note.variant} cannot be exported as {exported_as}: {_find_reason(error)} Its weights are in the run's "
+            "folder."
         ) from error
 
 
@@ -143,6 +145,17 @@ def check_file(
         tolerance=tolerance,
         classes_agree=agree,
     )
+
+
+def _find_reason(error: BaseException) -> str:
+    """The operator that an exporter does not know, where one of the causes names it, or what it says first."""
+    kind, first = type(error).__name__, _STYLE.sub("", str(error)).strip().partition("\n")[0].rstrip(".")
+    cause: BaseException | None = error
+    while cause is not None:
+        if operator := _OPERATOR.search(str(cause)):
+            return f"its operator {operator[1]} is unknown to the exporter of this version."
+        cause = cause.__cause__ or cause.__context__
+    return f"{kind}: {first}. The graph needs something that the exporter of this version does not know."
 
 
 def _agree(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> bool:

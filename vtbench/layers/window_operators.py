@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vtbench.layers.plain_forms import PLAIN_FORMS
 from vtbench.layers.stated_cost import OPERATOR_MACS
 
 # B images, H height, W width of the output map; P, Q height and width of the padded map that windows are cut from; G
@@ -118,6 +119,20 @@ def _count_sum(weights: Tensor, value: Tensor, *rest: Any) -> int:
     return weights.numel() * value.shape[1]
 
 
+def _dot_plainly(query: Tensor, key: Tensor, kernel_size: int, stride: int, shift: Tensor | None = None) -> Tensor:
+    seen = _copy_windows(key, kernel_size, stride, query.shape[2], query.shape[3])
+    if shift is not None:
+        seen = seen + shift.T[:, :, None, None, None]
+    return (query[:, :, None] * seen).sum(1)
+
+
+def _sum_plainly(weights: Tensor, value: Tensor, kernel_size: int, stride: int) -> Tensor:
+    return (weights[:, None] * _copy_windows(value, kernel_size, stride, weights.shape[2], weights.shape[3])).sum(2)
+
+
+PLAIN_FORMS[torch.ops.vtbench.window_dot.default] = _dot_plainly
+PLAIN_FORMS[torch.ops.vtbench.window_sum.default] = _sum_plainly
+
 OPERATOR_MACS["vtbench::window_dot"] = _count_dot
 OPERATOR_MACS["vtbench::window_sum"] = OPERATOR_MACS["vtbench::window_scatter"] = _count_sum
 
@@ -128,6 +143,12 @@ def _shift(padded: Tensor, offset: int, kernel_size: int, stride: int, height: i
     rows = slice(row, row + stride * (height - 1) + 1, stride)
     columns = slice(column, column + stride * (width - 1) + 1, stride)
     return padded[:, :, rows, columns]
+
+
+def _copy_windows(padded: Tensor, kernel_size: int, stride: int, height: int, width: int) -> Tensor:
+    """The windows of a padded map side by side: (G, D, P, Q, B) -> (G, D, K, H, W, B)."""
+    windows = padded.unfold(2, kernel_size, stride).unfold(3, kernel_size, stride)[:, :, :height, :width]
+    return windows.permute(0, 1, 5, 6, 2, 3, 4).flatten(2, 3)
 
 
 def _widen(tensor: Tensor) -> Tensor:

@@ -31,12 +31,15 @@ class ModuleMapsRecord(Record):
     """One module in one image. ``uniform_entropy_nats`` is the most that an entropy can be.
 
     ``mean_jensen_shannon_bits`` (0 to 1) and ``mean_cosine`` are over all pairs of tokens. ``foreground`` is that of
-    the mean map of all tokens.
+    the mean map of all tokens. Attention of a network of others has a ``layer``, the path of the module that computes
+    it; there ``tokenizer`` says whose look it is, and the tokens are heads or their mean, as ``rows`` name them.
     """
 
     module: int
     tokenizer: str
     relation: str
+    layer: str = ""
+    rows: tuple[str, ...] = ()
     num_tokens: int
     map_size: tuple[int, int]
     uniform_entropy_nats: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -79,20 +79,35 @@ def print_tokens(record: TokensRecord, console: Console) -> None:
     print_text(f"Images: {height}x{width}, {prepared.resizing}; {prepared.normalization}.", console)
     header = ("image", "module", "entropy", "reach", "uniform", "JSD", "peaks", "front")
     rows = [(shorten_name(image.name), *_list_cells(module)) for image in record.images for module in image.modules]
-    console.print(lay_out(make_table(header, rows, numbers=header[1:]), gap=3, look="framed"))
-    notes = [
-        "entropy, reach: mean of the tokens' maps, before and after mixing, in nats; uniform: the most there can be.",
-        "JSD: mean Jensen-Shannon divergence of two tokens' maps, 0 (equal) to 1 bit (disjoint); peaks: different "
-        "cells among the tokens' peaks.",
-        "front: attention of a foreground pixel over that of a background pixel; – without a mask.",
-    ]
-    for note in notes:
+    table, modules = make_table(header, rows, numbers=header[1:]), record.images[0].modules
+    is_foreign = bool(modules[0].layer)
+    console.print(lay_out(table.without("reach") if is_foreign else table, gap=3, look="framed"))
+    for note in _explain_heads(modules) if is_foreign else _explain_tokens(record):
         print_text(note, console)
-    reaches = [module.mean_reach_entropy_nats for image in record.images for module in image.modules]
-    for reason in sorted({reach.reason for reach in reaches if isinstance(reach, NotMeasured)}):
-        print_text(f"No reach: {reason}", console)
+    print_text("front: attention of a foreground pixel over that of a background pixel; – without a mask.", console)
     for index, reason in record.skipped.items():
         print_text(f"No maps of module {index}: {reason}", console)
+
+
+def _explain_tokens(record: TokensRecord) -> Iterator[str]:
+    yield "entropy, reach: mean of the tokens' maps, before and after mixing, in nats; uniform: the most there can be."
+    yield (
+        "JSD: mean Jensen-Shannon divergence of two tokens' maps, 0 (equal) to 1 bit (disjoint); peaks: different "
+        "cells among the tokens' peaks."
+    )
+    reaches = [module.mean_reach_entropy_nats for image in record.images for module in image.modules]
+    for reason in sorted({reach.reason for reach in reaches if isinstance(reach, NotMeasured)}):
+        yield f"No reach: {reason}"
+
+
+def _explain_heads(modules: Sequence[ModuleMapsRecord]) -> Iterator[str]:
+    """Nothing is mixed afterwards, and heads stand for tokens."""
+    looks, rows = (
+        sorted({module.tokenizer for module in modules}),
+        dict.fromkeys(", ".join(one.rows) for one in modules),
+    )
+    yield f"Shown: look of {' or '.join(looks)}; {' or '.join(rows)}. The shares of all places sum to 1."
+    yield "entropy: mean of the maps, in nats; uniform: the most there can be; JSD and peaks: how far heads differ."
 
 
 def _print_table(table: Table, console: Console) -> None:
@@ -103,7 +118,7 @@ def _print_table(table: Table, console: Console) -> None:
 def _list_cells(module: ModuleMapsRecord) -> list[str]:
     front = module.foreground
     return [
-        f"{module.module} {module.tokenizer}",
+        f"{module.module} {module.layer or module.tokenizer}",
         _format(module.mean_entropy_nats),
         _format(module.mean_reach_entropy_nats),
         _format(module.uniform_entropy_nats),

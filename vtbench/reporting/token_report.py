@@ -53,9 +53,10 @@ def list_rows(record: TokensRecord) -> Iterator[dict[str, Any]]:
                 yield {
                     "image": image.name,
                     "module": module.module,
+                    "layer": module.layer,
                     "tokenizer": module.tokenizer,
                     "relation": module.relation,
-                    "token": token.token,
+                    "token": module.rows[token.token] if module.rows else token.token,
                     "entropy_nats": token.entropy_nats,
                     "reach_entropy_nats": _give(token.reach_entropy_nats),
                     "uniform_entropy_nats": module.uniform_entropy_nats,
@@ -95,9 +96,9 @@ def _draw_kind(
     height, width = module.map_size
     return draw_tokens(
         image.picture,
-        [Panel(_title(token, map_HW), image.picture, map_HW) for token, map_HW in enumerate(maps_LHW)],
-        title=f"{_KINDS[kind]} of {module.num_tokens} tokens, {_name_module(module)}",
-        caption=f"{caption} · above each map: token · entropy "
+        [Panel(_title(module, token, map_HW), image.picture, map_HW) for token, map_HW in enumerate(maps_LHW)],
+        title=f"{_KINDS[kind]}{_count_tokens(module)}, {_name_module(module)}",
+        caption=f"{caption} · above each map: {'head' if module.rows else 'token'} · entropy "
         f"(uniform over {height}×{width}: {module.uniform_entropy_nats:.2f} nats){_describe_difference(maps_LHW)}",
         mask=image.mask,
     )
@@ -109,13 +110,14 @@ def _draw_all(record: TokensRecord, images: Sequence[MappedImage], place: int) -
     rows = []
     for image in images:
         maps_LHW = image.maps[place].attention
-        panels = [Panel(_title(token, maps_LHW[token]), image.picture, maps_LHW[token]) for token in chosen]
+        panels = [Panel(_title(module, token, maps_LHW[token]), image.picture, maps_LHW[token]) for token in chosen]
         rows.append((image.picture, panels))
     return draw_overview(
         rows,
-        title=f"Spatial attention of {len(chosen)} of {module.num_tokens} tokens, {_name_module(module)}",
-        caption=f"{_name_subject(record)} · the sharpest token and those most unlike it and each other · "
-        f"token · entropy (uniform: {module.uniform_entropy_nats:.2f} nats)",
+        title=f"Spatial attention{_count_tokens(module, len(chosen))}, {_name_module(module)}",
+        caption=f"{_name_subject(record)} · "
+        + ("" if module.rows else "the sharpest token and those most unlike it and each other · ")
+        + f"{'head' if module.rows else 'token'} · entropy (uniform: {module.uniform_entropy_nats:.2f} nats)",
     )
 
 
@@ -135,11 +137,20 @@ def _describe_difference(maps_LHW: NDArray[np.float64]) -> str:
     return "" if isinstance(divergence, NotMeasured) else f" · maps differ by {divergence:.3f} of 1 bit"
 
 
-def _title(token: int, map_HW: NDArray[np.float64]) -> str:
-    return f"{token} · {measure_entropy(map_HW[None])[0]:.2f} nats"
+def _title(module: ModuleMapsRecord, token: int, map_HW: NDArray[np.float64]) -> str:
+    name = module.rows[token] if module.rows else token
+    return f"{name} · {measure_entropy(map_HW[None])[0]:.2f} nats"
+
+
+def _count_tokens(module: ModuleMapsRecord, num_shown: int | None = None) -> str:
+    if module.rows:
+        return f" of {module.tokenizer}"
+    return f" of {module.num_tokens} tokens" if num_shown is None else f" of {num_shown} of {module.num_tokens} tokens"
 
 
 def _name_module(module: ModuleMapsRecord) -> str:
+    if module.layer:
+        return module.layer
     return f"module {module.module} ({module.tokenizer} tokenizer)"
 
 

@@ -33,7 +33,8 @@ class TokenMaps:
     """Where the tokens of one module look in one image.
 
     ``attention`` (L, H, W) sums to 1 over each map. ``mixing`` (L, M) holds the weights with which each token takes
-    from all tokens; its rows sum to 1. If there are none, ``mixing`` is None and ``no_mixing`` the reason.
+    from all tokens; its rows sum to 1. If there are none, ``mixing`` is None and ``no_mixing`` the reason. Attention of
+    a network of others has a ``layer``, and ``rows`` say what its maps are instead of tokens.
     """
 
     module: int
@@ -42,6 +43,8 @@ class TokenMaps:
     attention: Maps
     mixing: Maps | None
     no_mixing: str = ""
+    layer: str = ""
+    rows: tuple[str, ...] = ()
 
     @property
     def reach(self) -> Maps | None:
@@ -74,6 +77,8 @@ def describe_maps(maps: TokenMaps, mask_YX: Mask | None) -> ModuleMapsRecord:
         module=maps.module,
         tokenizer=maps.tokenizer,
         relation=maps.relation,
+        layer=maps.layer,
+        rows=maps.rows,
         num_tokens=num_tokens,
         map_size=(height, width),
         uniform_entropy_nats=math.log(height * width),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import vtbench.models  # noqa: F401 - fills the registry of models.
 from vtbench.configuration import LARGEST_SIDE, Recipe
@@ -22,8 +22,9 @@ from vtbench.profiling.inputs import parse_image_size
 from vtbench.records.tokens import ImageTokensRecord, PreparationRecord, TokensRecord
 from vtbench.stats.attention_maps import MappedImage, describe_maps, split_classes
 from vtbench.tasks import TASKS, find_task
+from vtbench.tokens.attention import Wish, observe_attention
 from vtbench.training.network import build_initialized_network
-from vtbench.training.token_maps import observe_tokens
+from vtbench.training.token_maps import Observed, has_tokens, observe_tokens
 from vtbench.training.trained import WeightsNote, load_run
 from vtbench.variants import canonical_spelling, find_model, leave_folder_out, split_variant
 
@@ -121,18 +122,20 @@ def survey_tokens(
     images: Sequence[ShownImage],
     *,
     only: Sequence[int] = (),
+    wish: Wish = Wish(),  # noqa: B008 - it is frozen.
     foreground: Sequence[int] = (),
     left_out: Sequence[int] = (),
 ) -> Survey:
     """Normalise the images, which have one size, as training does, run the network on them, and measure its maps.
 
-    ``only`` names modules, all by default; ``foreground`` and ``left_out`` are class ids: see `split_classes`.
-    Raises ``UserError`` as `observe_tokens` does.
+    ``only`` names modules, all by default; ``wish`` is of networks without visual tokens, whose attention is looked at
+    instead; ``foreground`` and ``left_out`` are class ids: see `split_classes`.
+    Raises ``UserError`` as `observe_tokens` and `observe_attention` do.
     """
     prepared = subject.preparation
     normalize = Normalizer(prepared.mean, prepared.std, prepared.image_size[1])
     pixels_BHWC = torch.from_numpy(np.stack([image.pixels for image in images]))
-    observed = observe_tokens(subject.model, normalize(pixels_BHWC), only=only)
+    observed = _observe(subject, normalize(pixels_BHWC), only, wish)
     mapped, records = [], []
     for image, maps in zip(images, observed.images, strict=True):
         mask = None if image.classes is None else split_classes(image.classes, foreground, left_out)
@@ -150,6 +153,16 @@ def survey_tokens(
         images=tuple(records),
     )
     return Survey(record, tuple(mapped))
+
+
+def _observe(subject: Subject, images_BCHW: Tensor, only: Sequence[int], wish: Wish) -> Observed:
+    if not has_tokens(subject.model):
+        return observe_attention(subject.model, images_BCHW, wish, only=only)
+    if wish != Wish():
+        raise UserError(
+            f"--head and --look are of networks without visual tokens, and {subject.variant} has some. Leave them out."
+        )
+    return observe_tokens(subject.model, images_BCHW, only=only)
 
 
 def _prepare(

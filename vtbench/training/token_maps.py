@@ -35,6 +35,11 @@ class Observed:
     skipped: dict[int, str]
 
 
+def has_tokens(model: nn.Module) -> bool:
+    """Whether a stage or neck of ``model`` has visual tokens."""
+    return any(isinstance(module, HasTokenModules) for module in model.modules())
+
+
 def observe_tokens(model: nn.Module, images_BCHW: Tensor, *, only: Sequence[int] = ()) -> Observed:
     """Run ``model`` on normalised images and return where the tokens of its modules look; ``only`` names modules.
 

@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vtbench.export.formats.export_format import FORMATS, INPUT
+from vtbench.layers.plain_forms import PLAIN_FORMS
 
 NOTE = "vtbench.json"
 """The extra file inside the archive that holds the note."""
 
 
 def trace(model: nn.Module, images_BCHW: Tensor) -> torch.export.ExportedProgram:
-    """The graph of ``model`` for any batch of such images."""
+    """The graph of ``model`` for any batch of such images, in operators of torch where its own have such a form."""
     with torch.no_grad():
-        return torch.export.export(model, (images_BCHW,), dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}})
+        program = torch.export.export(model, (images_BCHW,), dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}})
+        own = [node for node in program.graph.nodes if node.target in PLAIN_FORMS]
+        return program.run_decompositions(dict(PLAIN_FORMS)) if own else program
 
 
 class TorchExport:
