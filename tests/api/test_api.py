@@ -132,3 +132,28 @@ def test_runs_that_were_not_finished_are_warned_of(tmp_path: Path, monkeypatch: 
     Path("runs/begun/config.json").write_text(Path("runs/whole/config.json").read_text())
     with pytest.warns(UserWarning, match="Left out: begun: begun but not finished"):
         assert len(vtbench.load_runs("runs")) == 1
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_trackers_are_told_of_runs_and_studies_and_one_that_fails_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://nowhere")
+    with pytest.warns(UserWarning, match="Tracking with mlflow failed and ends here") as warned:
+        run = vtbench.train("resnet20:width=2", **SMALL, track=["mlflow", "tensorboard"], progress=False)
+    assert warned[0].filename == __file__ and run.record.status == "finished"
+    alone = {"jobs": 1, "executor": "in_process", "progress": False}
+    study = vtbench.run_study(
+        {"question": "Which?", "arms": {"one": "resnet20:width=2"}}, **SMALL, seeds=1, **alone, track="tensorboard"
+    )
+    assert study.outcome.finished == 1
+    for folder in (run.folder, *Path("runs/study").rglob("seed-0"), Path("runs/study")):
+        events = EventAccumulator(str(next(folder.rglob("events.out*")).parent))
+        events.Reload()
+        assert events.Tags()["tensors" if folder.name == "study" else "scalars"], folder
+    with pytest.raises(vtbench.UserError, match="Did you mean 'tensorboard'"):
+        vtbench.train("resnet20:width=2", "new", **SMALL, track="tensorbord")
+    assert not Path("new").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,13 +103,15 @@ def train(
     accumulate: int = 1,
     checkpoint_seconds: float = 60.0,
     uncounted: bool = False,
+    track: str | Sequence[str] | None = None,
     progress: bool = True,
 ) -> Run:
     """Train ``model`` into the folder ``out`` and evaluate it after each epoch, as ``vtbench train`` does.
 
     The options are those of the command line, ``settings`` are those of ``--set`` by their keys. Without ``out`` the
     folder lies below ``runs/`` and is named by the options. The same call again goes on where a run was interrupted or
-    killed, to the same bits, and reads a finished one. ``progress`` prints a line an epoch.
+    killed, to the same bits, and reads a finished one. ``progress`` prints a line an epoch; ``track`` names trackers
+    that are told, too, such as "tensorboard".
 
     Raises `vtbench.errors.UserError` for what cannot be used, and `RunFailed` where training came to no result.
 
@@ -131,7 +133,9 @@ def train(
             "builds it into a file and give FILE.py:CALLABLE."
         )
     import vtbench.models  # noqa: F401  (fills the registry)
-    from vtbench.training import train_run
+    from vtbench.api.told import tell_trackers
+    from vtbench.trackers.tracking import RunTracking
+    from vtbench.training import ListenerGroup, train_run
     from vtbench.training.request import plan_run
     from vtbench.variants import leave_folder_out
 
@@ -142,8 +146,9 @@ def train(
         if out is not None
         else Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
     )
-    with _show(progress) as listener:
-        run = Run(folder, train_run(config, folder, **({"listener": listener} if listener else {})))
+    with tell_trackers(track, folder, folder.absolute().parent.name) as tracking, _show(progress) as shown:
+        told = RunTracking(tracking, folder, folder.absolute().name)
+        run = Run(folder, train_run(config, folder, listener=ListenerGroup(*filter(None, (shown, told)))))
     if run.record.status == "failed":
         raise RunFailed(run)
     return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,6 +81,7 @@ def run_study(
     uncounted: bool = False,
     fresh: bool = False,
     retry_failed: bool = False,
+    track: str | Sequence[str] | None = None,
     progress: bool = True,
 ) -> StudyRun:
     """Run every cell of ``study`` that its folder lacks, as ``vtbench ablate`` does.
@@ -88,7 +89,8 @@ def run_study(
     ``study`` is the name of one that comes with vtbench, the path of a study file, or what such a file holds as a
     dictionary, which ``name`` names. The folder ``out`` is ``runs/NAME`` where it is None. The options are those of the
     command line; ``jobs`` None measures how many cells at once are fastest. The same call again goes on where a study
-    was interrupted or killed; more seeds or arms extend it. Cells that failed are warned of.
+    was interrupted or killed; more seeds or arms extend it. Cells that failed are warned of. ``track`` names trackers
+    that are told of every cell and of the final table, such as "mlflow".
 
     Raises `vtbench.errors.UserError` for what cannot be used, before anything is written.
 
@@ -107,6 +109,10 @@ def run_study(
     ['narrow', 'wide']
     """
     given = dict(locals())
+    from vtbench.api.told import tell_trackers
+    from vtbench.cli.tracked_study import TrackedStudy
+    from vtbench.reporting.report import build_report
+    from vtbench.reporting.tables import tabulate_summary
     from vtbench.studies import executors  # noqa: F401  (fills the registry)
     from vtbench.studies.deciding import carry_out_study
     from vtbench.studies.executor import EXECUTORS, Session
@@ -121,16 +127,19 @@ def run_study(
     session = Session(EXECUTORS[executor](), StopRequest(), jobs=jobs, threads=options.threads)
     resolved = resolve_study(called, asked, options, execution)
     folder = Path(out) if out is not None else Path("runs") / called
-    with _show(progress) as watcher:
-        outcome = carry_out_study(
-            resolved,
-            folder,
-            session,
-            watcher=watcher,
-            on_look=watcher.on_look,
-            retry_failed=retry_failed,
-            fresh=fresh,
-        )
+    with tell_trackers(track, folder, called) as tracking:
+        with _show(progress) as shown:
+            outcome = carry_out_study(
+                resolved,
+                folder,
+                session,
+                watcher=TrackedStudy(shown, tracking),
+                on_look=shown.on_look,
+                retry_failed=retry_failed,
+                fresh=fresh,
+            )
+        if track and outcome.finished:
+            tracking.conclude(f"{called}: report", tabulate_summary(build_report(folder).comparisons[0]))
     for label, error in outcome.failed.items():
         warnings.warn(f"The cell {label} failed: {error} retry_failed=True runs it again.", stacklevel=2)
     return StudyRun(folder, outcome)

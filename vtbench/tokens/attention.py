@@ -154,7 +154,7 @@ class _Seen(TorchFunctionMode):
     def _keep(self, weights: Tensor) -> None:
         """Those of windows and parts of images, which come as more than the images there are, are left out."""
         if weights.ndim == 3 and weights.shape[0] % self._num_images == 0:
-            weights = weights.unflatten(0, (self._num_images, -1))
+            weights = weights.reshape(self._num_images, -1, *weights.shape[1:])
         if weights.ndim == 4 and weights.shape[0] == self._num_images:
             paths = [path for path, module in self._within if path and not isinstance(module, nn.Softmax)]
             self.calls.append(_Call(paths[-1] if paths else "the network", weights.detach().float().cpu()))
@@ -207,7 +207,7 @@ def _look(call: _Call, grid: tuple[int, int, int], wish: Wish, has_class: bool) 
     whole = call.weights[:, list(wish.heads)] if wish.heads else call.weights.mean(dim=1, keepdim=True)
     alone = of_class and wish.look != "received"
     row_BLM = whole[:, :, 0] if alone else whole[:, :, first if num_queries == num_keys else 0 :].mean(dim=2)
-    maps_BLHW = row_BLM[:, :, first:].unflatten(2, (rows, columns)).double().numpy()
+    maps_BLHW = row_BLM[:, :, first:].reshape(*row_BLM.shape[:2], rows, columns).double().numpy()
     name = "all places" if not alone else "the class token" if first or num_queries > 1 else "the pooling query"
     return name, np.asarray(maps_BLHW / maps_BLHW.sum(axis=(2, 3), keepdims=True))
 
