@@ -73,6 +73,22 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     return values
 
 
+def parse_judging(texts: Iterable[str], allowed: Iterable[str], verb: str) -> dict[str, Any]:
+    """What ``--set`` changes about how a trained network is asked. Raises ``UserError`` for what only training uses.
+
+    >>> parse_judging(["recipe.window=[64, 64]"], ("recipe.window",), "predict")
+    {'recipe.window': [64, 64]}
+    """
+    values = parse_settings(texts)
+    for key in values:
+        if key not in allowed:
+            raise UserError(
+                f"--set {key} changes nothing about a network that is trained. vtbench {verb} takes: "
+                f"{', '.join(allowed)}."
+            )
+    return values
+
+
 def flatten_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Tables within tables, as TOML reads ``recipe.epochs = 3``, by dotted keys.
 

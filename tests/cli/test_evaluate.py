@@ -115,6 +115,31 @@ def test_on_its_own_images_a_run_is_judged_as_in_its_record(place: Path, evaluat
         assert min(figure.size) > 500
 
 
+def test_a_run_is_judged_with_other_windows_beside_its_own_and_only_with_what_judging_has(
+    place: Path, evaluate, tmp_path: Path
+) -> None:
+    words = ["--set", "recipe.window=[16, 16]", "--set", "recipe.batch_size=3", "--device", "cpu", "--out", tmp_path]
+    code, said, err = evaluate(place / "segmenter", *words, "--json")
+    assert code == 0, err
+    (record,) = json.loads(said)
+    assert record["settings"] == {"recipe.window": [16, 16], "recipe.batch_size": 3}
+    own = load_record(place / "segmenter" / "record.json", RunRecord).outcome
+    assert record["outcome"]["loss"] != own["loss"]
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.endswith("-window-16-16-batch_size-3")
+    for name, setting, told in [
+        ("segmenter", "recipe.windw=[8, 8]", "Did you mean 'recipe.window'?"),
+        (
+            "segmenter",
+            "recipe.epochs=3",
+            "changes nothing about a network that is trained. vtbench evaluate takes: recipe.",
+        ),
+        ("run", "recipe.window=[8, 8]", "windows are of segmentation, and resnet20:width=4 classifies"),
+    ]:
+        code, _, err = evaluate(place / name, "--set", setting, "--out", tmp_path / "none")
+        assert (code, told in err, "Traceback" in err) == (2, True, False), err
+
+
 def test_other_data_are_judged_by_the_names_of_classes_whatever_their_order(
     place: Path, evaluate, tmp_path: Path
 ) -> None:

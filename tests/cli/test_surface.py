@@ -37,9 +37,9 @@ SURFACE = {
     "watch": "runs once every json",
     "report": "runs out format json against archive published interim measure device batch-size time-limit",
     "audit": "runs format json table",
-    "evaluate": "run data limit-val image-size device out json",
+    "evaluate": "run data limit-val image-size set device out json",
     "export": "run format data out json",
-    "predict": "run image out top white overwrite device format json",
+    "predict": "run image out top white set overwrite device format json",
     "tokens": ("run model image mask index data split module head look foreground leave-out image-size seed out json"),
 }
 

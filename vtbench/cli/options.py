@@ -18,6 +18,10 @@ Track = Annotated[
         autocompletion=complete_trackers,
     ),
 ]
+Judging = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE: how it is asked, as recipe.window=[64, 64]; repeatable."),
+]
 BatchSize = Annotated[
     int,
     typer.Option(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets, complete_devices
-from vtbench.cli.options import Json
+from vtbench.cli.options import Json, Judging
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vtbench.training.trained import TrainedRun
 
 COMMAND = ManyValuesCommand
+_JUDGING = ("recipe.window", "recipe.stride", "recipe.batch_size")
 
 
 def run_evaluate(
@@ -32,6 +33,7 @@ def run_evaluate(
         int | None, typer.Option(min=1, help="Class-balanced subset of the validation images of --data.")
     ] = None,
     image_size: Annotated[int | None, typer.Option(min=8, help="Side in pixels of --data; else the run's.")] = None,
+    settings: Judging = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
     ] = "auto",
@@ -52,8 +54,10 @@ def run_evaluate(
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.files import check_writable
+    from vtbench.settings import parse_judging
     from vtbench.training.folder import find_finished
 
+    changes = parse_judging(settings or (), _JUDGING, "evaluate")
     if data is None and (limit_val is not None or image_size is not None):
         raise UserError("--limit-val and --image-size are of other data. Name them with --data, or leave these out.")
     find_finished(run)
@@ -75,7 +79,7 @@ def run_evaluate(
         splits = [open_data(opened, wish) for wish in wishes]
     records = []
     for split in splits:
-        record, answers = _judge(opened, split, place)
+        record, answers = _judge(opened, split, place, changes)
         names = save_evaluation(record, answers, folder / name_evaluation(record))
         records.append(record)
         if not as_json:
@@ -85,7 +89,9 @@ def run_evaluate(
         typer.echo(to_json(records), nl=False)
 
 
-def _judge(run: TrainedRun, data: LoadedDataset, device: torch.device) -> tuple[EvaluationRecord, Answers]:
+def _judge(
+    run: TrainedRun, data: LoadedDataset, device: torch.device, settings: dict[str, Any]
+) -> tuple[EvaluationRecord, Answers]:
     from rich.progress import Progress
 
     from vtbench.cli.loudness import open_progress
@@ -95,7 +101,7 @@ def _judge(run: TrainedRun, data: LoadedDataset, device: torch.device) -> tuple[
     num_batches = -(-len(data) // run.record.config.recipe.batch_size)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("Evaluating", total=num_batches)
-        return evaluate_run(run, data, device, after_batch=lambda: progress.advance(bar))
+        return evaluate_run(run, data, device, settings=settings, after_batch=lambda: progress.advance(bar))
 
 
 def _print(record: EvaluationRecord, run: TrainedRun) -> None:

@@ -1,14 +1,14 @@
 """``vtbench predict``: what the network of a finished run says of images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_devices
 from vtbench.cli.loudness import open_progress, tell
-from vtbench.cli.options import Json, choose_format
+from vtbench.cli.options import Json, Judging, choose_format
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,7 @@ def run_predict(
         float | None,
         typer.Option(min=1, max=2**32, help="Value of white in images of more than 8 bits; else the run's."),
     ] = None,
+    settings: Judging = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
@@ -50,9 +51,11 @@ def run_predict(
     from vtbench.cli.waiting import tell_waiting
     from vtbench.datasets.named_images import find_images
     from vtbench.errors import UserError
+    from vtbench.settings import parse_judging
     from vtbench.training.folder import find_finished
 
     format = choose_format(format, as_json)
+    changes = parse_judging(settings or (), ("recipe.window", "recipe.stride"), "predict")
     if not image:
         raise UserError("Which images? Give --image FILE..., or --image FOLDER for all that it holds.")
     find_finished(run)
@@ -63,14 +66,14 @@ def run_predict(
         from vtbench.environment import resolve_device
         from vtbench.reporting.prediction_report import render_predictions, tabulate_predictions
         from vtbench.tasks import TASKS
-        from vtbench.training.trained import load_run
+        from vtbench.training.trained import ask_otherwise, load_run
 
-    opened = load_run(run)
+    opened = ask_otherwise(load_run(run), changes)
     masks = TASKS[opened.record.task].answers_with_masks
     folder = out or (run / "predictions" if masks else None)
     if folder is not None:
         _refuse_overwriting(folder, found, masks=masks, overwrite=overwrite)
-    record = _predict(opened, found, folder, resolve_device(device), top=top, white=white)
+    record = _predict(opened, found, folder, resolve_device(device), top=top, white=white, settings=changes)
     if format == "table":
         open_console().print(lay_out(tabulate_predictions(record, top), whole=("class",)))
     else:
@@ -102,6 +105,7 @@ def _predict(
     *,
     top: int,
     white: float | None,
+    settings: dict[str, Any],
 ) -> "PredictionsRecord":
     """Ask the network; whatever is written comes to its place when all is there."""
     from contextlib import nullcontext
@@ -111,6 +115,7 @@ def _predict(
     from vtbench.files import publish_set
     from vtbench.records.predictions import PredictionsRecord
     from vtbench.reporting.prediction_report import write_tables
+    from vtbench.settings import read_settings
     from vtbench.training.prediction import Predictor
 
     predictor, console = Predictor(run, device, white), open_progress(err=True)
@@ -124,6 +129,7 @@ def _predict(
             variant=run.record.variant,
             run=str(run.folder),
             weights_sha256=run.record.weights_sha256,
+            settings=read_settings(run.record.config.data, run.record.config.recipe, settings),
             images=tuple(_ask(predictor, image, run, staged, top) for image in shown),
         )
         if staged is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +23,12 @@ from vtbench.metrics import CLASS_IOU, is_of_class, read_classes
 from vtbench.records import NotMeasured
 from vtbench.records.answers import Answers, pack_answers
 from vtbench.records.evaluation import ClassEvaluationRecord, ConfidenceBinRecord, EvaluationRecord
+from vtbench.settings import read_settings
 from vtbench.tasks import TASKS, Tally
 from vtbench.training.answers import AnswerKeeper
 from vtbench.training.evaluation import SlidingWindow, evaluate
 from vtbench.training.reproducibility import repeatable
-from vtbench.training.trained import TrainedRun
+from vtbench.training.trained import TrainedRun, ask_otherwise
 from vtbench.training.world import ALONE
 
 # K classes; rows of a confusion matrix are those of the truth.
@@ -79,13 +81,15 @@ def evaluate_run(
     data: LoadedDataset,
     device: torch.device,
     *,
+    settings: Mapping[str, Any] | None = None,
     after_batch: Callable[[], None] = lambda: None,
 ) -> tuple[EvaluationRecord, Answers]:
-    """Judge ``run`` on ``data``, in the precision and on the number of threads of the run.
+    """Judge ``run`` on ``data``, in the precision and on the number of threads of the run, with ``settings`` in place.
 
     On the run's own images, and the kind of machine that it was trained on, the numbers are those of its record. Raises
     ``UserError`` for data of other classes.
     """
+    run = ask_otherwise(run, settings or {})
     task, config = TASKS[run.record.task], run.record.config
     numbers = match_classes(run.note.class_names, task.name_classes(data), data=data.name)
     batches = EvalBatches(data, config.recipe.batch_size, targets=RenumberedTargets(task, numbers))
@@ -140,6 +144,7 @@ def evaluate_run(
         fingerprint=data.fingerprint,
         is_own=certificate is not None and certificate.val_data == data.fingerprint,
         precision=config.execution.precision,
+        settings=read_settings(config.data, config.recipe, settings or ()),
         environment=describe_environment(device),
         outcome=outcome,
         calibration=bins,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -34,7 +34,8 @@ class EvaluationRecord(Record):
     """A network judged on one split. ``answers_sha256`` is of the file of answers to each image: see `answers`.
 
     ``is_own`` says that these are the very images that the run was validated on; ``fingerprint`` is that of a
-    certificate's ``val_data``. Classes stand in the order of the network's.
+    certificate's ``val_data``. ``settings`` are those that the run was judged with instead of its own. Classes stand in
+    the order of the network's.
     """
 
     format: Literal[1] = 1
@@ -49,6 +50,7 @@ class EvaluationRecord(Record):
     fingerprint: str
     is_own: bool
     precision: str
+    settings: dict[str, Any] = Field({})
     environment: EnvironmentRecord
     outcome: dict[str, float | NotMeasured]
     calibration: tuple[ConfidenceBinRecord, ...] = Field(())

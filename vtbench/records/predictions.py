@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from vtbench.records.record import Record
 
@@ -39,11 +41,12 @@ class ImagePredictionRecord(Record):
 
 
 class PredictionsRecord(Record):
-    """All images of a call, and the network that was asked."""
+    """All images of a call, and the network that was asked, with ``settings`` instead of its run's own."""
 
     format: Literal[1] = 1
     task: str
     variant: str
     run: str
     weights_sha256: str | None
+    settings: dict[str, Any] = Field({})
     images: tuple[ImagePredictionRecord, ...]

@@ -17,6 +17,7 @@ from vtbench.records.evaluation import ClassEvaluationRecord, EvaluationRecord
 from vtbench.reporting.confusion_figure import draw_confusion, read_confusion
 from vtbench.reporting.style import PNG_DPI, house_style
 from vtbench.run_folder import ANSWERS
+from vtbench.settings import spell_setting
 
 RECORD, CLASSES, CONFUSION, FIGURE = "evaluation.json", "classes.csv", "confusion.csv", "confusion"
 MOST_CLASSES = 20
@@ -28,7 +29,12 @@ def name_evaluation(record: EvaluationRecord) -> str:
     kind, _, rest = record.data.partition(":")
     first = rest.partition(",")[0]
     place = "" if "=" in first else Path(first).name
-    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', f'{kind}-{place}').strip('-.')[:60]}-{record.fingerprint[:8]}"
+    changed = "".join(
+        f"-{key.rpartition('.')[2]}-{re.sub(r'[^0-9a-z.]+', '-', spell_setting(value)).strip('-')}"
+        for key, value in record.settings.items()
+    )
+    start = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{kind}-{place}").strip("-.")[:60]
+    return f"{start}-{record.fingerprint[:8]}{changed}"
 
 
 def save_evaluation(record: EvaluationRecord, answers: Answers, folder: Path) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,8 @@ from vtbench.files import read_file
 from vtbench.records import RunRecord, load_record
 from vtbench.records.record import Record
 from vtbench.run_folder import RECORD, WEIGHTS
-from vtbench.tasks import find_task
+from vtbench.settings import change_settings
+from vtbench.tasks import TASKS, find_task
 from vtbench.training.checkpoint import unpack_tensors
 from vtbench.training.folder import find_finished
 from vtbench.training.foreign_network import settle_shapes
@@ -85,6 +87,20 @@ def load_run(folder: Path) -> TrainedRun:
     settle_shapes(model, note.image_size)
     _fill(model, packed.tensors, file, f"{_RUN} {record.variant!r}")
     return TrainedRun(folder, record, model.requires_grad_(False).eval(), note)
+
+
+def ask_otherwise(run: TrainedRun, changes: Mapping[str, Any]) -> TrainedRun:
+    """``run``, asked with ``changes`` of its recipe, such as other windows. Raises ``UserError`` for bad values."""
+    if not changes:
+        return run
+    if not TASKS[run.record.task].answers_with_masks and {"recipe.window", "recipe.stride"} & changes.keys():
+        raise UserError(
+            f"--set: windows are of segmentation, and {run.record.variant} classifies whole images. Leave them out."
+        )
+    config = run.record.config
+    recipe = change_settings(config.data, config.recipe, changes, source="--set")[1]
+    record = run.record.model_copy(update={"config": config.model_copy(update={"recipe": recipe})})
+    return replace(run, record=record)
 
 
 def load_variant(variant: str, file: Path, data: ImageDataset, *, owner: str) -> nn.Module:
