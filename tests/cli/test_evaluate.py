@@ -128,7 +128,7 @@ def test_a_run_is_judged_with_other_windows_beside_its_own_and_only_with_what_ju
     (folder,) = tmp_path.iterdir()
     assert folder.name.endswith("-window-16-16-batch_size-3")
     for name, setting, told in [
-        ("segmenter", "recipe.windw=[8, 8]", "Did you mean 'recipe.window'?"),
+        ("segmenter", "recipe.windw=[8, 8]", "Did you mean 'recipe.window'"),
         (
             "segmenter",
             "recipe.epochs=3",

@@ -61,14 +61,18 @@ class RunsReport:
 
     def _repr_html_(self) -> str:
         from vtbench.documents.html import to_html, to_html_notes
-        from vtbench.reporting.content import explain_apart
+        from vtbench.reporting.class_tables import SCREEN
+        from vtbench.reporting.content import explain_apart, list_further_tables, list_tuning_tables
         from vtbench.reporting.tables import tabulate_summary
 
         outline = self.content.outline
         parts = [to_html_notes(filter(None, (outline.title, outline.question)))]
         for comparison in self.content.comparisons:
             parts += [to_html_notes([explain_apart(comparison)])] if comparison.apart else []
-            parts.append(to_html(tabulate_summary(comparison)))
+            parts += map(
+                to_html, (tabulate_summary(comparison), *list_further_tables(self.content, comparison, SCREEN))
+            )
+        parts += map(to_html, list_tuning_tables(self.content))
         return "".join((*parts, to_html_notes(self.notes)))
 
 

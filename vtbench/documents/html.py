@@ -23,7 +23,7 @@ def to_html_notes(notes: Iterable[str]) -> str:
 
 def _cells(row: Iterable[str], numeric: Iterable[bool], tag: str) -> str:
     return "".join(
-        f'<{tag} style="text-align:{"right" if number else "left"}">{_text(cell)}</{tag}>'
+        f'<{tag} style="text-align:{"right" if number else "left"};padding:0.1em 0.6em">{_text(cell)}</{tag}>'
         for cell, number in zip(row, numeric, strict=True)
     )
 
