@@ -35,7 +35,7 @@ SURFACE = {
         "uncounted out plan fresh retry-failed verify-resume list measure track json"
     ),
     "watch": "runs once every json",
-    "report": "runs out format json against archive published interim measure device batch-size time-limit",
+    "report": "runs out format json against archive published all-figures interim measure device batch-size time-limit",
     "audit": "runs format json table",
     "evaluate": "run data limit-val image-size set device out json",
     "export": "run format data out json",

@@ -12,6 +12,7 @@ import pytest
 from synthetic_runs import list_runs, make_segmentation_run, write_study
 
 from vtbench.records import NotMeasured, RunRecord
+from vtbench.reporting.class_differences import find_class_differences
 from vtbench.reporting.class_tables import PAGE, SCREEN, list_class_notes, score_classes, tabulate_classes
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline, complete_outline
@@ -166,3 +167,12 @@ def test_a_report_of_classification_has_no_table_of_classes_and_takes_a_stale_on
     assert save_report(report, tmp_path / "report").classes is None
     assert not (tmp_path / "report" / "classes.csv").exists()
     assert "classes" not in json.loads(render_json(report))["comparisons"][0]
+
+
+def test_of_many_arms_a_figure_by_class_shows_those_that_differ_most() -> None:
+    found = find_class_differences(compare(make_many(12, 5)))
+    assert found is not None
+    assert (len(found.arms), found.num_arms) == (7, 11)
+    assert "arm 1" not in {name for _, name in found.arms}  # It differs least.
+    assert [name for name, _ in found.rows] == ["class 1", "class 2", "class 3", "class 4"]
+    assert find_class_differences(compare(list_runs())) is None

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from synthetic_runs import list_runs, make_run
+from synthetic_runs import list_runs, make_run, write_study
 from test_formats import report_on
 
 from vtbench.records import EpochRecord, RunRecord
 from vtbench.reporting.curves import MOST_NAMED, spread_heights
+from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.figures.effects import MOST_ARMS, draw_effects
 from vtbench.reporting.figures.learning_curves import draw_curves
+from vtbench.reporting.rendering import save_report
+from vtbench.reporting.report import build_report
 from vtbench.reporting.style import LINES, house_style
+from vtbench.reporting.token_curves import list_token_curves
 
 
 def _with_epochs(record: RunRecord, *values: float) -> RunRecord:
@@ -112,3 +116,24 @@ def test_names_that_end_at_one_height_stand_apart_and_near_it() -> None:
     assert heights == pytest.approx([0.2, 0.4, 0.5, 0.6])
     at_the_rim = spread_heights(np.array([0.99, 1.0]), 0.1)
     assert at_the_rim[1] <= 1.0 and at_the_rim[1] - at_the_rim[0] == pytest.approx(0.1)
+
+
+def test_arms_that_differ_in_their_tokens_only_stand_on_one_line(tmp_path: Path) -> None:
+    arms = {"a": "vt_resnet20:num_tokens=4", "b": "vt_resnet20", "c": "vt_resnet20:tokenizer=static", "d": "resnet20"}
+    runs = [make_run(arm, seed, 70.0 + seed, variant=variant) for arm, variant in arms.items() for seed in (0, 1)]
+    report = build_report(write_study(tmp_path, runs, seeds=None))
+    (curve,) = list_token_curves(report.comparisons[0])
+    assert [(number, arm.name) for number, arm, _ in curve.points] == [(4, "a"), (16, "b")]
+    assert "a: 4 tokens, top-1 70.50 %" in str(FIGURES["accuracy_tokens"].chart(report, 0))
+    assert FIGURES["cost_roles"].draw(report, 0) is None
+
+
+def test_every_figure_is_written_as_pdf_too_where_that_is_wanted(tmp_path: Path) -> None:
+    report = build_report(write_study(tmp_path / "study", list_runs()))
+    usual, every = (save_report(report, tmp_path / name, every_figure=name == "all") for name in ("usual", "all"))
+    assert {path.name for path in every.figures} - {path.name for path in usual.figures} == {
+        "accuracy_macs.pdf", "effects.pdf", "accuracy_params.pdf", "accuracy_params.png", "accuracy_params.svg"
+    }  # fmt: skip
+    assert b"CreationDate" not in (tmp_path / "all" / "effects.pdf").read_bytes()
+    save_report(report, tmp_path / "all")
+    assert not list((tmp_path / "all").glob("*.pdf"))

@@ -33,6 +33,9 @@ def run_report(
     published: Annotated[
         bool, typer.Option("--published", help="The literature's accuracy against the MACs counted here.")
     ] = False,
+    every_figure: Annotated[
+        bool, typer.Option("--all-figures", help="Write every figure, also as PDF, and not the usual ones only.")
+    ] = False,
     interim: Annotated[
         bool, typer.Option("--interim", help="Of an unfinished study: say that it is, and what is missing.")
     ] = False,
@@ -71,7 +74,7 @@ def run_report(
             from vtbench.cli.measuring import measure_study
 
             measure_study(runs, base=against, device=device, batch_size=batch_size, time_limit=time_limit)
-        report_runs(runs, out, format, against, archive, interim=interim)
+        report_runs(runs, out, format, against, archive, interim=interim, every_figure=every_figure)
 
 
 def report_runs(
@@ -82,6 +85,7 @@ def report_runs(
     archive: Path | None,
     *,
     interim: bool = False,
+    every_figure: bool = False,
 ) -> None:
     """Print the report of ``runs`` and write it, into the folder ``archive`` with its records where one is given."""
     from vtbench.documents.terminal import open_console
@@ -91,7 +95,10 @@ def report_runs(
     from vtbench.reporting.terminal import print_report
 
     report = build_report(*runs, base=base, interim=interim)
-    paths = archive_runs(runs, archive, base=base) if archive else save_report(report, out or default_output(runs[0]))
+    if archive:
+        paths = archive_runs(runs, archive, base=base)
+    else:
+        paths = save_report(report, out or default_output(runs[0]), every_figure=every_figure)
     if format == "table":
         print_report(report, open_console())
         tell("")

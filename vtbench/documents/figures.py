@@ -16,10 +16,13 @@ _DATED = {"png": "Software", "svg": "Date"}
 FORMATS = tuple(_DATED)
 
 
-def save_figure(figure: Figure, folder: Path, name: str, *, dpi: int) -> tuple[Path, ...]:
-    """Write ``folder/name.png`` and ``.svg``, each whole; returns their paths. Call it in the style it was drawn in."""
+def save_figure(figure: Figure, folder: Path, name: str, *, dpi: int, pdf: bool = False) -> tuple[Path, ...]:
+    """Write ``folder/name.png`` and ``.svg``, with ``pdf`` that too, each whole; returns their paths.
+
+    Call it in the style it was drawn in.
+    """
     paths = []
-    for suffix, dated in _DATED.items():
+    for suffix, dated in {**_DATED, **({"pdf": "CreationDate"} if pdf else {})}.items():
         stream = io.BytesIO()
         figure.savefig(stream, format=suffix, dpi=dpi, metadata={dated: None})
         paths.append(folder / f"{name}.{suffix}")

@@ -99,7 +99,7 @@ def tabulate_classes(comparison: Comparison, extent: Extent = PAGE) -> Table | N
             *(_format_mean(score, arm) for score, arm in zip(one.scores, shown, strict=False)),
             *(format_difference(score, CLASS_IOU) for score in one.scores[1:]),
         )
-        for one in _choose_largest(classes, extent)
+        for one in choose_largest(classes, extent)
     )
     return Table(header, tuple(rows), (False, *(True,) * (len(header) - 1)))
 
@@ -136,7 +136,7 @@ def _list_notes(comparison: Comparison, classes: Sequence[ClassScores], extent: 
             f"{ABSENT.capitalize()} from the truth of the validation images: {_list_some(absent)}. A class without a "
             "pixel there has no IoU and enters no mean."
         )
-    shown = _choose_largest(classes, extent)
+    shown = choose_largest(classes, extent)
     if wide:
         yield (
             f"By class, one row an arm: how many of {len(classes)} classes have a difference to {comparison.base} "
@@ -175,7 +175,7 @@ def _score(comparison: Comparison, values: Mapping[int, float], base: Mapping[in
     return Score(mean, difference)
 
 
-def _choose_largest(classes: Sequence[ClassScores], extent: Extent) -> list[ClassScores]:
+def choose_largest(classes: Sequence[ClassScores], extent: Extent) -> list[ClassScores]:
     """Those with the most pixels, in the order of their numbers: chosen by the data, not by how arms do on them."""
     largest = sorted(classes, key=lambda one: (-one.pixels, one.number))[: extent.classes]
     return sorted(largest, key=lambda one: one.number)

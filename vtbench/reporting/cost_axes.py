@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtbench.records import CostRecord
+from vtbench.records.profile import Measurement
 
 if TYPE_CHECKING:
     from vtbench.reporting.comparisons import Arm
@@ -23,11 +24,7 @@ class CostAxis:
 
     def choose_unit(self, costs: Sequence[float]) -> tuple[float, str]:
         """The largest unit of which the greatest cost has one or more, as (size, name)."""
-        return (
-            [unit for unit in self.units if unit[0] <= max(costs)][-1:][0]
-            if max(costs) >= self.units[0][0]
-            else (self.units[0])
-        )
+        return next((unit for unit in reversed(self.units) if unit[0] <= max(costs)), self.units[0])
 
 
 def _read_macs(report: Report, arm: Arm) -> float | None:
@@ -38,5 +35,22 @@ def _read_params(report: Report, arm: Arm) -> float | None:
     return arm.costs.params if isinstance(arm.costs, CostRecord) else None
 
 
+def _read_measurement(report: Report, arm: Arm) -> Measurement | None:
+    found = None if report.measured is None else report.measured.find(arm.name, arm.variant)
+    return found.measurement if found is not None and isinstance(found.measurement, Measurement) else None
+
+
+def _read_latency(report: Report, arm: Arm) -> float | None:
+    found = _read_measurement(report, arm)
+    return None if found is None else found.latency_ms
+
+
+def _read_memory(report: Report, arm: Arm) -> float | None:
+    found = _read_measurement(report, arm)
+    return found.peak_memory_bytes if found is not None and isinstance(found.peak_memory_bytes, int) else None
+
+
 MACS = CostAxis("MACs per image", ((1e6, "M"), (1e9, "G")), _read_macs)
 PARAMS = CostAxis("parameters", ((1e6, "M"),), _read_params)
+LATENCY = CostAxis("latency, measured", ((1.0, "ms"), (1e3, "s")), _read_latency)
+MEMORY = CostAxis("peak memory, measured", ((2.0**20, "MiB"), (2.0**30, "GiB")), _read_memory)

@@ -78,7 +78,8 @@ class _Verdicts:
         """Everything that `find_differences` looks at in runs of two seeds."""
         if (kind := self._kinds.get(id(record))) is None:
             sizes = (record.num_train, record.num_val, record.num_classes)
-            parts = (_describe(record), _describe(undo_declared(record)))
+            own = _describe(record)
+            parts = (own, _describe(undo_declared(record)) if record.config.declared else own)
             kind = self._kinds[id(record)] = (record.task, record.status, record.variant, sizes, *parts)
         return kind
 

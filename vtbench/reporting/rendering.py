@@ -89,21 +89,23 @@ def default_output(folder: Path) -> Path:
     return folder / "report"
 
 
-def save_report(report: Report, out: Path) -> ReportPaths:
+def save_report(report: Report, out: Path, *, every_figure: bool = False) -> ReportPaths:
     """Write the files of ``report`` into ``out``, all or none. Raises ``UserError`` if ``out`` cannot be written."""
     with publish_set(out, stale=list_optional_files()) as staged:
-        return write_files(report, staged).move(out)
+        return write_files(report, staged, every_figure=every_figure).move(out)
 
 
 def list_optional_files() -> list[str]:
     """Patterns of the files that one report has and another has not: of all figures, and of classes."""
-    figures = (f"{name}{number}.{suffix}" for name in FIGURES for number in ("", "_[0-9]*") for suffix in FORMATS)
+    figures = (
+        f"{name}{number}.{suffix}" for name in FIGURES for number in ("", "_[0-9]*") for suffix in (*FORMATS, "pdf")
+    )
     return [CLASSES_FILE, *figures]
 
 
-def write_files(report: Report, folder: Path) -> ReportPaths:
-    """Write every file of ``report`` into ``folder``."""
-    drawn = _save_figures(report, folder)
+def write_files(report: Report, folder: Path, *, every_figure: bool = False) -> ReportPaths:
+    """Write every file of ``report`` into ``folder``; ``every_figure`` is one of them, as PDF, too."""
+    drawn = _save_figures(report, folder, every_figure=every_figure)
     classes = render_classes(report)
     paths = ReportPaths(
         folder=folder,
@@ -135,15 +137,19 @@ def write_files(report: Report, folder: Path) -> ReportPaths:
     return paths
 
 
-def _save_figures(report: Report, folder: Path) -> dict[int, dict[str, tuple[Path, ...]]]:
+def _save_figures(report: Report, folder: Path, *, every_figure: bool) -> dict[int, dict[str, tuple[Path, ...]]]:
     """Draw every figure of every comparison; their files by the place of the comparison and the name of the figure."""
     drawn: dict[int, dict[str, tuple[Path, ...]]] = {}
     with house_style():
         for index in range(len(report.comparisons)):
             for name in FIGURES:
+                if FIGURES[name].asked and not every_figure:
+                    continue
                 if (drawing := FIGURES[name].draw(report, index)) is not None:
                     stem = f"{name}_{index + 1}" if index else name
-                    drawn.setdefault(index, {})[name] = save_figure(drawing, folder, stem, dpi=PNG_DPI)
+                    drawn.setdefault(index, {})[name] = save_figure(
+                        drawing, folder, stem, dpi=PNG_DPI, pdf=every_figure
+                    )
     return drawn
 
 

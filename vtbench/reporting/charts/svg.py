@@ -48,13 +48,14 @@ def draw_chart(children: Iterable[Markup], *, title: str, description: str, heig
 
 @dataclass(frozen=True)
 class Scale:
-    """Values from ``low`` to ``high`` on the way from ``start`` to ``end``."""
+    """Values from ``low`` to ``high`` on the way from ``start`` to ``end``; ``ticks`` are chosen if none are given."""
 
     low: float
     high: float
     start: float
     end: float
     log: bool = False
+    ticks: tuple[float, ...] = ()
 
     def place(self, value: float) -> float:
         """Where a value stands; beyond the ends it is cut there."""
@@ -63,7 +64,9 @@ class Scale:
         return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
 
     def list_ticks(self) -> list[float]:
-        """Some four to seven round values."""
+        """Those that were given, else some four to seven round values."""
+        if self.ticks:
+            return list(self.ticks)
         if self.log:
             every = [digit * 10.0**power for power in range(-4, 13) for digit in (1, 1.5, 2, 3, 5, 7)]
             inside = [tick for tick in every if self.low <= tick <= self.high]

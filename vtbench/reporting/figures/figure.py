@@ -22,12 +22,14 @@ class Figure:
     It stands above the tables, or below them under a heading of its title if it is ``below``. ``draw`` gets the report
     and the place of the comparison in it, and gives None where there is nothing to draw. It is called inside
     `house_style`. ``chart`` draws it for the page, as SVG in the page's colours; without one the page shows its image.
+    One that has to be ``asked`` for stands on the page only, unless all figures are wanted as files.
     """
 
     title: str
     draw: Callable[[Report, int], Drawing | None]
     below: bool = False
     chart: Callable[[Report, int], Markup | None] | None = None
+    asked: bool = False
 
 
 FIGURES: Registry[Figure] = Registry("figure")

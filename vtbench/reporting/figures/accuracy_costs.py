@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from vtbench.reporting.charts.scatter_chart import chart_points
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.cost_axes import MACS, CostAxis
+from vtbench.reporting.cost_axes import LATENCY, MACS, MEMORY, PARAMS, CostAxis
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.stats.estimates import Estimate
@@ -71,15 +71,19 @@ def _shorten(spec: str) -> str:
     return Path(spec.partition(":")[2]).name if "/" in spec else spec
 
 
-def _register(name: str, title: str, axis: CostAxis) -> None:
+def _register(name: str, title: str, axis: CostAxis, *, asked: bool = False) -> None:
     FIGURES.add(
         name,
         Figure(
             title=title,
             draw=lambda report, index: draw_accuracy(report, index, axis),
             chart=lambda report, index: chart_accuracy(report, index, title, axis),
+            asked=asked,
         ),
     )
 
 
 _register("accuracy_macs", "Accuracy against MACs", MACS)
+_register("accuracy_params", "Accuracy against parameters", PARAMS, asked=True)
+_register("accuracy_latency", "Accuracy against latency", LATENCY)
+_register("accuracy_memory", "Accuracy against peak memory", MEMORY)

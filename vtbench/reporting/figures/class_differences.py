@@ -1,0 +1,67 @@
+"""What each arm gains and loses on each class against the base."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from vtbench.documents.table import escape_controls
+from vtbench.metrics import CLASS_IOU
+from vtbench.reporting.charts.classes_chart import chart_classes
+from vtbench.reporting.class_differences import find_class_differences
+from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.style import INK, LINES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+    from vtbench.reporting.report import Report
+
+TITLE = "Differences by class"
+
+
+def draw_differences(report: Report, index: int) -> Drawing | None:
+    """One row a class, one dot with its interval an arm; None where the task has no classes of pixels."""
+    comparison = report.comparisons[index]
+    found = find_class_differences(comparison)
+    if found is None:
+        return None
+    from matplotlib.figure import Figure as Canvas
+
+    step = 0.8 / len(found.arms)
+    drawing = Canvas(figsize=(9.6, 1.6 + len(found.rows) * (0.12 + 0.13 * len(found.arms))), layout="constrained")
+    axes = drawing.add_subplot()
+    for at, (place, arm) in enumerate(found.arms):
+        kept = [(number, ones[at]) for number, (_, ones) in enumerate(found.rows)]
+        shown = [(number - 0.4 + step * (at + 0.5), one) for number, one in kept if one is not None]
+        halves = [one.half_width if isinstance(one.half_width, float) else 0.0 for _, one in shown]
+        axes.errorbar(
+            [one.mean for _, one in shown],
+            [height for height, _ in shown],
+            xerr=halves,
+            fmt="o",
+            markersize=4,
+            elinewidth=0.9,
+            color=LINES[place % len(LINES)][0],
+            label=escape_controls(arm),
+        )
+    means = [0.0, *(one.mean for _, ones in found.rows for one in ones if one is not None)]
+    margin = max(max(means) - min(means), 0.5)
+    axes.set_xlim(min(means) - margin, max(means) + margin)
+    axes.axvline(0, color=INK, linewidth=1, zorder=1)
+    axes.set_yticks(range(len(found.rows)), [escape_controls(name) for name, _ in found.rows], color=INK)
+    axes.set_ylim(len(found.rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"{CLASS_IOU.label} against {escape_controls(comparison.base)} ({CLASS_IOU.difference_unit})")
+    drawing.legend(loc="outside upper center", ncols=3, labelcolor=INK, fontsize=9)
+    return drawing
+
+
+def _chart(report: Report, index: int) -> Markup | None:
+    comparison = report.comparisons[index]
+    found = find_class_differences(comparison)
+    return None if found is None else chart_classes(found, comparison.base, TITLE)
+
+
+FIGURES.add("class_differences", Figure(title=TITLE, draw=draw_differences, below=True, chart=_chart))

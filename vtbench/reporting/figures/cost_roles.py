@@ -1,0 +1,60 @@
+"""What each arm's MACs are for: convolution, tokenizer, relation, projector and the rest, stacked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from vtbench.documents.table import escape_controls
+from vtbench.reporting.charts.bars_chart import chart_bars
+from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.measured_tables import find_measured
+from vtbench.reporting.style import INK, LINES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+    from vtbench.reporting.report import Report
+
+TITLE = "MACs by role"
+
+
+def list_roles(report: Report, index: int) -> dict[str, dict[str, int]]:
+    """The MACs of each arm by role, of those that were counted so."""
+    found = ((arm.name, find_measured(report, arm)) for arm in report.comparisons[index].arms)
+    return {name: {part.name: part.macs for part in one.roles} for name, one in found if one is not None and one.roles}
+
+
+def draw_roles(report: Report, index: int) -> Drawing | None:
+    """One bar an arm in the order of the table; None where they were not counted by role."""
+    bars = list_roles(report, index)
+    if not bars:
+        return None
+    from matplotlib.figure import Figure as Canvas
+
+    height = 1.5 + 0.3 * len(bars)
+    drawing = Canvas(figsize=(9.6, height), layout="constrained")
+    axes = drawing.add_subplot()
+    names = [escape_controls(name) for name in bars]
+    scale, unit = (1e9, "G") if max(sum(parts.values()) for parts in bars.values()) >= 1e9 else (1e6, "M")
+    begun = [0.0] * len(bars)
+    for place, role in enumerate(dict.fromkeys(role for parts in bars.values() for role in parts)):
+        widths = [parts.get(role, 0) / scale for parts in bars.values()]
+        color, hatch = LINES[place % len(LINES)][0], "//" if place >= 7 else None
+        axes.barh(range(len(bars)), widths, 0.7, begun, color=color, edgecolor="white", hatch=hatch, label=role)
+        begun = [start + width for start, width in zip(begun, widths, strict=True)]
+    axes.set_yticks(range(len(bars)), names, color=INK)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"MACs per image ({unit})")
+    drawing.legend(loc="outside upper center", ncols=4, labelcolor=INK, fontsize=9)
+    return drawing
+
+
+def _chart(report: Report, index: int) -> Markup | None:
+    bars = list_roles(report, index)
+    return chart_bars(bars, title=TITLE, description="One bar an arm, stacked by what MACs are for") if bars else None
+
+
+FIGURES.add("cost_roles", Figure(title=TITLE, draw=draw_roles, below=True, chart=_chart))
