@@ -53,7 +53,7 @@ class Written(BaseModel):
     def _leave_out(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         values: dict[str, Any] = dump(self)
         if info.context is _COMPARING:
-            values = {name: value for name, value in values.items() if name not in self.NOTES}
+            return {name: value for name, value in values.items() if name not in self.NOTES}
         for name in self.LATER & values.keys():
             if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
                 del values[name]
@@ -240,9 +240,12 @@ class ExecutionConfig(Configuration):
     command that repeats a run follow from it.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"uncounted"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"uncounted", "devices"})
 
     device: Annotated[str, Effect.PLACE] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    devices: Annotated[int, Effect.PLACE] = Field(
+        1, ge=1, le=MOST_THREADS, description="GPUs, or with --device cpu processes, that share each batch of a run."
+    )
     threads: Annotated[int | None, Effect.PLACE] = Field(
         None, ge=1, le=MOST_THREADS, description="CPU threads; else torch's own choice."
     )
@@ -259,10 +262,7 @@ class ExecutionConfig(Configuration):
         False, description="Use torch.compile: repeats itself with the same kernels only."
     )
     accumulate: Annotated[int, Effect.NUMBERS] = Field(
-        1,
-        ge=1,
-        le=LARGEST_BATCH,
-        description="Micro-batches a step: batch normalisation sees those, so another training.",
+        1, ge=1, le=LARGEST_BATCH, description="Micro-batches a step, seen by batch normalisation: another training."
     )
     checkpoint_seconds: Annotated[float, Effect.NOTHING] = Field(60.0, gt=0, description="Save at least so often.")
     uncounted: Annotated[bool, Effect.NOTHING] = Field(

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _PACKAGES = ("torch", "torchvision", "numpy", "timm", "fvcore")
 
 
+def count_started() -> int:
+    """How many processes torchrun has started for one command, of which this is one; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
 def resolve_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there, else raise ``UserError``."""
     import torch

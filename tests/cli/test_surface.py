@@ -27,12 +27,12 @@ SURFACE = {
         "time-limit jobs out format json"
     ),
     "train": (
-        f"model {RUN} seed batch-size learning-rate weight-decay label-smoothing clip device threads workers "
+        f"model {RUN} seed batch-size learning-rate weight-decay label-smoothing clip device devices threads workers "
         f"{EXECUTION} checkpoint-seconds uncounted out track json"
     ),
     "ablate": (
-        f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor device workers {EXECUTION} "
-        "uncounted out plan fresh retry-failed verify-resume list measure track json"
+        f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor device devices workers "
+        f"{EXECUTION} uncounted out plan fresh retry-failed verify-resume list measure track json"
     ),
     "watch": "runs once every json",
     "report": "runs out format json against archive published all-figures interim measure device batch-size time-limit",

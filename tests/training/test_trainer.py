@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from vtbench.tasks import TASKS
 from vtbench.training.trainer import Trainer
-from vtbench.training.world import World
 
 TASK = TASKS["classification"]
 CPU = torch.device("cpu")
@@ -56,17 +55,6 @@ def test_micro_batches_give_the_weights_of_the_whole_batch(accumulate: int) -> N
         torch.testing.assert_close(weights_of(parts)[name], value, rtol=1e-4, atol=1e-6)
     assert parts.read_epoch()["loss"] == pytest.approx(whole.read_epoch()["loss"], rel=1e-5)
     assert parts.read_epoch()["top1_percent"] == whole.read_epoch()["top1_percent"]
-
-
-@pytest.mark.parametrize("size", [1, 2])
-def test_batch_normalisation_is_synchronised_where_a_run_has_several_processes(size: int) -> None:
-    config, world = tiny_config(sync_batch_norm=True), World()
-    world.size = size
-    trainer = Trainer(
-        TinyNet(4, 4), TASK, config.recipe, config.execution, CPU, seed=0, batches_per_epoch=2, world=world
-    )
-    found = any(isinstance(module, nn.SyncBatchNorm) for module in trainer.model.modules())
-    assert found == (size > 1)
 
 
 def test_a_step_is_that_of_plain_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -37,8 +38,11 @@ class OneOfTwo(World):
         self.given = tensors
         return tensors if self.others is None else {name: tensors[name] + self.others[name] for name in tensors}
 
-    def agree(self, wish: bool) -> bool:
-        return wish or self.wish
+    def sum_counts(self, counts: Sequence[int]) -> list[int]:
+        return [2 * count for count in counts]
+
+    def agree(self, *wishes: bool) -> list[bool]:
+        return [wish or self.wish for wish in wishes]
 
 
 def test_the_shares_of_two_processes_are_together_the_batch_of_one() -> None:

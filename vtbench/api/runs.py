@@ -95,6 +95,7 @@ def train(
     label_smoothing: float | None = None,
     clip: float | None = None,
     device: str = "auto",
+    devices: int = 1,
     threads: int | None = None,
     workers: int = 0,
     precision: Literal["float32", "bfloat16", "float16"] = "float32",

@@ -73,6 +73,7 @@ def run_study(
     jobs: int | None = None,
     executor: str = "local",
     device: str = "auto",
+    devices: int = 1,
     workers: int = 0,
     precision: Literal["float32", "bfloat16", "float16"] = "float32",
     channels_last: bool = True,

@@ -19,6 +19,7 @@ import vtbench.cli
 from vtbench.cli.commands import DerivedCommand, derive_options, name_values
 from vtbench.cli.loudness import is_verbose, take_loudness
 from vtbench.cli.output import outlive_readers
+from vtbench.cli.started import dismiss_helpers, help_first
 from vtbench.errors import UserError, describe_file_fault
 
 _ORDER = (
@@ -137,7 +138,12 @@ def run() -> None:
     outlive_readers()
     try:
         _refuse_empty(sys.argv[1:])
+        help_first(sys.argv[1:])
         app(prog_name="vtbench")
+    except SystemExit as end:
+        if not end.code:
+            dismiss_helpers()
+        raise
     except UserError as error:
         if is_verbose():
             traceback.print_exc()

@@ -222,9 +222,17 @@ def _verify(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bo
 
 def _open_session(executor: str, jobs: str, threads: int | None) -> Session:
     import vtbench.studies.executors  # noqa: F401  (fills the registry)
+    from vtbench.environment import count_started
     from vtbench.studies.executor import EXECUTORS, Session
     from vtbench.training import StopRequest
 
+    if count_started() > 1:  # They carry out one cell together, and then the next.
+        if executor not in ("local", "in_process"):
+            raise UserError(
+                f"--executor was given {executor!r}, and torchrun's processes carry the cells out together. "
+                "Leave out one of the two."
+            )
+        executor = "in_process"
     return Session(EXECUTORS[executor](), StopRequest(), jobs=_parse_jobs(jobs), threads=threads)
 
 

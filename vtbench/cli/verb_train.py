@@ -123,6 +123,10 @@ def list_facts(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
             f"{length}, recipe {record.config.recipe.name}, {record.config.data.spec}",
         ),
     ]
+    if record.environment.devices > 1:
+        rate = record.config.recipe.optimizer.learning_rate
+        shared = f"{record.environment.devices} shared each batch of {record.config.recipe.batch_size} images"
+        lines.append(("devices", f"{shared}, learning rate {rate:g} for all of it"))
     if isinstance(record.costs, NotMeasured):
         lines.append(("cost", f"not measured: {record.costs.reason}"))
     else:

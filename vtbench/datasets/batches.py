@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,6 +118,9 @@ class BatchMaker:
     def make(self, epoch: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images of shape (B, H, W, C), uint8, augmented, and their targets; or as they stand, and their truth."""
         indices_B = self.share(epoch, batch)
+        if not len(indices_B):  # More processes than images: of the shape and type of those that there are.
+            one_image, its_target = replace(self, rank=0, num_ranks=self.batch_size).make(epoch, batch)
+            return one_image[:0], its_target[:0]
         if self.augmentation is None:
             images_BHWC, targets = self.dataset.read(indices_B), self.targets.read_truth(self.dataset, indices_B)
         elif self.augmentation.config.mixes:

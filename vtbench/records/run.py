@@ -26,7 +26,9 @@ class CostRecord(Record):
 
 
 class EnvironmentRecord(Record):
-    """Where a number was born."""
+    """Where a number was born. ``threads`` are those of each of the ``devices`` processes of a run."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"devices"})
 
     vtbench: str
     commit: str | None
@@ -38,6 +40,7 @@ class EnvironmentRecord(Record):
     threads: int
     device: str
     device_name: str
+    devices: int = 1
     packages: dict[str, str]
 
 

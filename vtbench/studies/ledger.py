@@ -223,6 +223,6 @@ _FREE: dict[str, Any] = {
     **dict.fromkeys(("question", "reference", "seeds", "levels"), True),
     "inits": {"__all__": {"source"}},
     "codes": {"__all__": {"path"}},
-    "execution": set(ExecutionConfig.list_settings(Effect.NOTHING)),
+    "execution": {*ExecutionConfig.list_settings(Effect.NOTHING), "devices"},
 }
 """What may differ between two calls on one folder, because no cell depends on it."""

@@ -71,7 +71,8 @@ def choose_placement(
     measurement, which takes a while; unless ``may_measure``, one cell a core is taken in its stead.
     Raises ``UserError`` for more jobs than the executor can have.
     """
-    affinity, jobs = session.executor.affinity(cells[0].config.execution.device), session.jobs
+    execution, jobs = cells[0].config.execution, session.jobs
+    affinity = session.executor.affinity(execution.device)
     total = session.threads or affinity.threads
     most = min(len(cells), affinity.most_jobs or len(cells))
     if jobs is not None and affinity.most_jobs is not None and jobs > affinity.most_jobs:
@@ -85,8 +86,10 @@ def choose_placement(
     if jobs is not None:
         return Placement(jobs=min(jobs, most), threads=max(1, total // jobs), reason="as asked for")
     if affinity.num_gpus:
-        jobs = min(affinity.num_gpus, most)
-        return Placement(jobs=jobs, threads=max(1, total // jobs), reason="one cell a GPU")
+        jobs = min(max(1, affinity.num_gpus // execution.devices), most)
+        reason = "one cell a GPU" if execution.devices == 1 else f"{execution.devices} GPUs a cell"
+        return Placement(jobs=jobs, threads=max(1, total // jobs), reason=reason)
+    most = min(most, max(1, total // execution.devices))
     if most == 1 or total == 1:
         return Placement(jobs=1, threads=total, reason="one cell or one core leaves no choice")
     if not may_measure:

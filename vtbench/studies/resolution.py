@@ -62,6 +62,7 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
     data, recipe = options.choose_data(study.data), choose_recipe(study, options)
     treatments = resolve_treatments(study, templates, data, recipe, options)
     arms, codes = identify_codes(resolve_arms(templates, base, inits, treatments))
+    _check_devices(data, recipe, treatments, execution)
     device = resolve_device(execution.device)
     device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
@@ -84,6 +85,15 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
             update={"device": device_name, "uncounted": execution.uncounted or study.uncounted}
         ),
     )
+
+
+def _check_devices(
+    data: DataConfig, recipe: Recipe, treatments: Mapping[str, dict[str, Any]], execution: ExecutionConfig
+) -> None:
+    from vtbench.training.team import check_devices
+
+    for own in ({}, *treatments.values()):
+        check_devices(treat(data, recipe, own)[1], execution)
 
 
 def plan_stopping(options: StudyOptions, num_arms: int) -> StoppingRule | None:

@@ -92,10 +92,6 @@ class Tally:
         self.sums["losses"][batch] = loss
         self.sums["items"] += num_items
 
-    def list_losses(self) -> list[float]:
-        """The loss of each batch, summed over its items; 0 for a batch that is still to come."""
-        return self.sums["losses"].tolist()
-
     def read(self, all_sum: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda sums: sums) -> dict[str, float]:
         """The mean ``loss`` and the metrics of all that was added, here or with ``all_sum`` anywhere.
 

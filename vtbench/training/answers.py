@@ -43,5 +43,7 @@ class AnswerKeeper:
 
         if self.by_image is not None:
             return Answers(self._task.name, spread(torch.tensor(self.by_image, dtype=torch.float64)))
-        truth_N, predicted_N = (spread(torch.cat(parts)) for parts in (self._truth, self._predicted))
+        truth_N, predicted_N = (
+            spread(torch.cat(parts) if parts else torch.zeros(0)) for parts in (self._truth, self._predicted)
+        )
         return Answers.of_classes(self._task.name, truth_N, predicted_N, num_classes=self._num_classes)

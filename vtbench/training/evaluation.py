@@ -100,6 +100,9 @@ def evaluate(
     try:
         with torch.inference_mode():
             for batch, (images_BCHW, truth) in enumerate(batches):
+                if not len(truth):  # Of a batch that is smaller than the number of processes.
+                    after_batch()
+                    continue
                 with autocast():
                     scores = predict(model, to_device(images_BCHW))
                 observe(scores, truth)

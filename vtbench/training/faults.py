@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import traceback
+
 import torch
 
 from vtbench.errors import UserError, describe_file_fault
+from vtbench.run_folder import ERROR
 from vtbench.training.trainer import DivergenceError
+
+
+class RankFault(Exception):  # noqa: N818 - named as what it tells of is.
+    """What went wrong in another process of the run; ``traceback`` is of a mistake in code."""
+
+    def __init__(self, rank: int, size: int, text: str, traceback: str | None = None) -> None:
+        self.traceback = traceback
+        super().__init__(f"In process {rank + 1} of {size}: {text}")
+
+
+def describe_any_fault(error: Exception) -> tuple[str, str | None]:
+    """One paragraph on ``error``; of one that looks like a mistake in code also the traceback."""
+    described = describe_fault(error)
+    if described is not None:
+        return described, error.traceback if isinstance(error, RankFault) else None
+    told = f"Unexpected {type(error).__name__}: {error}. The traceback stands in {ERROR}."
+    return told, "".join(traceback.format_exception(error))
 
 
 def describe_fault(error: Exception) -> str | None:
@@ -15,7 +35,7 @@ def describe_fault(error: Exception) -> str | None:
     cannot be written, memory that does not suffice, a GPU that reports an error or vanished.
     """
     text = str(error)
-    if isinstance(error, (DivergenceError, UserError)):
+    if isinstance(error, (DivergenceError, UserError, RankFault)):
         return text
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):  # It may be raised at any line.
         return f"A process that reads images ahead died ({_first_line(text)}). Run again, or with 0 workers."

@@ -41,8 +41,8 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     """The configuration to run in ``folder``: ``config`` where the folder is new, the one it was begun with otherwise.
 
     A run that was begun goes on with its own number of threads, on which rounding depends. Settings that change nothing
-    are taken from ``config``, and so is the place of the data where the run was certified: what they hold is compared
-    with that (`check_data`). Any other difference raises ``UserError``.
+    and the number of devices are taken from ``config``, and so is the place of the data where the run was certified:
+    what they hold is compared with that (`check_data`). Any other difference raises ``UserError``.
     """
     path = folder / CONFIG
     if not path.exists():
@@ -51,7 +51,8 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
         begun = load_record(path, RunConfig)
     except UserError as error:
         raise UserError(f"{error} Put back what it was, or give another folder with --out.") from error
-    free = {name: getattr(config.execution, name) for name in ExecutionConfig.list_settings(Effect.NOTHING)}
+    names = (*ExecutionConfig.list_settings(Effect.NOTHING), "devices")
+    free = {name: getattr(config.execution, name) for name in names}
     data = begun.data
     if (folder / CERTIFICATE).exists() and may_have_moved(data.spec, config.data.spec):
         data = data.model_copy(update={"spec": config.data.spec})

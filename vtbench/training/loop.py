@@ -117,6 +117,8 @@ class EpochLoop:
             yield from self.prepared.train_batches.epoch(trainer.epoch, trainer.batch)
 
     def _report(self, images_per_second: float) -> None:
+        if not self.world.is_first:
+            return
         trainer = self.trainer
         self.listener.on_batch(
             BatchProgress(
@@ -130,12 +132,12 @@ class EpochLoop:
 
     def _stop_or_save(self, step_seconds: float = 0.0) -> None:
         """Between two batches: leave if asked to, save if it is time or if a stop could not wait for the next step."""
-        if self.world.agree(self.stop.requested):
-            self._save()
-            raise RunStopped(self.folder, epoch=self.trainer.epoch, batch=self.trainer.batch)
         slow = step_seconds > max(_SLOW_STEP_SECONDS, _WORTH_A_SAVE * self.save_seconds)
-        if self.world.agree(slow or time.monotonic() >= self.next_save):
+        stop, save = self.world.agree(self.stop.requested, slow or time.monotonic() >= self.next_save)
+        if stop or save:
             self._save()
+        if stop:
+            raise RunStopped(self.folder, epoch=self.trainer.epoch, batch=self.trainer.batch)
 
     def _keep_answers(self, keeper: AnswerKeeper) -> None:
         """Before the epoch is saved: a run that goes on from there does not evaluate again."""
@@ -158,6 +160,7 @@ class EpochLoop:
 
     def _evaluate_one(self, model: nn.Module, keeper: AnswerKeeper | None) -> dict[str, float]:
         trainer = self.trainer
+        self.world.align_buffers(model)
         return evaluate(
             model,
             self.prepared.val_batches,
@@ -175,7 +178,7 @@ class EpochLoop:
         """Save the state, unless its losses show that it is worth nothing."""
         started = time.monotonic()
         if self.trainer.batch > 0:
-            self.trainer.read_epoch()
+            self.trainer.read_epoch(of_all=True)
         tensors, values = self.trainer.state()
         values |= {
             "format": FORMAT,

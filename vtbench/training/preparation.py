@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ from vtbench.records import (
 )
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, EARLIER_ENVIRONMENTS, ENVIRONMENT
 from vtbench.settings import undo_treatment
-from vtbench.tasks import find_task
+from vtbench.tasks import Task, find_task
 from vtbench.training.certificate import certify
-from vtbench.training.checkpoint import FORMAT, find_checkpoint
+from vtbench.training.checkpoint import FORMAT, Checkpoint, find_checkpoint
 from vtbench.training.folder import write_config
 from vtbench.training.foreign_network import hash_network, try_network
 from vtbench.training.freezing import freeze_parameters
@@ -65,7 +65,7 @@ class Prepared:
     val_batches: EvalBatches
     trainer: Trainer
     costs: CostRecord | NotMeasured
-    certificate: Certificate
+    certificate: Certificate | None
     environment: EnvironmentRecord
     epochs: tuple[EpochRecord, ...] = ()
     timings: tuple[TimingRecord, ...] = ()
@@ -73,14 +73,76 @@ class Prepared:
     start: StartRecord | None = None
 
 
+_NOT_HERE = NotMeasured(reason="the first process of the run counts costs")
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What is there before the processes of a run come together. Costs and certificate are of the first alone."""
+
+    task: Task
+    recipe: Recipe
+    train: ImageDataset
+    val: ImageDataset
+    train_batches: TrainBatches
+    val_batches: EvalBatches
+    class_names: tuple[str, ...]
+    model: nn.Module
+    teacher: Teacher | None
+    start: StartRecord | None = None
+    costs: CostRecord | NotMeasured = _NOT_HERE
+    certificate: Certificate | None = None
+
+
 def prepare_run(
     config: RunConfig, folder: Path, device: torch.device, listener: ProgressListener, world: World = ALONE
 ) -> Prepared:
     """Load, build and count; note it in ``folder``; go to where the newest sound checkpoint stands.
 
-    Raises ``UserError`` for data that cannot be used, before anything is written, and for data or a treatment that has
-    changed since the run was begun.
+    Of several processes the first alone counts, certifies, writes and reads the checkpoint. Raises ``UserError`` in all
+    of them for data that cannot be used, before anything is written, and for data or a treatment that has changed since
+    the run was begun.
     """
+    with world.together():
+        found = _gather_material(config, device, world)
+        if world.is_first:
+            found = _examine(config, folder, device, listener, found)
+    trainer = Trainer(
+        found.model,
+        found.task,
+        found.recipe,
+        config.execution,
+        device,
+        seed=config.seed,
+        batches_per_epoch=len(found.train_batches),
+        teacher=found.teacher.model if found.teacher is not None else None,
+        world=world,
+    )
+    environment = _add_package(describe_environment(device), config.spelling)
+    environment = environment.model_copy(update={"devices": world.size})
+    if found.certificate is not None:
+        _compare_environment(folder, environment, listener)
+        write_config(folder, config)
+        save_record(folder / CERTIFICATE, found.certificate)
+        save_record(folder / COSTS, found.costs)
+        save_record(folder / ENVIRONMENT, environment)
+    return Prepared(
+        config,
+        found.train,
+        found.val,
+        found.class_names,
+        found.train_batches,
+        found.val_batches,
+        trainer,
+        found.costs,
+        found.certificate,
+        environment,
+        start=found.start,
+        **_go_on(folder, trainer, listener, world),
+    )
+
+
+def _gather_material(config: RunConfig, device: torch.device, world: World) -> _Material:
     check_code(config.code)
     task = find_task(config.spelling)
     train = load_dataset(config.data, "train", seed=config.seed)
@@ -100,45 +162,36 @@ def prepare_run(
     model = build_initialized_network(
         config.spelling, recipe, seed=config.seed, num_classes=len(class_names), image_size=train.image_size
     )
-    network = identify_network(
-        config.spelling, model, config.code, recipe, execution, len(class_names), train.image_size
-    )
-    start = _start(config, model, class_names, train.image_size, listener)
-    costs = count_or_refuse(config.spelling, train.image_size, len(class_names), uncounted=execution.uncounted)
     teacher = None
     if recipe.distillation is not None:
         teacher = load_teacher(recipe.distillation.teacher, train, len(class_names), device)
-    trainer = Trainer(
-        model,
-        task,
-        recipe,
-        execution,
-        device,
-        seed=config.seed,
-        batches_per_epoch=len(train_batches),
-        teacher=teacher.model if teacher is not None else None,
-        world=world,
+    if not world.is_first:  # Its weights are those of the first.
+        freeze_parameters(model, recipe.freeze)
+    return _Material(task, recipe, train, val, train_batches, val_batches, class_names, model, teacher)
+
+
+def _examine(
+    config: RunConfig, folder: Path, device: torch.device, listener: ProgressListener, found: _Material
+) -> _Material:
+    """Identify, count and certify what was found, and give the network the weights to start from."""
+    train, val, recipe, execution = found.train, found.val, found.recipe, config.execution
+    num_classes, teacher = len(found.class_names), found.teacher
+    network = identify_network(
+        config.spelling, found.model, config.code, recipe, execution, num_classes, train.image_size
     )
+    start = _start(config, found.model, found.class_names, train.image_size, listener)
+    costs = count_or_refuse(config.spelling, train.image_size, num_classes, uncounted=execution.uncounted)
     certificate = certify(
         config,
-        train_batches,
+        found.train_batches,
         train,
         val,
         teacher_sha256=teacher.sha256 if teacher else None,
-        untreated=_certify_untreated(config, train, val, teacher, len(class_names), device),
+        untreated=_certify_untreated(config, train, val, teacher, num_classes, device),
         network_sha256=network,
     )
     _check_treatment(folder, certificate)
-    environment = _add_package(describe_environment(device), config.spelling)
-    _compare_environment(folder, environment, listener)
-    write_config(folder, config)
-    save_record(folder / CERTIFICATE, certificate)
-    save_record(folder / COSTS, costs)
-    save_record(folder / ENVIRONMENT, environment)
-    saved = _go_on(folder, trainer, listener) | {"start": start}
-    return Prepared(
-        config, train, val, class_names, train_batches, val_batches, trainer, costs, certificate, environment, **saved
-    )
+    return replace(found, start=start, costs=costs, certificate=certificate)
 
 
 def _certify_untreated(
@@ -263,25 +316,32 @@ def _compare_environment(folder: Path, environment: EnvironmentRecord, listener:
     )
 
 
-def _go_on(folder: Path, trainer: Trainer, listener: ProgressListener) -> dict[str, Any]:
+def _go_on(folder: Path, trainer: Trainer, listener: ProgressListener, world: World) -> dict[str, Any]:
     """Restore the newest sound checkpoint into ``trainer``; returns what else was saved with it."""
+    with world.together():
+        checkpoint = _find_checkpoint(folder, listener) if world.is_first else None
+    checkpoint = world.share(checkpoint)
+    if checkpoint is None:
+        return {}
+    values = checkpoint.values
+    trainer.restore(checkpoint.tensors, values)
+    return {
+        "epochs": tuple(EpochRecord.model_validate(one) for one in values["epochs"]),
+        "timings": tuple(TimingRecord.model_validate(one) for one in values["timings"]),
+        "train_seconds": values["train_seconds"],
+    }
+
+
+def _find_checkpoint(folder: Path, listener: ProgressListener) -> Checkpoint | None:
     found = find_checkpoint(folder / CHECKPOINTS)
     for path in found.damaged:
         listener.on_message(
             f"The checkpoint {path} is damaged and was removed; "
             + ("the one before it is used." if found.checkpoint else "there is none before it.")
         )
-    if found.checkpoint is None:
-        return {}
-    values = found.checkpoint.values
-    if values.get("format") != FORMAT:
+    if found.checkpoint is not None and found.checkpoint.values.get("format") != FORMAT:
         raise UserError(
             f"The run in {folder} was begun by another version of vtbench, whose checkpoints this one cannot read. "
             "Finish it with that version, or give another folder with --out."
         )
-    trainer.restore(found.checkpoint.tensors, values)
-    return {
-        "epochs": tuple(EpochRecord.model_validate(one) for one in values["epochs"]),
-        "timings": tuple(TimingRecord.model_validate(one) for one in values["timings"]),
-        "train_seconds": values["train_seconds"],
-    }
+    return found.checkpoint

@@ -51,9 +51,13 @@ def repeatable(device: torch.device, *, threads: int | None, compiled: bool = Fa
             torch.backends.cudnn.benchmark = benchmark_before
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Set torch's generators to a state made from ``(seed, step)``: dropout and the like have no past to restore."""
-    digest = hashlib.blake2b(f"{seed}:{step}".encode(), digest_size=8).digest()
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Set torch's generators to a state made from ``(seed, step)``: dropout and the like have no past to restore.
+
+    Processes that share a step draw each its own.
+    """
+    text = f"{seed}:{step}" if rank == 0 else f"{seed}:{step}:{rank}"
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     torch.manual_seed(int.from_bytes(digest, "little") >> 1)
 
 

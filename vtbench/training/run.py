@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from vtbench.records import NotMeasured, RunRecord, save_record
 from vtbench.run_folder import ANSWERS, CHECKPOINTS, ERROR, RECORD, WEIGHTS
 from vtbench.training.certificate import check_data
 from vtbench.training.checkpoint import pack_tensors
-from vtbench.training.faults import describe_fault
+from vtbench.training.faults import describe_any_fault, describe_fault
 from vtbench.training.folder import accept_config, find_record, hold_folder
 from vtbench.training.loop import EpochLoop
 from vtbench.training.network import canonical_config
@@ -26,6 +25,7 @@ from vtbench.training.preparation import Prepared, prepare_run
 from vtbench.training.progress import SILENT, ProgressListener, RunStart, RunStopped, StopRequest
 from vtbench.training.reproducibility import keep_freed_memory, repeatable
 from vtbench.training.starting_weights import identify_start
+from vtbench.training.team import describe_sharing, open_world, settle_devices
 from vtbench.training.trained import WeightsNote
 from vtbench.training.user_code import recall_code
 
@@ -67,7 +67,7 @@ def train_run(
     >>> record.status, len(record.epochs), record.num_val
     ('finished', 1, 10)
     """
-    config = canonical_config(recall_code(config, folder))
+    config = settle_devices(canonical_config(recall_code(config, folder)))
     device = resolve_device(config.execution.device)
     with hold_folder(folder):
         config = accept_config(folder, identify_start(config, folder))
@@ -77,10 +77,18 @@ def train_run(
         if record is None or record.status == "failed":
             if device.type == "cpu":
                 keep_freed_memory()
-            with repeatable(device, threads=config.execution.threads, compiled=config.execution.compile):
-                prepared = prepare_run(config, folder, device, listener)
+            with (
+                open_world(config, folder, device) as seat,
+                repeatable(seat.device, threads=seat.threads, compiled=config.execution.compile),
+            ):
+                prepared = prepare_run(config, folder, seat.device, listener, seat.world)
                 if study is None:
-                    for note in (describe_taken(prepared.train), describe_leakage(prepared.train, prepared.val)):
+                    trained = prepared.trainer
+                    for note in (
+                        describe_taken(prepared.train),
+                        describe_leakage(prepared.train, prepared.val),
+                        describe_sharing(trained.recipe, trained.execution, trained.model),
+                    ):
                         if note is not None:
                             listener.on_message(note)
                 record = _Run(prepared, folder, listener, stop or StopRequest(), arm, study).carry_out()
@@ -123,7 +131,7 @@ class _Run:
         except RunStopped:
             raise
         except Exception as error:
-            return self._record_fault(error)
+            return self._record_fault(self.loop.world.find_cause(error))
         finally:
             self.prepared.train_batches.close()
             self.prepared.val_batches.close()
@@ -162,11 +170,10 @@ class _Run:
         return pack_tensors(trainer.models[-1].state_dict(), note.model_dump(mode="json"))
 
     def _record_fault(self, error: Exception) -> RunRecord:
-        described = describe_fault(error)
+        described, trace = describe_any_fault(error)
         try:
-            if described is None:
-                described = f"Unexpected {type(error).__name__}: {error}. The traceback stands in {ERROR}."
-                publish_text(self.folder / ERROR, traceback.format_exc())
+            if trace is not None:
+                publish_text(self.folder / ERROR, trace)
             return self._write_record(error=described)
         except OSError:
             raise UserError(f"The run in {self.folder} broke off. {described}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -61,21 +62,21 @@ class Trainer:
         self.recipe, self.execution, self.device, self.seed = recipe, execution, device, seed
         self.batches_per_epoch = batches_per_epoch
         self.num_steps = batches_per_epoch * recipe.epochs
-        if recipe.sync_batch_norm and world.size > 1:  # Statistics over the shares of all processes.
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         if device.type == "cpu" and execution.channels_last:
             subsample_first(model)
         self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
-        self._forward: Any = self.model
+        self._parallel = world.parallelize(self.model)
+        self._forward: Any = self._parallel
         if execution.compile:
-            self._forward = torch.compile(self.model, options={"deterministic": True})
+            self._forward = torch.compile(self._parallel, options={"deterministic": True})
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay is not None else None
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self._frozen_norms = find_frozen_norms(self.model)
         self._scaler = torch.amp.GradScaler(device.type, enabled=execution.precision == "float16")
         self.task, self.world = task, world
+        self._normalize = world.normalize if recipe.sync_batch_norm else ALONE.normalize
         self._objective = task.make_objective(recipe, teacher)
         self.epoch = 0
         self.batch = 0
@@ -117,17 +118,19 @@ class Trainer:
         self._tally = Tally(self.task, self.batches_per_epoch)
 
     def train_batch(self, images_BCHW: Tensor, targets: Tensor) -> None:
-        """Do one step. Nothing in it waits for the device."""
+        """Do one step with this process's share of a batch. Nothing in it waits for the device."""
         set_learning_rate(self.optimizer, learning_rate_at(self.recipe, self.step, self.num_steps))
-        seed_step(self.seed, self.step)
-        num_items = self.task.count_items(targets)
+        seed_step(self.seed, self.step, self.world.rank)
+        num_own = self.task.count_items(targets)
+        num_items, num_images = self.world.sum_counts([num_own, len(images_BCHW)])
+        sizes = split_share(num_images, self.execution.accumulate, self.world.rank, self.world.size)
+        counts = [num_own] if len(sizes) == 1 else [self.task.count_items(part) for part in torch.split(targets, sizes)]
+        weights = [count / max(1, num_items) for count in counts]
         images, targets_there = self.to_device(images_BCHW), self.to_device(targets)
-        if (num_parts := self.execution.accumulate) == 1:
-            loss = self._backward(images, targets_there, 1.0)
-        else:
-            shares = [self.task.count_items(part) / max(1, num_items) for part in targets.chunk(num_parts)]
-            parts = zip(images.chunk(num_parts), targets_there.chunk(num_parts), shares, strict=True)
-            loss = torch.stack([self._backward(*part) for part in parts]).sum()
+        parts = list(zip(torch.split(images, sizes), torch.split(targets_there, sizes), weights, strict=True))
+        with self.world.keep_gradients(self._parallel) if len(parts) > 1 else nullcontext():
+            losses = [self._backward(*part) for part in parts[:-1]]
+        loss = torch.stack([*losses, self._backward(*parts[-1])]).sum()
         if self.recipe.gradient_clip_norm is not None:
             self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self.recipe.gradient_clip_norm)
@@ -136,8 +139,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
-        self._tally.add_loss(self.batch, loss * num_items, num_items)
-        self.num_images += len(images_BCHW)
+        self._tally.add_loss(self.batch, loss * num_items, num_own)
+        self.num_images += num_images
         self.batch += 1
 
     def read_epoch(self, *, of_all: bool = False) -> dict[str, float]:
@@ -145,7 +148,8 @@ class Trainer:
 
         Raises ``DivergenceError`` at the first NaN.
         """
-        for batch, loss in enumerate(self._tally.list_losses()):
+        sums = self.world.all_sum(self._tally.sums) if of_all else self._tally.sums
+        for batch, loss in enumerate(sums["losses"].tolist()):
             if not math.isfinite(loss):
                 kind = "NaN" if math.isnan(loss) else "infinite"
                 raise DivergenceError(
@@ -153,15 +157,15 @@ class Trainer:
                     f"(step {self.epoch * self.batches_per_epoch + batch + 1} of {self.num_steps}). "
                     "A lower learning rate, a warm-up or gradient clipping may help."
                 )
-        return self._tally.read(self.world.all_sum) if of_all else self._tally.read()
+        return self._tally.read(lambda _: sums)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next step depends on, as named tensors and as JSON values."""
+        """Everything that the next step depends on, as named tensors and as JSON values; sums are those of all."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": value for name, value in read_optimizer_state(self.optimizer).items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
-        tensors |= {f"tally.{name}": value for name, value in self._tally.sums.items()}
+        tensors |= {f"tally.{name}": value for name, value in self.world.all_sum(self._tally.sums).items()}
         values = {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -173,26 +177,53 @@ class Trainer:
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Put back what `state` gave, memory layouts included."""
+        """Put back what `state` gave, memory layouts included; the sums so far are the first process's."""
         self.model.load_state_dict(_below("model.", tensors))
         restore_optimizer_state(self.optimizer, _below("optimizer.", tensors))
         if self.average is not None:
             self.average.model.load_state_dict(_below("average.", tensors))
             self.average.num_updates = values["num_averaged"]
-        self._tally.sums = {name: value.to(self.device, copy=True) for name, value in _below("tally.", tensors).items()}
+        sums = _below("tally.", tensors)
+        self._tally.sums = {
+            name: value.to(self.device, copy=True)
+            if self.world.is_first
+            else torch.zeros_like(value, device=self.device)
+            for name, value in sums.items()
+        }
         self.epoch, self.batch, self.num_images = values["epoch"], values["batch"], values["num_images"]
         self._scaler.load_state_dict(values["scaler"])
 
     def _backward(self, images_BCHW: Tensor, targets: Tensor, weight: float) -> Tensor:
-        """Add the gradient of ``weight`` times the loss, and what the task counts; returns that loss."""
-        with self.autocast():
+        """Add the gradient of ``weight`` times the loss, and what the task counts; returns that loss.
+
+        A process that has no image of a batch goes along with one that is black and weighs nothing.
+        """
+        is_real = len(images_BCHW) > 0
+        if not is_real:
+            images_BCHW, targets = (one.new_zeros((1, *one.shape[1:])) for one in (images_BCHW, targets))
+        with self.autocast(), self._normalize(is_real=is_real):
             scores = self._forward(images_BCHW)
             loss = self._objective(images_BCHW, scores, targets)
         if weight != 1.0:
             loss = loss * weight
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self._tally.count(scores.detach(), targets)
+        if is_real:
+            self._tally.count(scores.detach(), targets)
         return loss.detach()
+
+
+def split_share(num_images: int, num_parts: int, rank: int, num_ranks: int) -> list[int]:
+    """How many of each micro-batch of ``num_images`` are this process's, if it has every ``num_ranks``-th.
+
+    Micro-batches are those of `torch.chunk`.
+
+    >>> [split_share(10, 3, rank, 2) for rank in (0, 1)]
+    [[2, 2, 1], [2, 2, 1]]
+    """
+    side = -(-num_images // num_parts)
+    starts = [*range(0, num_images, side), num_images]
+    own = [max(0, -(-(start - rank) // num_ranks)) for start in starts]
+    return [end - start for start, end in itertools.pairwise(own)]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,16 +18,15 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEnded, CellStarted, Event, decode_event
 from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatcher, Executor, count_cores
 from vtbench.training import StopRequest
+from vtbench.training.exits import describe_exit
 
 WORKER = (sys.executable, "-m", "vtbench.studies.worker")
-_LOG_TAIL_LINES = 6
 
 
 @EXECUTORS.register("local")
@@ -102,13 +101,15 @@ def list_gpus(device: str) -> tuple[str, ...]:
 
 
 def confine(cell: Cell, place: int) -> dict[str, str]:
-    """The environment variables that hold ``cell`` to its threads and, in turn, to one GPU.
+    """The environment variables that hold ``cell`` to its threads and, in turn, to its GPUs, mostly one.
 
-    A cell sees its GPU as the only one, so that its configuration does not depend on its place.
+    A cell sees its GPUs as the only ones, so that its configuration does not depend on its place.
     """
-    gpus, threads = list_gpus(cell.config.execution.device), cell.config.execution.threads
+    execution = cell.config.execution
+    gpus, threads, devices = list_gpus(execution.device), execution.threads, execution.devices
     limited = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ()
-    own = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
+    seen = [gpus[(place * devices + n) % len(gpus)] for n in range(devices)] if gpus else []
+    own = {"CUDA_VISIBLE_DEVICES": ",".join(seen)} if gpus else {}
     return {**dict.fromkeys(limited, str(threads)), **own}
 
 
@@ -200,7 +201,9 @@ class CellProcess:
             return CellResult(self.cell, word.status, seconds, word.error)
         if self._was_killed or (stopping and code in _ASKED_TO_STOP):
             return CellResult(self.cell, "stopped", seconds)
-        return CellResult(self.cell, "failed", seconds, _explain_crash(code, self.cell.folder / LOG))
+        return CellResult(
+            self.cell, "failed", seconds, describe_exit(code, self.cell.folder / LOG, mend="fewer --jobs need less")
+        )
 
 
 def _forward(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]]) -> None:
@@ -211,16 +214,3 @@ def _forward(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess,
 
 
 _ASKED_TO_STOP = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}
-
-
-def _explain_crash(code: int, log: Path) -> str:
-    if code < 0:
-        name = signal.Signals(-code).name
-        cause = f"The process was killed by {name}"
-        if name == "SIGKILL":
-            cause += ", which most often means that the machine ran out of memory (fewer --jobs need less)"
-    else:
-        cause = f"The process ended with exit code {code} and without a word"
-    lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    tail = "\n".join(lines[-_LOG_TAIL_LINES:])
-    return f"{cause}. The log {log.name} ends with:\n{tail}" if tail else f"{cause}. Its log {log.name} is empty."
