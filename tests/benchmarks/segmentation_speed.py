@@ -14,8 +14,7 @@ they take turns, so that whatever else the machine does meets all of them; ratio
   its workers have beside, pages that they share with it left out, while they start, train and evaluate after every
   epoch, and in vtbench's case save. The reference evaluates as torchvision's does, image by image at the size of
   training, and counts either by torchmetrics or, as torchvision's and vtbench do, by a matrix of its own: the
-  difference is what that library takes. torch's compiler, which its optimisers and torchvision load, is in all but
-  vtbench's.
+  difference is what that library takes.
 - What limits the speed: the step alone, on one batch that stays as it is, with nothing counted.
 """
 
