@@ -284,17 +284,17 @@ class InitConfig(Configuration):
 
 
 class CodeConfig(Configuration):
-    """The user's file that builds the network. What it is is ``sha256``, of its content; ``path`` is where it lies."""
+    """The user's file, or the package, that builds the network: ``path`` is where it lies, or the package's name."""
 
     path: str
-    sha256: str = Field(description="of the file and of the modules that it imports from its own folder")
+    sha256: str = Field(description="of the file and what it imports from its own folder, or of the package's modules")
 
     def describe_change(self, sha256: str) -> str:
         """What a user is told where the hash is another now."""
         return (
-            f"The file {self.path}, or one beside it that it imports, is another than this was begun with: its content "
-            f"has the SHA-256 {sha256[:12]}.., and it was {self.sha256[:12]}... Bring that back, or begin anew with "
-            "another --out."
+            f"The code of {self.path}, or what it imports from beside it, is another than this was begun with: its "
+            f"content has the SHA-256 {sha256[:12]}.., and it was {self.sha256[:12]}... Bring that back, or begin anew "
+            "with another --out."
         )
 
 
@@ -316,7 +316,7 @@ class RunConfig(Configuration):
     trial: int | None = Field(None, ge=0, description="which trial of tuning it belongs to, counted from 0")
     seed: int = Field(0, ge=0)
     init: InitConfig | None = Field(None, description="None: all weights are drawn from the seed")
-    code: CodeConfig | None = Field(None, description="None: the network is built by no file of the user")
+    code: CodeConfig | None = Field(None, description="None: vtbench or a library builds the network")
     execution: ExecutionConfig = ExecutionConfig()
 
     def __hash__(self) -> int:

@@ -12,11 +12,15 @@ GROUP = "vtbench.plugins"
 
 
 class Plugins:
-    """The packages that are installed. ``loading`` is that which is being imported just now, None outside of that."""
+    """The packages that are installed. ``loading`` is that which is being imported just now, None outside of that.
+
+    ``modules`` has the module of every package.
+    """
 
     def __init__(self) -> None:
         self.loading: str | None = None
         self.loaded: list[str] = []
+        self.modules: dict[str, str] = {}
         self.faults: list[str] = []
         self._is_asked = False
 
@@ -29,6 +33,7 @@ class Plugins:
 
         for point in entry_points(group=GROUP):
             self.loading = point.dist.name if point.dist is not None else point.module
+            self.modules[self.loading] = point.module.partition(".")[0]
             try:
                 found = point.load()
                 if not isinstance(found, ModuleType):

@@ -129,7 +129,14 @@ def register_model(
     task: str = "classification",
     package: str | None = None,
 ) -> None:
-    """Enter one model in `MODELS`; see `ModelSpec`. Raises ``ValueError`` if the name is taken."""
+    """Enter one model in `MODELS`. Raises ``ValueError`` if the name is taken.
+
+    ``build`` and ``options`` are those of `ModelSpec`. ``family`` is any word; models of one family share a colour and
+    mark in figures, those of ``look``. ``source`` is what readers are told of where the model comes from: a paper and
+    section, or "ours". ``setting``, `IMAGENET` or `SMALL_IMAGES`, is what its cost is quoted for. ``twin`` names the
+    model that it is compared with. A network of the task "segmentation" gives scores (B, num_classes, h, w).
+    ``package`` is the package that registers it, and found out where that is a plug-in.
+    """
     of = {"family": family, "source": source, "twin": twin, "look": look, "task": task}
     spec = ModelSpec(name, build, options, **setting, **of, package=package or PLUGINS.loading)  # type: ignore[arg-type]
     MODELS.add(name, spec)

@@ -19,6 +19,7 @@ from vtbench.plugins import PLUGINS
 from vtbench.records import RunRecord, load_record
 from vtbench.registry import Registry
 from vtbench.training.recipe import RECIPES, load_recipe
+from vtbench.training.user_code import identify_code
 from vtbench.variants import MODELS, canonical_spelling, find_model
 
 README = Path(__file__).parents[2] / "README.md"
@@ -57,7 +58,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         len(registry)  # Its own files are imported for good.
         for table in ("_entries", "_packages"):
             monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
-    for name, value in (("_is_asked", False), ("loaded", []), ("faults", [])):
+    for name, value in (("_is_asked", False), ("loaded", []), ("modules", {}), ("faults", [])):
         monkeypatch.setattr(PLUGINS, name, value)
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -95,12 +96,32 @@ def test_the_package_of_the_readme_adds_a_model_and_a_data_set(install: Install,
     assert counted.exit_code == 0
 
 
+def test_a_run_of_a_package_does_not_go_on_with_other_code(install: Install, tmp_path: Path) -> None:
+    install(read_example())
+    words = ["train", "acme_net:width=4", "--data", "stripes:num_train=20", "--recipe", "small", "--epochs", "1"]
+    words += ["--device", "cpu", "--threads", "1", "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    code = load_record(tmp_path / "run" / "record.json", RunRecord).config.code
+    assert code is not None
+    assert code.path == "acme_vision"
+    assert CliRunner().invoke(app, words).exit_code == 0
+    file = tmp_path / "acme_vision.py"
+    file.write_text(file.read_text("utf-8").replace("nn.ReLU()", "nn.Tanh()"), encoding="utf-8")
+    for again in (words, ["evaluate", str(tmp_path / "run")]):
+        answer = CliRunner().invoke(app, again)
+        assert isinstance(answer.exception, UserError)
+        assert "The code of acme_vision" in str(answer.exception)
+
+
 def test_a_block_becomes_a_model_and_a_file_a_recipe(install: Install, tmp_path: Path) -> None:
     install(BLOCK, entry="acme_vision:more")
     (tmp_path / "acme_recipe.toml").write_text("epochs = 7\n", encoding="utf-8")
     assert load_recipe("acme_recipe").epochs == 7
     assert canonical_spelling("twice_resnet20") == "twice_resnet20"
     assert find_model("twice_resnet20").package == "acme-vision"
+    code = identify_code("twice_resnet20")[1]
+    assert code is not None
+    assert code.path == "acme_vision"
     assert find_model("se_resnet20").package is None
 
 

@@ -108,7 +108,7 @@ def test_a_file_that_was_changed_in_between_is_refused_with_a_message(study: Pat
     file.write_text(NETS + "# changed\n", encoding="utf-8")
     code, text = ablate(study, "--seeds", "2")
     assert code == 2
-    assert "The arm 'mine': The file" in text
+    assert "The arm 'mine': The code of" in text
     assert "is another than this was begun with" in text
     assert not (study.parent / "out/cells/mine/seed-1").exists()
 

@@ -62,7 +62,10 @@ def register_attention(
     look: Look | None = None,
     where: Mapping[int, tuple[int, ...]] = MappingProxyType({2: (0, 1), 3: (0, 1), 4: (0, 1)}),
 ) -> Callable[[Builder], Builder]:
-    """Decorate a block, or its builder, to enter it in `ATTENTION_BLOCKS`; see `AttentionBlock`."""
+    """Decorate a block, or its builder, to enter it in `ATTENTION_BLOCKS`; see `AttentionBlock`.
+
+    It becomes the model NAME_resnet20. Raises ``ValueError`` if the name is taken.
+    """
 
     def enter(build: Builder) -> Builder:
         ATTENTION_BLOCKS.add(name, AttentionBlock(place, build, options, source, where, look))

@@ -41,7 +41,8 @@ def check_variants(*variants: str, look: bool = True) -> None:
         if name not in known and _find_in_plugins(variant):
             continue
         if name not in known:
-            added = " One that was just added is known here after make golden." if _is_checkout() else ""
+            added = " One that was just added here is known after make golden." if _is_checkout() else ""
+            added += " One of a package is known once that is installed."
             message = f"There is no model named {name!r}. {did_you_mean(name, known)}{added}"
             raise UnknownNameError(" ".join([message, *PLUGINS.faults]))
         for option, value in given.items():
