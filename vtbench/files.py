@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vtbench.errors import UserError
 
@@ -104,7 +104,7 @@ def finish_set(folder: Path) -> None:
         return
     try:
         with contextlib.suppress(FileNotFoundError):  # Another process was faster.
-            for name in json.loads((decided / _STALE).read_text("utf-8")):
+            for name in read_json(decided / _STALE):
                 (folder / name).unlink(missing_ok=True)
         _move_files(decided, folder)
         _sync_folder(folder)
@@ -160,6 +160,19 @@ def read_file(path: Path) -> bytes:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
     return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """The values in a JSON file. Raises ``OSError`` as `read_file` does, and ``ValueError`` for what is no JSON."""
+    return parse_json(read_file(path))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The values in a JSON text. Raises ``ValueError`` for any other, and for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def hash_file(path: Path) -> str:

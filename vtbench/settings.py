@@ -176,5 +176,6 @@ def _read(root: Configuration, key: str) -> Any:
 def _parse_list(text: str, value: str) -> Any:
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"--set was given {text!r}: {value} is no list. Write for example [0.8, 1.0].") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        start = text if len(text) <= 80 else f"{text[:80]}..."
+        raise UserError(f"--set was given {start!r}, whose value is no list. Write for example [0.8, 1.0].") from error

@@ -11,7 +11,11 @@ from vtbench.cli import waiting
 from vtbench.cli.waiting import tell_waiting
 from vtbench.errors import UserError
 from vtbench.locking import hold_lock, refuse_held
+from vtbench.records import save_record
 from vtbench.variants import canonical_spelling
+
+sys.path.append(str(Path(__file__).parents[1] / "reporting"))
+from synthetic_runs import make_run
 
 PROGRAM = """
 import sys
@@ -32,16 +36,26 @@ def refuse(*lines: list[str]) -> list[str]:
 
 
 def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> None:
-    gone = str(tmp_path / "gone")
+    gone, run, study = str(tmp_path / "gone"), tmp_path / "run", tmp_path / "study.toml"
+    save_record(run / "record.json", make_run("a", 0, 60.0, variant="resnet20"))
+    (run / "weights.safetensors").touch()
+    study.write_text('question = "q"\n[arms]\na = "resnet20"\n[tuning]\nrecipe.epochs = [0, 1]\n')
     mistakes = {
         "no model named 'resnet21'": ["train", "resnet21"],
         "unknown option 'widht'": ["train", "resnet20:widht=3"],
         "'tokenizer' was given 'foo': allowed: ": ["train", "vt_resnet20:tokenizer=foo"],
         "no data set named 'scnes'": ["train", "resnet20", "--data", "scnes"],
+        "can be taken from": ["train", "resnet20", "--init", __file__],
+        f"no finished run in {tmp_path}": ["train", "resnet20", "--init", str(tmp_path)],
+        "'timm:' is not a model": ["train", "resnet20", "--init", "timm:"],
         "unknown knob 'cluter'": ["train", "resnet20", "--data", "scenes:cluter=3"],
         f"There is no file or folder {gone}": ["train", "resnet20", "--data", f"folder:{gone}"],
         "no recipe named 'smal'": ["train", "resnet20", "--recipe", "smal"],
         "No weights to start from lie at": ["train", "resnet20", "--init", gone],
+        "is no file that holds data": ["evaluate", str(run), "--data", "parquet:/dev/null"],
+        "which is no name for the file": ["export", str(run), "--out", "/"],
+        "--jobs was given '²'": ["ablate", "components", "--jobs", "²"],
+        "[tuning]: 'recipe.epochs' was given 0": ["ablate", str(study)],
         "is no trained network": ["train", "resnet20", "--recipe", "advanced", "--teacher", gone],
         "no study named 'componets'": ["ablate", "componets"],
         "no model named 'vt_resnet21'": ["ablate", "components", "--base", "vt_resnet21"],
@@ -51,6 +65,7 @@ def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> N
         "There is no finished run in": ["tokens", gone, "--index", "0"],
         "no finished run in": ["predict", gone, "--image", str(tmp_path)],
         f"no finished run in {gone}": ["evaluate", gone],
+        f"finished run in {gone}": ["export", gone],
         "no model named 'resnet22'": ["profile", "resnet22"],
         "no model named 'resnet23'": ["profile", "resnet20", "--against", "resnet23"],
         "unknown option 'widths'": ["profile", "resnet20:widths=3"],

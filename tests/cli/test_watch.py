@@ -97,6 +97,12 @@ def test_a_run_without_a_heartbeat_is_marked(
     assert said in line and (said == "running" or "1 min" not in line.partition("no sign")[0])
 
 
+def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    write_run(tmp_path / "piped")
+    os.mkfifo(tmp_path / "piped" / "record.json")
+    assert "record.json is no file" in " ".join(show(tmp_path).split())
+
+
 def test_a_run_that_was_left_in_good_order_is_stopped_and_one_that_reads_its_data_starts(tmp_path: Path) -> None:
     write_run(tmp_path / "left")
     (tmp_path / "left" / ".lock").touch()

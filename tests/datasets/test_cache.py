@@ -1,3 +1,4 @@
+import os
 import pickle
 import subprocess
 import sys
@@ -80,7 +81,12 @@ def lose_note(pixels, note):
     note.unlink()
 
 
-@pytest.mark.parametrize("damage", [damage_by_cutting, damage_one_byte, damage_note, lose_note])
+def pipe_for_note(pixels, note):
+    note.unlink()
+    os.mkfifo(note)
+
+
+@pytest.mark.parametrize("damage", [damage_by_cutting, damage_one_byte, damage_note, lose_note, pipe_for_note])
 def test_a_torn_or_changed_entry_is_built_anew(split, damage):
     cache_images(split, ROWS)
     note, pixels = stored_files()

@@ -35,6 +35,7 @@ def test_every_key_can_be_read_and_what_is_read_is_spelt_so_that_it_is_set_again
         ("epochs=3", "Did you mean 'recipe.epochs'"),
         ("recipe.optimizer.lerning_rate=3", "Did you mean 'recipe.optimizer.learning_rate'"),
         ("recipe.augmentation.scale=[1", "is no list"),
+        (f"recipe.augmentation.scale={'[' * 5000}{']' * 5000}", "is no list"),
         ("num_tokens=8", "NAME:option=value"),
     ],
 )

@@ -14,10 +14,12 @@ from vtbench.catalog import load_catalog
 from vtbench.errors import UserError, did_you_mean
 from vtbench.plugins import PLUGINS
 from vtbench.registry import UnknownNameError
+from vtbench.run_folder import STUDY
 from vtbench.variants import MODELS, Kind, find_kind, split_variant
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
 _PREFIXES = ("timm:", "torchvision:")
+_WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
 def check_variants(*variants: str, look: bool = True) -> None:
@@ -84,8 +86,10 @@ def check_data(spec: str, *, look: bool) -> None:
 
     source, knobs, _ = parse_dataset(spec)
     path = getattr(knobs, "path", None)
-    if look and isinstance(path, str) and not Path(path).expanduser().exists():
-        source.open(knobs, None)
+    if look and isinstance(path, str):
+        place = Path(path).expanduser()
+        if not (place.is_file() or place.is_dir()):
+            source.open(knobs, None)
 
 
 def check_teacher(teacher: str | None) -> None:
@@ -104,12 +108,22 @@ def check_teacher(teacher: str | None) -> None:
 
 
 def check_init(places: Iterable[str | None]) -> None:
-    """Raise ``UserError`` for weights to start from that lie nowhere."""
+    """Raise ``UserError`` for weights to start from that lie nowhere, or in a file or folder of another kind."""
+    from vtbench.training.folder import find_finished
+
     for place in places:
-        if place is not None and not place.startswith(_PREFIXES) and not Path(place).expanduser().exists():
+        if place is None or place.startswith(_PREFIXES):
+            check_variants(*([place] if place else []))
+            continue
+        path = Path(place).expanduser()
+        if path.is_dir():
+            if not (path / STUDY).exists():
+                find_finished(path)
+        elif not (path.is_file() and path.suffix in _WEIGHTS):
             raise UserError(
-                f"No weights to start from lie at {place}. Give the folder of a finished run, a .safetensors, "
-                ".pt or .pth file with a state dict, timm:NAME or torchvision:NAME."
+                f"No weights to start from {'can be taken from' if path.exists() else 'lie at'} {place}. Give the "
+                "folder of a finished run, a .safetensors, .pt or .pth file with a state dict, timm:NAME or "
+                "torchvision:NAME."
             )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vtbench.studies.study import Study
 
 COMMAND = DerivedCommand
+MOST_JOBS = 10_000
 _TRACKERS_END_WITHIN_SECONDS = 5.0
 
 
@@ -99,7 +100,7 @@ def run_ablate(
 def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
     """Refuse without torch what can be seen to be wrong without it; a study that is there may need its data no more."""
     from vtbench.cli.first_checks import check_data, check_init, check_teacher, check_variants
-    from vtbench.studies.resolution import choose_arms, choose_recipe
+    from vtbench.studies.resolution import check_tuning, choose_arms, choose_recipe
     from vtbench.studies.treatments import resolve_treatments
 
     data, recipe = options.choose_data(study.data), choose_recipe(study, options)
@@ -107,6 +108,7 @@ def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
     arms = choose_arms(study, options.arm)
     check_variants(*([base] if base is not None else []), *arms.values())
     treatments = resolve_treatments(study, arms, data, recipe, options)
+    check_tuning(study, options.seeds or study.seeds, options, recipe, data)
     for spec in dict.fromkeys([data.spec, *(own["data.spec"] for own in treatments.values() if "data.spec" in own)]):
         check_data(spec, look=is_new)
     if not is_new:
@@ -239,6 +241,7 @@ def _open_session(executor: str, jobs: str, threads: int | None) -> Session:
 def _parse_jobs(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"--jobs was given {text!r}. Give a number of cells of 1 or more, or auto.")
-    return int(text)
+    jobs = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= jobs <= MOST_JOBS:
+        raise UserError(f"--jobs was given {text!r}. Give a number of cells from 1 to {MOST_JOBS:,}, or auto.")
+    return jobs

@@ -23,7 +23,9 @@ def run_data(
             help="As --data of train takes it: scenes, folder:PATH, parquet:PATH ...", autocompletion=complete_datasets
         ),
     ],
-    image_size: Annotated[int | None, typer.Option(min=8, help="Side in pixels; else the data set's own.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=8, max=16384, help="Side in pixels; else the data set's own.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the numbers and for sheets of images.")
     ] = None,

@@ -30,9 +30,11 @@ def run_evaluate(
         typer.Option(help="Data sets, one or more, with knobs; else the run's own.", autocompletion=complete_datasets),
     ] = None,
     limit_val: Annotated[
-        int | None, typer.Option(min=1, help="Class-balanced subset of the validation images of --data.")
+        int | None, typer.Option(min=1, max=2**31 - 1, help="Class-balanced subset of the validation images of --data.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option(min=8, help="Side in pixels of --data; else the run's.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=8, max=16384, help="Side in pixels of --data; else the run's.")
+    ] = None,
     settings: Judging = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)

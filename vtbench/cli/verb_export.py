@@ -40,6 +40,7 @@ def run_export(
     from vtbench.cli.first_checks import check_data
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError, did_you_mean
+    from vtbench.training.folder import find_finished
 
     formats = ("onnx", "torch-export", _CARD)
     if format not in formats:
@@ -52,6 +53,10 @@ def run_export(
     if format == _CARD:
         _write_card(run, out, as_json=as_json)
         return
+    find_finished(run)
+    if out is not None:
+        _refuse_unwritable(out.name)
+        _refuse_replacing(out)
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
     with tell_waiting(f"exporting as {format} and checking the file"):
@@ -70,7 +75,6 @@ def _export(run: Path, format: str, data: str | None, out: Path | None) -> tuple
 
     opened = load_run(run)
     path = out or run / "export" / f"model{FORMATS[format].suffix}"
-    _refuse_unwritable(path.name)
     _refuse_replacing(path)
     check_writable(path.parent)
     export = export_run(opened, open_data(opened, DataWish(data)), format, path.name)
@@ -117,8 +121,8 @@ def _refuse_replacing(path: Path) -> None:
     from vtbench.records.export import ExportRecord
 
     _refuse_replacing_card(path.parent / CARD)
-    note = path.with_suffix(".json")
-    if path == note or path.is_dir():
+    note = path.with_suffix(".json") if path.name else path
+    if path == note or path.is_dir() or (path.exists() and not path.is_file()):
         raise UserError(f"--out was given {path}, which is no name for the file. Give one such as model.onnx.")
     try:
         if path.exists() or note.exists():
@@ -134,7 +138,7 @@ def _refuse_replacing_card(path: Path) -> None:
 
     if path.is_dir():
         raise UserError(f"--out was given {path}, which is a folder. Give the file, such as {path / 'README.md'}.")
-    if path.exists() and "library_name: vtbench" not in path.read_text("utf-8", errors="replace"):
+    if path.exists() and not (path.is_file() and b"library_name: vtbench" in path.read_bytes()):
         raise UserError(
             f"{path} is there already and is no model card of vtbench. Give --out a file in a folder of its own."
         )

@@ -25,7 +25,7 @@ def run_predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     image: Annotated[list[Path] | None, typer.Option(help="Image files or folders of them, one or more.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes that are shown of each image.")] = 5,
+    top: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="Classes that are shown of each image.")] = 5,
     white: Annotated[
         float | None,
         typer.Option(min=1, max=2**32, help="Value of white in images of more than 8 bits; else the run's."),

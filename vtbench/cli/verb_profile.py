@@ -44,7 +44,7 @@ def run_profile(
         int | None, typer.Option(min=1, max=100_000_000, help="Else what each model is quoted with.")
     ] = None,
     by: Annotated[str | None, typer.Option(help="Show splits of the MACs: stage,role,module,operator.")] = None,
-    depth: Annotated[int, typer.Option(min=1, help="Levels of modules that --by module shows.")] = 2,
+    depth: Annotated[int, typer.Option(min=1, max=1000, help="Levels of modules that --by module shows.")] = 2,
     against: Annotated[
         str | None,
         typer.Option(help="Show each model's parts against those of this one.", autocompletion=complete_models),

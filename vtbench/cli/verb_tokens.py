@@ -25,7 +25,7 @@ def run_tokens(
     ] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Image files, one or more.")] = None,
     mask: Annotated[list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.")] = None,
-    index: Annotated[list[int] | None, typer.Option(help="Numbers of images in --data.", min=0)] = None,
+    index: Annotated[list[int] | None, typer.Option(help="Numbers of images in --data.", min=0, max=2**31 - 1)] = None,
     data: Annotated[
         str | None, typer.Option(help="Data set of --index; else the run's own.", autocompletion=complete_datasets)
     ] = None,

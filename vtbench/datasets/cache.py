@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from vtbench.datasets.dataset import DataError, ImageSplit
 from vtbench.datasets.decoding import split_rows
 from vtbench.errors import UserError
-from vtbench.files import publish, publish_text
+from vtbench.files import publish, publish_text, read_json
 
 # Dimensions: B images of a batch, N images of an entry, H height, W width, C channels (3, RGB; masks have none).
 
@@ -144,7 +144,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> CachedImages | None:
     digest, checksums = hashlib.sha256(), np.empty(shape[0], np.uint32)
     num_bytes = math.prod(shape[1:])
     try:
-        note = json.loads(_note(path).read_text("utf-8"))
+        note = read_json(_note(path))
         if path.stat().st_size != math.prod(shape) or note["shape"] != list(shape):
             return None
         with path.open("rb", buffering=_BUFFER_BYTES) as stream:
@@ -153,7 +153,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> CachedImages | None:
                 digest.update(image)
                 checksums[index] = crc32(image)
         return CachedImages(path, shape, checksums) if note["sha256"] == digest.hexdigest() else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vtbench.datasets.cache import find_cache_folder
 from vtbench.datasets.dataset import DataError
 from vtbench.datasets.decoding import decode_images
-from vtbench.files import publish, publish_bytes
+from vtbench.files import publish, publish_bytes, read_file
 
 # Dimensions: B images of a batch, N images of the pack, H height, W width, C channels (3, RGB).
 
@@ -68,7 +68,7 @@ class PackedImages:
 
     @cached_property
     def _index(self) -> NDArray[Any]:
-        return np.frombuffer(_index_path(self.path).read_bytes(), _ENTRY)
+        return np.frombuffer(read_file(_index_path(self.path)), _ENTRY)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.errors import UserError
-from vtbench.files import publish_bytes, publish_set
+from vtbench.files import publish_bytes, publish_set, read_file
 from vtbench.records import RunRecord, load_record, save_lines, save_record
 from vtbench.records.answers import load_answers
 from vtbench.records.measured import MeasuredArms
@@ -60,10 +60,10 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
             if timings := loaded.timings.get(identify_run(record)):
                 save_lines(locate_timings(path), timings)
             if (examples := loaded.examples.get(identify_run(record))) is not None:
-                publish_bytes(locate_examples(path), examples.read_bytes())
+                publish_bytes(locate_examples(path), read_file(examples))
             if record.config.trial is None and (answers := loaded.answers.get(identify_run(record))) is not None:
                 load_answers(answers, record.answers_sha256)
-                publish_bytes(locate_answers(path), answers.read_bytes())
+                publish_bytes(locate_answers(path), read_file(answers))
         outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
         save_record(staged / OUTLINE_FILE, outline)
         measured = next((path for folder in folders if (path := folder / MEASURED).is_file()), None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from vtbench.configuration import RunConfig
 from vtbench.errors import UserError
+from vtbench.files import parse_json
 from vtbench.locking import DEAD_AFTER_SECONDS, Heartbeats
 from vtbench.records import EpochRecord, RunRecord, TimingRecord, load_lines
 from vtbench.run_folder import CHECKPOINTS, CONFIG, METRICS, RECORD, RUN_LOCK, STUDY, TIMING
@@ -98,6 +99,8 @@ class RunReader:
         try:
             found = path.stat()
             stamp = (found.st_mtime_ns, found.st_size)
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError(f"{path.name} is no file")
             if path not in self._read or self._read[path][0] != stamp:
                 self._read[path] = stamp, load(path)
         except OSError:  # Not there, or replaced at this very moment: the next look sees it.
@@ -144,9 +147,9 @@ def _read_values(path: Path) -> dict[str, Any]:
     """What a checkpoint holds beside its tensors: a JSON text in its header."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+        header = parse_json(stream.read(min(length, _LONGEST_HEADER)))
     try:
-        values = json.loads(header["__metadata__"]["vtbench"])
+        values = parse_json(header["__metadata__"]["vtbench"])
     except (KeyError, TypeError) as error:
         raise ValueError("no checkpoint") from error
     return values if isinstance(values, dict) else {}

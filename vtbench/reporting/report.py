@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig
 from vtbench.errors import UserError
+from vtbench.files import read_file
 from vtbench.records import RunRecord, TimingRecord, load_record
 from vtbench.records.answers import Answers, load_answers
 from vtbench.records.examples import Examples, read_examples
@@ -63,7 +64,7 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
     comparisons = build_comparisons(loaded.records, loaded.outline, base=base)
     provenance = describe_provenance(loaded.records, loaded.outline)
     examples, damaged = _read_all(
-        loaded.examples, "examples", lambda _, path: read_examples(path.read_bytes(), path.name)
+        loaded.examples, "examples", lambda _, path: read_examples(read_file(path), path.name)
     )
     hashes = {identify_run(record): record.answers_sha256 for record in loaded.records}
     kept = {run: path for run, path in loaded.answers.items() if run in hashes}

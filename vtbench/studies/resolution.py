@@ -78,7 +78,7 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
         inits=inits,
         codes=codes,
         treatments=treatments,
-        tuning=_check_tuning(study, seeds, options, recipe, data),
+        tuning=check_tuning(study, seeds, options, recipe, data),
         levels={arm: dict(plan.levels) for arm, plan in study.planned_arms.items() if arm in templates and plan.levels},
         until=until,
         execution=execution.model_copy(
@@ -106,7 +106,7 @@ def plan_stopping(options: StudyOptions, num_arms: int) -> StoppingRule | None:
     return StoppingRule(looks=looks, num_contrasts=num_arms - 1, smallest_effect=options.smallest_effect)
 
 
-def _check_tuning(
+def check_tuning(
     study: Study, seeds: int, options: StudyOptions, recipe: Recipe, data: DataConfig
 ) -> TuningConfig | None:
     """The tuning of the study; raises ``UserError`` for what it cannot tune, and for seeds that are not its own."""

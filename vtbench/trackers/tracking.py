@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.documents.table import Table, make_table
-from vtbench.files import publish_text
+from vtbench.files import publish_text, read_json
 from vtbench.metrics import is_of_class
 from vtbench.records import EpochRecord, NotMeasured, RunRecord, TimingRecord, load_lines
 from vtbench.run_folder import CONFIG, COSTS, METRICS, TIMING, TRACKING
@@ -209,7 +209,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file, prefix in ((CONFIG, ""), (COSTS, "costs.")):
         with contextlib.suppress(OSError, ValueError):
-            found |= _flatten(json.loads((folder / file).read_bytes()), prefix)
+            found |= _flatten(read_json(folder / file), prefix)
     return found
 
 
@@ -225,7 +225,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _read_note(folder: Path) -> dict[str, Any]:
     try:
-        note = json.loads((folder / TRACKING).read_bytes())
+        note = read_json(folder / TRACKING)
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

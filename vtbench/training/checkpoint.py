@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vtbench.files import publish_bytes, publish_text
+from vtbench.files import parse_json, publish_bytes, publish_text, read_file
 
 FORMAT = 2
 """The format of what a run saves: of other formats nothing is restored."""
@@ -54,8 +54,8 @@ def pack_tensors(tensors: dict[str, Tensor], values: dict[str, Any]) -> bytes:
 def unpack_tensors(data: bytes) -> Checkpoint:
     """Read the bytes that `pack_tensors` gave. Raises ``safetensors.SafetensorError`` if they are none."""
     tensors = safetensors.torch.load(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return Checkpoint(tensors, json.loads(header.get("__metadata__", {}).get(_METADATA_KEY, "{}")))
+    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return Checkpoint(tensors, parse_json(header.get("__metadata__", {}).get(_METADATA_KEY, "{}")))
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -100,8 +100,8 @@ def _read_sound(path: Path) -> bytes | None:
     checksum = _checksum_path(path)
     if not checksum.exists():
         return None
-    data = path.read_bytes()
-    told = checksum.read_text("utf-8", errors="replace").split()[:1]
+    data = read_file(path)
+    told = read_file(checksum).decode("utf-8", errors="replace").split()[:1]
     return data if told == [hashlib.sha256(data).hexdigest()] else None
 
 

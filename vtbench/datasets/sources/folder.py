@@ -22,6 +22,7 @@ from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.walking import list_entries, walk_files
 from vtbench.errors import UserError, did_you_mean
+from vtbench.files import read_file
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
@@ -172,9 +173,11 @@ def _pair_files(
     if layout.listing is not None:
         listing = root / layout.listing.format(split)
         try:
-            lines = listing.read_text("utf-8-sig").splitlines()
+            lines = read_file(listing).decode("utf-8-sig").splitlines()
         except OSError as error:
             raise UserError(f"The list of the {split} split {listing} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"The list of the {split} split {listing} is no text in UTF-8.") from error
         keys = [line.strip() for line in lines if line.strip()]
         if not keys:
             raise UserError(f"The list of the {split} split {listing} is empty. Let it name images, one a line.")

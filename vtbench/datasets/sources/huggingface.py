@@ -60,7 +60,7 @@ from vtbench.datasets.parquet_table import (
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.split_column import check_row_agrees, find_split_column
 from vtbench.errors import UserError
-from vtbench.files import publish_text
+from vtbench.files import publish_text, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -331,9 +331,9 @@ def _note(knobs: HuggingFaceKnobs, path: str, split: Split) -> Path:
 def _recall(note: Path, state: str | None = None) -> HeldSplit | None:
     """What ``note`` tells of, if that is whole, and of ``state`` when one is given."""
     try:
-        told = json.loads(note.read_text("utf-8"))
+        told = read_json(note)
         found = _understand(told, note)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = PackedImages(found.pack, (1, 1)).is_sound(len(found.labels))
     return found if whole and state in (None, told["state"]) else None
