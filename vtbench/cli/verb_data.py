@@ -54,6 +54,7 @@ def run_data(
     With --out: sheets of images as the network sees them, and of what augmentation makes of them.
     """
     from vtbench.cli.commands import quick_import
+    from vtbench.cli.waiting import tell_waiting
     from vtbench.configuration import DataConfig, validate_configuration
     from vtbench.datasets import load_dataset
     from vtbench.datasets.inspection import survey_data
@@ -74,17 +75,19 @@ def run_data(
     config = validate_configuration(DataConfig, values, source="The command line")
     if out is not None:
         check_writable(out)
-    splits: dict[Split, LoadedDataset] = {
-        "train": load_dataset(config, "train", seed=0),
-        "val": load_dataset(config, "val", seed=0),
-    }
+    with tell_waiting("reading the data"):
+        splits: dict[Split, LoadedDataset] = {
+            "train": load_dataset(config, "train", seed=0),
+            "val": load_dataset(config, "val", seed=0),
+        }
     sheets: dict[str, Sheet] = {}
     if out is not None:
         with quick_import():
             from vtbench.cli.data_sheets import make_sheets
 
         sheets = make_sheets(splits, recipe, changes, seed=seed, num_draws=draws)
-    record = survey_data(splits)
+    with tell_waiting("looking through the images"):
+        record = survey_data(splits)
     if format == "table":
         print_data(record, open_console())
     else:
