@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from vtbench.profiling.building import without_values
 from vtbench.profiling.errors import ProfileError, summarize_exception
-from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.profiling.subject import Subject, kept_randomness
-from vtbench.profiling.walking import list_modules
+from vtbench.profiling.walking import list_modules, list_tensors
 
 _METHODS = ("fuse", "reparameterize", "switch_to_deploy")
 
@@ -65,12 +65,24 @@ def _loses_weights(module: nn.Module) -> bool:
 
 def list_mergeable(model: nn.Module) -> list[nn.Module]:
     """The modules that say how they are merged."""
-    return [module for module in list_modules(model).values() if any(hasattr(module, name) for name in _METHODS)]
+    return [module for module in list_modules(model).values() if _find_method(module) is not None]
+
+
+def _find_method(module: nn.Module) -> str | None:
+    """The name of the method by which a module is merged; a module inside it that is called so is none."""
+    return next((name for name in _METHODS if hasattr(type(module), name) or name in module.__dict__), None)
 
 
 def _fuse_without_values(model: nn.Module) -> nn.Module:
-    with kept_randomness(), torch.device("meta"), Shortcuts():
-        return _merge(copy.deepcopy(model))
+    copied = {id(tensor): _alias(tensor) for tensor in list_tensors(model)}
+    with kept_randomness(), without_values():
+        return _merge(copy.deepcopy(model, copied))
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    """Another tensor of the same memory, in which there is nothing to be changed."""
+    alias = tensor.detach()
+    return nn.Parameter(alias, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else alias
 
 
 def _merge(model: nn.Module) -> nn.Module:
@@ -83,7 +95,7 @@ def _merge(model: nn.Module) -> nn.Module:
 
 def _merge_children(parent: nn.Module) -> None:
     for name, child in list(parent.named_children()):
-        method = next((method for method in _METHODS if hasattr(child, method)), None)
+        method = _find_method(child)
         if method is not None:
             merge: Any = getattr(child, method)
             merged = merge()

@@ -104,12 +104,12 @@ def _combine(args: Sequence[Any]) -> Any:
     left, right = args[0], args[1]
     if not isinstance(right, Tensor):
         return _same(args) if isinstance(right, (int, float)) else NOT_PLAIN
-    if left.shape == right.shape and left.is_meta and right.is_meta and left.dtype is right.dtype:
-        return _same(args)  # The layout of the result is that of the first.
-    if not _is_plain(left, right):
+    if not (left.is_meta and right.is_meta and left.dtype is right.dtype):
         return NOT_PLAIN
-    shape = _broadcast(left.shape, right.shape)
-    return NOT_PLAIN if shape is None else _allocate(shape, left)
+    shape = left.shape if left.shape == right.shape else _broadcast(left.shape, right.shape)
+    if shape == left.shape:
+        return _same(args)  # The layout of the result is that of the first.
+    return _allocate(shape, left) if shape is not None and _is_plain(left, right) else NOT_PLAIN
 
 
 def _combine_in_place(args: Sequence[Any]) -> Any:
@@ -179,7 +179,8 @@ def _softmax(args: Sequence[Any]) -> Any:
 
 def _mean(args: Sequence[Any]) -> Any:
     source, dims = args[0], args[1]
-    if not _is_plain(source) or not dims or any(not -source.dim() <= dim < source.dim() for dim in dims):
+    plain = source.is_meta and source.is_floating_point()
+    if not plain or not dims or any(not -source.dim() <= dim < source.dim() for dim in dims):
         return NOT_PLAIN
     reduced = {dim % source.dim() for dim in dims}
     keep = len(args) > 2 and bool(args[2])
@@ -222,9 +223,26 @@ def _join(args: Sequence[Any]) -> Any:
 def _are_joinable(tensors: Sequence[Any]) -> bool:
     """Images may be laid out channels-last together; all else comes out contiguous."""
     first = tensors[0]
-    if not first.is_meta or first.dim() > 3:
-        return _is_plain(*tensors)
-    return all(tensor.is_meta and tensor.dtype is first.dtype and tensor.dim() == first.dim() for tensor in tensors)
+    alike = all(one.is_meta and one.dtype is first.dtype and one.dim() == first.dim() for one in tensors)
+    return alike and (first.dim() < 4 or not any(map(_may_be_channels_last, tensors)))
+
+
+def _may_be_channels_last(tensor: Tensor) -> bool:
+    return not tensor.is_contiguous() and tensor.stride(1) * tensor.shape[1] <= tensor.stride(-1)
+
+
+def _pile(args: Sequence[Any]) -> Any:
+    """``stack`` of tensors of one shape and laid out alike, which comes out contiguous."""
+    tensors, dim = list(args[0]), args[1] if len(args) > 1 else 0
+    num_dims = tensors[0].dim() + 1 if tensors else 0
+    if (
+        not -num_dims <= dim < num_dims
+        or any(one.shape != tensors[0].shape for one in tensors)
+        or not _is_plain(*tensors)
+    ):
+        return NOT_PLAIN
+    shape = tensors[0].shape
+    return _allocate((*shape[: dim % num_dims], len(tensors), *shape[dim % num_dims :]), tensors[0])
 
 
 def _convolution(args: Sequence[Any]) -> Any:
@@ -281,7 +299,8 @@ def _spread(value: Any, num_sides: int) -> tuple[int, ...]:
 
 _NAMES: dict[Shortcut, str] = {
     _same: """relu.default silu.default gelu.default sigmoid.default hardswish.default hardsigmoid.default tanh.default
-        hardtanh.default mul.Scalar add.Scalar _safe_softmax.default clamp.default clamp_min.default neg.default""",
+        hardtanh.default mul.Scalar add.Scalar _safe_softmax.default clamp.default clamp_min.default neg.default
+        exp.default sqrt.default rsqrt.default sin.default cos.default abs.default pow.Tensor_Scalar""",
     _change: """clamp_.default clamp_min_.default erfinv_.default hardswish_.default hardsigmoid_.default
         hardtanh_.default silu_.default relu_.default sigmoid_.default tanh_.default leaky_relu_.default""",
     _fill: "normal_.default uniform_.default zero_.default fill_.Scalar",
@@ -297,6 +316,7 @@ _NAMES: dict[Shortcut, str] = {
     _vector_norm: "linalg_vector_norm.default",
     _resize: "upsample_bilinear2d.default upsample_bicubic2d.default",
     _join: "cat.default",
+    _pile: "stack.default",
     _convolution: "convolution.default",
     _max_pool: "max_pool2d_with_indices.default",
 }

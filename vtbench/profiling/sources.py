@@ -8,23 +8,19 @@ Nothing of timm, torchvision or a user's file is imported unless a spelling asks
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._device import _device_constructors
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.profiling.arguments import InputSpec
-from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
+from vtbench.profiling.building import build_light
+from vtbench.profiling.errors import ProfileError, summarize_exception
 from vtbench.profiling.inputs import DEFAULT_SIZE
 from vtbench.profiling.offline import refused_connections
-from vtbench.profiling.shortcuts import Shortcuts
 from vtbench.profiling.subject import Subject, copy_to_meta, kept_randomness
 from vtbench.profiling.walking import list_tensors
 from vtbench.variants import MODELS, ForeignOptions, find_kind, spell_variant, split_variant
@@ -107,7 +103,7 @@ def make_subject(source: Source) -> Subject:
 
     with kept_randomness(), refused_connections() as hosts:
         try:
-            model = _build_light(source)
+            model = build_light(lambda: _check_module(source, source.build()))
             if any(not tensor.is_meta for tensor in list_tensors(model)):
                 model = copy_to_meta(model)
         except UserError:
@@ -133,64 +129,6 @@ def _explain_build_failure(error: Exception, hosts: Sequence[str]) -> str:
     elif isinstance(error, TypeError) and "required" in str(error):
         mend = " Name a function or a class that needs no arguments."
     return f"the model cannot be built: {summarize_exception(error)}.{mend}"
-
-
-def _build_light(source: Source) -> nn.Module:
-    """What fails without values is built once more with all of them: the failure that counts is that of the last."""
-    for mode in (_AllOnMeta(), _WeightsOnMeta()):
-        try:
-            with mode, Shortcuts(), warnings.catch_warnings(record=True) as warned:
-                model = _check_module(source, source.build())
-        except UserError:
-            raise
-        except Exception as error:
-            if not is_limit_of_meta(error):
-                break
-        else:
-            for one in warned:
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-            return model
-    return _check_module(source, source.build())
-
-
-class _AllOnMeta(TorchFunctionMode):
-    """As ``torch.device("meta")``, and what only fills a tensor there is left out: that is half of building a model."""
-
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func in _FILLS:
-            target = args[0] if args else (kwargs or {}).get("tensor")
-            scalar = len(args) < 2 or not isinstance(args[1], torch.Tensor)
-            if isinstance(target, torch.Tensor) and target.is_meta and target.is_floating_point() and scalar:
-                return target
-        elif func in _device_constructors():
-            options = dict(kwargs or {})
-            if options.get("device") is None:
-                options["device"] = "meta"
-            with torch._C._DisableTorchDispatch():  # There are no shortcuts for what makes a tensor.
-                return func(*args, **options)
-        return func(*args, **(kwargs or {}))
-
-
-_FILLS = {
-    *(getattr(torch.Tensor, name) for name in ("normal_", "uniform_", "zero_", "fill_", "clamp_", "erfinv_")),
-    *(torch.Tensor.mul_, torch.Tensor.add_, torch.Tensor.div_),
-    *(nn.init.uniform_, nn.init.normal_, nn.init.constant_, nn.init.kaiming_uniform_),
-}
-"""What fills a tensor, or changes it by a number."""
-
-
-class _WeightsOnMeta(TorchFunctionMode):
-    """Layers allocate weights with ``torch.empty``; everything else keeps its values."""
-
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        options = dict(kwargs or {})
-        if func is torch.empty and options.get("device") is None:
-            options["device"] = "meta"
-        return func(*args, **options)
 
 
 def _check_module(source: Source, model: Any) -> nn.Module:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.arguments import Arguments
+from vtbench.profiling.calls import watched_calls
 from vtbench.profiling.contractions import ContractionFinder
 from vtbench.profiling.decisions import Decisions, ReadsSeen, chance_noted, may_select, selects
 from vtbench.profiling.errors import RefusedOperatorError
@@ -102,6 +103,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         self.alias: str | None = None
         self._finder = ContractionFinder()
         self._known: dict[Any, _Rule] = {}
+        self._signatures: dict[Any, inspect.Signature] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -175,17 +177,18 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
             elif isinstance(value, (list, tuple)):
                 self._note_parameters(value)
 
-    def enter(self, path: str, module: nn.Module, input_shapes: tuple[Shape, ...]) -> None:
+    def enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A module begins its forward pass."""
+        input_shapes = _input_shapes(module, args, kwargs, self._signatures)
         call = Call(path, module, self.open[-1] if self.open else None, input_shapes)
         if not self.backward:  # A module that runs again to recompute its activations.
             self.trace.calls.append(call)
         self.open.append(call)
 
-    def leave(self, output_shapes: tuple[Shape, ...]) -> None:
+    def leave(self, output: Any) -> None:
         """The innermost open module call ends: book the contractions found in it and add its cost to its caller's."""
         call = self.open.pop()
-        call.output_shapes = output_shapes
+        call.output_shapes = _list_shapes(output)
         summed = sum(contraction.macs for contraction in call.contractions)
         if summed:
             call.own_macs += summed
@@ -255,17 +258,17 @@ def _trace(
     has_values = any(not tensor.is_meta for _, tensor in arguments.list_tensors())
     see_reads: Any = ReadsSeen(tracer.note_read) if has_values else nullcontext()
     with (
-        _hooked(modules, tracer),
+        watched_calls(modules, tracer.enter, tracer.leave),
         plain_execution(),
         run_functions,
         see_reads,
         torch.set_grad_enabled(backward),
         tracer,
     ):
-        tracer.enter("", model, _input_shapes(model, arguments.positional, arguments.named, {}))
+        tracer.enter("", model, arguments.positional, arguments.named)
         with chance_noted(lambda name: tracer.trace.decisions.note(name, "", out=None)):
             outputs = arguments.call(model)
-        tracer.leave(tuple(_shapes_within(outputs)))
+        tracer.leave(outputs)
         if backward:
             tracer.backward = True
             _sum_outputs(outputs).backward()  # type: ignore[no-untyped-call]
@@ -283,30 +286,6 @@ def plain_execution() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _hooked(modules: Mapping[str, nn.Module], tracer: Tracer) -> Iterator[None]:
-    handles = []
-    signatures: dict[Callable[..., Any], inspect.Signature] = {}
-    try:
-        for path, module in modules.items():
-            if not path or isinstance(module, torch.jit.ScriptModule):
-                continue
-
-            def enter(module: nn.Module, args: Any, kwargs: Any, path: str = path) -> None:
-                tracer.enter(path, module, _input_shapes(module, args, kwargs, signatures))
-
-            def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-                tracer.leave(tuple(_shapes_within(output)))
-
-            # The module's own hooks run outside of its call: what they do is no part of what its class states.
-            handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
-            handles.append(module.register_forward_hook(leave, prepend=True, with_kwargs=True, always_call=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @dataclass(frozen=True)
@@ -382,15 +361,18 @@ def _input_shapes(
             args = tuple(signatures[forward].bind(module, *args, **kwargs).arguments.values())[1:]
         except TypeError:  # The call is about to fail with a better message.
             args = (*args, *kwargs.values())
-    return tuple(_shapes_within(args))
+    return _list_shapes(args)
 
 
-def _shapes_within(value: Any) -> Iterator[Shape]:
-    return (tuple(tensor.shape) for tensor in _tensors_within(value) if not tensor.is_nested)
+def _list_shapes(value: Any) -> tuple[Shape, ...]:
+    only = value[0] if type(value) is tuple and len(value) == 1 else value
+    if type(only) is Tensor and not only.is_nested:
+        return (tuple(only.shape),)
+    return tuple(tuple(tensor.shape) for tensor in _tensors_within(value) if not tensor.is_nested)
 
 
 def _describe_shapes(args: Sequence[Any]) -> str:
-    return ", ".join("x".join(map(str, shape)) or "scalar" for shape in _shapes_within(args)) or "no tensors"
+    return ", ".join("x".join(map(str, shape)) or "scalar" for shape in _list_shapes(args)) or "no tensors"
 
 
 def _sum_outputs(outputs: Any) -> Tensor:
