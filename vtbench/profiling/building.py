@@ -130,16 +130,17 @@ def _lies_on_meta(tensor: Tensor | None) -> bool:
 def _set_attribute(setting: Callable[[nn.Module, str, Any], None]) -> Callable[[nn.Module, str, Any], None]:
     @functools.wraps(setting)
     def set_attribute(module: nn.Module, name: str, value: Any) -> None:
-        if type(value) in _PLAIN and not any(name in module.__dict__.get(held, ()) for held in _HELD):
-            super(nn.Module, module).__setattr__(name, value)
-        else:
+        held = module.__dict__
+        is_plain = type(value) in _PLAIN and "_modules" in held
+        if not is_plain or name in held["_parameters"] or name in held["_buffers"] or name in held["_modules"]:
             setting(module, name, value)
+        else:
+            super(nn.Module, module).__setattr__(name, value)
 
     return set_attribute
 
 
 _PLAIN = frozenset({bool, int, float, str, tuple, list})
-_HELD = ("_parameters", "_modules", "_buffers")
 _RESETS: Sequence[tuple[type[nn.Module], str]] = (
     (nn.Linear, "reset_parameters"),
     (nn.modules.conv._ConvNd, "reset_parameters"),

@@ -15,9 +15,6 @@ Enter = Callable[[str, nn.Module, Any, Any], None]
 Leave = Callable[[Any], None]
 """(output, None where the call failed)"""
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_HOOKS_OF_ALL = tuple(getattr(torch_module, f"_global{name}") for name in _HOOKS)
-
 
 @contextmanager
 def watched_calls(modules: Mapping[str, nn.Module], enter: Enter, leave: Leave) -> Iterator[None]:
@@ -27,14 +24,15 @@ def watched_calls(modules: Mapping[str, nn.Module], enter: Enter, leave: Leave) 
     are set only where there are others: torch takes twice as long to call a module that has any.
     """
     paths = {id(module): path for path, module in modules.items() if path and not _is_scripted(module)}
-    call_as_is = nn.Module._call_impl
+    every: Any = nn.Module
+    call_as_is = every._call_impl
     compiled = [module for module in modules.values() if id(module) in paths and module._compiled_call_impl is not None]
 
     def call(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
         path = paths.get(id(module))
         if path is None:
             return call_as_is(module, *args, **kwargs)
-        if any(_HOOKS_OF_ALL) or any(module.__dict__[name] for name in _HOOKS):
+        if _has_hooks(module):
             with _hooked(path, module, enter, leave):
                 return call_as_is(module, *args, **kwargs)
         enter(path, module, args, kwargs)
@@ -48,11 +46,11 @@ def watched_calls(modules: Mapping[str, nn.Module], enter: Enter, leave: Leave) 
     with ExitStack() as hooks:
         for module in compiled:
             hooks.enter_context(_hooked(paths[id(module)], module, enter, leave))
-        nn.Module._call_impl = call
+        every._call_impl = call
         try:
             yield
         finally:
-            nn.Module._call_impl = call_as_is
+            every._call_impl = call_as_is
 
 
 @contextmanager
@@ -72,6 +70,11 @@ def _hooked(path: str, module: nn.Module, enter: Enter, leave: Leave) -> Iterato
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    own = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(own or torch_module._has_any_global_hook())
 
 
 def _is_scripted(module: nn.Module) -> bool:

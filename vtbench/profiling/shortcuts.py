@@ -42,7 +42,7 @@ class Shortcuts(DispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Answer one operator."""
         kwargs = kwargs or {}
-        out = take_shortcut(SHORTCUTS.get(func), args, kwargs)
+        out = take_shortcut(_BY_IDENTITY.get(id(func)), args, kwargs)
         return func(*args, **kwargs) if out is NOT_PLAIN else out
 
 
@@ -327,3 +327,5 @@ SHORTCUTS: dict[Any, Shortcut] = {
     for packet, _, overload in (name.partition(".") for name in names.split())
 }
 """Operator -> its shortcut, given the positional arguments."""
+_BY_IDENTITY = {id(operator): shortcut for operator, shortcut in SHORTCUTS.items()}
+"""The same; operators live as long as torch, and compute their hash in Python."""

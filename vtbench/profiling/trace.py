@@ -102,7 +102,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         self.backward = False
         self.alias: str | None = None
         self._finder = ContractionFinder()
-        self._known: dict[Any, _Rule] = {}
+        self._known: dict[int, _Rule] = {}
         self._signatures: dict[Any, inspect.Signature] = {}
 
     def __torch_dispatch__(
@@ -110,9 +110,9 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run one operator and account for it."""
         kwargs = kwargs or {}
-        rule = self._known.get(func)
+        rule = self._known.get(id(func))
         if rule is None:
-            rule = self._known[func] = _find_rule(func)
+            rule = self._known[id(func)] = _find_rule(func)
         if rule.decomposes:
             with self:
                 out = func.decompose(*args, **kwargs)
@@ -154,7 +154,7 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
                 self.trace.backward_uncounted.append(uncounted)
             return
         is_constant = not self.reach.observe(args, kwargs, out, is_view=rule.is_view, is_random=rule.is_random)
-        self._note_parameters(args)
+        _note_parameters(args, self.trace.used)
         call = self.open[-1]
         call.own_macs += macs
         key = (call.path, self.alias or rule.name)
@@ -169,13 +169,6 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         )
         if contraction is not None:
             call.contractions.append(contraction)
-
-    def _note_parameters(self, values: Iterable[Any]) -> None:
-        for value in values:
-            if type(value) is nn.Parameter:
-                self.trace.used.add(id(value))
-            elif isinstance(value, (list, tuple)):
-                self._note_parameters(value)
 
     def enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A module begins its forward pass."""
@@ -197,6 +190,14 @@ class Tracer(DispatchMode):  # type: ignore[no-untyped-call]
         call.inclusive_macs += call.own_macs
         if call.parent is not None:
             call.parent.inclusive_macs += call.inclusive_macs
+
+
+def _note_parameters(values: Iterable[Any], used: set[int]) -> None:
+    for value in values:
+        if type(value) is nn.Parameter:
+            used.add(id(value))
+        elif isinstance(value, (list, tuple)) and value and not isinstance(value[0], int):
+            _note_parameters(value, used)
 
 
 class HigherOrderError(Exception):
