@@ -1,8 +1,8 @@
 """Files that data lies in: found once, recognised by content, and noticed when they change under a run.
 
 A fingerprint is a hash of the files' names below the data's folder and of their bytes, in the order in which they are
-read. So it is the same on every machine, for data that were moved or are reached by a link, and for any time of change;
-and another for other shards of the same rows, which draw other images for the same number.
+read. So it is the same on every machine, for data that were moved or are reached by a link, and for any time of change.
+Files are compared, not rows: the same rows written into other shards, even in the same order, are another data set.
 
 How far it can be trusted: of up to 8 GB every byte was read once. Of more, the names and sizes of all files were, and
 the content of parts of some: it starts with ``sampled-``. A file of the same path, size and time of change is not read

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as torch_module
+from torch.nn.modules.module import _has_any_global_hook
 
 Enter = Callable[[str, nn.Module, Any, Any], None]
 """(path, module, positional arguments, keyword arguments)"""
 Leave = Callable[[Any], None]
 """(output, None where the call failed)"""
+
+_find_global_hooks: Callable[[], Any] = _has_any_global_hook
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def _hooked(path: str, module: nn.Module, enter: Enter, leave: Leave) -> Iterato
 
 def _has_hooks(module: nn.Module) -> bool:
     own = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    return bool(own or torch_module._has_any_global_hook())
+    return bool(own or _find_global_hooks())
 
 
 def _is_scripted(module: nn.Module) -> bool:
