@@ -68,7 +68,13 @@ class Counter:
         call = [sys.executable, "-c", METER.format(counter=program)]
         self.label, self.seconds, self.peak, self.failed = label, 0.0, 0, list[str]()
         self._process = subprocess.Popen(
-            call, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            call,
+            cwd=folder,  # Python looks for modules there first.
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
 
     def count(self, name: str) -> None:
