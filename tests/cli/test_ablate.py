@@ -57,7 +57,7 @@ def test_a_study_runs_to_its_report_and_a_second_call_only_reports(vtbench: Call
     assert "mine: 2 cells (arms x seeds: 2 x 1), 0 done before\non scenes, recipe small, 1 epoch\n" in output
     assert "narrow, seed 0: finished with" in output
     assert "Does width pay?" in output
-    assert output.splitlines()[-1].startswith("Report: runs/mine/report (report.md, table.csv, table.tex")
+    assert output.splitlines()[-1].startswith("Report: runs/mine/report (report.md, report.html, table.csv, table.tex")
     assert Path("runs/mine/cells/wide/seed-0/weights.safetensors").exists()
     code, again, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
     assert (code, errors) == (0, "")
@@ -80,7 +80,7 @@ def test_the_studies_are_listed_with_their_questions(vtbench: Call) -> None:
         (["mine.toml", "--epochs", "0"], "'epochs' was given 0"),
         (["mine.toml", "--seeds", "0"], "'seeds' was given 0"),
         (["mine.toml", "--limit-train", "0"], "'limit_train' was given 0"),
-        (["mine.toml", "--jobs", "0"], "--jobs was given '0'. Give a number of cells of 1 or more, or auto"),
+        (["mine.toml", "--jobs", "0"], "--jobs was given '0'. Give a number of cells from 1 to 10,000, or auto"),
         (["mine.toml", "--jobs", "many"], "--jobs was given 'many'"),
         (["mine.toml", "--threads", "0"], "'threads' was given 0"),
         (["mine.toml", "--executor", "lcoal"], "no executor named 'lcoal'. Did you mean 'local'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from vtbench.profiling.measure import (
     Measurement,
     MeasureSettings,
     find_quartiles,
+    find_ratio,
     has_settled,
     measure_models,
     measure_peak_memory,
@@ -22,7 +24,7 @@ from vtbench.profiling.measure import (
 )
 from vtbench.profiling.sources import Source, resolve_source
 from vtbench.records import NotMeasured
-from vtbench.reporting.profile_report import find_disagreements
+from vtbench.reporting.profile_report import describe_load, find_disagreements
 
 CPU = torch.device("cpu")
 
@@ -109,14 +111,48 @@ def test_models_that_macs_and_time_rank_differently_are_named() -> None:
     )
     assert isinstance(timing, Measurement)
 
-    def lasting(ms: float, spread: float = 0.1) -> Measurement:
-        return timing.model_copy(update={"latency_ms": ms, "latency_ms_quartiles": (ms - spread, ms + spread)})
+    def lasting(low: float, ratio: float, high: float, *, settled: bool = True) -> Measurement:
+        return timing.model_copy(update={"ratios": {"fat": (ratio, low, high)}, "settled": settled})
 
-    (sentence,) = find_disagreements(["lean", "fat"], [100, 200], [lasting(3.0), lasting(2.0)])
-    assert sentence == "lean has 2.00x fewer MACs than fat, yet takes 1.50x its time"
-    assert find_disagreements(["lean", "fat"], [100, 200], [lasting(1.0), lasting(2.0)]) == []
-    assert find_disagreements(["lean", "fat"], [100, 200], [lasting(2.1), lasting(2.0)]) == []  # Within the quartiles.
-    assert find_disagreements(["lean", "fat"], [100, 200], [None, NotMeasured(reason="broken")]) == []
+    def find(lean: Measurement | NotMeasured | None) -> list[str]:
+        return find_disagreements(["lean", "fat"], [100, 200], [lean, timing])
+
+    assert find(lasting(1.4, 1.5, 1.6)) == ["lean has 2.00x fewer MACs than fat, yet takes 1.50x its time"]
+    assert find(lasting(0.4, 0.5, 0.6)) == []
+    assert find(lasting(0.9, 1.5, 1.6)) == []
+    assert find(lasting(1.4, 1.5, 1.6, settled=False)) == []
+    assert find(None) == find(NotMeasured(reason="broken")) == []
+
+
+def test_models_are_compared_round_by_round() -> None:
+    slowed = [1.0, 5.0, 2.0, 9.0] * 30
+    assert find_ratio([1.5 * sample for sample in slowed], slowed) == pytest.approx((1.5, 1.5, 1.5))
+    draw = random.Random(0)
+    kept = [
+        low <= 1.1 <= high
+        for _ in range(400)
+        for _, low, high in [
+            find_ratio([1.1 * draw.lognormvariate(0, 0.1) for _ in range(60)], [1.0] * 60),
+        ]
+    ]
+    assert 0.92 <= sum(kept) / len(kept) <= 0.98
+
+
+def test_a_busy_machine_is_named() -> None:
+    (timing,) = measure_models(
+        [Source("any", lambda: nn.Conv2d(3, 4, 1), (8, 8))],
+        [(1, 3, 8, 8)],
+        MeasureSettings(time_limit=0.1, threads=1),
+    )
+    assert isinstance(timing, Measurement)
+    assert timing.cpu_ms is not None
+    assert timing.cpu_ms > 0
+    cores = timing.environment.num_cores
+    assert describe_load(timing.model_copy(update={"load_average": cores - 1.0})) is None
+    assert describe_load(timing.model_copy(update={"load_average": None})) is None
+    said = describe_load(timing.model_copy(update={"load_average": cores + 3.0}))
+    assert said is not None
+    assert f"load average {cores + 3}.0 on {cores} core" in said
 
 
 def test_the_measured_file_of_a_user_is_built_for_real(tmp_path: Path) -> None:

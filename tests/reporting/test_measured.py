@@ -32,6 +32,7 @@ def measure(arm: str, latency_ms: float) -> MeasuredArm:
         settled=True,
         measured_together=(),
         environment=ENVIRONMENT,
+        ratios={COMPONENTS["convolution"][0]: (1.5, 1.4, 1.6)} if arm == "static" else {},
     )
     variant, macs, _ = COMPONENTS[arm]
     roles = (Part(name="convolution", macs=macs - 1000), Part(name="tokenizer", macs=1000))

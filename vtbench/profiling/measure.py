@@ -1,17 +1,20 @@
 """Measured, not counted: latency, throughput and peak memory of models on a device.
 
 Models take turns, one timed sample each a round, so that a machine that slows down slows all of them. Rounds go on
-until median and quartiles of every model have settled, or time is up.
+until median and quartiles of every model have settled, or time is up. Models are compared round by round: what slowed
+both of them cancels.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import torch
@@ -34,6 +37,8 @@ _LEAST_SAMPLES = 10
 _SETTLED = 0.02
 _WARM_UP_PASSES = 3
 _SHORTEST_SAMPLE_SECONDS = 0.005
+_MOST_BLOCKS = 50
+"""Of rounds, for a ratio: neighbouring rounds are alike, and each on its own would make the interval too short."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,16 @@ class _Arm:
     device: torch.device
     passes: int = 1
     samples: list[float] = field(default_factory=list)
+    cpu_samples: list[float] = field(default_factory=list)
 
     def take_sample(self) -> float:
         """Seconds of one pass, the device's queue emptied before and after."""
         _synchronize(self.device)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         for _ in range(self.passes):
             self.arguments.call(self.model)
         _synchronize(self.device)
+        self.cpu_samples.append((time.process_time() - cpu_start) / self.passes)
         return (time.perf_counter() - start) / self.passes
 
 
@@ -79,6 +86,7 @@ def measure_models(
         raise UserError(f"There is no type {settings.dtype!r} to measure in. Allowed: {', '.join(_DTYPES)}.")
     results: list[Measurement | NotMeasured | None] = [None] * len(sources)
     arms: dict[int, _Arm] = {}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     with _threads(settings.threads), kept_randomness(), torch.inference_mode():
         for place, (source, planned) in enumerate(zip(sources, given, strict=True)):
             try:
@@ -89,10 +97,17 @@ def measure_models(
                 results[place] = NotMeasured(reason=summarize_exception(error))
         turns = list(arms.values())
         settled = take_turns([arm.take_sample for arm in turns], [arm.samples for arm in turns], settings.time_limit)
-        together = tuple(sources[place].spelling for place in arms)
+        names = [sources[place].spelling for place in arms]
         environment = describe_environment(device)
         for (place, arm), still in zip(arms.items(), settled, strict=True):
-            results[place] = _summarize(arm, settings.dtype, still, together, environment)
+            ratios = {
+                name: find_ratio(arm.samples, other.samples)
+                for name, other, rests in zip(names, turns, settled, strict=True)
+                if rests and other is not arm
+            }
+            results[place] = _summarize(arm, settings.dtype, still, tuple(names), environment).model_copy(
+                update={"load_average": load, "ratios": ratios}
+            )
     return [result for result in results if result is not None]
 
 
@@ -132,6 +147,18 @@ def find_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def find_ratio(samples: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
+    """How many times ``others`` the ``samples`` of the same rounds are, and the interval of that.
+
+    It is the median over blocks of rounds; the interval of 95 % lies between order statistics (of a binomial distribution, in its normal approximation).
+    """
+    size = max(1, len(samples) // _MOST_BLOCKS)
+    starts = range(0, len(samples) - size + 1, size)
+    ratios = sorted(median(samples[at : at + size]) / median(others[at : at + size]) for at in starts)
+    outside = max(0, math.floor((len(ratios) - 1.96 * math.sqrt(len(ratios))) / 2))
+    return median(ratios), ratios[outside], ratios[-1 - outside]
+
+
 def measure_peak_memory(model: nn.Module, arguments: Arguments, device: torch.device) -> int | NotMeasured:
     """Bytes at the peak of one pass in evaluation: weights, input and the tensors alive together.
 
@@ -163,6 +190,7 @@ def _warm_up(source: Source, given: tuple[Any, ...], device: torch.device, dtype
     model = source.build().to(device=device, dtype=dtype).eval()
     arm = _Arm(model, make_arguments(given, model, device), device)
     last = [arm.take_sample() for _ in range(_WARM_UP_PASSES)][-1]
+    arm.cpu_samples.clear()
     arm.passes = max(1, round(_SHORTEST_SAMPLE_SECONDS / max(last, 1e-9)))
     return arm
 
@@ -187,6 +215,7 @@ def _summarize(
         settled=settled,
         measured_together=together,
         environment=environment,
+        cpu_ms=1000 * median(arm.cpu_samples),
     )
 
 

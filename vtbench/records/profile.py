@@ -293,7 +293,9 @@ class Measurement(Record):
     """One model's latency: median and quartiles of one pass over the batch in evaluation mode, and all to repeat it.
 
     ``passes_per_sample`` passes are timed together where one alone is too short for the clock. ``settled`` is False
-    when time was up before the quartiles had come to rest within 2 %.
+    when time was up before the quartiles had come to rest within 2 %. ``cpu_ms`` is the CPU time of one pass, over all
+    threads; ``load_average`` how many processes wanted a core in the minute before. ``ratios`` has, for each model that
+    was measured in the same rounds, how many times its time this one takes, and the 95 % interval of that.
     """
 
     latency_ms: float
@@ -310,3 +312,11 @@ class Measurement(Record):
     settled: bool
     measured_together: tuple[str, ...]
     environment: EnvironmentRecord
+    cpu_ms: float | None = None
+    load_average: float | None = None
+    ratios: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+
+    def compare(self, other: str) -> tuple[float, float, float] | None:
+        """Times the latency of ``other``, with the interval; None where the two are not told apart, or unsettled."""
+        ratio = self.ratios.get(other)
+        return ratio if self.settled and ratio is not None and not ratio[1] <= 1 <= ratio[2] else None

@@ -49,7 +49,9 @@ def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
         )
         unsettled = [arm.name for arm, one in done if not one.settled]
         if unsettled:
-            notes.append(f"The quartiles had not settled when time was up: {', '.join(unsettled)}.")
+            notes.append(
+                f"The quartiles had not settled when time was up: {', '.join(unsettled)}. They are not compared."
+            )
         notes.extend(_compare_ranks(done))
     notes += dict.fromkeys(
         f"Energy: {one.energy_joules.reason}." for _, one in found if isinstance(one.energy_joules, NotMeasured)
@@ -74,13 +76,14 @@ def _list_cells(arm: Arm, one: MeasuredArm) -> tuple[str, ...]:
 
 
 def _compare_ranks(done: list[tuple[Arm, Measurement]]) -> Iterator[str]:
-    """Pairs of which the one with fewer MACs takes longer, by quartiles that do not overlap; the farthest first."""
+    """Pairs of which the one with fewer MACs surely takes longer, by their ratio; the farthest first."""
     counted = [(arm, arm.costs.macs, one) for arm, one in done if isinstance(arm.costs, CostRecord)]
     pairs = []
     for first, second in combinations(counted, 2):
         (lean, few, slow), (dear, many, fast) = sorted((first, second), key=lambda one: one[1])
-        if few < many and slow.latency_ms_quartiles[0] > fast.latency_ms_quartiles[1]:
-            pairs.append((slow.latency_ms / fast.latency_ms, lean, few, slow, dear, many, fast))
+        ratio = slow.compare(dear.variant)
+        if few < many and ratio is not None and ratio[0] > 1:
+            pairs.append((ratio[0], lean, few, slow, dear, many, fast))
     pairs.sort(key=lambda pair: -pair[0])
     if pairs:
         told = [

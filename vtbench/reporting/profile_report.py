@@ -24,6 +24,8 @@ from vtbench.records.profile import Difference, Measurement, Profile, ToolOpinio
 from vtbench.units import format_bytes, format_count, format_items, format_millions, format_share
 
 _NUMERIC = ("runs", "MACs (M)", "%", "params (M)")
+_FREE_LOAD = 0.5
+"""Of the load average, what is left on a machine where nothing else runs."""
 _MOST_MISSED = 4
 """Operators left out that a table names; JSON has all."""
 _MOST_IDLE = 4
@@ -71,17 +73,32 @@ def render_profiles(found: Sequence[ProfiledModel], text_format: str, *, splits:
 def find_disagreements(
     names: Sequence[str], macs: Sequence[int], measured: Sequence[Measurement | NotMeasured | None]
 ) -> list[str]:
-    """A sentence for every pair of models that MACs and latency rank the other way round, beyond their quartiles."""
+    """A sentence for every pair of models that MACs and latency surely rank the other way round."""
     sentences = []
     known = [(n, m, t) for n, m, t in zip(names, macs, measured, strict=True) if isinstance(t, Measurement)]
     for name, cost, timing in known:
-        for other_name, other_cost, other in known:
-            if cost < other_cost and timing.latency_ms_quartiles[0] > other.latency_ms_quartiles[1]:
+        for other_name, other_cost, _ in known:
+            ratio = timing.compare(other_name)
+            if cost < other_cost and ratio is not None and ratio[0] > 1:
                 sentences.append(
                     f"{name} has {other_cost / cost:.2f}x fewer MACs than {other_name}, "
-                    f"yet takes {timing.latency_ms / other.latency_ms:.2f}x its time"
+                    f"yet takes {ratio[0]:.2f}x its time"
                 )
     return sentences
+
+
+def _compare_times(found: Sequence[ProfiledModel]) -> Iterator[str]:
+    """The time of each model against that of the first, where the rounds tell them apart."""
+    timed = [(f.profile.model, f.measured) for f in found if isinstance(f.measured, Measurement)]
+    for name, timing in timed[1:]:
+        first = timed[0][0]
+        if (seen := timing.ratios.get(first)) is None or not timing.settled:
+            continue
+        told = f"{seen[0]:.3f}x, 95 % interval {seen[1]:.3f} to {seen[2]:.3f}, round by round"
+        if timing.compare(first) is None:
+            yield f"the times of {name} and {first} are not told apart ({told})"
+        else:
+            yield f"{name} takes {told.replace('x,', f'x the time of {first},', 1)}"
 
 
 def _to_plain(findings: ProfiledModel) -> dict[str, Any]:
@@ -119,6 +136,7 @@ def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) ->
         "covered_macs": profile.covered_macs,
         "training_step_macs": getattr(training, "macs", None),
         "latency_ms": getattr(measured, "latency_ms", None),
+        "cpu_ms": getattr(measured, "cpu_ms", None),
         "images_per_second": getattr(measured, "images_per_second", None),
         "peak_memory_bytes": _number_or_none(getattr(measured, "peak_memory_bytes", None)),
         "notes": "; ".join(_collect_notes([findings])),
@@ -233,7 +251,7 @@ def _explain(opinion: ToolOpinion) -> str:
 
 
 def _show_measurements(found: Sequence[ProfiledModel]) -> Table:
-    header = ("model", "MACs (M)", "ms/batch", "quartiles", "ms/image", "images/s", "peak MiB", "n")
+    header = ("model", "MACs (M)", "ms/batch", "quartiles", "CPU ms", "images/s", "peak MiB", "n")
     rows = []
     for findings in found:
         measured = findings.measured
@@ -249,7 +267,7 @@ def _show_measurements(found: Sequence[ProfiledModel]) -> Table:
                 macs,
                 f"{measured.latency_ms:.2f}",
                 f"{low:.2f}–{high:.2f}",
-                f"{measured.latency_per_image_ms:.2f}",
+                NOTHING if measured.cpu_ms is None else f"{measured.cpu_ms:.2f}",
                 f"{measured.images_per_second:.1f}",
                 NOTHING if peak is None else f"{peak / 2**20:.0f}",
                 str(measured.num_samples),
@@ -283,11 +301,25 @@ def _describe_measuring(found: Sequence[ProfiledModel]) -> Iterator[str]:
             f"{format_items(first.threads, 'thread')}, torch {where.packages['torch']}; "
             f"{first.warm_up_passes} passes of warm-up, models take turns; median and quartiles over n samples"
         )
+        if (busy := describe_load(first)) is not None:
+            yield busy
     for findings in found:
         if isinstance(findings.measured, Measurement) and not findings.measured.settled:
-            yield f"{findings.profile.model}: time was up before the quartiles settled within 2 %"
+            yield f"{findings.profile.model}: time was up before the quartiles settled within 2 %; it is not compared"
+    yield from _compare_times(found)
     yield from find_disagreements(
         [f.profile.model for f in found], [f.profile.macs for f in found], [f.measured for f in found]
+    )
+
+
+def describe_load(measured: Measurement) -> str | None:
+    """A sentence on a machine that was at work before it was measured, else None."""
+    cores = measured.environment.num_cores
+    if measured.load_average is None or measured.load_average + measured.threads <= cores + _FREE_LOAD:
+        return None
+    return (
+        f"the machine was busy before this began (load average {measured.load_average:.1f} on "
+        f"{format_items(cores, 'core')}): times are longer for it, CPU times and ratios less so"
     )
 
 
