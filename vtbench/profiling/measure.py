@@ -150,7 +150,8 @@ def find_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
 def find_ratio(samples: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
     """How many times ``others`` the ``samples`` of the same rounds are, and the interval of that.
 
-    It is the median over blocks of rounds; the interval of 95 % lies between order statistics (of a binomial distribution, in its normal approximation).
+    It is the median over blocks of rounds; the interval of 95 % lies between order statistics (of a binomial
+    distribution, in its normal approximation).
     """
     size = max(1, len(samples) // _MOST_BLOCKS)
     starts = range(0, len(samples) - size + 1, size)
