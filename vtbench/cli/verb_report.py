@@ -48,7 +48,7 @@ def run_report(
     batch_size: Annotated[int, typer.Option(min=1, max=65536, help="For --measure: images at once.")] = 1,
     time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds an arm.")] = 10.0,
 ) -> None:
-    """Tables, figures and a page of finished runs, or what changed in two of them."""
+    """Tables, figures and a page of runs, or what changed in two."""
     from vtbench.errors import UserError
 
     format = choose_format(format, as_json)
