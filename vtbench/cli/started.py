@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vtbench.environment import count_started
 from vtbench.errors import UserError
 
 _SHARED = ("train", "ablate")
@@ -20,7 +19,7 @@ def help_first(arguments: Sequence[str]) -> None:
 
     Raises ``UserError`` in the first for a verb that cannot be shared.
     """
-    if count_started() == 1:
+    if not _is_one_of_several():
         return
     is_first = os.environ["RANK"] == "0"
     verb = next((word for word in arguments if not word.startswith("-")), "")
@@ -38,10 +37,18 @@ def help_first(arguments: Sequence[str]) -> None:
 
 def dismiss_helpers() -> None:
     """Let the other processes that torchrun has started end, too."""
-    if count_started() > 1:
+    if _is_one_of_several():
         from vtbench.training.team import join_started
 
         join_started().dismiss()
+
+
+def _is_one_of_several() -> bool:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # What every command asks is answered without an import.
+        return False
+    from vtbench.environment import count_started
+
+    return count_started() > 1
 
 
 if __name__ == "__main__":
