@@ -32,6 +32,14 @@ def display_on(terminal: bool, width: int = 80) -> tuple[LiveDisplay, io.StringI
     return LiveDisplay(Console(file=stream, force_terminal=terminal, width=width, highlight=False)), stream
 
 
+def test_in_a_terminal_a_long_line_that_stays_is_wrapped_and_loses_no_word() -> None:
+    display, stream = display_on(terminal=True)
+    with display:
+        display.say(" ".join(f"word{place}" for place in range(30)))
+    assert all(f"word{place}" in stream.getvalue() for place in range(30))
+    assert max(map(len, stream.getvalue().splitlines())) <= 80 + len("\x1b[?25l") * 2
+
+
 def test_a_pipe_gets_one_plain_line_an_epoch() -> None:
     display, stream = display_on(terminal=False)
     with display:

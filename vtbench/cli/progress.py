@@ -109,7 +109,7 @@ class LiveDisplay:
     def say(self, text: str) -> None:
         """Print lines that stay, above the live block."""
         piped = not self.console.is_terminal
-        self.console.print(Text(escape_controls(text)), soft_wrap=piped, overflow="ignore")
+        self.console.print(Text(escape_controls(text)), soft_wrap=piped, overflow="ignore" if piped else "fold")
 
     def _render(self) -> RenderableType:
         views = list(self._views.values())

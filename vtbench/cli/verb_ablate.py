@@ -151,8 +151,8 @@ def _run(
     if outcome.stopped:
         tracking.close(within_seconds=_TRACKERS_END_WITHIN_SECONDS)
         typer.echo(
-            f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished and the others saved in {folder}. "
-            "The same command goes on from there.",
+            f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished, and what others had done is "
+            f"saved, in {folder}. The same command goes on from there.",
             err=True,
         )
         _leave(130)

@@ -25,6 +25,7 @@ from vtbench.run_options import RunOptions, spell_flags
 from vtbench.settings import undo_treatment
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.stopping import StoppingRule
+from vtbench.units import format_items
 
 T = TypeVar("T")
 _NO_OUTLINE = ReportOutline(title="")
@@ -190,7 +191,7 @@ def describe_recipe(record: RunRecord) -> str:
     """What a run was trained by, less what is declared of its arm."""
     recipe, init = undo_treatment(record.config).recipe, record.config.init
     return (
-        f"{recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer.name}, "
+        f"{recipe.name}: {format_items(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, {recipe.optimizer.name}, "
         f"learning rate {recipe.optimizer.learning_rate:g}, {recipe.schedule.name} schedule, "
         f"weight decay {recipe.optimizer.weight_decay:g}"
         + (f"; not trained: {', '.join(recipe.freeze)}" if recipe.freeze else "")

@@ -92,8 +92,10 @@ def _check_devices(
 ) -> None:
     from vtbench.training.team import check_devices
 
-    for own in ({}, *treatments.values()):
-        check_devices(treat(data, recipe, own)[1], execution)
+    check_devices(recipe, execution)
+    if execution.devices > 1:
+        for _, own, _ in treat_arms(data, recipe, treatments, treatments).values():
+            check_devices(own, execution)
 
 
 def plan_stopping(options: StudyOptions, num_arms: int) -> StoppingRule | None:
