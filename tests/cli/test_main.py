@@ -62,6 +62,19 @@ def test_a_command_whose_reader_goes_away_does_its_work_and_says_so_once(tmp_pat
     assert (tmp_path / "report.md").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize(
+    ("to", "code", "says"),
+    [(">/dev/full", 1, "vtbench: The disk is full"), (">&-", 0, ""), ("2>/dev/full >/dev/full", 1, "")],
+)
+def test_output_that_finds_no_place_ends_in_a_message_and_a_stated_code(to: str, code: int, says: str) -> None:
+    command = f"exec {sys.executable} -m vtbench --version {to}"
+    answer = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert answer.returncode == code
+    assert answer.stderr.startswith(says)
+    assert answer.stderr.count("\n") == bool(says)
+
+
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
 def test_an_interrupt_in_the_first_second_is_no_traceback(seconds: float) -> None:
     program = (

@@ -47,6 +47,7 @@ def test_a_name_in_markdown_is_neither_a_tag_nor_a_link() -> None:
 @pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@a"])
 def test_a_name_in_csv_is_no_formula(name: str) -> None:
     assert to_csv([{"name": name}]).splitlines()[1] == f"'{name}"
+    assert to_csv([{name: 1, "b\x1b": 2}]).splitlines() == [f"'{name},b\\x1b", "1,2"]
 
 
 def test_a_number_in_csv_is_left_as_it_is() -> None:

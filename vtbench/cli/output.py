@@ -1,23 +1,28 @@
-"""Output whose reader may go away: ``vtbench train ... | head -1`` trains on."""
+"""Output whose reader may go away, ``vtbench train ... | head -1`` trains on; that finds no room, or has no place."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 
 def outlive_readers() -> None:
     """From here on, what is written into a pipe that nobody reads any more is dropped, and the work goes on.
 
-    When it is standard output whose reader went away, one line on standard error says so.
+    When it is standard output whose reader went away, one line on standard error says so; another fault of it, such as
+    a full disk, is raised once. Faults of standard error are dropped. An output that was closed beforehand (``>&-``) is
+    the null device: its number would else be that of the next file to be opened.
     """
     sys.stdout = _guard(sys.stdout, "vtbench: the reader of this output has gone; the work goes on without it.\n")
     sys.stderr = _guard(sys.stderr, "")
 
 
-def _guard(stream: TextIO, notice: str) -> TextIO:
+def _guard(stream: TextIO | None, notice: str) -> TextIO:
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
     if type(stream) is not io.TextIOWrapper or stream.isatty():  # Else it is no descriptor, or a terminal.
         return stream
     stream.flush()
@@ -30,7 +35,7 @@ def _guard(stream: TextIO, notice: str) -> TextIO:
 
 
 class _Pipe(io.FileIO):
-    """A descriptor that turns into the null device when its reader has gone."""
+    """A descriptor that turns into the null device when its reader has gone, or after another fault."""
 
     def __init__(self, descriptor: int, notice: str) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -39,9 +44,11 @@ class _Pipe(io.FileIO):
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
+            if self._notice and not isinstance(error, BrokenPipeError):
+                raise
             sys.stderr.write(self._notice)
             return len(data)

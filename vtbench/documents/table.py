@@ -88,11 +88,11 @@ def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     Text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     listed = list(rows)
-    columns = list(dict.fromkeys(key for row in listed for key in row))
+    columns = {key: _escape_value(key) for row in listed for key in row}
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(stream, list(columns), restval="", lineterminator="\n")
     if columns:
-        writer.writeheader()
+        writer.writerow(columns)
     writer.writerows({key: _escape_value(value) for key, value in row.items()} for row in listed)
     return stream.getvalue()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.documents.table import escape_controls
 from vtbench.records.evaluation import EvaluationRecord
 from vtbench.reporting.style import INK, MUTED
 
@@ -45,7 +46,9 @@ def draw_confusion(record: EvaluationRecord) -> Figure:
     axes.set_xlabel("taken for")
     axes.set_ylabel("truth")
     things = "pixels" if record.task == "segmentation" else "images"
-    axes.set_title(f"{record.variant}, seed {record.seed}: share of the {things} of each class (%)", fontsize=10)
+    axes.set_title(
+        f"{escape_controls(record.variant)}, seed {record.seed}: share of the {things} of each class (%)", fontsize=10
+    )
     if size <= _MOST_LABELLED:
         names = [_shorten(one.name) for one in record.classes]
         font = 9 if size <= _MOST_WITH_NUMBERS else 6
@@ -64,5 +67,5 @@ def draw_confusion(record: EvaluationRecord) -> Figure:
 
 
 def _shorten(name: str) -> str:
-    one_line = " ".join(name.split())
+    one_line = " ".join(escape_controls(name).split())
     return one_line if len(one_line) <= _LONGEST_NAME else f"{one_line[: _LONGEST_NAME - 1]}…"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.documents.table import escape_controls
 from vtbench.palettes import VOID_COLOUR, Colour
 from vtbench.reporting.style import INK, MUTED
 
@@ -75,21 +76,31 @@ def draw_sheet(sheet: Sheet) -> Figure:
     tile = min(_LARGEST_TILE, max(_SMALLEST_TILE, (_WIDEST - _LABEL_WIDTH) / columns - _GAP))
     heights = [tile * max(picture.shape[0] / picture.shape[1] for picture in row.pictures) for row in sheet.rows]
     width = max(7.5, _LABEL_WIDTH + columns * (tile + _GAP) + 0.1)
-    legend = _break_legend(sheet.legend, width)
+    legend = _break_legend([(escape_controls(name), colour) for name, colour in sheet.legend], width)
     height = _TOP + sum(heights) + _GAP * len(heights) + 0.15 + _LEGEND_LINE * len(legend)
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))  # In inches from the lower left corner; one for all pictures draws fast.
     axes.set_axis_off()
-    axes.text(0.1, height - 0.2, sheet.title, fontsize=13, fontweight="bold", va="center")
-    caption = textwrap.fill(sheet.caption, int(width * 13))
+    axes.text(0.1, height - 0.2, escape_controls(sheet.title), fontsize=13, fontweight="bold", va="center")
+    caption = textwrap.fill(escape_controls(sheet.caption), int(width * 13))
     axes.text(0.1, height - 0.36, caption, fontsize=9, color=MUTED, va="top")
     for column, head in enumerate(sheet.heads):
         left = _LABEL_WIDTH + column * (tile + _GAP)
-        axes.text(left + tile / 2, height - _TOP + 0.05, head, fontsize=9, color=INK, ha="center", va="bottom")
+        axes.text(
+            left + tile / 2,
+            height - _TOP + 0.05,
+            escape_controls(head),
+            fontsize=9,
+            color=INK,
+            ha="center",
+            va="bottom",
+        )
     top = height - _TOP
     for row, high in zip(sheet.rows, heights, strict=True):
-        axes.text(0.1, top - high / 2, textwrap.fill(row.label, 20), fontsize=9, color=INK, va="center")
+        axes.text(
+            0.1, top - high / 2, textwrap.fill(escape_controls(row.label), 20), fontsize=9, color=INK, va="center"
+        )
         for column, picture in enumerate(row.pictures):
             left, low = _LABEL_WIDTH + column * (tile + _GAP), top - tile * picture.shape[0] / picture.shape[1]
             axes.imshow(picture, extent=(left, left + tile, low, top), interpolation="nearest", aspect="auto")

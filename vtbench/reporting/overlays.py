@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.documents.table import escape_controls
 from vtbench.palettes import Colour
 from vtbench.reporting.style import INK
 
@@ -76,7 +77,7 @@ def draw_key(entries: Sequence[tuple[str, Colour]], width: int) -> Image:
 
     size = max(13, width // 60)
     font, gap = _load_font(size), size // 2
-    texts = [" ".join(text.splitlines()) for text, _ in entries]
+    texts = [" ".join(escape_controls(text).splitlines()) for text, _ in entries]
     wanted = 2 * size + 2 * gap + math.ceil(max(font.getlength(text) for text in texts))
     columns = max(1, (width - gap) // wanted)
     rows, line = math.ceil(len(entries) / columns), size + gap + 2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.documents.table import escape_controls
 from vtbench.reporting.style import INK, MUTED
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def draw_key(figure: Figure, doublings: int, place: tuple[float, float, float, f
 def draw_panel(axes: Axes, panel: Panel, doublings: int, *, size: float) -> None:
     """One map over its picture: red where the token looks more than uniform attention would, blue where less."""
     _show(axes, blend(panel.picture, panel.map, doublings))
-    axes.set_title(panel.title, fontsize=size, color=INK, pad=4)
+    axes.set_title(escape_controls(panel.title), fontsize=size, color=INK, pad=4)
 
 
 def blend(picture_YXC: NDArray[np.uint8], map_HW: NDArray[np.float64], doublings: int) -> NDArray[np.uint8]:
@@ -129,8 +130,8 @@ def _open_slide(title: str, caption: str) -> Figure:
 
     figure = Figure(figsize=_SLIDE)
     FigureCanvasAgg(figure)
-    figure.text(0.02, 0.95, title, fontsize=20, fontweight="bold", va="center")
-    lines = textwrap.fill(caption, _CAPTION_WIDTH, break_on_hyphens=False)
+    figure.text(0.02, 0.95, escape_controls(title), fontsize=20, fontweight="bold", va="center")
+    lines = textwrap.fill(escape_controls(caption), _CAPTION_WIDTH, break_on_hyphens=False)
     figure.text(0.02, 0.92, lines, fontsize=12.5, color=MUTED, va="top")
     return figure
 

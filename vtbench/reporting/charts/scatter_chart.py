@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from vtbench.documents.table import escape_controls
 from vtbench.metrics import Metric
 from vtbench.reporting.charts.svg import (
     LETTER,
@@ -89,7 +88,7 @@ def _draw_labels(
             end = (min(max(x, left), right), min(max(y, top), bottom))
             parts.append(element("line", x1=x, y1=y, x2=end[0], y2=end[1], class_="leader"))
         label = element("text", text, x=(left + right) / 2, y=bottom - 3.5, class_="label", text_anchor="middle")
-        parts.append(group([label], arm=points[index].label, tip=escape_controls(points[index].label)))
+        parts.append(group([label], arm=points[index].label, tip=points[index].label))
     return parts
 
 

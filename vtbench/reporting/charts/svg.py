@@ -22,9 +22,9 @@ NUM_SERIES = 7
 
 
 def element(tag: str, *children: str | Markup, **attributes: str | float | None) -> Markup:
-    """One element; text and values are escaped, ``class_`` is ``class`` and ``stroke_width`` ``stroke-width``."""
+    """One element; text and attributes are escaped, ``class_`` is ``class`` and ``stroke_width`` ``stroke-width``."""
     written = Markup("").join(
-        Markup(' {}="{}"').format(name.rstrip("_").replace("_", "-"), _write(value))
+        Markup(' {}="{}"').format(name.rstrip("_").replace("_", "-"), escape_controls(_write(value)))
         for name, value in attributes.items()
         if value is not None
     )
@@ -41,9 +41,7 @@ def group(children: Iterable[Markup], *, arm: str | None = None, tip: str | None
 def draw_chart(children: Iterable[Markup], *, title: str, description: str, height: float) -> Markup:
     """The whole chart, an image of the name ``title`` to those who do not see it."""
     name = f"{title}. {description}" if description else title
-    return element(
-        "svg", *children, viewBox=f"0 0 {WIDTH:g} {_write(height)}", role="img", aria_label=escape_controls(name)
-    )
+    return element("svg", *children, viewBox=f"0 0 {WIDTH:g} {_write(height)}", role="img", aria_label=name)
 
 
 @dataclass(frozen=True)
