@@ -64,6 +64,7 @@ class Setting(TypedDict):
 
 IMAGENET = Setting(image_size=(224, 224), num_classes=1000)
 SMALL_IMAGES = Setting(image_size=(32, 32), num_classes=10)
+_SIGNS_OF_PATTERNS = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,11 @@ def find_model(name: str) -> ModelSpec:
     if name.endswith(".py"):
         raise UserError(f"{name!r} names a file but no model in it. Write {name}:CALLABLE.")
     return MODELS[name]
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` may stand for several models."""
+    return not _SIGNS_OF_PATTERNS.isdisjoint(text)
 
 
 def find_kind(name: str) -> Kind | None:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from vtbench.environment import describe_environment
+from vtbench.input_shapes import parse_image_size
 from vtbench.models import create_model
 from vtbench.profiling import profile
 from vtbench.profiling.arguments import Arguments
-from vtbench.profiling.inputs import parse_image_size
 from vtbench.profiling.measure import measure_peak_memory
 from vtbench.profiling.storage import measure_activations
 from vtbench.profiling.walking import Contents

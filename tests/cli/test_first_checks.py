@@ -69,6 +69,11 @@ def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> N
         "no model named 'resnet22'": ["profile", "resnet22"],
         "no model named 'resnet23'": ["profile", "resnet20", "--against", "resnet23"],
         "unknown option 'widths'": ["profile", "resnet20:widths=3"],
+        "'big' is not a size": ["profile", "resnet20", "--image-size", "big"],
+        "'image=' is not one": ["profile", "resnet20", "--input", "image="],
+        "which is a pipe or a device": ["profile", "resnet20", "--out", "/dev/null"],
+        f"{tmp_path}, which is a folder": ["profile", "resnet*", "--out", str(tmp_path)],
+        "no place for --measure": ["profile", "resnet*", "--measure"],
     }
     answers = refuse(*mistakes.values())
     assert len(answers) == len(mistakes)

@@ -264,6 +264,16 @@ def test_a_missing_path_and_a_file_are_named(tmp_path):
     expect_refusal(tmp_path / "load.py", "is a file", "parquet:PATH", "never run")
 
 
+def test_a_folder_of_much_else_is_refused_before_the_library_walks_through_it(tmp_path, monkeypatch):
+    make_parquet(tmp_path / "data")
+    (tmp_path / "module.py").touch()
+    (tmp_path / "module.so").touch()
+    (tmp_path / "module.h").touch()
+    monkeypatch.setattr("vtbench.datasets.hub_library._MOST_OTHER_FILES", 3)
+    monkeypatch.setattr(hub, "load_dataset_builder", raise_always(AssertionError()))
+    expect_refusal(tmp_path, f"The folder {tmp_path} holds much else than data", "Give the folder of the data alone")
+
+
 def test_a_folder_with_a_loading_script_is_not_run(tmp_path):
     root = make_parquet(tmp_path / "data")
     (root / "data.py").write_text("raise SystemExit(3)")

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from vtbench.cli.main import app
 from vtbench.errors import UserError
+from vtbench.input_shapes import InputSpec, parse_input
 from vtbench.profiling import profile
-from vtbench.profiling.arguments import InputSpec, make_arguments, parse_input
+from vtbench.profiling.arguments import make_arguments
 from vtbench.profiling.errors import ProfileError
 from vtbench.profiling.profile import ProfileSettings, profile_source
 from vtbench.profiling.sources import resolve_source

@@ -12,8 +12,9 @@ from torch import nn
 
 import vtbench.models  # noqa: F401  # Registers the models.
 from vtbench.errors import UserError
+from vtbench.input_shapes import parse_image_size
 from vtbench.profiling.errors import ProfileError
-from vtbench.profiling.inputs import parse_image_size, resolve_input_shape
+from vtbench.profiling.inputs import resolve_input_shape
 from vtbench.profiling.profile import ProfileSettings, profile, profile_subject
 from vtbench.profiling.sources import Source, make_subject, resolve_source
 from vtbench.profiling.sources_file import hash_user_file

@@ -12,12 +12,12 @@ import vtbench.models  # noqa: F401  (fills the registry)
 from vtbench.cli.main import app
 from vtbench.errors import UserError
 from vtbench.profiling import zoo
-from vtbench.profiling.wildcards import expand_patterns, is_pattern
+from vtbench.profiling.wildcards import expand_patterns
 from vtbench.profiling.zoo import ZooRequest, count_row, count_zoo
 from vtbench.records import load_lines
 from vtbench.records.profile import Unstated, ZooRow
 from vtbench.reporting.zoo_report import render_zoo, summarize_zoo
-from vtbench.variants import MODELS
+from vtbench.variants import MODELS, is_pattern
 
 
 def run(*arguments: str) -> Result:

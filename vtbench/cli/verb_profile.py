@@ -11,7 +11,7 @@ from vtbench.cli.completion import complete_devices, complete_models
 from vtbench.cli.options import BatchSize, Json, choose_format
 
 if TYPE_CHECKING:
-    from vtbench.profiling.arguments import InputSpec
+    from vtbench.input_shapes import InputSpec
     from vtbench.profiling.sources import Source
     from vtbench.reporting.profile_report import ProfiledModel
 
@@ -88,6 +88,8 @@ def run_profile(
     from vtbench.cli.commands import quick_import
     from vtbench.cli.first_checks import check_variants
     from vtbench.errors import UserError
+    from vtbench.input_shapes import parse_image_size, parse_input
+    from vtbench.variants import is_pattern
 
     format = choose_format(format, as_json)
     splits = _parse_splits(by)
@@ -97,21 +99,26 @@ def run_profile(
             "option of their own, --channels."
         )
     # Of several models a misspelt one does not stop the others.
-    alone = models if len(models) == 1 and not set("*?[").intersection(models[0]) else []
+    alone = models if len(models) == 1 and not is_pattern(models[0]) else []
     check_variants(*alone, *([against] if against else []))
-    with quick_import():
-        from vtbench.documents.terminal import open_console
-        from vtbench.profiling.arguments import parse_input
-        from vtbench.profiling.breakdown import compare_profiles
-        from vtbench.profiling.inputs import parse_image_size
-        from vtbench.profiling.profile import ProfileSettings, profile_source
-        from vtbench.profiling.wildcards import is_pattern
-        from vtbench.reporting.profile_report import ProfiledModel, print_profiles, render_profiles
-
     size = parse_image_size(image_size) if image_size is not None else None
     if input and (size or channels):
         raise UserError("--input says whole shapes, so --image-size and --channels have nothing to say beside it.")
     inputs = tuple(parse_input(text) for text in input or ())
+    if out is not None and out.exists() and not out.is_file():
+        kind = "folder" if out.is_dir() else "pipe or a device"
+        raise UserError(f"--out was given {out}, which is a {kind}. Give a file of JSON lines, such as rows.jsonl.")
+    is_many = out is not None or jobs > 1 or any(map(is_pattern, models))
+    if is_many:
+        _refuse_single_options(
+            {"input": input, "by": by, "against": against, "compare-tools": compare_tools, "measure": measure}
+        )
+    with quick_import():
+        from vtbench.documents.terminal import open_console
+        from vtbench.profiling.breakdown import compare_profiles
+        from vtbench.profiling.profile import ProfileSettings, profile_source
+        from vtbench.reporting.profile_report import ProfiledModel, print_profiles, render_profiles
+
     settings = ProfileSettings(
         training=train_mode,
         backward=backward,
@@ -120,13 +127,10 @@ def run_profile(
         activations=True,
         fuse=fuse,
     )
-    if out is not None or jobs > 1 or any(map(is_pattern, models)):
+    if is_many:
         from vtbench.cli.zoo_output import run_zoo
         from vtbench.profiling.zoo import ZooRequest
 
-        _refuse_single_options(
-            {"input": input, "by": by, "against": against, "compare-tools": compare_tools, "measure": measure}
-        )
         request = ZooRequest(settings, size, channels, num_classes, batch_size)
         if not run_zoo(models, request, jobs=jobs, out=out, format=format):
             raise typer.Exit(2)

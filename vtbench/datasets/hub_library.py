@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _OLDEST = 3
 _READERS = 16
 _TABLES = frozenset({"arrow", "csv", "json", "parquet"})
+_DATA = frozenset({".jsonl", ".tar", ".zip", ".gz", ".txt", ".xml", *(f".{kind}" for kind in _TABLES)})
+_MOST_OTHER_FILES = 20_000
 # The smaller split first: what is wrong with the data is then seen before the larger is fetched.
 USUAL_SPLITS: dict[Split, tuple[str, ...]] = {
     "val": ("validation", "valid", "val", "dev", "test"),
@@ -74,8 +77,24 @@ def locate(path: str) -> str:
             "parquet:PATH. Scripts that load data are never run."
         )
     if found.is_dir() or found.is_absolute() or path.startswith("."):
-        return str(resolve_folder(path, "huggingface"))
+        folder = resolve_folder(path, "huggingface")
+        _check_holds_data(folder)
+        return str(folder)
     return path
+
+
+def _check_holds_data(folder: Path) -> None:
+    """Raise ``UserError`` for a folder of much else: the library goes through all of it dozens of times."""
+    num_data = num_others = 0
+    for _, _, names in os.walk(folder):
+        suffixes = [Path(name).suffix.lower() for name in names]
+        of_data = sum(suffix in _DATA or suffix in Image.registered_extensions() for suffix in suffixes)
+        num_data, num_others = num_data + of_data, num_others + len(names) - of_data
+        if num_others >= _MOST_OTHER_FILES and num_others > num_data:
+            raise UserError(
+                f"The folder {folder} holds much else than data: of the first {num_data + num_others:,} files beneath "
+                f"it {num_others:,} are no images, tables or archives. Give the folder of the data alone."
+            )
 
 
 def open_builder(hub: Any, knobs: HuggingFaceKnobs, path: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from vtbench.profiling.arguments import InputSpec, describe_given, list_parameters
+from vtbench.input_shapes import InputSpec
+from vtbench.profiling.arguments import describe_given, list_parameters
 from vtbench.profiling.errors import ProfileError, summarize_exception
 
 _Mend = Callable[[nn.Module, Any, str], str | None]

@@ -1,4 +1,4 @@
-"""What goes into a model: image sizes as users write them, and tensors that carry a shape only."""
+"""What goes into a model: the shape of its images, and tensors that carry a shape only."""
 
 from __future__ import annotations
 
@@ -11,31 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from vtbench.errors import UserError
+from vtbench.input_shapes import check_image_size
 
 DEFAULT_SIZE = (224, 224)
-LARGEST_SIDE = 2**20
 InputSize = int | Sequence[int]
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """Read ``224`` or ``320x480`` (height x width). Raises ``UserError`` for anything else."""
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) in (1, 2) and all(part.strip().isdecimal() for part in parts):
-        sides = [int(part) for part in parts]
-        return check_image_size(sides[0], sides[-1])
-    raise UserError(
-        f"The input size {text!r} is not a size. Write a side such as 224, or HEIGHTxWIDTH such as 320x480."
-    )
-
-
-def check_image_size(height: int, width: int) -> tuple[int, int]:
-    """Raise ``UserError`` unless both sides are between 1 and `LARGEST_SIDE` pixels."""
-    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise UserError(
-            f"The input size {height}x{width} is out of range: a side must be from 1 to {LARGEST_SIDE} pixels. "
-            "Write for example 224 or 320x480."
-        )
-    return height, width
 
 
 def resolve_input_shape(size: InputSize, *, channels: int = 3, batch_size: int = 1) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from vtbench.errors import UserError, did_you_mean
-from vtbench.profiling.arguments import InputSpec
+from vtbench.input_shapes import InputSpec
 from vtbench.profiling.building import build_light
 from vtbench.profiling.errors import ProfileError, summarize_exception
 from vtbench.profiling.inputs import DEFAULT_SIZE

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from vtbench.errors import UserError, did_you_mean
-from vtbench.profiling.arguments import InputSpec
+from vtbench.input_shapes import InputSpec
 
 DEFAULT_SIDE = 224
 NUM_FRAMES = 16

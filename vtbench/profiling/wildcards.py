@@ -7,14 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.plugins import PLUGINS
-from vtbench.variants import MODELS
-
-_SIGNS = frozenset("*?[")
-
-
-def is_pattern(text: str) -> bool:
-    """Whether ``text`` may stand for several models."""
-    return not _SIGNS.isdisjoint(text)
+from vtbench.variants import MODELS, is_pattern
 
 
 def expand_patterns(texts: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ from vtbench.datasets.source import find_white
 from vtbench.datasets.statistics import IMAGENET, ChannelStatistics
 from vtbench.environment import describe_environment
 from vtbench.errors import UserError
-from vtbench.profiling.inputs import parse_image_size
+from vtbench.input_shapes import parse_image_size
 from vtbench.records.tokens import ImageTokensRecord, PreparationRecord, TokensRecord
 from vtbench.stats.attention_maps import MappedImage, describe_maps, split_classes
 from vtbench.tasks import TASKS, find_task
