@@ -225,6 +225,17 @@ def test_a_tracker_that_fails_is_told_of_once_and_the_others_go_on(
     assert [step for _, step in recorder.told] == [1, 2, 3, 4] and len(sound.told) == 4
 
 
+def test_nothing_is_written_through_a_link_in_the_place_of_a_trackers_folder(tmp_path: Path) -> None:
+    folder, elsewhere, said = write_run(tmp_path / "run", 1), tmp_path / "elsewhere", list[str]()
+    elsewhere.mkdir()
+    (folder / "tensorboard").symlink_to(elsewhere)
+    tracking = Tracking(["tensorboard"], tmp_path, "group", said.append)
+    tracking.update(folder, "run")
+    tracking.close()
+    assert not list(elsewhere.iterdir())
+    assert "is a link to" in said[0]
+
+
 def test_nothing_waits_for_a_slow_tracker(recorder: type[Recorder], tmp_path: Path) -> None:
     recorder.waits = 0.4
     said: list[str] = []

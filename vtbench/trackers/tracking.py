@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.documents.table import Table, make_table
-from vtbench.files import publish_text, read_json
+from vtbench.files import publish_text, read_json, refuse_link
 from vtbench.metrics import is_of_class
 from vtbench.records import EpochRecord, NotMeasured, RunRecord, TimingRecord, load_lines
 from vtbench.run_folder import CONFIG, COSTS, METRICS, TIMING, TRACKING
@@ -107,6 +107,7 @@ class Tracking:
         for kind in self._names:
             if kind not in of_run and kind not in self._failed and kind not in but:
                 with self._guard(kind):
+                    refuse_link(folder / kind)
                     run = TrackedRun(_find_key(folder), name, folder, self._root, self._group, read_settings(folder))
                     of_run[kind] = _Told(kind, TRACKERS[kind](run))
         return [told for kind, told in of_run.items() if kind not in self._failed]
