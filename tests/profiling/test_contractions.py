@@ -194,6 +194,7 @@ GATES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
         lambda x, g: (x * g[:, :, None, None]).sum((2, 3)),
         ((2, 4, 6, 6), (2, 4)),
     ),
+    "powers, pooled and rooted, then summed": (lambda x: functional.lp_pool2d(x, 2, 2).sum((2, 3)), ((2, 4, 6, 6),)),
     "products put into places of their own": (
         lambda a, b: a.new_zeros(12, 4).index_put((torch.arange(9, device=a.device),), a * b, accumulate=True),
         ((9, 4), (9, 4)),
@@ -266,6 +267,48 @@ def test_contractions_are_found_with_their_cost(name: str) -> None:
 def test_gates_are_not_mistaken_for_contractions(name: str) -> None:
     function, shapes = GATES[name]
     assert find(function, *shapes) == 0
+
+
+def make_indices(like: Tensor, *shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.long, device=like.device)
+
+
+def put_into_the_middle(moved: Tensor) -> Tensor:
+    around = moved.new_zeros(2, 4, 6, 8)
+    around[..., 1:-1] = moved
+    return around
+
+
+MOVES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
+    "rolled": (lambda x: x.roll(1, 1), 288),
+    "rolled as if they had one dimension": (lambda x: x.roll(1), 288),
+    "flipped": (lambda x: x.flip(1), 288),
+    "padded with nothing": (lambda x: functional.pad(x, (0, 0, 1, 1)), 384),
+    "padded by reflection": (lambda x: functional.pad(x, (1, 1, 1, 1), mode="reflect"), 512),
+    "gathered": (lambda x: x.gather(1, make_indices(x, 2, 3, 6, 6)), 216),
+    "selected by an index": (lambda x: x.index_select(2, make_indices(x, 3)), 144),
+    "indexed": (lambda x: x[:, :, make_indices(x, 3)], 144),
+    "indexed by two that lie apart": (lambda x: x[make_indices(x, 5), :, make_indices(x, 5)], 120),
+    "chosen by a condition": (lambda x: torch.where(x > 0, x, torch.zeros_like(x)), 288),
+    "sorted": (lambda x: x.sort(1).values, 288),
+    "repeated": (lambda x: x.repeat(1, 1, 2, 1), 576),
+    "copied into a larger map": (put_into_the_middle, 384),
+    "shuffled into a larger map": (lambda x: functional.pixel_shuffle(x, 2).sum((2, 3), keepdim=True), 288),
+    "unfolded into a row of windows": (lambda x: functional.unfold(x, 3).view(2, 4, 9, 16), 1152),
+}
+"""What is done to products of maps (2, 4, 6, 6) before they are summed over channels, and how many are summed then."""
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_products_that_are_moved_before_they_are_summed_are_found(name: str) -> None:
+    move, macs = MOVES[name]
+    assert find(lambda a, b: move(a * b).sum(1), (2, 4, 6, 6), (2, 4, 6, 6)) == macs
+
+
+@pytest.mark.parametrize("name", [name for name in MOVES if "one dimension" not in name and "into a" not in name])
+def test_a_gate_is_one_wherever_its_products_are_moved(name: str) -> None:
+    move, _ = MOVES[name]
+    assert find(lambda x, g: move(x * g[..., None, None]).sum(-1), (2, 4, 6, 6), (2, 4)) == 0
 
 
 def test_a_product_is_forgotten_when_its_memory_is_written_over() -> None:

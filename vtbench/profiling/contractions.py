@@ -2,7 +2,7 @@
 
 A sum over a dimension along which *both* factors of a product vary is a contraction, what einsum would do. A gate is
 not: its factor is constant along what is pooled afterwards. Products are followed by their storage, so views, copies,
-scalings and masks in between do not hide them. Three rules, from certain to likely:
+scalings, masks, shifts and padding in between do not hide them. Three rules, from certain to likely:
 
 * outer: the product is larger than either factor, and is summed or averaged over a common dimension;
 * weighted: the product is no larger than a factor, and is summed (an average is a pooling of gated values, and free);
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vtbench.profiling.moves import MOVES, map_dims
 from vtbench.profiling.products import (
     Contraction,
     FactorPair,
@@ -34,6 +35,7 @@ from vtbench.profiling.products import (
     is_factor,
     join,
     lengthen_chain,
+    move,
     pair_factors,
 )  # fmt: skip
 from vtbench.profiling.sums import SUMS, find_sum
@@ -47,6 +49,7 @@ _KEEP = {
     "aten::masked_fill_", "aten::native_dropout", "aten::dropout", "aten::contiguous", "aten::_reshape_copy",
 }  # fmt: skip
 _JOIN = {"aten::cat", "aten::stack"}
+_TAKE = {"aten::where", "aten::copy_"}
 _ALIAS = {"aten::_unsafe_view", "aten::_reshape_alias", "aten::lift_fresh"}
 """Views that are not declared as such."""
 
@@ -88,6 +91,10 @@ class ContractionFinder:
                 self._square(args, out)
             elif name in _KEEP or name in _JOIN:
                 self._keep(name, args, out)
+            elif name in MOVES:
+                self._move(name, args, out)
+            elif name in _TAKE:
+                self._take(args[1:], out)
             else:
                 self._forget(out)
             return found
@@ -175,6 +182,22 @@ class ContractionFinder:
             products = carry(terms, target)
             products.factors = terms[0][0].factors
             self._write(target, products)
+
+    def _move(self, name: str, args: Sequence[Any], out: Any) -> None:
+        target = out[0] if isinstance(out, (tuple, list)) else out
+        terms = self._find_terms(args[:1])
+        if terms:
+            self._write(target, move(terms[0], map_dims(name, args, target), target))
+        else:
+            self._forget(target)
+
+    def _take(self, sources: Sequence[Any], out: Tensor) -> None:
+        """Some numbers of ``out`` are those of the sources; a part of a storage says nothing of the rest of it."""
+        terms = self._find_terms(sources)
+        if terms:
+            self._write(out, carry(terms, out))
+        elif out.layout is not torch.strided or out.numel() * out.element_size() >= out.untyped_storage().nbytes():
+            self._forget(out)
 
     def _write(self, out: Tensor, products: Products) -> None:
         if products.pairs or products.differences or products.chain:

@@ -145,6 +145,16 @@ def _project(pair: FactorPair, touched: Sequence[tuple[int, ...]]) -> FactorPair
     )
 
 
+def move(term: Term, dims: Sequence[tuple[int, ...]], out: Tensor) -> Products:
+    """The products of ``out``, whose numbers come from the term: its dimensions run through ``dims`` of the term's."""
+    products, tensor = term
+    seen = carry([term], tensor)
+    seen.pairs = tuple(_project(pair, dims) for pair in seen.pairs)
+    seen.differences = tuple(_project(pair, dims) for pair in seen.differences)
+    seen.sizes, seen.strides, seen.factors = tuple(out.shape), tuple(out.stride()), products.factors
+    return seen
+
+
 def join(terms: Sequence[Term], dim: int, out: Tensor, *, stacked: bool) -> Products:
     """Concatenated or stacked products: along the joining dimension both factors may vary, if they are many."""
     result = describe(out, num_products=1)
