@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import pty
 import select
+import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -179,13 +182,18 @@ def test_in_a_pipe_it_is_shown_once_and_a_folder_that_is_not_there_is_a_mistake(
 def test_in_a_terminal_it_follows_until_q_or_ctrl_c_and_ends_with_0(tmp_path: Path, key: bytes) -> None:
     hold(write_run(tmp_path / "run"))
     main, side = pty.openpty()
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Jobs in the background are told to ignore it.
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     process = subprocess.Popen(
         call(str(tmp_path), "--every", "0.2"),
         stdin=side,
         stdout=side,
         stderr=side,
         start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        preexec_fn=prepare,
     )
     os.close(side)
     seen, sent, ends = b"", False, time.monotonic() + 60
