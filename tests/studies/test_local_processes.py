@@ -137,7 +137,7 @@ def test_a_cell_that_is_still_loading_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
-    cells = list_cells(make_study({"brisk": "resnet20", "slow": "resnet32"}, seeds=1), tmp_path)
+    cells = list_cells(make_study({"slow": "resnet32", "brisk": "resnet20"}, seeds=1), tmp_path)
     watcher = Watcher()
     results = stand_in_cells.LOCAL.run(cells, 2, watcher=watcher, stop=StopRequest())
     next(results)
