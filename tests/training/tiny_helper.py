@@ -9,7 +9,7 @@ from typing import Any
 
 from tiny_parts import tiny_world
 
-from vtbench.training.helper import help_once
+from vtbench.training.follower import help_once
 from vtbench.training.trainer import Trainer
 
 _train_batch = Trainer.train_batch

@@ -29,7 +29,7 @@ def help_first(arguments: Sequence[str]) -> None:
         raise UserError(f"torchrun shares a run among processes, with train and ablate. Call {verb or 'this'} without.")
     if not is_first:
         import vtbench.models  # noqa: F401 - fills the registry of models.
-        from vtbench.training.helper import follow_torchrun
+        from vtbench.training.follower import follow_torchrun
 
         follow_torchrun()
         sys.exit(0)
@@ -53,6 +53,6 @@ def _is_one_of_several() -> bool:
 
 if __name__ == "__main__":
     import vtbench.models  # noqa: F401 - fills the registry of models.
-    from vtbench.training.helper import help_once
+    from vtbench.training.follower import help_once
 
     help_once()

@@ -72,7 +72,7 @@ class WatchedStudy:
 
 
 def _count_nothing(variant: str, image_size: tuple[int, int], num_classes: int) -> CostRecord:
-    raise NotImplementedError("a watcher asks for no cost that is not on file")
+    raise LookupError("a watcher counts nothing: it shows what is on file")
 
 
 def view_run(run: LiveRun, label: str) -> RunView:

@@ -1,7 +1,7 @@
 """Who is called together for a run: processes that torchrun started, or helpers that the first one starts itself.
 
 The first process alone has the folder, listeners and the user's wishes. It tells the others each run that it begins,
-by a store that all reach, and they do their share of it (`vtbench.training.helper`). A run has a world of its own, so
+by a store that all reach, and they do their share of it (`vtbench.training.follower`). A run has a world of its own, so
 that one that failed leaves nothing behind.
 """
 

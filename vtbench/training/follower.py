@@ -1,4 +1,4 @@
-"""What a process does that helps with runs which another one begins. Whoever calls imports ``vtbench.models`` first."""
+"""What a process does that follows the first one of a run. Whoever calls imports ``vtbench.models`` before."""
 
 from __future__ import annotations
 
