@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,6 +168,40 @@ def test_chance_outside_of_torch_is_seen_to_decide_and_drawn_otherwise(draw: Cal
     assert not counted.value_dependence.is_complete
     assert by in counted.notes[0]
     assert {count(Dropping()).macs for _ in range(5)} == {counted.macs}
+
+
+class HoldsGenerator(nn.Module):
+    def __init__(self, draws: Any) -> None:
+        super().__init__()
+        self.layer, self.draws = nn.Conv2d(3, 3, 1, bias=False), draws
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        draws = OF_THIS_FILE if self.draws is None else self.draws
+        return self.layer(images_BCHW) if next_number(draws) < 0.5 else images_BCHW  # type: ignore[no-any-return]
+
+
+OF_THIS_FILE = np.random.default_rng(3)
+
+
+def next_number(draws: Any) -> float:
+    return float(draws.random_sample() if isinstance(draws, np.random.RandomState) else draws.random())
+
+
+@pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState, random.Random, lambda seed: None])
+def test_generators_that_a_model_or_its_file_holds_are_seen_to_decide_and_stay_where_they_were(
+    make: Callable[[int], Any],
+) -> None:
+    held = HoldsGenerator(make(5))
+    counted = count(held)
+    found = counted.value_dependence
+    assert found is not None
+    assert [one.name for one in found.operators] == [
+        "Python's random numbers" if make is random.Random else "NumPy's random numbers"
+    ]
+    assert found.macs == (0, 64 * 9)
+    assert {count(HoldsGenerator(make(seed))).macs for seed in range(5)} == {counted.macs}
+    expected = np.random.default_rng(3) if held.draws is None else make(5)
+    assert next_number(OF_THIS_FILE if held.draws is None else held.draws) == next_number(expected)
 
 
 @pytest.mark.parametrize("kind", ["constant", "parameter", "assertion"])

@@ -182,10 +182,10 @@ def test_a_plain_network_is_profiled_with_nothing_loaded_that_it_does_not_need()
     assert {name for name in ours if name.startswith("cli.verb_")} == {"cli.verb_profile"}
     assert {name for name in ours if name.startswith("reporting")} == {"reporting", "reporting.profile_report"}
     counting = {
-        "arguments", "breakdown", "building", "calls", "closed_forms", "contractions", "decisions", "deployment",
-        "errors", "execution", "formulas", "formulas_rare", "free_operators", "inputs", "moves", "offline", "products",
-        "profile", "reach", "shortcuts", "sources", "storage", "subject", "sums", "trace", "verification",
-        "walking",
+        "arguments", "breakdown", "building", "calls", "chance", "closed_forms", "contractions", "decisions",
+        "deployment", "errors", "execution", "formulas", "formulas_rare", "free_operators", "inputs", "moves",
+        "offline", "products", "profile", "reach", "shortcuts", "sources", "storage", "subject", "sums", "trace",
+        "verification", "walking",
     }  # fmt: skip
     assert {name.removeprefix("profiling.") for name in ours if name.startswith("profiling.")} == counting
     assert {name for name in ours if name.startswith("models.families.")} == {

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,32 +68,6 @@ class ReadsSeen(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def seed_outside(seed: int) -> None:
-    """Set the random generators of Python and, if it is loaded, of NumPy."""
-    random.seed(seed)
-    if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed(seed)
-
-
-@contextmanager
-def chance_noted(note: Callable[[str], None]) -> Iterator[None]:
-    """Note by whose random numbers, other than torch's, the block was guided: no operator tells of these."""
-    before = _read_outside()
-    yield
-    for name, state in _read_outside().items():
-        if before.get(name, state) != state:
-            note(name)
-
-
-def _read_outside() -> dict[str, object]:
-    states: dict[str, object] = {PYTHON_CHANCE: random.getstate()}
-    if (numpy := sys.modules.get("numpy")) is not None:
-        _, keys, *place = numpy.random.get_state()
-        states[NUMPY_CHANCE] = (keys.tobytes(), *place)
-    return states
-
-
-PYTHON_CHANCE, NUMPY_CHANCE = "Python's random numbers", "NumPy's random numbers"
 _LEAVES_TORCH = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)
 OUTSIDE = frozenset(leave.__name__.strip("_") for leave in _LEAVES_TORCH)
 """The names under which these are noted."""

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from vtbench.profiling.arguments import make_arguments
-from vtbench.profiling.decisions import NUMPY_CHANCE, OUTSIDE, PYTHON_CHANCE, seed_outside
+from vtbench.profiling.chance import NUMPY_CHANCE, PYTHON_CHANCE, drawn_outside
+from vtbench.profiling.decisions import OUTSIDE
 from vtbench.profiling.execution import Run
 from vtbench.profiling.subject import Subject
 from vtbench.profiling.trace import Trace, trace_forward
@@ -142,9 +143,10 @@ def _draw_otherwise(run: Run) -> Iterator[Run]:
     if not any(name in (PYTHON_CHANCE, NUMPY_CHANCE) for name, _ in run.trace.decisions.operators):
         return
     for seed in range(1, 1 + _NUM_DRAWS):
-        seed_outside(seed)
         try:
-            yield replace(run, trace=trace_forward(run.model, run.arguments))
+            with drawn_outside(seed, run.contents.modules.values()):
+                trace = trace_forward(run.model, run.arguments, modules=run.contents.modules)
+            yield replace(run, trace=trace)
         except Exception:  # Values that the model does not take tell nothing of its cost.
             continue
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from vtbench.errors import UserError
 from vtbench.profiling.arguments import Arguments, count_numbers, make_arguments
-from vtbench.profiling.decisions import seed_outside
+from vtbench.profiling.chance import drawn_outside, seed_outside
 from vtbench.profiling.errors import ProfileError, is_limit_of_meta, summarize_exception
 from vtbench.profiling.subject import Subject, copy_to_meta, swapped_to_meta
 from vtbench.profiling.trace import Trace, trace_forward
@@ -95,7 +95,9 @@ def _trace(model: nn.Module, given: Any, device: torch.device, training: bool, n
     arguments = make_arguments(given, model, device)
     modules = list_modules(model)
     set_training(modules, training)
-    return Run(trace_forward(model, arguments, modules=modules), Contents(model), arguments, device, notes)
+    with drawn_outside(0, modules.values()):
+        trace = trace_forward(model, arguments, modules=modules)
+    return Run(trace, Contents(model), arguments, device, notes)
 
 
 def _has_scripts(model: nn.Module) -> bool:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from vtbench.layers.stated_cost import OPERATOR_MACS
 from vtbench.profiling.arguments import Arguments
 from vtbench.profiling.calls import watched_calls
+from vtbench.profiling.chance import chance_noted
 from vtbench.profiling.contractions import ContractionFinder
-from vtbench.profiling.decisions import Decisions, ReadsSeen, chance_noted, may_select, selects
+from vtbench.profiling.decisions import Decisions, ReadsSeen, may_select, selects
 from vtbench.profiling.errors import RefusedOperatorError
 from vtbench.profiling.formulas_rare import FORMULAS, refuse_unusual_numbers
 from vtbench.profiling.free_operators import RANDOM, REFUSED, find_reason_free
@@ -267,7 +268,7 @@ def _trace(
         tracer,
     ):
         tracer.enter("", model, arguments.positional, arguments.named)
-        with chance_noted(lambda name: tracer.trace.decisions.note(name, "", out=None)):
+        with chance_noted(lambda name: tracer.trace.decisions.note(name, "", out=None), modules.values()):
             outputs = arguments.call(model)
         tracer.leave(outputs)
         if backward:
