@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from operator import gt
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,17 +17,17 @@ from pydantic import (
     SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
-from vtbench.errors import UserError, did_you_mean
+from vtbench.errors import UserError
 from vtbench.files import read_file
+from vtbench.mistakes import LARGEST_NUMBER, explain_problems
 
 _COMPARING = object()  # The context in which notes are left out.
-LARGEST_NUMBER = 2**31 - 1
 LARGEST_SIDE = 16_384
 LARGEST_BATCH = 1_000_000
 MOST_EPOCHS = 100_000
@@ -65,9 +65,9 @@ class Configuration(Written):
 
     @field_validator("*")
     @classmethod
-    def _bound_whole_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+    def _bound_whole_numbers(cls, value: Any) -> Any:
         if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-            raise ValueError(f"{info.field_name!r} was given {value}: whole numbers go up to {LARGEST_NUMBER:,}")
+            raise PydanticKnownError("less_than_equal", {"le": LARGEST_NUMBER})
         return value
 
 
@@ -92,7 +92,8 @@ class DataConfig(Configuration):
 
 
 def _repeat_side(value: Any) -> Any:
-    return (value, value) if isinstance(value, int) else value
+    is_side = isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
+    return (value, value) if is_side else value
 
 
 Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
@@ -331,13 +332,19 @@ class RunConfig(Configuration):
 C = TypeVar("C", bound=Configuration)
 
 
-def validate_configuration(kind: type[C], values: Mapping[str, Any], *, source: str, noun: str = "key") -> C:
-    """Build a ``kind`` from ``values``; a mistake becomes a ``UserError`` naming ``source`` and the key."""
+def validate_configuration(
+    kind: type[C], values: Mapping[str, Any], *, source: str, noun: str = "key", spell: Callable[[str], str] = repr
+) -> C:
+    """Build a ``kind`` from ``values``; a mistake becomes a ``UserError`` naming ``source``, if any, and the key.
+
+    ``spell`` says how the user writes a key.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        reasons = "; ".join(_explain(kind, problem, noun) for problem in error.errors())
-        raise UserError(f"{source}: {reasons if reasons.endswith('?') else f'{reasons}.'}") from error
+        reasons = explain_problems(kind, error.errors(), noun, spell)
+        start = f"{source}: " if source else ""
+        raise UserError(f"{start}{reasons if reasons.endswith('?') else f'{reasons}.'}") from error
 
 
 def read_toml(path: Path, noun: str) -> dict[str, Any]:
@@ -373,28 +380,3 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _explain(kind: type[Configuration], problem: Any, noun: str) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _find_part(kind, problem["loc"]).model_fields
-        return f"unknown {noun} {key!r}. {did_you_mean(str(problem['loc'][-1]), known)}".rstrip(".")
-    if problem["type"] == "missing":
-        return f"the {noun} {key!r} is missing"
-    if problem["type"] == "value_error":  # The validator wrote the whole reason itself.
-        return str(problem["msg"]).removeprefix("Value error, ")
-    expected = problem.get("ctx", {}).get("expected")
-    return f"{key!r} was given {problem['input']!r}: {f'allowed: {expected}' if expected else problem['msg']}"
-
-
-def _find_part(kind: type[Configuration], location: tuple[str | int, ...]) -> type[Configuration]:
-    """The configuration, nested in ``kind``, that the last key of ``location`` was given to."""
-    keys = iter(location[:-1])
-    for key in keys:
-        annotation = kind.model_fields[str(key)].annotation
-        choices = (annotation, *get_args(annotation))
-        kind = next(part for part in choices if isinstance(part, type) and issubclass(part, Configuration))
-        if get_origin(annotation) is dict:
-            next(keys)
-    return kind

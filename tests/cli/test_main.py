@@ -51,7 +51,7 @@ def test_a_mistake_is_one_message_without_traceback_and_exit_code_2() -> None:
 
 
 def test_a_command_whose_reader_goes_away_does_its_work_and_says_so_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vtbench", "report", "--published", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "vtbench", "report", "-q", "--published", "--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stderr is not None

@@ -42,12 +42,12 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 def test_training_says_it_in_its_first_line_and_records_it(folder, monkeypatch, capsys) -> None:
     options = ("--data", f"folder:{folder}", "--recipe", "small", "--epochs", "1", "--threads", "1", "--device", "cpu")
     call(monkeypatch, "train", "resnet20:width=4", *options, "--out", str(folder / "run"))
-    assert capsys.readouterr().out.splitlines()[0] == TAKEN
+    assert capsys.readouterr().err.splitlines()[0] == TAKEN
     record = json.loads((folder / "run" / "record.json").read_text("utf-8"))
     assert record["taken"] == {"train": "train", "val": "test"}
     call(monkeypatch, "train", "resnet20:width=4", "--recipe", "small", "--epochs", "1", "--limit-train", "20",
          "--limit-val", "10", "--threads", "1", "--out", str(folder / "scenes"))  # fmt: skip
-    assert "taken" not in capsys.readouterr().out + (folder / "scenes" / "record.json").read_text("utf-8")
+    assert "taken" not in "".join(capsys.readouterr()) + (folder / "scenes" / "record.json").read_text("utf-8")
 
 
 def test_a_study_says_it_with_what_else_is_to_be_known_of_the_data(folder) -> None:

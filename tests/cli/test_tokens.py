@@ -62,7 +62,8 @@ def vtbench_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytes
 
 def test_a_run_gives_numbers_maps_and_figures_of_its_own_images_with_their_masks(vtbench_tokens, finished_run) -> None:
     code, output, errors = vtbench_tokens(str(finished_run), "--index", "3", "5", *ONE, "--out", "o")
-    assert (code, errors) == (0, "")
+    assert code == 0
+    assert errors == "Tokens: o (tokens.json, tokens.csv, maps.safetensors and 5 figures as PNG and SVG)\n"
     assert "\x1b" not in output
     assert "channel means and deviations of the run's training images, scenes:num_train=40,num_val=20" in output
     record = json.loads(Path("o/tokens.json").read_text())
@@ -119,7 +120,8 @@ def test_attention_of_a_users_own_network_is_shown_block_by_block_and_head_by_he
     code, output, errors = vtbench_tokens(
         "--model", "mine.py:build", "--image-size", "16", "--image", "a.png", "--head", "1", "0", "--out", "o"
     )
-    assert (code, errors) == (0, "")
+    assert code == 0
+    assert errors == "Tokens: o (tokens.json, tokens.csv, maps.safetensors and 1 figure as PNG and SVG)\n"
     assert "0 2.self_attn" in output and "look of all places; head 1, head 0" in output and "reach" not in output
     (module,) = json.loads(Path("o/tokens.json").read_text())["images"][0]["modules"]
     assert (module["layer"], module["rows"], module["map_size"]) == ("2.self_attn", ["head 1", "head 0"], [4, 4])

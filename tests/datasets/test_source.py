@@ -45,7 +45,7 @@ def test_a_data_set_has_one_spelling_and_is_read_back_from_it(text, canonical):
         ("scenes:clutter=", "is not knob=value"),
         ("scenes:clutter=1,clutter=2", "names the knob 'clutter' twice"),
         ("scenes:clutter=many", "'clutter' was given 'many'"),
-        ("scenes:object_size=2", "'object_size' was given '2': Input should be less than or equal to 0.5"),
+        ("scenes:object_size=2", "'object_size' was given '2': allowed: a number from 0.05 to 0.5"),
         ("folder", "'folder' needs a path. Write folder:PATH"),
         ("parquet:,label=y", "needs a path"),
         ("parquet:x,label=y,colour=z", "'parquet': unknown knob 'colour'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -67,6 +69,36 @@ def test_a_value_out_of_range_names_the_key() -> None:
         load_recipe("small", settings={"recipe.optimizer.learning_rate": "-1"})
     with pytest.raises(UserError, match=r"'data\.image_size' was given '1'"):
         RunOptions(set=["data.image_size=1"]).choose_data(DataConfig())
+
+
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        (
+            "recipe.optimizer.weight_decay=-1",
+            "'recipe.optimizer.weight_decay' was given '-1': allowed: a number from 0.",
+        ),
+        (
+            "recipe.label_smoothing=1",
+            "'recipe.label_smoothing' was given '1': allowed: a number from 0 to less than 1.",
+        ),
+        ("recipe.epochs=99999999999", "allowed: a whole number from 1 to 100,000."),
+        ("data.limit_val=1e3", "'data.limit_val' was given '1e3': allowed: a whole number from 1 to 2,147,483,647."),
+        ("recipe.augmentation.flip=maybe", "was given 'maybe': allowed: on or off."),
+        ("recipe.window=[1, 2, 3]", "'recipe.window' was given [1, 2, 3]: allowed: 2 values."),
+        ("recipe.augmentation.scale=[1]", "'recipe.augmentation.scale' was given [1]: too few values."),
+        ("recipe.freeze=head", "'recipe.freeze' was given 'head': allowed: a list, written [first, second]."),
+        ("recipe.class_weights=[-1]", "'recipe.class_weights.0' was given -1: allowed: a number from 0;"),
+        ("recipe.class_weights=even", "allowed: a list, written [first, second] or 'inverse_frequency' or 'median"),
+    ],
+)
+def test_a_value_that_is_not_taken_is_answered_with_what_is(setting: str, answer: str) -> None:
+    with pytest.raises(UserError, match=re.escape(answer)):
+        change_settings(DataConfig(), load_recipe("small"), parse_settings([setting]), source="--set")
+
+
+def test_one_number_stands_for_both_sides_on_the_command_line_too() -> None:
+    assert load_recipe("small", settings=RunOptions(set=["recipe.window=64"]).settings).window == (64, 64)
 
 
 def test_a_teacher_may_be_declared_where_the_study_has_none() -> None:

@@ -48,7 +48,7 @@ def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
     def call(**given: Any) -> None:
         for name, (kind, flags) in spread.items():
             values = {flag: given.pop(flag) for flag in flags}
-            given[name] = configuration.validate_configuration(kind, values, source="The command line")
+            given[name] = configuration.validate_configuration(kind, values, source="", spell=_spell_flag)
         verb(**given)
 
     call.__doc__ = verb.__doc__
@@ -57,17 +57,27 @@ def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _make_flags(kind: type[Configuration], left_out: Iterable[str]) -> Iterable[inspect.Parameter]:
-    """A flag a field; one of a few words is read as any text, so that the configuration answers a mistake."""
+    """A flag a field; words of a few and numbers are read as any text, so that the configuration answers a mistake."""
     for name, field in kind.model_fields.items():
         if name not in left_out:
             others = _OTHER_NAMES.get(name, ())
-            names = (f"--{name.replace('_', '-')}", *others) if others or field.default is False else ()
+            names = (_spell_flag(name), *others) if others or field.default is False else ()
             complete = find_completion(name, field.annotation)
-            option = typer.Option(field.default, *names, help=field.description, autocompletion=complete)
-            annotation = str if get_origin(field.annotation) is Literal else field.annotation
+            number = next(
+                (_VALUES[part] for part in (field.annotation, *get_args(field.annotation)) if part in _NUMBERS), None
+            )
+            option = typer.Option(
+                field.default, *names, help=field.description, autocompletion=complete, metavar=number
+            )
+            annotation = str if number or get_origin(field.annotation) is Literal else field.annotation
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
 
 
+def _spell_flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+_NUMBERS = (int, float)
 _VALUES = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 

@@ -1,4 +1,9 @@
-"""How much is said beside results: ``-q`` leaves errors, ``-v`` adds versions, times of steps, and tracebacks."""
+"""What is said beside results, all of it on standard error, and how much: ``-q`` leaves errors, ``-v`` adds versions,
+times of steps, and tracebacks.
+
+Standard output has what was asked for and nothing else, in every verb and every ``--format``: what ``-q`` leaves there
+is all that there is.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +31,14 @@ def is_verbose() -> bool:
     return _VERBOSE.get()
 
 
-def tell(text: str, *, err: bool = False) -> None:
+def tell(text: str) -> None:
     """Say what stands beside the result, such as where files were written."""
     import sys
 
     from vtbench.documents.terminal import wrap_words
 
     if not is_quiet():
-        typer.echo(wrap_words(text, sys.stderr if err else sys.stdout), err=err)
+        typer.echo(wrap_words(text, sys.stderr), err=True)
 
 
 def warn(text: str) -> None:
@@ -41,13 +46,13 @@ def warn(text: str) -> None:
     typer.echo(f"vtbench: {text}", err=True)
 
 
-def open_progress(*, err: bool) -> Console:
-    """A console for the course of the work: on stderr where stdout has the result alone; mute with ``-q``."""
+def open_progress() -> Console:
+    """A console for the course of the work; mute with ``-q``."""
     import sys
 
     from vtbench.documents.terminal import open_console
 
-    console = open_console(sys.stderr if err else sys.stdout)
+    console = open_console(sys.stderr)
     console.quiet = is_quiet()
     return console
 

@@ -71,8 +71,9 @@ class RunView:
 class LiveDisplay:
     """Shows runs while the block runs: ``with LiveDisplay(Console()) as display``.
 
-    On a terminal it is one live block: ``above`` (any rich renderable, for example the grid of a study), then a line
-    for each run under way. In a pipe nothing is redrawn; what is said with `say` appears as lines.
+    On a terminal it is, from the first run on, one live block: ``above`` (any rich renderable, for example the grid of
+    a study), then a line for each run under way. In a pipe nothing is redrawn; what is said with `say` appears as
+    lines.
     """
 
     def __init__(self, console: Console) -> None:
@@ -84,13 +85,10 @@ class LiveDisplay:
         )
 
     def __enter__(self) -> LiveDisplay:
-        if self.live:
-            self._live.start()
         return self
 
     def __exit__(self, *problem: object) -> None:
-        if self.live:
-            self._live.stop()
+        self._live.stop()
 
     @property
     def live(self) -> bool:
@@ -100,6 +98,8 @@ class LiveDisplay:
     def show(self, label: str, task: str) -> RunView:
         """Start to show a run; change the view that is returned and the display follows."""
         self._views[label] = RunView(label, METRICS[task][0])
+        if self.live and not self._live.is_started:
+            self._live.start()
         return self._views[label]
 
     def drop(self, label: str) -> None:

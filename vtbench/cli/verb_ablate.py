@@ -141,7 +141,7 @@ def _run(
     from vtbench.trackers.tracking import Tracking
     from vtbench.units import format_items
 
-    with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress(err=as_json)) as display:
+    with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress()) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
             shown = StudyDisplay(display, count_costs, begun)
@@ -213,7 +213,7 @@ def _verify(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bo
     from vtbench.documents.table import to_plain_json
     from vtbench.studies.verification import verify_resume
 
-    checks = verify_resume(study, folder, session, report=lambda text: tell(text, err=as_json))
+    checks = verify_resume(study, folder, session, report=tell)
     if as_json:
         typer.echo(to_plain_json(list_checks(checks)), nl=False)
     else:

@@ -94,4 +94,4 @@ def run_data(
         typer.echo(render_data(record, format), nl=False)
     if out is not None:
         written = write_data(record, sheets, out)
-        tell(f"Data: {out} ({', '.join(path.name for path in written)})", err=format != "table")
+        tell(f"Data: {out} ({', '.join(path.name for path in written)})")

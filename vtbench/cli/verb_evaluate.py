@@ -86,7 +86,7 @@ def run_evaluate(
         records.append(record)
         if not as_json:
             _print(record, opened)
-        tell(f"Evaluation: {folder / name_evaluation(record)} ({', '.join(names)})", err=as_json)
+        tell(f"Evaluation: {folder / name_evaluation(record)} ({', '.join(names)})")
     if as_json:
         typer.echo(to_json(records), nl=False)
 
@@ -99,7 +99,7 @@ def _judge(
     from vtbench.cli.loudness import open_progress
     from vtbench.evaluation.evaluate import evaluate_run
 
-    console = open_progress(err=True)
+    console = open_progress()
     num_batches = -(-len(data) // run.record.config.recipe.batch_size)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("Evaluating", total=num_batches)

@@ -110,7 +110,7 @@ def _write_card(run: Path, out: Path | None, *, as_json: bool) -> None:
     publish_text(path, render_card(record, find_study_result(run, record)))
     if as_json:
         typer.echo(to_plain_json({"card": str(path)}), nl=False)
-    tell(f"Model card: {path}", err=as_json)
+    tell(f"Model card: {path}")
 
 
 def _refuse_replacing(path: Path) -> None:
@@ -177,4 +177,4 @@ def _tell(folder: Path, record: ExportRecord, *, as_json: bool) -> None:
         typer.echo(f"{record.variant} as {record.exported_as}")
         for name, text in lines:
             typer.echo(f"  {name:<11} {text}")
-    tell(f"Export: {folder / record.file} (beside it {Path(record.file).stem}.json and README.md)", err=as_json)
+    tell(f"Export: {folder / record.file} (beside it {Path(record.file).stem}.json and README.md)")

@@ -131,7 +131,7 @@ def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool) -> None:
         console.print(lay_out(table if fits or is_chosen else table.without("options"), whole=_HEADERS[:-1]))
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
     if not (fits or is_chosen):
-        tell("\nOptions of a model: vtbench list NAME; what they mean: vtbench list NAME --options", err=True)
+        tell("\nOptions of a model: vtbench list NAME; what they mean: vtbench list NAME --options")
 
 
 def _print_options(entries: "Sequence[CatalogEntry]") -> None:

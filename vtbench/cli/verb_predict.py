@@ -82,7 +82,7 @@ def run_predict(
         typer.echo(f"Left out, because its name is not that of an image: {path}", err=True)
     if folder is not None:
         pictures = f"{len(found)} PNGs each in masks/ and overlays/, " if masks else ""
-        tell(f"Predictions: {folder} ({pictures}predictions.csv, predictions.json)", err=format != "table")
+        tell(f"Predictions: {folder} ({pictures}predictions.csv, predictions.json)")
 
 
 def _refuse_overwriting(folder: Path, images: "list[NamedImage]", *, masks: bool, overwrite: bool) -> None:
@@ -118,7 +118,7 @@ def _predict(
     from vtbench.settings import read_settings
     from vtbench.training.prediction import Predictor
 
-    predictor, console = Predictor(run, device, white), open_progress(err=True)
+    predictor, console = Predictor(run, device, white), open_progress()
     predictor.check_range((image.read(), str(image.path)) for image in images)
     with publish_set(folder) if folder is not None else nullcontext() as staged:
         shown = track(

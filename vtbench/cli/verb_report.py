@@ -106,7 +106,7 @@ def report_runs(
         tell("")
     else:
         typer.echo(render_report(report, format), nl=False)
-    _name_files(paths, err=format != "table")
+    _name_files(paths)
 
 
 def _report_published(out: Path, format: Format) -> None:
@@ -120,9 +120,9 @@ def _report_published(out: Path, format: Format) -> None:
         tell("")
     else:
         typer.echo(render_published(load_rows(), format), nl=False)
-    _name_files(paths, err=format != "table")
+    _name_files(paths)
 
 
-def _name_files(paths: "ReportPaths", *, err: bool) -> None:
+def _name_files(paths: "ReportPaths") -> None:
     files = ", ".join(path.name for path in (*paths.texts, *paths.figures))
-    tell(f"Report: {paths.folder} ({files})", err=err)
+    tell(f"Report: {paths.folder} ({files})")

@@ -103,10 +103,9 @@ def run_tokens(
         typer.echo(to_json(survey.record), nl=False)
     else:
         print_tokens(survey.record, open_console())
-    num_figures = sum(path.suffix == ".png" for path in written)
+    figures = format_items(sum(path.suffix == ".png" for path in written), "figure")
     tell(
-        f"Tokens: {folder} (tokens.json, tokens.csv, maps.safetensors and {num_figures} figures as PNG and SVG)",
-        err=as_json,
+        f"Tokens: {folder} (tokens.json, tokens.csv, maps.safetensors and {figures} as PNG and SVG)",
     )
 
 

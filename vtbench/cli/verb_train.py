@@ -78,7 +78,7 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
         with (
             open_tracking(trackers, folder, folder.absolute().parent.name, warn) as tracking,
             StopRequest().on_signals() as stop,
-            LiveDisplay(open_progress(err=as_json)) as display,
+            LiveDisplay(open_progress()) as display,
             tell_waiting(_FIRST) as begun,
         ):
             told = RunTracking(tracking, folder, folder.absolute().name)

@@ -90,7 +90,7 @@ def _show_progress(total: int, done: int) -> Iterator[Callable[[ZooRow], None]]:
     from vtbench.cli.loudness import open_progress
     from vtbench.units import format_duration
 
-    console = open_progress(err=True)
+    console = open_progress()
     start = last = time.monotonic()
     counted = refused = 0
 
