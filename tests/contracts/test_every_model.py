@@ -38,6 +38,8 @@ SMALL = [name for name in MODELS if max(MODELS[name].image_size) <= 32] + [
     f"{NARROW},projector=zeroed",
     f"{NARROW},relations=none",
     f"{NARROW},relations=graph_conv",
+    f"{NARROW},position=on,form=paper",
+    f"{NARROW},projector=off,carry=off",
     "vt_resnet50:stem=small,width=4",
     "vt_resnet50:stem=small,width=4,reading=full",
     "vt_resnet20:tokenizer=static,position=on",
@@ -50,6 +52,7 @@ SMALL = [name for name in MODELS if max(MODELS[name].image_size) <= 32] + [
     f"{NARROW_FPN},projector=zeroed",
     f"{NARROW_FPN},relations=graph_conv,tokens=all",
     f"{NARROW_FPN},fold=on,top_down=on",
+    f"{NARROW_FPN},tokenizer=dynamic,position=on,form=paper",
     f"{NARROW_FPN},wiring=s2",
     f"{NARROW_FPN},wiring=s3",
     f"{NARROW_FPN},wiring=s4",
@@ -190,6 +193,10 @@ def test_every_child_belongs_to_a_stage(name):
     assert ("neck" in model.stage_names.values()) == (MODELS[name].task == "segmentation")
 
 
+NEEDS = {"encoding": {"position": "on"}, "filters": {"tokenizer": "dynamic"}}
+"""Options that say something only beside others."""
+
+
 def spell_choices(name: str) -> list[str]:
     """The preset with each of its options set to each other allowed value, or to another number."""
     spec = MODELS[name]
@@ -197,7 +204,12 @@ def spell_choices(name: str) -> list[str]:
     for option, schema in type(spec.options).model_json_schema()["properties"].items():
         default = getattr(spec.options, option)
         others = schema.get("enum") or ([default * 2] if isinstance(default, int) and default else [])
-        spellings += [f"{name}:{option}={value}" for value in others if value != default]
+        beside = [
+            f"{need}={value},"
+            for need, value in NEEDS.get(option, {}).items()
+            if value != getattr(spec.options, need, value)
+        ]
+        spellings += [f"{name}:{''.join(beside)}{option}={value}" for value in others if value != default]
     return spellings
 
 

@@ -17,39 +17,48 @@ reach every weight of the branch from the first step on.
 
 
 class BranchLayerNorm(nn.LayerNorm):
-    """Layer normalisation of tokens (B, L, D) whose weight starts at `BRANCH_SCALE`."""
+    """Layer normalisation of tokens (B, L, D) whose weight starts at ``start``."""
+
+    def __init__(self, token_dim: int, start: float = BRANCH_SCALE) -> None:
+        self.start = start
+        super().__init__(token_dim)
 
     def reset_parameters(self) -> None:
-        """Set the weight to `BRANCH_SCALE` and the bias to 0."""
+        """Set the weight to ``start`` and the bias to 0."""
         super().reset_parameters()
-        nn.init.constant_(self.weight, BRANCH_SCALE)
+        nn.init.constant_(self.weight, self.start)
 
 
 class BranchBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation of a map (B, C, H, W) whose weight starts at `BRANCH_SCALE`."""
+    """Batch normalisation of a map (B, C, H, W) whose weight starts at ``start``."""
+
+    def __init__(self, channels: int, start: float = BRANCH_SCALE) -> None:
+        self.start = start
+        super().__init__(channels)
 
     def reset_parameters(self) -> None:
-        """Reset the statistics, set the weight to `BRANCH_SCALE` and the bias to 0."""
+        """Reset the statistics, set the weight to ``start`` and the bias to 0."""
         super().reset_parameters()
-        nn.init.constant_(self.weight, BRANCH_SCALE)
+        nn.init.constant_(self.weight, self.start)
 
 
 class BranchScale(nn.Module):
-    """w X + b of each channel of a map (B, C, H, W), w starting at `BRANCH_SCALE`: for branches of unit variance.
+    """w X + b of each channel of a map (B, C, H, W), w starting at ``start``: for branches of unit variance.
 
     No MACs by convention, 2 C parameters. It stands where a map is nearly the same in all its cells, so that the
     statistics of a batch would be those of its few images.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, start: float = BRANCH_SCALE) -> None:
         super().__init__()
+        self.start = start
         self.weight = nn.Parameter(torch.empty(channels, 1, 1))
         self.bias = nn.Parameter(torch.empty(channels, 1, 1))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set the weight to `BRANCH_SCALE` and the bias to 0."""
-        nn.init.constant_(self.weight, BRANCH_SCALE)
+        """Set the weight to ``start`` and the bias to 0."""
+        nn.init.constant_(self.weight, self.start)
         nn.init.zeros_(self.bias)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:

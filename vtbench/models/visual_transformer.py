@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vtbench.layers.pointwise import TokenLinear
-from vtbench.layers.residual_branch import BranchLayerNorm
+from vtbench.layers.residual_branch import BRANCH_SCALE, BranchLayerNorm
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import Relation
 from vtbench.tokenizers.position import AttentionPosition
@@ -82,8 +82,8 @@ class VisualTransformerModule(TokenReader):
     """Tokenizer, token MLP, position, relation, projector: (map, tokens before) -> (map, tokens).
 
     ``position`` and ``projector`` may be None; without a projector the map goes on unchanged. Tokens of the module
-    before are added to the new ones. The paper does not say so; the sum gives the loss a short way to every module and
-    costs nothing.
+    before are added to the new ones, unless ``carry`` is off. The paper does not say so; the sum gives the loss a short
+    way to every module and costs nothing.
     """
 
     def __init__(
@@ -93,8 +93,11 @@ class VisualTransformerModule(TokenReader):
         position: AttentionPosition | None,
         relation: Relation,
         projector: AttentionProjector | None,
+        *,
+        carry: bool = True,
     ) -> None:
         super().__init__(tokenizer, token_mlp, position)
+        self.carry = carry
         self.relation = relation
         self.relation_name, self.no_mixing = relation.name, relation.no_attention
         self.projector = projector
@@ -102,7 +105,7 @@ class VisualTransformerModule(TokenReader):
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step of the visual transformer."""
         found_BLD = self.read_tokens(map_BCHW, tokens_BLD)
-        related_BLD = self.relation(found_BLD if tokens_BLD is None else found_BLD + tokens_BLD)
+        related_BLD = self.relation(found_BLD + tokens_BLD if self.carry and tokens_BLD is not None else found_BLD)
         if self.projector is not None:
             map_BCHW = self.projector(map_BCHW, related_BLD)
         return map_BCHW, related_BLD
@@ -111,21 +114,26 @@ class VisualTransformerModule(TokenReader):
 class TokenModule(nn.Module):
     """A module that does not read the map: T_out = relation(T + norm(T W)), W: D x D (table 7, no projector).
 
-    Without projectors all modules would read the same map; the paper's costs imply that only the first one does.
+    Without projectors all modules would read the same map; the paper's costs imply that only the first one does. With
+    ``carry`` off, T_out = relation(norm(T W)), which is no residual branch: its normalisation starts at full strength.
     """
 
     role = "token MLP"
     no_attention = "Without a projector, only the first module reads the map; later ones see tokens only."
 
-    def __init__(self, token_dim: int, relation: Relation) -> None:
+    def __init__(
+        self, token_dim: int, relation: Relation, *, carry: bool = True, branch_scale: float = BRANCH_SCALE
+    ) -> None:
         super().__init__()
+        self.carry = carry
         self.dense = TokenLinear(token_dim, token_dim)
-        self.norm = BranchLayerNorm(token_dim)
+        self.norm = BranchLayerNorm(token_dim, branch_scale if carry else 1.0)
         self.relation = relation
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor) -> tuple[Tensor, Tensor]:
         """One step on the tokens; the map goes on unchanged."""
-        return map_BCHW, self.relation(tokens_BLD + self.norm(self.dense(tokens_BLD)))
+        made_BLD = self.norm(self.dense(tokens_BLD))
+        return map_BCHW, self.relation(tokens_BLD + made_BLD if self.carry else made_BLD)
 
 
 class VisualTransformer(nn.Module):

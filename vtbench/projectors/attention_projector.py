@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtbench.layers.pointwise import NUM_HEADS, Pointwise, TokenLinear, split_heads
-from vtbench.layers.residual_branch import BranchBatchNorm, BranchScale, StochasticDepth
+from vtbench.layers.residual_branch import BRANCH_SCALE, BranchBatchNorm, BranchScale, StochasticDepth
 
 # B images, C channels, H height, W width of a map; L tokens; D dimensions of a token;
 # N heads; E channels of a head; M cells.
@@ -27,8 +27,9 @@ class AttentionProjector(nn.Module):
     MACs: H W C C' / groups for W_Q and for the lateral, and L (D + H W) (C' + Q's width).
 
     Free choices: four heads, which share out the C' values and the keys (E a head), logits scaled by sqrt(E); the
-    projection ends in a batch normalisation, or, without ``normalize``, in a scale alone, whose weight starts at 0.1,
-    so the map passes almost unchanged at first; a rectifier after the addition, as in a residual block.
+    projection ends in a batch normalisation, or, without ``normalize``, in a scale alone, whose weight starts at
+    ``branch_scale``, by default a tenth, so that the map passes almost unchanged at first; a rectifier after the
+    addition, as in a residual block.
 
     ``zeroed`` is the control: what is projected, normalised or scaled, is multiplied by zero, so that the map learns
     nothing of the tokens. All else is computed as before, and costs as much.
@@ -47,6 +48,7 @@ class AttentionProjector(nn.Module):
         query_groups: int = 1,
         normalize: bool = True,
         zeroed: bool = False,
+        branch_scale: float = BRANCH_SCALE,
     ) -> None:
         super().__init__()
         self.zeroed = zeroed
@@ -62,7 +64,7 @@ class AttentionProjector(nn.Module):
             self.query = Pointwise(in_channels, out_channels, groups=query_groups)
         self.key = TokenLinear(token_dim, in_channels if query == "map" else out_channels)
         self.value = TokenLinear(token_dim, out_channels) if token_dim != out_channels else nn.Identity()
-        self.norm = BranchBatchNorm(out_channels) if normalize else BranchScale(out_channels)
+        self.norm = (BranchBatchNorm if normalize else BranchScale)(out_channels, branch_scale)
         self.drop_branch = StochasticDepth()
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor, kept_BCHW: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vtbench.layers.residual_branch import BranchLayerNorm, StochasticDepth
+from vtbench.layers.residual_branch import BRANCH_SCALE, BranchLayerNorm, StochasticDepth
 from vtbench.relations.relation import RELATIONS, Relation
 
 
@@ -23,10 +23,10 @@ class GraphConvolution(Relation):
     name = "graph_conv"
     no_attention = "The relation is a graph convolution: its weights are signed, and mix no attention."
 
-    def __init__(self, num_tokens: int, token_dim: int) -> None:
+    def __init__(self, num_tokens: int, token_dim: int, branch_scale: float = BRANCH_SCALE) -> None:
         super().__init__()
         self.mixing = nn.Parameter(torch.empty(num_tokens, num_tokens))
-        self.norm = BranchLayerNorm(token_dim)
+        self.norm = BranchLayerNorm(token_dim, branch_scale)
         self.drop_branch = StochasticDepth()
         self.reset_parameters()
 

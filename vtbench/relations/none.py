@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vtbench.layers.residual_branch import BRANCH_SCALE
 from vtbench.relations.relation import RELATIONS, Relation
 
 
@@ -14,7 +15,7 @@ class NoRelation(Relation):
     name = "none"
     no_attention = "The relation is none: tokens are not mixed."
 
-    def __init__(self, num_tokens: int, token_dim: int) -> None:
+    def __init__(self, num_tokens: int, token_dim: int, branch_scale: float = BRANCH_SCALE) -> None:
         super().__init__()
 
     def forward(self, tokens_BLD: Tensor) -> Tensor:

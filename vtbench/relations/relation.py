@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from torch import Tensor, nn
 
+from vtbench.layers.residual_branch import BRANCH_SCALE
 from vtbench.registry import Registry
 
 # B images; L tokens; D dimensions of a token; N heads.
@@ -26,8 +27,15 @@ class Relation(nn.Module):
         return None
 
 
-RelationFactory = Callable[[int, int], Relation]
-"""(num_tokens, token_dim) -> a relation between so many tokens of so many dimensions."""
+class RelationFactory(Protocol):
+    """What makes a relation between so many tokens of so many dimensions.
+
+    ``branch_scale`` is where the weights that end its residual branches start, if it has any.
+    """
+
+    def __call__(self, num_tokens: int, token_dim: int, branch_scale: float = BRANCH_SCALE) -> Relation:
+        """Make one."""
+
 
 RELATIONS: Registry[RelationFactory] = Registry("relation")
 """Every relation between tokens. Importing ``vtbench.relations`` fills it."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtbench.layers.pointwise import NUM_HEADS, TokenLinear, join_heads, split_heads
-from vtbench.layers.residual_branch import BranchLayerNorm, StochasticDepth
+from vtbench.layers.residual_branch import BRANCH_SCALE, BranchLayerNorm, StochasticDepth
 from vtbench.relations.relation import RELATIONS, Relation
 
 # B images; L tokens; D dimensions of a token; N heads; E dimensions of a head.
@@ -26,22 +26,23 @@ class TokenTransformer(Relation):
     L (D^2 + D^2 / 2) + L^2 (D + D/2) MACs and 1.5 D^2 weights.
 
     Free choices: four heads, which share out T as they share out the keys; logits scaled by the root of a head's
-    dimensions E; each residual branch ends in a layer normalisation whose weight starts at 0.1. With the usual order,
-    normalisation first and branches at full strength, the tokens of a short run learned much more slowly than the
-    convolutions they replace: attention that is still random mixes the tokens before they mean anything.
+    dimensions E; each residual branch ends in a layer normalisation whose weight starts at ``branch_scale``, a tenth by
+    default. With the usual order, normalisation first and branches at full strength, the tokens of a short run learned
+    much more slowly than the convolutions they replace: attention that is still random mixes the tokens before they
+    mean anything.
     """
 
     role = "token attention"
     name = "transformer"
 
-    def __init__(self, num_tokens: int, token_dim: int) -> None:
+    def __init__(self, num_tokens: int, token_dim: int, branch_scale: float = BRANCH_SCALE) -> None:
         super().__init__()
         self.key = TokenLinear(token_dim, token_dim // 2)
         self.query = TokenLinear(token_dim, token_dim // 2)
-        self.attention_norm = BranchLayerNorm(token_dim)
+        self.attention_norm = BranchLayerNorm(token_dim, branch_scale)
         self.drop_attention = StochasticDepth()
         self.mlp = GroupedMlp(token_dim)
-        self.mlp_norm = BranchLayerNorm(token_dim)
+        self.mlp_norm = BranchLayerNorm(token_dim, branch_scale)
         self.drop_mlp = StochasticDepth()
 
     def attend(self, tokens_BLD: Tensor) -> Tensor:

@@ -8,16 +8,14 @@ from vtbench.layers.pointwise import Pointwise
 from vtbench.tokenizers.tokenizer import TOKENIZERS, Tokenizer, TokenizerSite, softmax_over_map
 from vtbench.tokenizers.value import PooledValues
 
-FILTER_GAIN = 0.1
-"""Starting gain of attention logits: maps start near uniform, so that training starts near average pooling."""
-
 
 @TOKENIZERS.register("static")
 class FilterTokenizer(Tokenizer):
     """T = softmax_HW(X W_A)^T V(X) (Wu et al. 2020, arXiv 2006.03677, equation 1), W_A: C x L.
 
     H W C L MACs and C L weights beside those of V, see `PooledValues`. W_A does not depend on the image: that is what
-    "static" means. It starts so small that the maps are nearly uniform; peaked random maps made training slow.
+    "static" means. By default it starts so small that the maps are nearly uniform; peaked random maps made training
+    slow.
     """
 
     name = "filter"
@@ -26,7 +24,7 @@ class FilterTokenizer(Tokenizer):
         super().__init__()
         self.value = PooledValues(site.in_channels, site.value)
         self.out_channels = site.value.out_channels
-        self.filters = Pointwise(site.in_channels, site.num_tokens, gain=FILTER_GAIN)
+        self.filters = Pointwise(site.in_channels, site.num_tokens, gain=site.filter_gain)
 
     def forward(self, map_BCHW: Tensor, tokens_BLD: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Pooled values (B, L, C') and attention (B, L, H, W); earlier tokens are not looked at."""

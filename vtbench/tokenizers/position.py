@@ -23,23 +23,29 @@ class AttentionPosition(nn.Module):
 
     W starts as the identity on T and small on P: position starts as a small addition to the token, and cannot disturb
     what works without it. The result is normalised without weights, as the tokens that come in are: without that, and
-    with A instead of its difference from uniform, the loss explodes in the first steps of the paper's recipe.
+    with A instead of its difference from uniform, the loss explodes in the first steps of the paper's recipe. ``plain``
+    is the equation alone: A itself, W drawn as any other, nothing normalised.
     """
 
     role = "position"
 
-    def __init__(self, token_dim: int, position_dim: int, grid: tuple[int, int]) -> None:
+    def __init__(self, token_dim: int, position_dim: int, grid: tuple[int, int], *, plain: bool = False) -> None:
         super().__init__()
+        self.plain = plain
         self.grid = grid
         self.to_position = TokenLinear(grid[0] * grid[1], position_dim)
-        self.merge = PositionMerge(token_dim, position_dim)
+        self.merge = (
+            TokenLinear(token_dim + position_dim, token_dim) if plain else PositionMerge(token_dim, position_dim)
+        )
 
     def forward(self, tokens_BLD: Tensor, attention_BLHW: Tensor) -> Tensor:
         """Tokens that know where they looked."""
         height, width = attention_BLHW.shape[2:]
-        grid_BLG = F.adaptive_avg_pool2d(attention_BLHW, self.grid).flatten(2) * (height * width) - 1
-        merged_BLD = self.merge(torch.cat((tokens_BLD, self.to_position(grid_BLG)), dim=2))
-        return F.layer_norm(merged_BLD, merged_BLD.shape[2:])
+        grid_BLG = F.adaptive_avg_pool2d(attention_BLHW, self.grid).flatten(2)
+        if not self.plain:
+            grid_BLG = grid_BLG * (height * width) - 1
+        merged_BLD: Tensor = self.merge(torch.cat((tokens_BLD, self.to_position(grid_BLG)), dim=2))
+        return merged_BLD if self.plain else F.layer_norm(merged_BLD, merged_BLD.shape[2:])
 
     def expected_macs(self, tokens_shape: tuple[int, ...], attention_shape: tuple[int, ...]) -> int:
         """Positions, and the 1-D convolution of tokens and positions."""

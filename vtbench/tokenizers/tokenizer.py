@@ -12,13 +12,17 @@ from vtbench.tokenizers.value import ValueRule
 
 # B images, C channels, H height, W width of a map; L tokens; D dimensions of a token.
 
+FILTER_GAIN = 0.1
+"""Starting gain of attention logits: maps start near uniform, so that training starts near average pooling."""
+
 
 @dataclass(frozen=True)
 class TokenizerSite:
     """The place of a tokenizer: the module of a visual transformer that it opens.
 
     ``group_width``: channels of a group where keys are made of the map. ``value``: what is pooled, where a tokenizer
-    pools by attention. ``first``: no module comes before, so there are no earlier tokens.
+    pools by attention. ``first``: no module comes before, so there are no earlier tokens. ``filter_gain``: starting
+    gain of the logits that filters give. ``whole_filters``: see `RecurrentTokenizer`.
     """
 
     in_channels: int
@@ -27,6 +31,8 @@ class TokenizerSite:
     group_width: int
     first: bool
     value: ValueRule
+    filter_gain: float = FILTER_GAIN
+    whole_filters: bool = False
 
 
 class Tokenizer(nn.Module):

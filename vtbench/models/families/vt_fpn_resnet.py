@@ -20,14 +20,14 @@ from vtbench.catalog import Look
 from vtbench.errors import UserError
 from vtbench.layers.pointwise import NUM_HEADS
 from vtbench.models.families.fpn_resnet import COCO_STUFF, FpnOptions, build_segmentation
+from vtbench.models.own_choices import OwnChoices
 from vtbench.models.residual import DEPTHS, StrideOptions
 from vtbench.models.segmentation import SegmentationNetwork
-from vtbench.models.token_options import OneOf, Relations, TokenFindingOptions
+from vtbench.models.token_finding import OneOf, Relations
 from vtbench.models.visual_transformer import TokenMlp
 from vtbench.models.visual_transformer_neck import WIRINGS, NeckLevel, VisualTransformerNeck, count_groups
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import RELATIONS
-from vtbench.tokenizers.position import POSITION_GRID, AttentionPosition
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
 from vtbench.tokenizers.value import ValueRule
 from vtbench.variants import Setting, register_model
@@ -35,7 +35,7 @@ from vtbench.variants import Setting, register_model
 LOOK = Look("VT-FPN", "#d1420e", "D")
 
 
-class VtFpnOptions(TokenFindingOptions, FpnOptions):
+class VtFpnOptions(OwnChoices, FpnOptions):
     """What VT-FPN on basic blocks lets one choose."""
 
     tokenizer: Annotated[str, OneOf(TOKENIZERS)] = Field(
@@ -104,7 +104,16 @@ def tokenize_levels(
             value = ValueRule("folded" if options.fold == "on" else "linear", token_dim, groups)
         group_width = read // count_groups("in", read, read, options.width)
         tokenizer = TOKENIZERS[options.tokenizer](
-            TokenizerSite(read, num_tokens, token_dim, group_width, first=end is ends[-1], value=value)
+            TokenizerSite(
+                read,
+                num_tokens,
+                token_dim,
+                group_width,
+                first=end is ends[-1],
+                value=value,
+                filter_gain=options.filter_gain,
+                whole_filters=options.find_choice("filters") == "whole",
+            )
         )
         has_lateral = channels != pyramid or not wiring.keep_equal
         return NeckLevel(
@@ -114,7 +123,7 @@ def tokenize_levels(
                 token_dim,
                 num_layers=max(wiring.token_layers, 0 if tokenizer.out_channels == token_dim else 1),
             ),
-            AttentionPosition(token_dim, token_dim // 8, POSITION_GRID) if options.position == "on" else None,
+            options.make_position(token_dim),
             AttentionProjector(
                 channels,
                 pyramid,
@@ -124,11 +133,12 @@ def tokenize_levels(
                 query_groups=count_groups(wiring.query_groups, channels, pyramid, options.width),
                 normalize=False,
                 zeroed=options.projector == "zeroed",
+                branch_scale=options.branch_scale,
             ),
             tokens_from=wiring.tokens_from,
         )
 
-    relation = RELATIONS[options.relations](len(ends) * num_tokens, token_dim)
+    relation = RELATIONS[options.relations](len(ends) * num_tokens, token_dim, options.branch_scale)
     return VisualTransformerNeck(
         [make_level(end) for end in ends], relation, tokens=options.tokens, top_down=options.top_down == "on"
     )

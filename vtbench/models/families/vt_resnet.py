@@ -7,7 +7,8 @@ nearer to the printed costs, or 16 tokens on the full map with 1024 channels.
 
 What costs no MACs is chosen so that the tokens learn as fast as the convolutions they replace: filters start near
 uniform, residual branches start near zero, old tokens are added to new ones, values are rectified, values and keys are
-normalised over the batch and tokens by layer. Each of these stands where it is made, with the reason.
+normalised over the batch and tokens by layer. Each of these stands where it is made, with the reason; those that the
+equations of the paper are without are options, see `vtbench.models.own_choices`.
 
 At 32 pixels a map of stage 4 has 64 cells instead of 196, and 16 tokens cost as much as the convolutions they replace:
 take ``num_tokens=8`` there.
@@ -36,7 +37,6 @@ from vtbench.models.visual_transformer import (
 )
 from vtbench.projectors.attention_projector import AttentionProjector
 from vtbench.relations.relation import RELATIONS
-from vtbench.tokenizers.position import POSITION_GRID, AttentionPosition
 from vtbench.tokenizers.tokenizer import TOKENIZERS, TokenizerSite
 from vtbench.tokenizers.value import ValueRule
 from vtbench.variants import Setting, register_model
@@ -69,18 +69,28 @@ def tokenize_last_stage(
     ``out_channels``: of the map after the first module. ``pool`` is applied to the map before the first.
     """
     token_dim = options.token_dim or options.token_dim_per_width * width
+    carry, is_rectified = options.find_choice("carry") == "on", options.find_choice("values") == "rectified"
 
     def make_module(index: int, channels: int) -> nn.Module:
-        relation = RELATIONS[options.relations](options.num_tokens, token_dim)
+        relation = RELATIONS[options.relations](options.num_tokens, token_dim, options.branch_scale)
         if index > 0 and options.projector == "off":
-            return TokenModule(token_dim, relation)
-        value = ValueRule("rectified", channels, groups=channels // width)
-        site = TokenizerSite(channels, options.num_tokens, token_dim, width, first=index == 0, value=value)
+            return TokenModule(token_dim, relation, carry=carry, branch_scale=options.branch_scale)
+        value = ValueRule("rectified" if is_rectified else "linear", channels, groups=channels // width)
+        site = TokenizerSite(
+            channels,
+            options.num_tokens,
+            token_dim,
+            width,
+            first=index == 0,
+            value=value,
+            filter_gain=options.filter_gain,
+            whole_filters=options.find_choice("filters") == "whole",
+        )
         is_projected = options.projector != "off" and index < num_modules - 1
         return VisualTransformerModule(
             TOKENIZERS[options.tokenizer](site),
             TokenMlp(channels, token_dim, num_layers=1 if channels == token_dim else 2),
-            AttentionPosition(token_dim, token_dim // 8, POSITION_GRID) if options.position == "on" else None,
+            options.make_position(token_dim),
             relation,
             AttentionProjector(
                 channels,
@@ -89,9 +99,11 @@ def tokenize_last_stage(
                 lateral_groups=None if channels == out_channels else 1,
                 query_groups=max(channels, out_channels) // width,
                 zeroed=options.projector == "zeroed",
+                branch_scale=options.branch_scale,
             )
             if is_projected
             else None,
+            carry=carry,
         )
 
     def make_last_stage(in_channels: int, map_size: MapSize) -> LastStage:
