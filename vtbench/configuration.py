@@ -83,10 +83,7 @@ class DataConfig(Configuration):
     limit_train: int | None = Field(None, ge=1, description="class-balanced subset of this many training images")
     limit_val: int | None = Field(None, ge=1, description="class-balanced subset of this many validation images")
     held_out: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="validate on this part of the training split, and train on the rest; limits are then at most",
+        None, gt=0, lt=1, description="validate on this part of the training split, not on its own; limits are at most"
     )
     held_out_seed: int = Field(0, ge=0, description="draws that part, the same for every seed of a run")
 
@@ -195,8 +192,8 @@ class DistillationConfig(Configuration):
 class Recipe(Configuration):
     """How a network is trained; every arm of a comparison gets the same one."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride", "freeze", "changed"})
-    NOTES: ClassVar[frozenset[str]] = frozenset({"changed"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"class_weights", "window", "stride", "freeze", "changed", "file"})
+    NOTES: ClassVar[frozenset[str]] = frozenset({"changed", "file"})
 
     name: str
     epochs: int = Field(90, ge=1, le=MOST_EPOCHS)
@@ -217,7 +214,8 @@ class Recipe(Configuration):
     )
     window: Size | None = Field(None, description="segmentation: evaluate by windows of this size; None: whole images")
     stride: Size | None = Field(None, description="segmentation: from window to window; None: two thirds of one")
-    changed: tuple[str, ...] = Field((), description="keys by which it differs from the file of its name")
+    changed: tuple[str, ...] = Field((), description="keys by which it differs from its file")
+    file: str | None = Field(None, description="the user's file that it was read from; None: it goes by its name")
 
     @model_validator(mode="after")
     def _check_stride(self) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ from vtbench.settings import (
 
 _DATA = "{data sets}; knobs follow, as in scenes:clutter=8."
 _RECIPE = "{recipes}, or the path of a TOML file."
+_BY_FLAG = ("epochs", "freeze", "distillation.teacher")
 
 
 class RunOptions(Configuration):
@@ -77,6 +78,13 @@ class RunOptions(Configuration):
         }
         return by_flag | dict.fromkeys(self.settings, "--set")
 
+    def leave_out(self, keys: Collection[str]) -> RunOptions:
+        """The same without what is asked of these settings."""
+        flags = [flag for key, flag in self.list_asked().items() if key in keys and flag != "--set"]
+        dropped = {flag.removeprefix("--").replace("-", "_"): None for flag in flags}
+        kept = [text for text in self.set or () if text.partition("=")[0] not in keys]
+        return self.model_copy(update={**dropped, "set": kept or None})
+
     @model_validator(mode="after")
     def _ask_once(self) -> RunOptions:
         for key in self.settings:
@@ -90,12 +98,16 @@ class RunOptions(Configuration):
         """The options that ask for the data and the recipe of ``run``, without what is declared of its arm."""
         run = undo_treatment(run)
         data, recipe = run.data, run.recipe
-        changed = read_settings(data, recipe, [f"recipe.{key}" for key in recipe.changed])
+        held_out = [f"data.{name}" for name in DataConfig.LATER if getattr(data, name) != getattr(DataConfig(), name)]
+        keys = [f"recipe.{key}" for key in recipe.changed if key not in _BY_FLAG]
+        changed = read_settings(data, recipe, [*keys, *sorted(held_out)])
+        teacher = recipe.distillation.teacher if recipe.distillation is not None else None
+        left_out = "none" if "distillation.teacher" in recipe.changed else None
         return RunOptions(
             data=data.spec,
-            recipe=recipe.name,
+            recipe=recipe.file or recipe.name,
             epochs=recipe.epochs,
-            teacher=recipe.distillation.teacher if recipe.distillation is not None else None,
+            teacher=teacher or left_out,
             init=run.init.source if run.init is not None and not run.init.of_arm else None,
             freeze=list(recipe.freeze) or None,
             limit_train=data.limit_train,

@@ -16,8 +16,8 @@ from pydantic_core import to_jsonable_python
 from vtbench.configuration import Configuration, DataConfig, Recipe, RunConfig, validate_configuration
 from vtbench.errors import UserError, did_you_mean
 
-_NAMES = frozenset({"recipe.name", "recipe.changed"})
-"""What a recipe is called and what was changed about it: no settings."""
+_NAMES = frozenset({"recipe.name", *(f"recipe.{note}" for note in Recipe.NOTES)})
+"""What a recipe is called, where it came from and what was changed about it: no settings."""
 ROOTS = ("recipe", "data")
 """How every key begins."""
 _TEACHER = "recipe.distillation.teacher"

@@ -14,7 +14,8 @@ from vtbench.reporting.comparisons import build_comparisons
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.rendering import render_report
-from vtbench.reporting.report import Report, describe_provenance, rebuild_command
+from vtbench.reporting.repeating import rebuild_command
+from vtbench.reporting.report import Report, describe_provenance
 from vtbench.reporting.runs import LeftOut
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 

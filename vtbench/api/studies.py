@@ -120,13 +120,14 @@ def run_study(
     from vtbench.studies.resolution import resolve_study
     from vtbench.training import StopRequest
 
-    called, asked = _find(study, name)
+    called, asked, file = _find(study, name)
     if jobs is not None and jobs < 1:
         raise UserError(f"jobs is {jobs}: give a number of cells of 1 or more, or None to measure it.")
     options = read_options(StudyOptions, given, "run_study")
     execution = read_execution({key: value for key, value in given.items() if key != "threads"}, "run_study")
     session = Session(EXECUTORS[executor](), StopRequest(), jobs=jobs, threads=options.threads)
-    resolved = resolve_study(called, asked, options, execution)
+    in_python = isinstance(study, Mapping)
+    resolved = resolve_study(called, asked, options, execution, file=file, in_python=in_python)
     folder = Path(out) if out is not None else Path("runs") / called
     with tell_trackers(track, folder, called) as tracking:
         with _show(progress) as shown:
@@ -146,14 +147,15 @@ def run_study(
     return StudyRun(folder, outcome)
 
 
-def _find(study: str | Path | Mapping[str, Any], name: str | None) -> tuple[str, Study]:
+def _find(study: str | Path | Mapping[str, Any], name: str | None) -> tuple[str, Study, str | None]:
+    """What the study is called, what it says, and its file where it is one of the user's."""
     from vtbench.configuration import validate_configuration
-    from vtbench.studies.study import Study, find_study
+    from vtbench.studies.study import Study, find_study, is_study_file
 
     if isinstance(study, Mapping):
-        return name or "study", validate_configuration(Study, study, source="The study")
+        return name or "study", validate_configuration(Study, study, source="The study"), None
     called, found = find_study(str(study))
-    return name or called, found
+    return name or called, found, str(study) if is_study_file(str(study)) else None
 
 
 def _show(progress: bool) -> Any:

@@ -68,7 +68,7 @@ def run_ablate(
     from vtbench.locking import refuse_held
     from vtbench.run_folder import STUDY, STUDY_LOCK
     from vtbench.studies.resolution import resolve_study
-    from vtbench.studies.study import find_study
+    from vtbench.studies.study import find_study, is_study_file
     from vtbench.trackers import check_trackers
 
     trackers = check_trackers(track or [])
@@ -79,7 +79,8 @@ def run_ablate(
     if not (plan or verify_resume):
         refuse_held(folder / STUDY_LOCK)
     with tell_waiting("loading the models of the study"):
-        resolved = resolve_study(name, found, options, execution)
+        file = study if is_study_file(study) else None
+        resolved = resolve_study(name, found, options, execution, file=file)
     if plan:
         _plan(resolved, folder, session, retry_failed=retry_failed, as_json=as_json)
     elif verify_resume:

@@ -25,10 +25,11 @@ class ReportOutline(Record):
     ``base`` is the arm that differences are taken to; None takes the first arm. ``study_base`` is the model that the
     study was given with ``--base``. ``command`` repeats the study; None rebuilds it from the records. ``levels`` are
     those of the factors, by arm and factor, of arms that factors made; ``until`` the rule by which the study stops;
-    ``tuning`` says how arms were tuned.
+    ``tuning`` says how arms were tuned. ``file`` is the study file of a user; a study made ``in_python`` stands
+    in none. ``other_arms`` are arms of the study that were left out with ``--arm``.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"levels", "until", "tuning"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"levels", "until", "tuning", "file", "in_python", "other_arms"})
 
     title: str
     question: str | None = None
@@ -40,6 +41,9 @@ class ReportOutline(Record):
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     until: StoppingRule | None = None
     tuning: TuningConfig | None = None
+    file: str | None = None
+    in_python: bool = False
+    other_arms: tuple[str, ...] = ()
 
 
 class _StudyHead(BaseModel):
@@ -54,6 +58,9 @@ class _StudyHead(BaseModel):
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     until: StoppingRule | None = None
     tuning: TuningConfig | None = None
+    file: str | None = None
+    in_python: bool = False
+    other_arms: tuple[str, ...] = ()
 
 
 def load_outline(folder: Path) -> ReportOutline | None:
@@ -76,6 +83,48 @@ def load_outline(folder: Path) -> ReportOutline | None:
         levels=study.levels,
         until=study.until,
         tuning=study.tuning,
+        file=study.file,
+        in_python=study.in_python,
+        other_arms=study.other_arms,
+    )
+
+
+def list_outlines(folder: Path) -> list[ReportOutline]:
+    """Those in ``folder``, else of the studies and archives beneath it, else of the study that it is a part of.
+
+    A part has none but the arms and seeds that are in it.
+    """
+    if (own := load_outline(folder)) is not None:
+        return [own]
+    places = {path.parent for name in (STUDY, OUTLINE_FILE) for path in folder.rglob(name) if path.is_file()}
+    if places:
+        return [outline for place in sorted(places) if (outline := load_outline(place)) is not None]
+    whole = next((outline for parent in folder.resolve().parents[:3] if (outline := load_outline(parent))), None)
+    if whole is None:
+        return []
+    return [whole.model_copy(update={"arms": (), "seeds": (), "until": None, "other_arms": whole.arms})]
+
+
+def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutline:
+    """One frame for the runs of several: what they agree on, the base of the first, and of one study all its arms."""
+    if not outlines:
+        return ReportOutline(title=title)
+    same = {
+        name: getattr(outlines[0], name)
+        for name in ("question", "study_base", "file", "until", "tuning")
+        if all(getattr(outline, name) == getattr(outlines[0], name) for outline in outlines)
+    }
+    is_one_study = len({outline.title for outline in outlines}) == 1
+    parts = outlines if is_one_study else ()
+    return ReportOutline(
+        title=title,
+        base=outlines[0].base,
+        arms=tuple(dict.fromkeys(arm for outline in parts for arm in outline.arms)),
+        seeds=tuple(sorted({seed for outline in parts for seed in outline.seeds})),
+        levels={arm: levels for outline in outlines for arm, levels in outline.levels.items()},
+        in_python=any(outline.in_python for outline in outlines),
+        other_arms=tuple(dict.fromkeys(arm for outline in parts for arm in outline.other_arms)),
+        **same,
     )
 
 
@@ -88,4 +137,5 @@ def complete_outline(outline: ReportOutline, records: Sequence[RunRecord]) -> Re
     """Add the arms and seeds that ``records`` have beyond the outline, in the order in which they come."""
     arms = dict.fromkeys((*outline.arms, *(name_arm(record) for record in records)))
     seeds = sorted({*outline.seeds, *(record.seed for record in records)})
-    return outline.model_copy(update={"arms": tuple(arms), "seeds": tuple(seeds)})
+    others = tuple(arm for arm in outline.other_arms if arm not in arms)
+    return outline.model_copy(update={"arms": tuple(arms), "seeds": tuple(seeds), "other_arms": others})

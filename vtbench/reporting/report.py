@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from vtbench.configuration import Effect, ExecutionConfig, RunConfig
 from vtbench.errors import UserError
 from vtbench.files import read_file
 from vtbench.records import RunRecord, TimingRecord, load_record
@@ -17,18 +15,15 @@ from vtbench.records.examples import Examples, read_examples
 from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
+from vtbench.reporting.repeating import list_needs, rebuild_command
 from vtbench.reporting.runs import LeftOut, RunKey, identify_run, load_runs
 from vtbench.reporting.side_by_side import TwoResults, compare_results
-from vtbench.reporting.treatment import find_differences
 from vtbench.run_folder import MEASURED
-from vtbench.run_options import RunOptions, spell_flags
 from vtbench.settings import undo_treatment
 from vtbench.stats.estimates import Estimate
-from vtbench.stats.stopping import StoppingRule
 from vtbench.units import format_items
 
 T = TypeVar("T")
-_NO_OUTLINE = ReportOutline(title="")
 
 
 @dataclass(frozen=True)
@@ -130,46 +125,9 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
         ("commit", _join(_describe_commit(env.commit, env.dirty) for env in environments)),
     ]
     command = outline.command or rebuild_command(records, outline)
-    return [*facts, ("command", command)] if command else facts
-
-
-def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline = _NO_OUTLINE) -> str | None:
-    """The command that repeats the runs, from their own configuration; None where no single command made them all.
-
-    Data that were moved are named where the run of the highest seed found them.
-    """
-    config = undo_treatment(max(records, key=lambda record: record.seed).config)
-    settings = [undo_treatment(record.config) for record in records]
-    if not any(find_differences(records[0], record) for record in records):  # The same data, though they were moved.
-        place = {"spec": config.data.spec}
-        settings = [one.model_copy(update={"data": one.data.model_copy(update=place)}) for one in settings]
-    studies = {record.study for record in records}
-    if len(studies) != 1 or len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) != 1:
-        return None
-    study = studies.pop()
-    seeds = {record.seed for record in records}
-    if study is None and len(records) != 1:
-        return None
-    words = ["vtbench", "ablate", study] if study else ["vtbench", "train", config.spelling]
-    words += ["--base", outline.study_base] if study and outline.study_base else []
-    words += _list_flags(config)
-    if outline.until is not None:
-        words += _list_rule(outline.until)
-    else:
-        words += ["--seeds", str(max(seeds) + 1)] if study else ["--seed", str(records[0].seed)]
-    return shlex.join(words)
-
-
-def _list_rule(rule: StoppingRule) -> list[str]:
-    effect = [] if rule.smallest_effect is None else ["--smallest-effect", f"{rule.smallest_effect:g}"]
-    return ["--until", "decided", *effect, "--max-seeds", str(rule.looks[-1])]
-
-
-def _list_flags(config: RunConfig) -> list[str]:
-    """The options that shape a run: of its data, its recipe and, where they are not at their default, its execution."""
-    words = spell_flags(RunOptions.of_run(config), tuple(RunOptions.model_fields))
-    words += spell_flags(config.execution, ExecutionConfig.list_settings(Effect.NUMBERS))
-    return words + (["--uncounted"] if config.execution.uncounted else [])
+    needs = list_needs(command, records, outline) if command else ""
+    repeat = [("command", command or ""), ("the command needs", needs)]
+    return [*facts, *(pair for pair in repeat if pair[1])]
 
 
 def _describe_data(record: RunRecord) -> str:

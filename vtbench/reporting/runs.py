@@ -10,7 +10,15 @@ from pathlib import Path
 from vtbench.errors import UserError
 from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
-from vtbench.reporting.outline import OUTLINE_FILE, ReportOutline, complete_outline, load_outline, name_arm
+from vtbench.reporting.outline import (
+    OUTLINE_FILE,
+    ReportOutline,
+    complete_outline,
+    join_outlines,
+    list_outlines,
+    load_outline,
+    name_arm,
+)
 from vtbench.run_folder import ANSWERS, CONFIG, EXAMPLES, RECORD, TIMING
 from vtbench.units import format_items
 
@@ -81,7 +89,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
         raise UserError(_explain_emptiness(folders, found.left_out, len(found.trials)))
     kept, repeated = _drop_repeated(found.records)
     trials, again = _drop_repeated(found.trials)
-    outline = complete_outline(_find_outline(folders, kept), kept)
+    outline = complete_outline(_find_outline(folders, found.left_out), kept)
     lowest = min((seed for _, _, seed, _ in found.examples), default=None)
     examples = {run: path for run, path in found.examples.items() if run[2] == lowest}
     left_out = (*found.left_out, *repeated, *again)
@@ -107,6 +115,11 @@ def locate_examples(record: Path) -> Path:
 def locate_answers(record: Path) -> Path:
     """Where the answers of a run to each validation image lie: in its folder, or in an archive beside its record."""
     return record.with_name(ANSWERS) if record.name == RECORD else record.with_suffix(f".{ANSWERS}")
+
+
+def name_within(path: Path, folder: Path) -> str:
+    """The path as a reader of the report of ``folder`` finds it; the folder itself by its name."""
+    return folder.resolve().name if path == folder else path.relative_to(folder).as_posix()
 
 
 def is_archive(folder: Path) -> bool:
@@ -138,14 +151,13 @@ def _read(path: Path, folder: Path, found: _Found) -> None:
             found.timings.setdefault(identify_run(record), tuple(load_lines(path, TimingRecord)))
     except UserError as error:
         reason = str(error).removeprefix(f"{path} is ").removeprefix(f"Cannot read {path}: ")
-        found.left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
+        found.left_out.append(LeftOut(name_within(path, folder), reason))
 
 
 def _find_unfinished(folder: Path) -> Iterator[LeftOut]:
     for path in sorted(folder.rglob(CONFIG), key=_natural_order):
         if not (path.parent / RECORD).exists():
-            name = path.parent.relative_to(folder).as_posix()
-            yield LeftOut(name, "begun but not finished: it has no record yet")
+            yield LeftOut(name_within(path.parent, folder), "begun but not finished: it has no record yet")
 
 
 def _explain_emptiness(folders: Sequence[Path], left_out: Sequence[LeftOut], num_trials: int) -> str:
@@ -177,7 +189,14 @@ def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...],
     return tuple(cells.values()), repeated
 
 
-def _find_outline(folders: Sequence[Path], records: Sequence[RunRecord]) -> ReportOutline:
+def _find_outline(folders: Sequence[Path], left_out: list[LeftOut]) -> ReportOutline:
+    """That of the one folder, or those of all studies in, beneath and around ``folders``, joined."""
     if len(folders) == 1 and (outline := load_outline(folders[0])):
         return outline
-    return ReportOutline(title=" + ".join(folder.resolve().name for folder in folders))
+    found: list[ReportOutline] = []
+    for folder in folders:
+        try:
+            found += list_outlines(folder)
+        except UserError as error:
+            left_out.append(LeftOut(name_within(folder, folder), str(error)))
+    return join_outlines(" + ".join(folder.resolve().name for folder in folders), found)

@@ -23,9 +23,14 @@ class ResolvedStudy(Configuration):
     files that build the networks of arms, where some do; ``treatments`` the settings that arms have of their own, and
     ``levels`` the level of each factor, in words, of arms that factors make. With ``until`` as many seeds are run as
     its rule needs, ``seeds`` at most.
+
+    ``file`` is the user's file that the study was read from, as it was given, None where it goes by its name; a study
+    made ``in_python`` has neither. ``other_arms`` are those of the study that nobody has asked for yet.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"inits", "codes", "treatments", "levels", "until", "tuning"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"inits", "codes", "treatments", "levels", "until", "tuning", "file", "in_python", "other_arms"}
+    )
 
     format: Literal[1] = 1
     name: str
@@ -43,6 +48,9 @@ class ResolvedStudy(Configuration):
     levels: dict[str, dict[str, str]] = Field(default_factory=dict)
     until: StoppingRule | None = None
     tuning: TuningConfig | None = None
+    file: str | None = None
+    in_python: bool = False
+    other_arms: tuple[str, ...] = ()
     execution: ExecutionConfig
 
     def spell(self, arm: str) -> str:

@@ -95,7 +95,8 @@ class Ledger:
         self.check(study, same_data=same_data)
         existing = self.read_study()
         if existing is not None:
-            joined = {part: {**getattr(existing, part), **getattr(study, part)} for part in _OF_ARMS}
+            joined: dict[str, Any] = {part: {**getattr(existing, part), **getattr(study, part)} for part in _OF_ARMS}
+            joined["other_arms"] = tuple(arm for arm in study.other_arms if arm not in joined["arms"])
             study = study.model_copy(update={**joined, "seeds": max(study.seeds, existing.seeds)})
         publish_text(self.path, json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
 
@@ -220,7 +221,7 @@ _OF_ARMS = ("arms", "inits", "codes", "treatments", "levels")
 
 
 _FREE: dict[str, Any] = {
-    **dict.fromkeys(("question", "reference", "seeds", "levels"), True),
+    **dict.fromkeys(("question", "reference", "seeds", "levels", "file", "in_python", "other_arms"), True),
     "inits": {"__all__": {"source"}},
     "codes": {"__all__": {"path"}},
     "execution": {*ExecutionConfig.list_settings(Effect.NOTHING), "devices"},

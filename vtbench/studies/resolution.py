@@ -38,8 +38,18 @@ MOST_SEEDS_TO_DECIDE = 20
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
 
 
-def resolve_study(name: str, study: Study, options: StudyOptions, execution: ExecutionConfig) -> ResolvedStudy:
+def resolve_study(
+    name: str,
+    study: Study,
+    options: StudyOptions,
+    execution: ExecutionConfig,
+    *,
+    file: str | None = None,
+    in_python: bool = False,
+) -> ResolvedStudy:
     """Apply ``options`` and look up models and recipe. Raises ``UserError`` for whatever does not exist.
+
+    ``file`` is the user's file that the study stands in, where it does; one made ``in_python`` stands in none.
 
     >>> from vtbench.studies.study import find_study
     >>> name, study = find_study("components")
@@ -81,6 +91,9 @@ def resolve_study(name: str, study: Study, options: StudyOptions, execution: Exe
         tuning=check_tuning(study, seeds, options, recipe, data),
         levels={arm: dict(plan.levels) for arm, plan in study.planned_arms.items() if arm in templates and plan.levels},
         until=until,
+        file=file,
+        in_python=in_python,
+        other_arms=tuple(arm for arm in study.planned_arms if arm not in templates),
         execution=execution.model_copy(
             update={"device": device_name, "uncounted": execution.uncounted or study.uncounted}
         ),

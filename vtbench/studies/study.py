@@ -242,14 +242,19 @@ def list_studies() -> dict[str, Path]:
     return {}
 
 
+def is_study_file(name_or_path: str) -> bool:
+    """Whether it is the path of a user's file and no name."""
+    path = Path(name_or_path)
+    return path.suffix == ".toml" or path.parent != Path()
+
+
 def find_study(name_or_path: str) -> tuple[str, Study]:
     """The name and content of a study given by its name or by the path of its file.
 
     Raises ``UserError`` when there is neither, naming the nearest study, and when the file is not a study.
     """
-    path = Path(name_or_path)
-    if path.suffix == ".toml" or path.parent != Path():
-        return path.stem, read_study(path)
+    if is_study_file(name_or_path):
+        return Path(name_or_path).stem, read_study(Path(name_or_path))
     known = list_studies()
     if name_or_path not in known:
         raise UserError(

@@ -33,7 +33,8 @@ def certify(
     recipe = config.recipe
     num_steps = len(batches) * recipe.epochs
     rates = "\n".join(f"{learning_rate_at(recipe, step, num_steps):.11e}" for step in range(num_steps))
-    treatment = recipe.model_dump(mode="json", exclude={"name": True, "changed": True, "distillation": {"teacher"}})
+    notes = dict.fromkeys(recipe.NOTES, True)
+    treatment = recipe.model_dump(mode="json", exclude={"name": True, "distillation": {"teacher"}, **notes})
     execution = config.execution
     micro_batches = f", {execution.accumulate} micro-batches a step" if execution.accumulate > 1 else ""
     return Certificate(

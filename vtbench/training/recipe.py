@@ -48,7 +48,8 @@ def load_recipe(
     """Read a recipe by its name, or from a TOML file of the user; what else is given stands instead of the recipe's.
 
     ``settings`` are values by dotted keys such as ``recipe.optimizer.learning_rate``; those of the data are left out.
-    The recipe notes in ``changed`` what else than epochs, teacher and frozen parameters is not as its file has it.
+    The recipe notes in ``changed`` what else than epochs, teacher and frozen parameters is not as its file has it, and
+    in ``file`` a file of the user.
 
     Schedules are written in parts of a run, so another number of epochs rescales them. A recipe that distils names its
     teacher, or leaves that to ``teacher``: a finished run's folder, ``timm:NAME``, ``torchvision:NAME``,
@@ -62,6 +63,7 @@ def load_recipe(
     values.setdefault("name", path.stem)
     values |= {key: value for key, value in (("epochs", epochs), ("freeze", freeze)) if value is not None}
     asked = {key: value for key, value in (settings or {}).items() if key.startswith("recipe.")}
+    distils = "distillation" in values
     _set_teacher(values, teacher or asked.get("recipe.distillation.teacher"))
     source = f"The recipe {str(name_or_path)!r}"
     recipe = validate_configuration(Recipe, values, source=source)
@@ -74,13 +76,21 @@ def load_recipe(
     }
     asked |= {key: value for key, value in flags.items() if value is not None}
     _, changed = change_settings(DataConfig(), recipe, asked, source=source)
-    keys = (key for key, _, _ in list_differences(recipe, changed) if key not in ("epochs", "freeze"))
-    return changed.model_copy(update={"changed": tuple(keys)})
+    keys = [key for key, _, _ in list_differences(recipe, changed) if key not in ("epochs", "freeze")]
+    if distils and changed.distillation is None:
+        keys = [*(key for key in keys if not key.startswith("distillation.")), "distillation.teacher"]
+    file = str(name_or_path) if _is_file(name_or_path) else None
+    return changed.model_copy(update={"changed": tuple(keys), "file": file})
+
+
+def _is_file(name_or_path: str | Path) -> bool:
+    text = str(name_or_path)
+    return isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text
 
 
 def _find_recipe(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text:
+    if _is_file(name_or_path):
         path = Path(name_or_path)
         if not path.is_file():
             raise UserError(f"There is no recipe file {path}. Give a TOML file, or one of {', '.join(list_recipes())}.")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Arm, Comparison
-from vtbench.reporting.report import Report, describe_machine, describe_recipe, rebuild_command
+from vtbench.reporting.repeating import list_needs, spell_alone
+from vtbench.reporting.report import Report, describe_machine, describe_recipe
 from vtbench.reporting.runs import identify_run
 from vtbench.reporting.tables import format_costs, format_difference, format_estimate
 from vtbench.settings import spell_setting
@@ -24,6 +25,7 @@ class ArmDetails:
     facts: tuple[tuple[str, str], ...]
     runs: Table
     command: str | None
+    needs: str
 
 
 def list_arm_details(report: Report, comparison: Comparison) -> list[ArmDetails]:
@@ -36,16 +38,15 @@ def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[R
     metric = comparison.metric
     against = "" if arm.difference is None else f"; against {comparison.base} {format_difference(arm, metric)}"
     headline = f"{metric.head} {format_estimate(arm.mean, metric)}{against if runs else ''}"
+    command = spell_alone(runs[0]) if runs else None
     return ArmDetails(
-        arm.name, headline, tuple(_list_facts(arm, runs)), _tabulate_runs(report, arm, runs), _spell(runs)
+        arm.name,
+        headline,
+        tuple(_list_facts(arm, runs)),
+        _tabulate_runs(report, arm, runs),
+        command,
+        list_needs(command, runs[:1]) if command else "",
     )
-
-
-def _spell(runs: Sequence[RunRecord]) -> str | None:
-    """The command that repeats the first run outside its study."""
-    if not runs or runs[0].config.declared:
-        return None
-    return rebuild_command([runs[0].model_copy(update={"study": None, "arm": None})])
 
 
 def _list_facts(arm: Arm, runs: Sequence[RunRecord]) -> list[tuple[str, str]]:

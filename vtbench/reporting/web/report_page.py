@@ -75,7 +75,7 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
     """The page. ``images`` are PNG files of figures, by the place of the comparison and the name of the figure."""
     sections = tuple(_build(report, index, images.get(index, {})) for index in range(len(report.comparisons)))
     facts = dict(report.provenance)
-    command = facts.pop("command", None)
+    command, needs = facts.pop("command", None), facts.pop("the command needs", None)
     tuning = [NamedTable(title, table) for title, table in zip(_TUNING, list_tuning_tables(report), strict=False)]
     return render_template(
         "report.html.jinja",
@@ -93,6 +93,8 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
         left_out=report.left_out,
         facts=facts,
         command=command,
+        needs=needs,
+        in_python=report.outline.in_python,
     )
 
 

@@ -1,0 +1,106 @@
+"""The command that repeats runs, rebuilt from their own configuration, and what it needs where it is called."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+
+from vtbench.configuration import Effect, ExecutionConfig, RunConfig
+from vtbench.records import RunRecord
+from vtbench.reporting.outline import ReportOutline, name_arm
+from vtbench.reporting.treatment import find_differences
+from vtbench.run_options import RunOptions, spell_flags
+from vtbench.settings import undo_treatment
+from vtbench.stats.stopping import StoppingRule
+
+_NO_OUTLINE = ReportOutline(title="")
+_IN_LIBRARIES = ("timm:", "torchvision:")
+_OF_FILES = ("folder:", "parquet:")
+_CUT = "PATH/"
+
+
+def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline = _NO_OUTLINE) -> str | None:
+    """The command that repeats the runs, from their own configuration; None where no single command made them all.
+
+    Data and recipes that were moved are named where the run of the highest seed found them.
+    """
+    config = undo_treatment(max(records, key=lambda record: record.seed).config)
+    settings = [undo_treatment(record.config) for record in records]
+    if not any(find_differences(records[0], record) for record in records):  # The same data, though they were moved.
+        settings = [_move(one, config) for one in settings]
+    studies = {record.study for record in records}
+    if len(studies) != 1 or len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) != 1:
+        return None
+    study = studies.pop()
+    if outline.in_python if study is not None else len(records) > 1:
+        return None
+    words = ["vtbench", "ablate", outline.file or study] if study else ["vtbench", "train", config.spelling]
+    words += ["--base", outline.study_base] if study and outline.study_base else []
+    words += _list_arms(records, outline) if study else []
+    declared = {key for record in records for key in record.config.declared}
+    words += _list_flags(config, {*declared, *(outline.tuning.settings if outline.tuning is not None else ())})
+    if outline.until is not None:
+        words += _list_rule(outline.until)
+    else:
+        seed = max(record.seed for record in records)
+        words += ["--seeds", str(seed + 1)] if study else ["--seed", str(seed)]
+    return shlex.join(words)
+
+
+def spell_alone(record: RunRecord) -> str | None:
+    """The command that repeats a run outside its study, with what the study gave its arm."""
+    config = record.config
+    keys = (key.removeprefix("recipe.") for key in config.declared if key.startswith("recipe."))
+    changed = tuple(dict.fromkeys((*config.recipe.changed, *keys)))
+    init = config.init and config.init.model_copy(update={"of_arm": False})
+    own = {"declared": {}, "recipe": config.recipe.model_copy(update={"changed": changed}), "init": init}
+    alone = {"study": None, "arm": None, "config": config.model_copy(update=own)}
+    return rebuild_command([record.model_copy(update=alone)])
+
+
+def list_needs(command: str, records: Sequence[RunRecord], outline: ReportOutline = _NO_OUTLINE) -> str:
+    """What must be there for ``command``: files of the user, data, weights. Empty where vtbench brings everything.
+
+    Paths are as they were given where the runs were made, or as an archive has cut them.
+    """
+    configs = [record.config for record in records]
+    needs: list[str | None] = [outline.file if any(record.study for record in records) else None]
+    for config in configs:
+        needs.append(config.recipe.file)
+        if config.code is not None:
+            needs.append(f"{config.code.path} (SHA-256 {config.code.sha256[:12]})")
+        distillation = config.recipe.distillation
+        sources = (config.init and config.init.source, distillation and distillation.teacher)
+        needs += [source for source in sources if source and not source.startswith(_IN_LIBRARIES)]
+        needs.append(config.data.spec if config.data.spec.startswith(_OF_FILES) else None)
+    if not (named := dict.fromkeys(need for need in needs if need)):
+        return ""
+    cut = f"; {_CUT} stands for a folder of the machine that the runs were made on" if _CUT in command else ""
+    return f"{', '.join(named)}; paths are as they were given where the runs were made{cut}"
+
+
+def _move(config: RunConfig, there: RunConfig) -> RunConfig:
+    data = config.data.model_copy(update={"spec": there.data.spec})
+    recipe = config.recipe.model_copy(update={"file": there.recipe.file})
+    return config.model_copy(update={"data": data, "recipe": recipe})
+
+
+def _list_arms(records: Sequence[RunRecord], outline: ReportOutline) -> list[str]:
+    """``--arm`` for each, where the study has others than these."""
+    arms = dict.fromkeys(outline.arms or map(name_arm, records))
+    return [word for arm in arms for word in ("--arm", arm)] if outline.other_arms else []
+
+
+def _list_rule(rule: StoppingRule) -> list[str]:
+    effect = [] if rule.smallest_effect is None else ["--smallest-effect", f"{rule.smallest_effect:g}"]
+    return ["--until", "decided", *effect, "--max-seeds", str(rule.looks[-1])]
+
+
+def _list_flags(config: RunConfig, declared: Collection[str] = ()) -> list[str]:
+    """The options that shape a run: of its data, its recipe and, where they are not at their default, its execution.
+
+    What the study has arms declare, or tunes, is not asked for: no flag may.
+    """
+    words = spell_flags(RunOptions.of_run(config).leave_out(declared), tuple(RunOptions.model_fields))
+    words += spell_flags(config.execution, ExecutionConfig.list_settings(Effect.NUMBERS))
+    return words + (["--uncounted"] if config.execution.uncounted else [])
