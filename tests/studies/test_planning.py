@@ -134,6 +134,17 @@ def test_the_work_for_a_plan_of_many_cells_is_that_of_a_few_arms(
     assert len(made.arms) == num_arms and len(made.counted) == few
 
 
+def test_a_plan_of_many_cells_measures_no_network_whose_step_takes_longer_than_the_plan_should(
+    watched: Watched, tmp_path: Path
+) -> None:
+    made = plan_many(tmp_path / "mini", 2000, 1, threads=2)
+    step = 3 * 1_000_000 * made.study.recipe.batch_size
+    widths = [int(cell.arm[1:]) for cell in watched.measured]
+    drawn = sorted(int(arm.arm[1:]) for arm in made.counted)
+    assert widths == [drawn[0], max(width for width in drawn if step * width <= 40e9 or width == drawn[0])]
+    assert isinstance(made.seconds, Total) and made.seconds.value == pytest.approx(2000 * 4000 / 2, rel=0.3)
+
+
 def test_what_a_sample_of_arms_comes_to_is_near_what_all_do_and_says_how_near(watched: Watched, tmp_path: Path) -> None:
     made = plan_many(tmp_path / "mini", 1000, 10, threads=2)
     seconds = sum(3 + 4 * n for n in range(4, 1004)) * 10 / 2

@@ -36,6 +36,8 @@ MANY_CELLS = 1000
 the two above, and the machine is not tried out for the fastest way to share it out."""
 FEW_COUNTED = 32
 FEW_MEASURED = 2
+_QUICK_MACS = 40e9
+"""Of a step that a plan of many cells measures: two or three of them take a core a few seconds."""
 
 
 @dataclass(frozen=True)
@@ -219,12 +221,16 @@ def _count(cell: Cell, facts: DataFacts) -> CostRecord | NotMeasured:
 def _spread(costs: Mapping[Cell, CostRecord | NotMeasured], most: int) -> list[Cell]:
     """``most`` of the cells at even steps of the order of their MACs, from the least on.
 
-    To the most; of few to the middle, because one step of the largest may take longer than the whole plan should.
+    To the most; of few to the middle, and to none but the least whose steps are larger than `_QUICK_MACS`, because one
+    of those may take longer than the whole plan should, and more memory than there is.
     """
     cells = list(costs)
     known = [(one.macs, place) for place, one in enumerate(costs.values()) if isinstance(one, CostRecord)]
     order = [place for _, place in sorted(known)] or list(range(len(cells)))
-    last = (len(order) - 1) // (1 if most > FEW_MEASURED else 2)
+    last = len(order) - 1
+    if known and most == FEW_MEASURED:
+        quick = sum(3 * macs * cells[place].config.recipe.batch_size <= _QUICK_MACS for macs, place in known)
+        last = min(last // 2, max(quick - 1, 0))
     steps = [step * last // (most - 1) for step in range(most)]
     return [cells[place] for place in dict.fromkeys(order[step] for step in steps)]
 
