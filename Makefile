@@ -53,7 +53,7 @@ pytest: setup browser
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 slow: setup browser
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow or cluster" $(PYTEST_ARGS)
 
 golden: setup
 	$(BIN)/python -m vtbench.models.golden

@@ -45,6 +45,12 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def settle_device(name: str) -> str:
+    """The spelling of the device that ``name`` is here, such as ``cuda`` for ``auto``; raises as `resolve_device`."""
+    device = resolve_device(name)
+    return device.type if device.index is None else str(device)
+
+
 def describe_environment(device: torch.device) -> EnvironmentRecord:
     """Record machine, versions and commit for runs on ``device``."""
     import torch

@@ -1,7 +1,8 @@
 """One battery over every registered executor, with real cells, so small that they take a moment."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from vtbench.errors import UserError
 from vtbench.files import hash_file
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
-from vtbench.studies.executor import EXECUTORS, CellResult, Executor
+from vtbench.studies.executor import EXECUTORS, CellResult, Executor, open_executor
+from vtbench.studies.executors.in_process import InProcess
+from vtbench.studies.executors.local import LocalProcesses
 from vtbench.studies.worker import carry_out
 from vtbench.training import StopRequest
 
@@ -64,16 +67,27 @@ def make_cells(folder: Path, *, epochs: int = 2) -> dict[str, Cell]:
 
 
 @pytest.fixture(scope="module")
-def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a cell comes to that is carried out here and now, without any executor."""
-    cell = make_cells(tmp_path_factory.mktemp("alone"))["good"]
-    assert carry_out(cell, lambda event: None, StopRequest()) == CellEnded(status="finished")
-    return {name: hash_file(cell.folder / name) for name in FILES}
+def digests(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[str, str]]:
+    """What a cell comes to that is carried out here and now, without any executor, by its number of epochs."""
+
+    @cache
+    def find(epochs: int) -> dict[str, str]:
+        cell = make_cells(tmp_path_factory.mktemp("alone"), epochs=epochs)["good"]
+        assert carry_out(cell, lambda event: None, StopRequest()) == CellEnded(status="finished")
+        return {name: hash_file(cell.folder / name) for name in FILES}
+
+    return find
 
 
-@pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> Executor:
-    return EXECUTORS[request.param]()
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.cluster, pytest.mark.filterwarnings("default")] if name == "ray" else [])
+        for name in EXECUTORS
+    ]
+)
+def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Executor:
+    monkeypatch.chdir(tmp_path)
+    return open_executor("ray:address=local" if request.param == "ray" else request.param)
 
 
 def run(executor: Executor, cells: list[Cell], watcher: Watcher, *, jobs: int = 1) -> dict[str, CellResult]:
@@ -81,7 +95,7 @@ def run(executor: Executor, cells: list[Cell], watcher: Watcher, *, jobs: int = 
 
 
 def test_a_failure_is_a_result_and_the_next_cell_ends_in_the_bits_it_always_ends_in(
-    executor: Executor, tmp_path: Path, digests: dict[str, str]
+    executor: Executor, tmp_path: Path, digests: Callable[[int], dict[str, str]]
 ) -> None:
     cells, watcher = make_cells(tmp_path), Watcher()
     results = run(executor, [cells["bad"], cells["good"]], watcher)
@@ -89,7 +103,7 @@ def test_a_failure_is_a_result_and_the_next_cell_ends_in_the_bits_it_always_ends
     assert "'widht'" in (results["bad"].error or "")
     assert results["good"].error is None
     assert 0 < results["good"].seconds < 600
-    assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests
+    assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests(2)
     assert watcher.course[:3] == [("bad", "begin"), ("bad", "CellEnded"), ("bad", "end")]
     course = [what for arm, what in watcher.course[3:]]
     assert list(dict.fromkeys(course)) == ["begin", "CellStarted", "CellProgress", "CellEpoch", "CellEnded", "end"]
@@ -99,9 +113,10 @@ def test_a_failure_is_a_result_and_the_next_cell_ends_in_the_bits_it_always_ends
 
 
 def test_a_stopped_cell_saves_itself_no_other_is_begun_and_both_go_on_side_by_side_to_the_same_bits(
-    executor: Executor, tmp_path: Path, digests: dict[str, str]
+    executor: Executor, tmp_path: Path, digests: Callable[[int], dict[str, str]]
 ) -> None:
-    cells = make_cells(tmp_path)
+    epochs = 2 if isinstance(executor, InProcess | LocalProcesses) else 20  # A cluster is told to stop a moment later.
+    cells = make_cells(tmp_path, epochs=epochs)
     both = [cells["good"], cells["other"]]
     stopped = Watcher(stop_at=CellStarted)
     assert {arm: result.status for arm, result in run(executor, both, stopped).items()} == {"good": "stopped"}
@@ -110,7 +125,7 @@ def test_a_stopped_cell_saves_itself_no_other_is_begun_and_both_go_on_side_by_si
     assert stopped.course[-1] == ("good", "end")
     results = run(executor, both, Watcher(), jobs=min(2, executor.affinity("cpu").most_jobs or 2))
     assert [result.status for result in results.values()] == ["finished", "finished"]
-    assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests
+    assert {name: hash_file(cells["good"].folder / name) for name in FILES} == digests(epochs)
 
 
 def test_closing_the_results_early_begins_no_further_cell(executor: Executor, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
 from vtbench.records import CostRecord, EnvironmentRecord, EpochRecord, RunRecord, TimingRecord, save_record
 from vtbench.studies.cells import Cell, ResolvedStudy
-from vtbench.studies.events import CellEpoch, CellStarted
+from vtbench.studies.events import CellEpoch, CellStarted, Event
 from vtbench.studies.executor import Affinity, CellResult, CellWatcher, Executor
 from vtbench.studies.executors.in_process import InProcess
 from vtbench.studies.executors.local import LocalProcesses
@@ -121,6 +121,24 @@ def run_cell(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRe
     (cell.folder / "weights.safetensors").write_bytes(b"weights")
     (cell.folder / "metrics.jsonl").write_bytes(b"")
     return _end(cell, listener, error=None)
+
+
+class CellNotes:
+    """A watcher that notes which cells were begun and what they emitted."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Event]] = []
+        self.begun: list[str] = []
+
+    def on_begin(self, cell: Cell) -> None:
+        self.begun.append(cell.arm)
+
+    def on_event(self, cell: Cell, event: Event) -> None:
+        self.events.append((cell.arm, event))
+
+    def on_end(self, result: CellResult) -> None: ...
+
+    def on_turn(self) -> None: ...
 
 
 class SpeedyExecutor(Executor):

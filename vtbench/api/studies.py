@@ -114,9 +114,8 @@ def run_study(
     from vtbench.cli.tracked_study import TrackedStudy
     from vtbench.reporting.report import build_report
     from vtbench.reporting.tables import tabulate_summary
-    from vtbench.studies import executors  # noqa: F401  (fills the registry)
     from vtbench.studies.deciding import carry_out_study
-    from vtbench.studies.executor import EXECUTORS, Session
+    from vtbench.studies.executor import Session, open_executor
     from vtbench.studies.resolution import resolve_study
     from vtbench.training import StopRequest
 
@@ -125,9 +124,9 @@ def run_study(
         raise UserError(f"jobs is {jobs}: give a number of cells of 1 or more, or None to measure it.")
     options = read_options(StudyOptions, given, "run_study")
     execution = read_execution({key: value for key, value in given.items() if key != "threads"}, "run_study")
-    session = Session(EXECUTORS[executor](), StopRequest(), jobs=jobs, threads=options.threads)
-    in_python = isinstance(study, Mapping)
-    resolved = resolve_study(called, asked, options, execution, file=file, in_python=in_python)
+    session = Session(open_executor(executor), StopRequest(), jobs=jobs, threads=options.threads)
+    in_python, settle = isinstance(study, Mapping), session.executor.settle_device
+    resolved = resolve_study(called, asked, options, execution, file=file, in_python=in_python, settle_device=settle)
     folder = Path(out) if out is not None else Path("runs") / called
     with tell_trackers(track, folder, called) as tracking:
         with _show(progress) as shown:

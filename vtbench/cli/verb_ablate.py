@@ -40,6 +40,10 @@ def run_ablate(
     executor: Annotated[
         str, typer.Option(help="What carries the cells out: {executors}.", autocompletion=complete_executors)
     ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster: auto, HOST:PORT.  [default: RAY_ADDRESS, else one of this machine]"),
+    ] = None,
     execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The study's folder.  [default: runs/STUDY]")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say which cells there are and what they cost.")] = False,
@@ -73,14 +77,14 @@ def run_ablate(
 
     trackers = check_trackers(track or [])
     name, found = find_study(study)
-    session = _open_session(executor, jobs, options.threads)
+    session = _open_session(executor, address, jobs, options.threads)
     folder = out or Path("runs") / name
     _check_first(found, options, is_new=not (folder / STUDY).exists())
     if not (plan or verify_resume):
         refuse_held(folder / STUDY_LOCK)
     with tell_waiting("loading the models of the study"):
-        file = study if is_study_file(study) else None
-        resolved = resolve_study(name, found, options, execution, file=file)
+        file, settle = study if is_study_file(study) else None, session.executor.settle_device
+        resolved = resolve_study(name, found, options, execution, file=file, settle_device=settle)
     if plan:
         _plan(resolved, folder, session, retry_failed=retry_failed, as_json=as_json)
     elif verify_resume:
@@ -223,10 +227,9 @@ def _verify(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bo
         raise typer.Exit(1)
 
 
-def _open_session(executor: str, jobs: str, threads: int | None) -> Session:
-    import vtbench.studies.executors  # noqa: F401  (fills the registry)
+def _open_session(executor: str, address: str | None, jobs: str, threads: int | None) -> Session:
     from vtbench.environment import count_started
-    from vtbench.studies.executor import EXECUTORS, Session
+    from vtbench.studies.executor import Session, open_executor
     from vtbench.training import StopRequest
 
     if count_started() > 1:  # They carry out one cell together, and then the next.
@@ -236,7 +239,7 @@ def _open_session(executor: str, jobs: str, threads: int | None) -> Session:
                 "Leave out one of the two."
             )
         executor = "in_process"
-    return Session(EXECUTORS[executor](), StopRequest(), jobs=_parse_jobs(jobs), threads=threads)
+    return Session(open_executor(executor, address=address), StopRequest(), jobs=_parse_jobs(jobs), threads=threads)
 
 
 def _parse_jobs(text: str) -> int | None:

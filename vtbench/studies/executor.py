@@ -11,13 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
+from vtbench.configuration import Configuration, validate_configuration
+from vtbench.environment import settle_device
 from vtbench.errors import UserError
 from vtbench.registry import Registry
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import Event
 from vtbench.training import StopRequest
+from vtbench.variants import split_options
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,15 @@ class CellWatcher(Protocol):
 
 @dataclass(frozen=True)
 class Affinity:
-    """What cells may use in all: CPU threads and GPUs. ``most_jobs`` bounds the cells at once, None not at all."""
+    """What cells may use in all: CPU threads and GPUs.
+
+    ``most_jobs`` bounds the cells at once, and ``most_threads`` the threads of one cell; None not at all.
+    """
 
     threads: int
     num_gpus: int
     most_jobs: int | None = None
+    most_threads: int | None = None
 
 
 class RunningCell(Protocol):
@@ -73,7 +80,10 @@ class Executor(ABC):
     """Carries cells out. A cell's failure is a result, never an exception of the executor.
 
     A cell has its number of threads in its configuration. What is not overridden is right for cells of this machine.
+    An executor that leaves something to the user has ``Knobs`` and is built from them.
     """
+
+    Knobs: ClassVar[type[Configuration] | None] = None
 
     @abstractmethod
     def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
@@ -86,6 +96,10 @@ class Executor(ABC):
     def affinity(self, device: str) -> Affinity:
         """What there is for cells on ``device``."""
         return Affinity(count_cores(), num_gpus=int(device != "cpu"))
+
+    def settle_device(self, name: str) -> str:
+        """The device that cells get who are told ``name``. Raises ``UserError`` for one that they cannot have."""
+        return settle_device(name)
 
     def scratch(self) -> AbstractContextManager[str]:
         """A temporary folder that every cell can write to."""
@@ -102,8 +116,32 @@ class Executor(ABC):
         )
 
 
-EXECUTORS: Registry[Callable[[], Executor]] = Registry("executor")
+EXECUTORS: Registry[Callable[..., Executor]] = Registry("executor")
 """Every executor that ``--executor`` can name. Importing ``vtbench.studies.executors`` fills it."""
+
+
+def open_executor(text: str, *, address: str | None = None) -> Executor:
+    """The executor that ``text`` spells, ``ray`` or ``ray:address=auto``; ``address`` is that of its cluster.
+
+    Raises ``UserError`` for one that there is not, and for what it leaves nobody to choose.
+    """
+    import vtbench.studies.executors  # noqa: F401  (fills the registry)
+
+    name, _, tail = text.strip().partition(":")
+    build = EXECUTORS[name]
+    kind: type[Configuration] | None = getattr(build, "Knobs", None)
+    given = split_options(text, tail, noun="knob", example="ray:address=auto")
+    if address is not None:
+        if kind is None or "address" not in kind.model_fields:
+            raise UserError(
+                f"--address is that of a cluster, and --executor {name} has none. Leave out one of the two."
+            )
+        given["address"] = address
+    if kind is None:
+        if given:
+            raise UserError(f"The executor {name!r} leaves nothing to choose, and {text!r} names {next(iter(given))}.")
+        return build()
+    return build(validate_configuration(kind, given, source=f"The executor {name!r}", noun="knob"))
 
 
 @dataclass(frozen=True)

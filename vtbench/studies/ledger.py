@@ -172,9 +172,7 @@ def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
     cell, config = result.cell, result.cell.config
     environment, facts = _read_part(cell.folder / ENVIRONMENT, EnvironmentRecord), facts.of(cell.arm)
     if environment is None:
-        environment = describe_environment(resolve_device(config.execution.device)).model_copy(
-            update={"threads": config.execution.threads or 1}
-        )
+        environment = _describe_environment(config.execution)
     reason = "the cell failed before its cost was counted"
     return RunRecord(
         task=cell.task,
@@ -195,6 +193,17 @@ def build_failed_record(result: CellResult, facts: DataFacts) -> RunRecord:
         arm=cell.arm,
         study=cell.study,
     )
+
+
+def _describe_environment(execution: ExecutionConfig) -> EnvironmentRecord:
+    """That of this machine; which device the cell had is not known where it ran on another one."""
+    try:
+        environment = describe_environment(resolve_device(execution.device))
+    except UserError:
+        environment = describe_environment(resolve_device("cpu")).model_copy(
+            update={"device": execution.device, "device_name": "unknown"}
+        )
+    return environment.model_copy(update={"threads": execution.threads or 1})
 
 
 def _read_part(path: Path, kind: type[R]) -> R | None:

@@ -74,6 +74,7 @@ def choose_placement(
     execution, jobs = cells[0].config.execution, session.jobs
     affinity = session.executor.affinity(execution.device)
     total = session.threads or affinity.threads
+    widest = min(total, affinity.most_threads or total)
     most = min(len(cells), affinity.most_jobs or len(cells))
     if jobs is not None and affinity.most_jobs is not None and jobs > affinity.most_jobs:
         raise UserError(
@@ -84,26 +85,33 @@ def choose_placement(
         jobs = min(jobs or max(1, total // before.threads), most)
         return before.model_copy(update={"jobs": jobs})
     if jobs is not None:
-        return Placement(jobs=min(jobs, most), threads=max(1, total // jobs), reason="as asked for")
+        return Placement(jobs=min(jobs, most), threads=_divide(total, jobs, widest), reason="as asked for")
     if affinity.num_gpus:
         jobs = min(max(1, affinity.num_gpus // execution.devices), most)
         reason = "one cell a GPU" if execution.devices == 1 else f"{execution.devices} GPUs a cell"
-        return Placement(jobs=jobs, threads=max(1, total // jobs), reason=reason)
+        return Placement(jobs=jobs, threads=_divide(total, jobs, widest), reason=reason)
     most = min(most, max(1, total // execution.devices))
     if most == 1 or total == 1:
-        return Placement(jobs=1, threads=total, reason="one cell or one core leaves no choice")
+        return Placement(jobs=1, threads=widest, reason="one cell or one core leaves no choice")
     if not may_measure:
         jobs = min(total, most)
-        return Placement(jobs=jobs, threads=max(1, total // jobs), reason="a cell a core, until the study measures it")
+        return Placement(
+            jobs=jobs, threads=_divide(total, jobs, widest), reason="a cell a core, until the study measures it"
+        )
     on_measuring()
-    return _measure(cells, total, most, session)
+    return _measure(cells, total, widest, most, session)
 
 
-def _measure(cells: Sequence[Cell], total: int, most: int, session: Session) -> Placement:
+def _divide(total: int, jobs: int, widest: int) -> int:
+    """The threads of each of ``jobs`` cells; no machine has more than ``widest``."""
+    return max(1, min(total // jobs, widest))
+
+
+def _measure(cells: Sequence[Cell], total: int, widest: int, most: int, session: Session) -> Placement:
     candidates = [2**power for power in range(total.bit_length()) if 2**power <= min(total, most)]
     measured = []
     for jobs in candidates[-_MOST_CANDIDATES:]:
-        threads = total // jobs
+        threads = _divide(total, jobs, widest)
         probed = [cells[-1].with_threads(threads)] * jobs  # Equal work, so that the rates can be compared.
         speeds = measure_speeds(probed, session)
         known = [speed for speed in speeds if not isinstance(speed, NotMeasured)]
@@ -111,6 +119,6 @@ def _measure(cells: Sequence[Cell], total: int, most: int, session: Session) -> 
             rate = sum(speed.images_per_second for speed in known)
             measured.append(MeasuredPlacement(jobs=jobs, threads=threads, images_per_second=round(rate, 1)))
     if not measured:
-        return Placement(jobs=1, threads=total, reason="the probe could not measure anything, so one cell at a time")
+        return Placement(jobs=1, threads=widest, reason="the probe could not measure anything, so one cell at a time")
     best = max(measured, key=lambda one: one.images_per_second)
     return Placement(jobs=best.jobs, threads=best.threads, reason="the fastest measured", measured=tuple(measured))

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vtbench.configuration import MOST_CELLS, CodeConfig, DataConfig, ExecutionConfig, InitConfig, Recipe
-from vtbench.environment import resolve_device
+from vtbench.environment import settle_device
 from vtbench.errors import UserError, did_you_mean
 from vtbench.run_options import StudyOptions
 from vtbench.search_space import TuningConfig
@@ -46,10 +46,12 @@ def resolve_study(
     *,
     file: str | None = None,
     in_python: bool = False,
+    settle_device: Callable[[str], str] = settle_device,
 ) -> ResolvedStudy:
     """Apply ``options`` and look up models and recipe. Raises ``UserError`` for whatever does not exist.
 
     ``file`` is the user's file that the study stands in, where it does; one made ``in_python`` stands in none.
+    ``settle_device`` says which device cells get, wherever they run.
 
     >>> from vtbench.studies.study import find_study
     >>> name, study = find_study("components")
@@ -73,8 +75,6 @@ def resolve_study(
     treatments = resolve_treatments(study, templates, data, recipe, options)
     arms, codes = identify_codes(resolve_arms(templates, base, inits, treatments))
     _check_devices(data, recipe, treatments, execution)
-    device = resolve_device(execution.device)
-    device_name = device.type if device.index is None else str(device)
     return ResolvedStudy(
         name=name,
         question=study.question,
@@ -95,7 +95,10 @@ def resolve_study(
         in_python=in_python,
         other_arms=tuple(arm for arm in study.planned_arms if arm not in templates),
         execution=execution.model_copy(
-            update={"device": device_name, "uncounted": execution.uncounted or study.uncounted}
+            update={
+                "device": settle_device(execution.device),
+                "uncounted": execution.uncounted or study.uncounted,
+            }
         ),
     )
 

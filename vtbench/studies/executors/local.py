@@ -61,7 +61,7 @@ class LocalProcesses(Executor):
                     place, cell = free.popleft(), waiting.popleft()
                     process = CellProcess(cell, confine(cell, place), command=self.command, inherited=self.inherited)
                     running[process] = place
-                    threading.Thread(target=_forward, args=(process, emitted), daemon=True).start()
+                    threading.Thread(target=forward_events, args=(process, emitted), daemon=True).start()
                     watcher.on_begin(cell)
                 if stop.requested and deadline is None:
                     deadline = time.monotonic() + self.grace_seconds
@@ -116,7 +116,8 @@ def confine(cell: Cell, place: int) -> dict[str, str]:
 class CellProcess:
     """One cell in a process of its own: events come on its standard output, what it prints goes to the cell's log.
 
-    ``environment`` is added to that of this process. ``inherited`` are open files that the process shall hold.
+    ``environment`` is added to that of this process. ``inherited`` are open files that the process shall hold, and
+    ``directory`` is where it works, by default where this one does.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class CellProcess:
         *,
         command: Sequence[str] = WORKER,
         inherited: Sequence[int] = (),
+        directory: str | None = None,
     ) -> None:
         self.cell = cell
         self._began = time.monotonic()
@@ -139,6 +141,7 @@ class CellProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **environment},
+                cwd=directory,
                 pass_fds=tuple(inherited) if os.name == "posix" else (),
             )
         assert self.popen.stdin is not None
@@ -206,7 +209,7 @@ class CellProcess:
         )
 
 
-def _forward(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]]) -> None:
+def forward_events(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]]) -> None:
     """Hand on every event, and the end of the process, from a thread of its own."""
     for event in process.events():
         emitted.put((process, event))
