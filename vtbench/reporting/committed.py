@@ -6,6 +6,7 @@ Numbers in README.md stand between markers and are rendered from what is committ
 
     <!-- generated: costs -->        the catalogue's costs of the ResNets and their VT twins
     <!-- generated: costs of segmentation -->    those of FPN and VT-FPN
+    <!-- generated: evidence -->    what all archived reports together say about the paper's claims
     <!-- generated: PAGE -->         what a page shows of itself, such as the figure of reports/published
     <!-- generated: STUDY -->        table and figures of the archived report reports/STUDY
     <!-- end -->
@@ -23,6 +24,7 @@ from vtbench.documents.table import escape_markdown, list_items, make_table, to_
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 from vtbench.published.results import load_costs
+from vtbench.reporting.evidence import render_evidence
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.pages import PAGES
@@ -53,6 +55,8 @@ def render_block(name: str, root: Path) -> str:
     """The content of one block, as Markdown."""
     if name in _COSTS:
         return render_costs(*_COSTS[name])
+    if name == "evidence":
+        return render_evidence(root / "reports")
     if name in PAGES and (block := PAGES[name].block) is not None:
         return block()
     folder = root / "reports" / name
@@ -60,7 +64,7 @@ def render_block(name: str, root: Path) -> str:
         return render_study(folder, name)
     studies = [path.stem for path in sorted((root / "ablations").glob("*.toml"))]
     if name not in studies:
-        hint = did_you_mean(name, (*_COSTS, *PAGES, *studies))
+        hint = did_you_mean(name, (*_COSTS, "evidence", *PAGES, *studies))
         raise UserError(f"README.md has a generated block {name!r}, which is neither a block nor a study. {hint}")
     return f"No report of the study `{name}` has been committed yet."
 

@@ -1,0 +1,242 @@
+"""What committed records say about the three claims of the paper's ablation, whichever way it points.
+
+Wu et al. 2020 (arXiv 2006.03677) claim that a transformer in the place of convolutions gains most, dynamic instead of
+static tokens much, and position encoding little. Every archived study whose arms speak to a claim gives a contrast of
+arms: by seed, over all pairs of arms that differ in nothing else, so that nobody chooses which pair is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+from vtbench.catalog import CatalogEntry, load_catalog
+from vtbench.documents.table import Table, list_items, make_table, to_markdown
+from vtbench.records import CostRecord, NotMeasured, RunRecord
+from vtbench.reporting.archive import list_archives
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.notes import FEWEST_FOR_SPREAD
+from vtbench.reporting.report import build_report
+from vtbench.reporting.tables import format_estimate
+from vtbench.stats.estimates import Estimate, estimate_mean, find_spread
+from vtbench.stats.power import POWER, find_smallest_effect
+from vtbench.stats.simultaneous import correct_intervals
+from vtbench.units import format_items
+from vtbench.variants import split_variant
+
+TOKENS, DYNAMIC, POSITION = "tokens for convolutions", "dynamic for static tokens", "position encoding"
+CLAIMS = (TOKENS, DYNAMIC, POSITION)
+"""In the order of the effects that the paper claims, largest first."""
+_TOKENIZERS, _POSITIONS = ("static", "dynamic"), ("off", "on")
+
+Place = tuple[str, str]
+"""Tokenizer and position of an arm."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What one study says about one claim: first arms less second ones. ``effect`` holds with its study's others."""
+
+    claim: str
+    pairs: tuple[tuple[Arm, Arm], ...]
+    effect: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """Where zero lies."""
+        if self.effect.interval is None:
+            return "no interval"
+        low, high = self.effect.interval
+        return "gains" if low > 0 else "loses" if high < 0 else "not told from 0"
+
+
+@dataclass(frozen=True)
+class StudyEvidence:
+    """The contrasts of one archived study, at most one a claim."""
+
+    folder: str
+    comparison: Comparison
+    contrasts: tuple[Contrast, ...]
+
+    @property
+    def record(self) -> RunRecord:
+        """A run that says how all were treated."""
+        return self.comparison.records[0]
+
+
+def render_evidence(reports: Path) -> str:
+    """Table and sentences of all archives beneath ``reports``, as Markdown."""
+    found = [one for folder in list_archives(reports) if (one := find_evidence(folder)).contrasts]
+    if not found:
+        return "No report has been committed yet that speaks to the claims."
+    return f"{to_markdown(tabulate_evidence(found)).rstrip()}\n\n{list_items(list_sentences(found))}"
+
+
+def find_evidence(folder: Path) -> StudyEvidence:
+    """What the archive in ``folder`` says about the claims."""
+    report = build_report(folder)
+    comparison = report.comparisons[0]
+    plain, places = sort_arms(comparison.arms, tuned=report.outline.tuning is not None)
+    pairs = {claim: list_pairs(claim, plain, places) for claim in CLAIMS}
+    effects = {claim: values for claim, found in pairs.items() if found and (values := contrast_seeds(found))}
+    joint = correct_intervals([comparison.withhold(estimate_mean(values)) for values in effects.values()])
+    contrasts = (Contrast(claim, pairs[claim], effect) for claim, effect in zip(effects, joint, strict=True))
+    return StudyEvidence(folder.name, comparison, tuple(contrasts))
+
+
+def sort_arms(arms: Sequence[Arm], *, tuned: bool = False) -> tuple[Arm | None, dict[Place, Arm]]:
+    """The convolutional twin, if it is there, and the arms of one network with tokens by tokenizer and position.
+
+    All are treated alike, or, in a ``tuned`` study, each with the settings that tuning found for it. Of several
+    networks with tokens that with arms for the most claims is taken, the first of as many.
+    """
+    catalog = {entry.name: entry for entry in load_catalog()}
+    read = {arm.name: _read_options(arm, catalog) for arm in arms if arm.variant}
+    treated = {arm.name: {} if tuned else arm.treatment for arm in arms}
+    networks: dict[tuple[str, ...], dict[Place, Arm]] = {}
+    for arm in arms:
+        entry, options = read.get(arm.name, (None, {}))
+        if entry is not None and "tokenizer" in options:
+            rest = {**options, **treated[arm.name]}
+            place = rest.pop("tokenizer"), rest.pop("position")
+            networks.setdefault((entry.name, *(f"{key}={value}" for key, value in rest.items())), {})[place] = arm
+
+    def find_twin(lead: Arm) -> Arm | None:
+        entry, wanted = read[lead.name]
+        for arm in arms:
+            own, options = read.get(arm.name, (None, {}))
+            is_twin = entry is not None and own is not None and own.name == entry.twin
+            if is_twin and options.items() <= wanted.items() and treated[arm.name] == treated[lead.name]:
+                return arm
+        return None
+
+    found = [(find_twin(next(iter(places.values()))), places) for places in networks.values()]
+    return max(found, key=lambda one: sum(bool(list_pairs(claim, *one)) for claim in CLAIMS), default=(None, {}))
+
+
+def list_pairs(claim: str, plain: Arm | None, places: Mapping[Place, Arm]) -> tuple[tuple[Arm, Arm], ...]:
+    """The pairs of arms whose differences speak to a claim.
+
+    For convolutions the plainest tokens stand, static ones without position where a study has them.
+    """
+    if claim == TOKENS:
+        order = [(tokenizer, position) for tokenizer in _TOKENIZERS for position in _POSITIONS]
+        first = next((places[place] for place in order if place in places), None)
+        return ((first, plain),) if first is not None and plain is not None else ()
+    if claim == DYNAMIC:
+        wanted = [(("dynamic", position), ("static", position)) for position in _POSITIONS]
+    else:
+        wanted = [((tokenizer, "on"), (tokenizer, "off")) for tokenizer in _TOKENIZERS]
+    return tuple((places[new], places[old]) for new, old in wanted if new in places and old in places)
+
+
+def contrast_seeds(pairs: Sequence[tuple[Arm, Arm]]) -> list[float]:
+    """The mean difference of the pairs for each seed that all of their arms have finished."""
+    values = [[_list_values(arm) for arm in pair] for pair in pairs]
+    seeds = sorted(set.intersection(*(set(one) for pair in values for one in pair)))
+    return [fmean(new[seed] - old[seed] for new, old in values) for seed in seeds]
+
+
+def tabulate_evidence(found: Sequence[StudyEvidence]) -> Table:
+    """One row a contrast, claim by claim."""
+    rows = [
+        (
+            claim,
+            one.folder,
+            _describe_setting(one.record),
+            _name_arms(contrast.pairs, 0),
+            _name_arms(contrast.pairs, 1),
+            f"{format_estimate(contrast.effect, one.comparison.metric, sign='+')} {one.comparison.metric.label}",
+            str(contrast.effect.n),
+            contrast.verdict,
+        )
+        for claim, one, contrast in _go_through(found)
+    ]
+    header = ("claim", "study", "data", "arms", "against", "effect (points)", "n", "says")
+    return make_table(header, rows, numbers=("effect (points)", "n"))
+
+
+def list_sentences(found: Sequence[StudyEvidence]) -> Iterator[str]:
+    """What ± is, what each claim and their order come to, and what these runs cannot say."""
+    yield (
+        "An effect is the mean over seeds of the first arms less the second, paired by seed; ± is the half width with "
+        "which the 95 % t intervals of all contrasts of a study hold together (after Šidák)."
+    )
+    for claim in CLAIMS:
+        verdicts = [contrast.verdict for of, _, contrast in _go_through(found) if of == claim]
+        if verdicts:
+            gains, losses = verdicts.count("gains"), verdicts.count("loses")
+            yield (
+                f"{claim[0].upper()}{claim[1:]}: of {format_items(len(verdicts), 'study', 'studies')} {gains} "
+                f"{'shows' if gains == 1 else 'show'} a gain and {losses} a loss; "
+                f"{len(verdicts) - gains - losses} cannot tell the effect from none."
+            )
+    yield _judge_order(found)
+    yield from _list_limits(found)
+
+
+def _judge_order(found: Sequence[StudyEvidence]) -> str:
+    whole = [one for one in found if len(one.contrasts) == len(CLAIMS)]
+    shown = [one.folder for one in whole if _is_in_order([contrast.effect for contrast in one.contrasts])]
+    told = f"by {', '.join(shown)}" if shown else "by none"
+    return (
+        "The claimed order (tokens gain most, dynamic ones much, position little) is shown "
+        f"{told} of {format_items(len(whole), 'study', 'studies')} with all three."
+    )
+
+
+def _is_in_order(effects: Sequence[Estimate]) -> bool:
+    ends = [effect.interval for effect in effects]
+    return all(a is not None and b is not None and a[0] > b[1] for a, b in pairwise(ends))
+
+
+def _list_limits(found: Sequence[StudyEvidence]) -> Iterator[str]:
+    records = [record for one in found for record in one.comparison.records]
+    params = max(record.costs.params for record in records if isinstance(record.costs, CostRecord))
+    findable = [
+        find_smallest_effect(find_spread(contrast.effect), contrast.effect.n, level=contrast.effect.level)
+        for _, _, contrast in _go_through(found)
+        if contrast.effect.interval is not None and contrast.effect.n >= FEWEST_FOR_SPREAD
+    ]
+    yield (
+        f"What they cannot say: the claims are of ImageNet, 90 epochs and networks of over 11 M parameters; these are "
+        f"of at most {max(record.num_train for record in records):,} training images, "
+        f"{max(record.config.recipe.epochs for record in records)} epochs, {params / 1e6:.2f} M parameters and "
+        f"{max(contrast.effect.n for _, _, contrast in _go_through(found))} seeds. A gain here confirms none of them "
+        "there, and no gain refutes none."
+    )
+    if findable:
+        yield (
+            f"With a chance of {100 * POWER:.0f} % the sharpest of these contrasts finds a true effect of "
+            f"{min(findable):.1f} points, the bluntest one of {max(findable):.1f}; smaller ones are mostly missed."
+        )
+
+
+def _go_through(found: Sequence[StudyEvidence]) -> Iterator[tuple[str, StudyEvidence, Contrast]]:
+    for claim in CLAIMS:
+        for one in found:
+            yield from ((claim, one, contrast) for contrast in one.contrasts if contrast.claim == claim)
+
+
+def _read_options(arm: Arm, catalog: Mapping[str, CatalogEntry]) -> tuple[CatalogEntry | None, dict[str, str]]:
+    name, given = split_variant(arm.variant)
+    entry = catalog.get(name)
+    defaults = {option.name: str(option.default) for option in entry.options} if entry is not None else {}
+    return entry, {**defaults, **given}
+
+
+def _list_values(arm: Arm) -> dict[int, float]:
+    return {seed: one.value for seed, one in arm.outcomes.items() if not isinstance(one.value, NotMeasured)}
+
+
+def _name_arms(pairs: Sequence[tuple[Arm, Arm]], side: int) -> str:
+    return ", ".join(pair[side].name for pair in pairs)
+
+
+def _describe_setting(record: RunRecord) -> str:
+    kind, _, path = record.config.data.spec.partition(",")[0].partition(":")
+    data = kind if not path or "=" in path else path.rpartition("/")[2]
+    return f"{data}, {record.num_train:,} images, {format_items(record.config.recipe.epochs, 'epoch')}"
