@@ -22,8 +22,10 @@ def test_the_table_shows_task_parameters_macs_setting_and_options(monkeypatch, c
     lines = list_models(monkeypatch, capsys).splitlines()
     assert lines[0].split("  ")[0] == "model"
     row = next(line for line in lines if line.startswith("vt_resnet34 "))
-    assert row.split()[1:7] == ["classify", "21.88", "3,299.01", "224", "px,", "1000"]
-    assert row.endswith("tokenizer position num_tokens token_dim projector relations")
+    assert row.split()[1:7] == ["classification", "21.88", "3,299.01", "224", "px,", "1000"]
+    assert row.endswith(
+        "tokenizer position num_tokens token_dim form filters maps branches encoding projector relations values carry"
+    )
 
 
 def test_a_piped_table_has_one_line_a_model_and_no_escapes(monkeypatch, capsys):

@@ -152,6 +152,22 @@ def test_a_study_shows_its_grid_and_the_cells_under_way(tmp_path: Path) -> None:
     assert "study.jsonisdamaged" in "".join(show(tmp_path).split())
 
 
+def test_what_has_a_file_of_the_same_name_is_no_run_and_no_study(tmp_path: Path) -> None:
+    write_run(tmp_path / "vt_resnet20-scenes-small-learning-rate-0.05-color-jitter-0.1-mixup-0.2-seed0")
+    write_run(tmp_path / "vt_resnet20-scenes-small-learning-rate-0.05-color-jitter-0.1-mixup-0.2-seed1")
+    for name, text in ("config", '{"hidden_size": 768}'), ("study", '{"name": "of others"}'), ("record", "[1]"):
+        publish_text(tmp_path / "others" / name / f"{name}.json", text)
+    publish_text(tmp_path / "others" / "project" / ".lock", "")
+    publish_text(tmp_path / "damaged" / "config.json", "{torn")
+    publish_text(tmp_path / "damaged" / "metrics.jsonl", "")
+    lines = show(tmp_path).splitlines()
+    assert [line.split()[1:] for line in lines if line.startswith("damaged ")] == [["–", "–", "–", "–", "failed"]]
+    assert "damaged: FAILED: config.json is damaged, or of another version" in lines
+    runs = [line.split()[0] for line in lines if line.startswith("vt_resnet20")]
+    assert [name.partition("…")[2][-5:] for name in runs] == ["seed0", "seed1"]
+    assert not any(name in "".join(lines) for name in ("others", "project"))
+
+
 def test_looking_leaves_no_trace_and_reads_only_what_has_changed(tmp_path: Path) -> None:
     hold(write_run(tmp_path / "run"))
     save_part(tmp_path / "run", epoch=3, num_images=500)

@@ -21,6 +21,7 @@ from vtbench.documents.table import (
     to_markdown,
 )
 from vtbench.documents.terminal import lay_out, lay_out_live, print_text
+from vtbench.documents.wrapping import WrappedText, shorten
 
 PACKAGE = Path(__file__).parents[2] / "vtbench"
 
@@ -148,5 +149,33 @@ def test_only_the_first_column_of_a_live_table_is_cut() -> None:
     lines = [line for line in print_on(40, lay_out_live(("run", "epoch", "images/s"), [row])) if line.strip()]
     assert lines[0].split() == ["run", "epoch", "images/s"]
     assert lines[1].split()[1:] == ["3/10", "512"]
-    assert lines[1].split()[0].endswith("…")
+    head, tail = lines[1].split()[0].split("…")
+    assert row[0].startswith(head)
+    assert row[0].endswith(tail)
+    assert abs(len(head) - len(tail)) <= 1
     assert len(lines) == 2
+
+
+def test_a_word_that_is_too_long_is_broken_after_a_comma_or_at_another_natural_place() -> None:
+    spelling = "vt_resnet20:tokenizer=static,position=on,num_tokens=8"
+    assert print_on(30, WrappedText(spelling)) == ["vt_resnet20:tokenizer=static,", "position=on,num_tokens=8"]
+    cell = make_table(("arm", "n"), [(f"of {spelling}", "3")], numbers=("n",))
+    lines = [line[:17].strip() for line in print_on(20, lay_out(cell))[2:]]
+    assert lines == ["of vt_resnet20:", "tokenizer=static,", "position=on,", "num_tokens=8"]
+    assert [line.strip() for line in print_on(10, WrappedText("x" * 12 + " 日本語日本語"))] == [
+        "x" * 10,
+        "xx",
+        "日本語日本",
+        "語",
+    ]
+
+
+def test_the_middle_of_a_name_is_left_out_by_columns_not_letters() -> None:
+    assert [shorten("seed-0-of-seed-1", most) for most in (16, 9, 2, 1, 0)] == [
+        "seed-0-of-seed-1",
+        "seed…ed-1",
+        "s…",
+        "…",
+        "…",
+    ]
+    assert shorten("日本語日本語", 7) == "日…語"

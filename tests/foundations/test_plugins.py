@@ -91,7 +91,7 @@ def test_the_package_of_the_readme_adds_a_model_and_a_data_set(install: Install,
     assert record.certificate is not None
     assert record.certificate.network is not None
     listed = CliRunner().invoke(app, ["list", "acme"])
-    assert listed.output.splitlines()[-1].split()[:2] == ["acme_net", "classify"]
+    assert listed.output.splitlines()[-1].split()[:2] == ["acme_net", "classification"]
     counted = CliRunner().invoke(app, ["profile", "acme_net", "--format", "csv"])
     assert counted.exit_code == 0
 

@@ -13,7 +13,7 @@ from vtbench.palettes import VOID_COLOUR, find_palette
 from vtbench.records import NotMeasured, RunRecord, load_record, save_record
 from vtbench.records.examples import Example, ExampleNote, Examples, TokenMapsNote, encode_attention, pack_examples
 from vtbench.reporting.archive import archive_runs
-from vtbench.reporting.example_figure import Tile, shorten
+from vtbench.reporting.example_figure import Tile
 from vtbench.reporting.example_pictures import WRONG, find_maps, show_classes, show_errors, show_tokens
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.figures.examples import draw_examples
@@ -104,11 +104,6 @@ def test_rows_break_between_arms_and_begin_below_the_first() -> None:
         [True] * 4 + [False] + [True] * 3,
         [False] * 2 + [True] * 3,
     ]
-
-
-def test_long_names_lose_their_middle() -> None:
-    assert shorten("VT-FPN-zeroed-tokens", 12) == "VT-FPN…okens"
-    assert shorten("FPN", 12) == "FPN"
 
 
 @pytest.mark.parametrize("num_arms", [1, 2, 10])

@@ -56,9 +56,13 @@ def test_a_cell_that_was_begun_and_not_finished_is_named(tmp_path: Path) -> None
     write_study(tmp_path, list_runs())
     begun = tmp_path / "cells" / "dynamic" / "seed-3"
     begun.mkdir()
-    (begun / "config.json").write_text("{}")
+    (begun / "config.json").write_text(make_run("dynamic", 3).config.model_dump_json())
+    (tmp_path / "weights-of-others").mkdir()
+    (tmp_path / "weights-of-others" / "config.json").write_text('{"hidden_size": 768}')
     left = load_runs(tmp_path).left_out
     assert [(one.path, "not finished" in one.reason) for one in left] == [("cells/dynamic/seed-3", True)]
+    with pytest.raises(UserError, match=r"the first being seed-3: begun but not finished"):
+        load_runs(begun)
 
 
 def test_a_second_record_of_one_cell_with_another_outcome_is_named_and_not_averaged(tmp_path: Path) -> None:

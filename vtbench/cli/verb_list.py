@@ -18,7 +18,6 @@ Format = Literal["table", "json", "csv", "markdown"]
 
 _HEADERS = ("model", "task", "params M", "MACs M", "setting", "options")
 _NUMERIC = ("params M", "MACs M")
-_SHORT = {"classification": "classify", "segmentation": "segment"}
 _PIPE_WIDTH = 1000
 """Columns of text that is written to a pipe, where no line needs to be cut."""
 
@@ -119,18 +118,21 @@ def _tabulate(entries: "Sequence[CatalogEntry]") -> "Table":
 
 
 def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool) -> None:
-    """On a terminal too narrow for them, the options of all models would make the table long: they are left out."""
-    from dataclasses import replace
-
-    from vtbench.documents.terminal import lay_out, open_console
+    """On a terminal too narrow for them, the options of chosen models follow the table, and of all are left out."""
+    from vtbench.documents.terminal import lay_out, open_console, print_text
 
     console, table = open_console(), _tabulate(entries)
-    table = replace(table, rows=tuple((name, _SHORT.get(task, task), *rest) for name, task, *rest in table.rows))
     fits = sum(max(map(len, column)) + 2 for column in zip(table.header, *table.rows, strict=True)) <= console.width
     with console.capture() as printed:
-        console.print(lay_out(table if fits or is_chosen else table.without("options"), whole=_HEADERS[:-1]))
+        console.print(lay_out(table if fits else table.without("options"), whole=_HEADERS[:-1]))
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
-    if not (fits or is_chosen):
+    if not fits and is_chosen:
+        models_of: dict[str, list[str]] = {}
+        for name, *_, names in table.rows:
+            models_of.setdefault(names, []).append(name)
+        for names, models in models_of.items():
+            print_text(f"\nOptions of {', '.join(models)}: {', '.join(names.split())}", console)
+    elif not fits:
         tell("\nOptions of a model: vtbench list NAME; what they mean: vtbench list NAME --options")
 
 

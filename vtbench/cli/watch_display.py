@@ -13,11 +13,12 @@ from rich.text import Text
 from vtbench.cli.progress import RunView, list_cells_of
 from vtbench.cli.study_clock import StudyClock
 from vtbench.cli.study_grid import StudyGrid
-from vtbench.documents.table import escape_controls
+from vtbench.documents.table import NOTHING, escape_controls
 from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS
 from vtbench.records import CostRecord
-from vtbench.reporting.live_runs import LiveRun, RunReader, find_folders
+from vtbench.reporting.found_folders import find_folders
+from vtbench.reporting.live_runs import LiveRun, RunReader
 from vtbench.run_folder import PLACEMENT, STUDY
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.placement import Placement
@@ -113,7 +114,7 @@ class Watch:
             try:
                 studies.append(self._look_at_study(folder))
             except ValueError as error:
-                problems.append(f"{folder / STUDY} is damaged, or of another version: {str(error).splitlines()[0]}")
+                problems.append(f"{folder / STUDY}: {error}")
         return studies, runs, problems
 
     def list_runs(self) -> list[dict[str, Any]]:
@@ -180,9 +181,10 @@ def _render_runs(labelled: Sequence[tuple[LiveRun, str]]) -> list[RenderableType
     header = ("run", "epoch", "loss", f"val {'/'.join(metrics)}", "images/s", "left", "state")
     rows: list[tuple[RenderableType, ...]] = []
     for run, label in labelled:
-        *cells, left = list_cells_of(view_run(run, label))
+        name, epoch, *cells, left = list_cells_of(view_run(run, label))
         shown = left if run.state == "running" else ""
-        rows.append((*cells, shown, Text(_describe(run), style=_STYLES.get(run.state, ""))))
+        epoch = epoch if run.config is not None or run.state == "running" else NOTHING
+        rows.append((name, epoch, *cells, shown, Text(_describe(run), style=_STYLES.get(run.state, ""))))
     return [lay_out_live(header, rows), Text("")]
 
 

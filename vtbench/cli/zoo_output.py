@@ -85,9 +85,9 @@ def _check_settings(known: Sequence[ZooRow], request: ZooRequest, out: Path) -> 
 def _show_progress(total: int, done: int) -> Iterator[Callable[[ZooRow], None]]:
     """A line on the terminal that moves, or now and then a line in a pipe; both go to the error stream."""
     from rich.live import Live
-    from rich.text import Text
 
     from vtbench.cli.loudness import open_progress
+    from vtbench.documents.wrapping import NameText
     from vtbench.units import format_duration
 
     console = open_progress()
@@ -110,7 +110,7 @@ def _show_progress(total: int, done: int) -> Iterator[Callable[[ZooRow], None]]:
             counted += 1
             refused += row.refused is not None
             if isinstance(live, Live):
-                live.update(Text(describe(row.model), no_wrap=True, overflow="ellipsis"))
+                live.update(NameText(describe(row.model)))
             elif not console.quiet and time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
                 typer.echo(describe(row.model), err=True)

@@ -11,9 +11,9 @@ from typing import IO, Literal
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
-from rich.text import Text
 
 from vtbench.documents.table import Table, escape_controls
+from vtbench.documents.wrapping import NameText, WrappedText
 
 _PIPED_WIDTH = 1000
 
@@ -26,7 +26,7 @@ def open_console(stream: IO[str] | None = None) -> Console:
 
 def print_text(text: str, console: Console, *, style: str = "") -> None:
     """Print one paragraph as it is, in a style of rich's."""
-    console.print(Text(escape_controls(text), style=style))
+    console.print(WrappedText(escape_controls(text), style=style))
 
 
 def wrap_words(text: str, stream: IO[str] | None = None) -> str:
@@ -57,18 +57,19 @@ def lay_out(
     )
     for title, numeric in zip(table.header, table.numeric, strict=True):
         rich_table.add_column(
-            Text(escape_controls(title)),
+            WrappedText(escape_controls(title)),
             justify="right" if numeric else "left",
             overflow="fold",
             no_wrap=title in whole,
         )
     for row in table.rows:
-        rich_table.add_row(*(Text(escape_controls(cell)) for cell in row))
+        rich_table.add_row(*(WrappedText(escape_controls(cell)) for cell in row))
     return rich_table
 
 
 def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> RenderableType:
-    """A table that is drawn again and again, on as many lines as it has rows: the first column is cut where it must be.
+    """A table that is drawn again and again, on as many lines as it has rows: of the first column the middle
+    is left out, where it must be.
 
     Without titles it has no header. Cells may be anything that rich can render, such as the bar of a progress.
     """
@@ -83,9 +84,5 @@ def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]
             justify="right" if place and any(header) else "left",
         )
     for row in rows:
-        rich_table.add_row(*(_keep_on_a_line(cell) if isinstance(cell, str) else cell for cell in row))
+        rich_table.add_row(*(NameText(escape_controls(cell)) if isinstance(cell, str) else cell for cell in row))
     return rich_table
-
-
-def _keep_on_a_line(text: str) -> Text:
-    return Text(escape_controls(text), no_wrap=True, overflow="ellipsis")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import shorten
 from vtbench.records.evaluation import EvaluationRecord
 from vtbench.reporting.style import INK, MUTED
 
@@ -67,5 +68,4 @@ def draw_confusion(record: EvaluationRecord) -> Figure:
 
 
 def _shorten(name: str) -> str:
-    one_line = " ".join(escape_controls(name).split())
-    return one_line if len(one_line) <= _LONGEST_NAME else f"{one_line[: _LONGEST_NAME - 1]}…"
+    return shorten(" ".join(escape_controls(name).split()), _LONGEST_NAME)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import shorten
 from vtbench.palettes import Colour
 from vtbench.reporting.style import INK, MUTED
 from vtbench.reporting.token_figure import draw_key
@@ -95,14 +96,6 @@ def draw_tiles(
         left = _MARGIN + across * (width - 2 * _MARGIN) / per_line
         _draw_entry(figure, entry, (left, bottom - _LINE * (down + 1)), (width, height))
     return figure
-
-
-def shorten(text: str, most: int) -> str:
-    """At most so many letters, the middle left out."""
-    if len(text) <= most:
-        return text
-    kept = max(2, most - 1)
-    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def _write(text: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,7 +13,7 @@ from vtbench.errors import UserError
 from vtbench.files import parse_json
 from vtbench.locking import DEAD_AFTER_SECONDS, Heartbeats
 from vtbench.records import EpochRecord, RunRecord, TimingRecord, load_lines
-from vtbench.run_folder import CHECKPOINTS, CONFIG, METRICS, RECORD, RUN_LOCK, STUDY, TIMING
+from vtbench.run_folder import CHECKPOINTS, CONFIG, METRICS, RECORD, RUN_LOCK, TIMING
 
 State = Literal["finished", "failed", "running", "silent", "killed", "stopped", "waiting"]
 """A ``silent`` run has given no sign of life for so long that it is taken for dead; a ``killed`` one has no process."""
@@ -44,34 +43,6 @@ class LiveRun:
     problem: str | None = None
 
 
-def find_folders(*folders: Path) -> Iterator[tuple[Literal["study", "run"], Path]]:
-    """The studies and single runs in and beneath ``folders``, in the order of their paths.
-
-    Raises ``UserError`` for a folder that is not there.
-    """
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"There is no folder {folder}. Give a run, a study, or a folder of them, such as runs.")
-        yield from _find(folder)
-
-
-def _find(folder: Path) -> Iterator[tuple[Literal["study", "run"], Path]]:
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:  # Gone, or not to be read: there is nothing to see.
-        return
-    names = {entry.name for entry in entries}
-    if STUDY in names:
-        yield "study", folder
-    elif not names.isdisjoint((CONFIG, RECORD, RUN_LOCK)):
-        yield "run", folder
-    else:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                yield from _find(Path(entry.path))
-
-
 @dataclass
 class RunReader:
     """Reads runs again and again; what has not changed since is not read anew."""
@@ -86,8 +57,8 @@ class RunReader:
             config = self.read(folder / CONFIG, lambda path: RunConfig.model_validate_json(path.read_bytes()))
             epochs = self.read(folder / METRICS, _read_epochs) or ()
             timings = self.read(folder / TIMING, _read_timings) or ()
-        except (ValueError, UserError) as error:
-            return LiveRun(folder, "failed", problem=f"a file is damaged: {str(error).splitlines()[0]}")
+        except ValueError as error:
+            return LiveRun(folder, "failed", problem=str(error))
         if record is not None:
             return LiveRun(folder, record.status, record.config, record, record.epochs, timings, problem=record.error)
         state, silent = self._judge(folder, begun=bool(epochs) or (folder / CHECKPOINTS).exists())
@@ -102,7 +73,7 @@ class RunReader:
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError(f"{path.name} is no file")
             if path not in self._read or self._read[path][0] != stamp:
-                self._read[path] = stamp, load(path)
+                self._read[path] = stamp, _load(path, load)
         except OSError:  # Not there, or replaced at this very moment: the next look sees it.
             return None
         value: T = self._read[path][1]
@@ -133,6 +104,13 @@ class RunReader:
             return min(0.99, saved["num_images"] / images), speed
         seconds = saved.get("train_seconds")
         return 0.0, saved["num_images"] / seconds if seconds else None
+
+
+def _load(path: Path, load: Callable[[Path], T]) -> T:
+    try:
+        return load(path)
+    except (ValueError, UserError) as error:
+        raise ValueError(f"{path.name} is damaged, or of another version") from error
 
 
 def _read_epochs(path: Path) -> tuple[EpochRecord, ...]:

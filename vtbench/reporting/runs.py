@@ -10,6 +10,7 @@ from pathlib import Path
 from vtbench.errors import UserError
 from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
+from vtbench.reporting.found_folders import is_run
 from vtbench.reporting.outline import (
     OUTLINE_FILE,
     ReportOutline,
@@ -156,7 +157,9 @@ def _read(path: Path, folder: Path, found: _Found) -> None:
 
 def _find_unfinished(folder: Path) -> Iterator[LeftOut]:
     for path in sorted(folder.rglob(CONFIG), key=_natural_order):
-        if not (path.parent / RECORD).exists():
+        if not (path.parent / RECORD).exists() and is_run(
+            path.parent, [beside.name for beside in path.parent.iterdir()]
+        ):
             yield LeftOut(name_within(path.parent, folder), "begun but not finished: it has no record yet")
 
 

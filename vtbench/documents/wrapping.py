@@ -1,0 +1,83 @@
+"""Text that has too little room: words broken where a reader would break them, names cut in their middle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.text import Text
+
+_PLACES = tuple(re.compile(rf"(?<=[{marks}])(?=.)") for marks in (",;", "/\\\\:", "=+|&", "-_."))
+"""After what a word is broken: where that does not do, after the next kind; at last anywhere."""
+_CUT = "…"
+
+
+class _Fitted:
+    """Text that is fitted to the columns it is given, in a style of rich's."""
+
+    def __init__(self, text: str, style: str = "") -> None:
+        self.text, self.style = text, style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.text, self.style) if options.no_wrap else self.fit(options.max_width)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Text(self.text).__rich_measure__(console, options)
+
+    def fit(self, width: int) -> Text:
+        """The text with no word wider than ``width``."""
+        raise NotImplementedError
+
+
+class WrappedText(_Fitted):
+    """Text whose words are broken after a comma or the like where one is wider than its line."""
+
+    def fit(self, width: int) -> Text:
+        """Long words in pieces."""
+        lines = (" ".join(_break_word(word, width) for word in line.split(" ")) for line in self.text.split("\n"))
+        return Text("\n".join(lines), self.style)
+
+
+class NameText(_Fitted):
+    """Text on one line; of one that is too long the middle is left out, since names differ at their ends."""
+
+    def fit(self, width: int) -> Text:
+        """The one line."""
+        return Text(shorten(self.text, width), self.style, no_wrap=True)
+
+
+def shorten(text: str, most: int) -> str:
+    """At most so many columns, the middle left out.
+
+    >>> shorten("vt_resnet20-scenes-small-seed0", 16)
+    'vt_resne…l-seed0'
+    """
+    if cell_len(text) <= most:
+        return text
+    kept = max(most - 1, 0)
+    head = chop_cells(text, kept - kept // 2)[0] if kept else ""
+    tail = chop_cells(text[::-1], kept // 2)[0][::-1] if kept > 1 else ""
+    return f"{head}{_CUT}{tail}"
+
+
+def _break_word(word: str, width: int) -> str:
+    return "\n".join(_list_pieces(word, width, _PLACES))
+
+
+def _list_pieces(word: str, width: int, places: Sequence[re.Pattern[str]]) -> list[str]:
+    """The word in pieces of ``width`` columns at most, broken at the first kind of place that does."""
+    if cell_len(word) <= width:
+        return [word]
+    if not places:
+        return chop_cells(word, width)
+    lines: list[str] = []
+    for part in places[0].split(word):
+        for piece in _list_pieces(part, width, places[1:]):
+            if lines and cell_len(lines[-1] + piece) <= width:
+                lines[-1] += piece
+            else:
+                lines.append(piece)
+    return lines
