@@ -11,18 +11,36 @@ class UserError(Exception):
     """What came, what is allowed, how to mend it, in one paragraph. The command line prints it without a traceback."""
 
 
+ABBREVIATIONS = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "gpu": "cuda",
+    "tb": "tensorboard",
+}
+"""What people write for a name of here."""
+
+
 def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str:
     """Name the nearest of the allowed words, or list them when there are few.
 
+    One that differs in capitals and hyphens alone, or that is abbreviated in `ABBREVIATIONS`, is the only one named.
     Returns a sentence such as ``"Did you mean 'resnet34' or 'resnet32'?"``; never empty as long as anything is allowed.
     """
     words = list(allowed)
-    near = difflib.get_close_matches(received, words, n=most, cutoff=0.5)
+    meant = _plain(ABBREVIATIONS.get(received.lower(), received))
+    near = [word for word in words if _plain(word) == meant] or difflib.get_close_matches(
+        received, words, n=most, cutoff=0.5
+    )
     if near:
         return f"Did you mean {' or '.join(repr(word) for word in near)}?"
     if len(words) <= 20:
         return f"Allowed: {', '.join(words) or 'none'}."
     return f"There are {len(words)}; the first are {', '.join(words[:8])}."
+
+
+def _plain(word: str) -> str:
+    return "".join(letter for letter in word.lower() if letter not in "-_. ")
 
 
 def describe_file_fault(error: OSError) -> str:

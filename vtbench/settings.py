@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, get_args
 
 from pydantic_core import to_jsonable_python
 
 from vtbench.configuration import Configuration, DataConfig, Recipe, RunConfig, validate_configuration
-from vtbench.errors import UserError, did_you_mean
+from vtbench.errors import ABBREVIATIONS, UserError, did_you_mean
 
 _NAMES = frozenset({"recipe.name", *(f"recipe.{note}" for note in Recipe.NOTES)})
 """What a recipe is called, where it came from and what was changed about it: no settings."""
@@ -42,7 +43,10 @@ def check_key(key: str) -> None:
     if key in list_settings():
         return
     last = key.rpartition(".")[2]
-    near = [known for known in list_settings() if known.rpartition(".")[2] == last]
+    last = ABBREVIATIONS.get(last, last)
+    named = {known: known.rpartition(".")[2] for known in list_settings()}
+    near = [known for known, name in named.items() if name == last]
+    near = near or [known for known, name in named.items() if name in get_close_matches(last, named.values(), n=1)]
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else did_you_mean(key, list_settings())
     raise ValueError(
         f"there is no setting {key!r}. {hint} Settings begin with recipe. or data.; an option of a model is a part of "

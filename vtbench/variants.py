@@ -210,6 +210,10 @@ def split_variant(text: str) -> tuple[str, dict[str, str]]:
     """
     if (foreign := _FOREIGN.fullmatch(text.strip())) is not None:
         return foreign[1], split_options(text, foreign[2] or "", noun="option", example=_FOREIGN_EXAMPLE)
+    if (slip := _SLIP.fullmatch(text.strip())) is not None:
+        library, name, keywords, ours, options = slip.groups()
+        meant = f"{library}:{name}{keywords or ''}" if library else f"{ours}:{options}"
+        raise UserError(f"{text!r} is not a model. Did you mean {meant!r}?")
     name, colon, tail = text.strip().partition(":")
     if not name or (colon and not tail.strip()):
         raise UserError(f"{text!r} is not a model. Write NAME or NAME:option=value,option=value, e.g. {_EXAMPLE}.")
@@ -300,6 +304,8 @@ def canonical_spelling(text: str) -> str:
 
 _FILE = re.compile(r".+\.py:\w+")
 _FOREIGN = re.compile(r"((?:timm|torchvision):[^,]+|.+\.py:\w+)(?:,(.*))?")
+_SLIP = re.compile(r"(timm|torchvision)[/.]([^,:]+)(,.+)?|([a-z]\w*),(\w+=.+)")
+"""A library's name with another sign than a colon behind it; options of ours behind a comma."""
 _FOREIGN_EXAMPLE = "timm:vit_tiny_patch16_224,img_size=32,patch_size=4"
 _WORDS = {"true": True, "false": False, "none": None}
 _EXAMPLE = "vt_resnet34:tokenizer=static,num_tokens=8"

@@ -74,7 +74,7 @@ def test_sheets_are_written_with_the_numbers_and_come_out_the_same_again(vtbench
         (("sceens",), "There is no data set named 'sceens'. Did you mean 'scenes'?"),
         (("scenes:cluter=3",), "unknown knob 'cluter'"),
         (("folder:/nowhere/at/all",), "There is no file or folder"),
-        ((SCENES, "--recipe", "small"), "Say where it goes with --out FOLDER"),
+        ((SCENES, "--recipe", "small"), "--recipe has no effect without --out"),
         ((SCENES, "--out", "there", "--recipe", "smal"), "There is no recipe named 'smal'"),
     ],
 )

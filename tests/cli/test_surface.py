@@ -77,7 +77,7 @@ def test_a_field_is_all_that_an_option_needs_and_what_is_printed_for_it_is_read_
     words = spell_flags(wanted, list(Choices.model_fields))
     assert words == ["--steps", "5", "--allow-tf32", "--no-channels-last"]
     assert CliRunner().invoke(alone, words).exit_code == 0
-    assert CliRunner().invoke(alone, ["--left-out", "2"]).exit_code == 2
+    assert CliRunner().invoke(alone, ["--left-out", "2"]).exit_code != 0
     assert asked == [wanted]
 
 

@@ -13,3 +13,10 @@ def test_twenty_words_are_all_listed_and_of_more_the_first() -> None:
 def test_the_nearest_words_come_before_any_list() -> None:
     assert did_you_mean("resnet33", ["resnet34", "vit"]) == "Did you mean 'resnet34'?"
     assert did_you_mean("?", []) == "Allowed: none."
+
+
+def test_what_differs_in_capitals_and_signs_alone_or_is_an_abbreviation_is_meant() -> None:
+    models = ["resnet18", "vt_resnet18", "vit_b16"]
+    for written, meant in [("ResNet-18", "resnet18"), ("VT.ResNet18", "vt_resnet18"), ("vit_b_16", "vit_b16")]:
+        assert did_you_mean(written, models) == f"Did you mean {meant!r}?"
+    assert did_you_mean("lr", ["learning_rate", "length"]) == "Did you mean 'learning_rate'?"

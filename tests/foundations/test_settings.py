@@ -97,6 +97,21 @@ def test_a_value_that_is_not_taken_is_answered_with_what_is(setting: str, answer
         change_settings(DataConfig(), load_recipe("small"), parse_settings([setting]), source="--set")
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("recipe.optimizer.lr", "recipe.optimizer.learning_rate"),
+        ("wd", "recipe.optimizer.weight_decay"),
+        ("recipe.learning_rte", "recipe.optimizer.learning_rate"),
+        ("recipe.mixup", "recipe.augmentation.mixup"),
+        ("recipe.bs", "recipe.batch_size"),
+    ],
+)
+def test_a_key_is_found_by_its_last_word_and_by_what_people_call_it(key: str, meant: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"there is no setting {key!r}. Did you mean {meant!r}?")):
+        parse_settings([f"{key}=1"])
+
+
 def test_one_number_stands_for_both_sides_on_the_command_line_too() -> None:
     assert load_recipe("small", settings=RunOptions(set=["recipe.window=64"]).settings).window == (64, 64)
 

@@ -26,9 +26,9 @@ def call(*arguments: object) -> tuple[str, str]:
 
 
 def test_the_table_is_printed_and_the_files_are_named(tmp_path: Path) -> None:
-    out, _ = call(write_study(tmp_path / "components", list_runs()))
+    out, err = call(write_study(tmp_path / "components", list_runs()))
     assert "71.80 ± 1.38" in out
-    assert "accuracy_macs.svg" in out
+    assert "accuracy_macs.svg" in err
     assert (tmp_path / "components" / "report" / "report.md").exists()
 
 

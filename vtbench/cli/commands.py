@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -14,12 +14,15 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from vtbench.cli.completion import find_completion
+from vtbench.cli.mistyped import USAGE_ERROR, check_together, explain_usage, spell_parameter
+from vtbench.cli.options import BATCH_SIZE
+from vtbench.errors import UserError
 
 if TYPE_CHECKING:
     from vtbench.configuration import Configuration
 
 
-_OTHER_NAMES = {"batch_size": ("-b",), "learning_rate": ("--lr",), "weight_decay": ("--wd",)}
+_OTHER_NAMES = {"batch_size": BATCH_SIZE[1:], "learning_rate": ("--lr",), "weight_decay": ("--wd",)}
 """What people type besides the name of a field."""
 
 
@@ -93,9 +96,42 @@ def name_values(parameter: Any) -> None:
             parameter.metavar = "|".join(map(str, get_args(part)))
         elif part in _VALUES and not parameter.is_flag:
             parameter.metavar = parameter.metavar or _VALUES[part]
+    parameter._get_number_range_help_str = lambda: None  # A value out of range is answered with the range.
 
 
-class DerivedCommand(TyperCommand):
+class VerbCommand(TyperCommand):
+    """A command that answers what it cannot read, and options that change nothing, in the words of the call.
+
+    ``needs`` and ``excludes`` are those of `check_together`: the constants ``NEEDS`` and ``EXCLUDES`` of the verb.
+    """
+
+    needs: Mapping[str, Sequence[str]] = {}
+    excludes: Mapping[str, Sequence[str]] = {}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises ``UserError`` for any mistake in the words."""
+        words = self.spell_out(list(args))
+        try:
+            rest = super().parse_args(ctx, list(words))
+        except USAGE_ERROR as error:
+            raise UserError(explain_usage(error, self, words, called=ctx.command_path)) from error
+        if not ctx.resilient_parsing:
+            given = [one for one in self.params if _is_given(ctx, one.name)]
+            spelt = {spell_parameter(one).lstrip("-").lower(): spell_parameter(one) for one in given}
+            check_together(spelt, self.needs, self.excludes)
+        return rest
+
+    def spell_out(self, words: list[str]) -> list[str]:
+        """The words as click reads them."""
+        return words
+
+
+def _is_given(ctx: Any, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+class DerivedCommand(VerbCommand):
     """A command whose help names what is registered: ``{data sets}``, ``{recipes}`` and ``{executors}``."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -118,23 +154,23 @@ def _list_names() -> dict[str, str]:
     return {f"{{{kind}}}": ", ".join(known) for kind, known in names.items()}
 
 
-class ManyValuesCommand(TyperCommand):
+class ManyValuesCommand(VerbCommand):
     """Reads ``--image a b --out c``, as shells write ``*.png``, as ``--image a --image b --out c``.
 
     An argument comes before such an option.
     """
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def spell_out(self, words: list[str]) -> list[str]:
         """Repeat the name of a list option before each of its values."""
         lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         spelt: list[str] = []
         values_of: str | None = None
-        for place, argument in enumerate([*args, "--"]):
+        for place, argument in enumerate([*words, "--"]):
             if argument.startswith("-") and not argument[1:2].isdigit():
                 if values_of is not None and spelt[-1] == values_of:
-                    ctx.fail(f"Option '{values_of}' needs one value or more.")
+                    raise UserError(f"{values_of} needs one value or more.")
                 if argument == "--":
-                    spelt += args[place:]
+                    spelt += words[place:]
                     break
                 values_of = argument if argument in lists else None
                 spelt.append(argument)
@@ -142,7 +178,7 @@ class ManyValuesCommand(TyperCommand):
                 spelt += [values_of, argument]
             else:
                 spelt.append(argument)
-        return super().parse_args(ctx, spelt)
+        return spelt
 
 
 @contextmanager

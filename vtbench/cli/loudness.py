@@ -84,6 +84,7 @@ def _refuse_both(context: typer.Context, wish: str, wanted: bool) -> None:
     wishes = context.meta.setdefault("vtbench.loudness", set())
     wishes.update({wish} if wanted else ())
     if len(wishes) > 1:
+        _VERBOSE.set(False)
         raise UserError("--quiet and --verbose ask for less and for more. Give one of them.")
 
 

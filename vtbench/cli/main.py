@@ -9,19 +9,21 @@ import pkgutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import vtbench.cli
-from vtbench.cli.commands import DerivedCommand, derive_options, name_values
+from vtbench.cli.commands import DerivedCommand, VerbCommand, derive_options, name_values
 from vtbench.cli.loudness import is_verbose, take_loudness
+from vtbench.cli.mistyped import USAGE_ERROR
 from vtbench.cli.output import outlive_readers
 from vtbench.cli.started import dismiss_helpers, help_first
-from vtbench.errors import UserError, describe_file_fault
+from vtbench.errors import UserError, describe_file_fault, did_you_mean
 
+_Options = Mapping[str, Sequence[str]]
 _ORDER = (
     "list",
     "data",
@@ -45,6 +47,19 @@ class _Verbs(TyperGroup):
         super().__init__(**attributes)
         self.commands = {verb: TyperCommand(verb) for verb in list_verbs()}
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises ``UserError`` for an option that is a verb's, or nobody's."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except USAGE_ERROR as error:
+            option = getattr(error, "option_name", None)
+            if option is None:  # The help, where there are no words.
+                raise
+            raise UserError(
+                f"{option} is no option of vtbench itself. Options of a verb stand behind it: vtbench VERB {option}. "
+                "See vtbench -h."
+            ) from error
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Read the docstrings first."""
         for verb, command in self.commands.items():
@@ -53,6 +68,8 @@ class _Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The name and the whole command of the verb, and the arguments that are left."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            raise UserError(f"There is no verb {args[0]!r}. {did_you_mean(args[0], self.commands)}")
         name, _, rest = super().resolve_command(ctx, args)
         return name, build_command(str(name)), rest
 
@@ -85,8 +102,9 @@ def list_verbs() -> list[str]:
 
 def build_command(verb: str) -> Any:
     """The command of one verb with its options."""
-    function, kind = _find_verb(verb)
+    function, kind, needs, excludes = _find_verb(verb)
     command = _make_command(verb, derive_options(function) if issubclass(kind, DerivedCommand) else function, kind)
+    command.needs, command.excludes = needs, excludes
     command.params += _make_command("loudness", take_loudness).params
     for parameter in command.params:
         name_values(parameter)
@@ -99,9 +117,10 @@ def _make_command(name: str, function: Callable[..., None], kind: type[TyperComm
     return typer.main.get_command(alone)
 
 
-def _find_verb(verb: str) -> tuple[Callable[..., None], type[TyperCommand]]:
+def _find_verb(verb: str) -> tuple[Callable[..., None], type[VerbCommand], _Options, _Options]:
     module = importlib.import_module(f"vtbench.cli.verb_{verb}")
-    return getattr(module, f"run_{verb}"), getattr(module, "COMMAND", TyperCommand)
+    tables = getattr(module, "NEEDS", {}), getattr(module, "EXCLUDES", {})
+    return getattr(module, f"run_{verb}"), getattr(module, "COMMAND", VerbCommand), *tables
 
 
 app = typer.Typer(

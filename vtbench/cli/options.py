@@ -22,11 +22,10 @@ Judging = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE: how it is asked, as recipe.window=[64, 64]; repeatable."),
 ]
+BATCH_SIZE = ("--batch-size", "-b", "--batch")
+"""What people type for the number of images at once."""
 BatchSize = Annotated[
-    int,
-    typer.Option(
-        "--batch-size", "-b", "--batch", min=1, max=1_000_000, help="Images a pass; the MACs are of the whole pass."
-    ),
+    int, typer.Option(*BATCH_SIZE, min=1, max=1_000_000, help="Images a pass; the MACs are of the whole pass.")
 ]
 
 F = TypeVar("F", bound=str)

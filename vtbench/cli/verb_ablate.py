@@ -11,6 +11,7 @@ import typer
 
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_executors, complete_studies
+from vtbench.cli.mistyped import ALL
 from vtbench.cli.options import Json, Track
 from vtbench.errors import UserError
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from vtbench.studies.study import Study
 
 COMMAND = DerivedCommand
+_OF_RUNS = ("fresh", "measure", "track")
+EXCLUDES = {"list": ALL, "plan": ("verify-resume", *_OF_RUNS), "verify-resume": ("retry-failed", *_OF_RUNS)}
 MOST_JOBS = 10_000
 _TRACKERS_END_WITHIN_SECONDS = 5.0
 

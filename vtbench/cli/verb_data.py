@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vtbench.datasets import LoadedDataset, Split
     from vtbench.reporting.contact_figure import Sheet
 
+NEEDS = dict.fromkeys(("recipe", "set", "draws", "seed"), ("out",))
 Format = Literal["table", "markdown", "csv", "json"]
 
 
@@ -60,15 +61,11 @@ def run_data(
     from vtbench.datasets.inspection import survey_data
     from vtbench.datasets.source import parse_dataset
     from vtbench.documents.terminal import open_console
-    from vtbench.errors import UserError
     from vtbench.files import check_writable
     from vtbench.reporting.data_report import print_data, render_data, write_data
     from vtbench.settings import parse_settings
 
     format = choose_format(format, as_json)
-    if out is None and (recipe is not None or settings):
-        flag = "--set" if recipe is None else "--recipe"
-        raise UserError(f"{flag} chooses the augmentation that a sheet shows. Say where it goes with --out FOLDER.")
     changes = parse_settings(settings or ())
     parse_dataset(data)
     values = {"spec": data, "image_size": image_size}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vtbench.training.trained import TrainedRun
 
 COMMAND = ManyValuesCommand
+NEEDS = dict.fromkeys(("limit-val", "image-size"), ("data",))
 _JUDGING = ("recipe.window", "recipe.stride", "recipe.batch_size")
 
 
@@ -54,14 +55,11 @@ def run_evaluate(
     from vtbench.cli.first_checks import check_data
     from vtbench.cli.loudness import tell
     from vtbench.cli.waiting import tell_waiting
-    from vtbench.errors import UserError
     from vtbench.files import check_writable
     from vtbench.settings import parse_judging
     from vtbench.training.folder import find_finished
 
     changes = parse_judging(settings or (), _JUDGING, "evaluate")
-    if data is None and (limit_val is not None or image_size is not None):
-        raise UserError("--limit-val and --image-size are of other data. Name them with --data, or leave these out.")
     find_finished(run)
     for spec in data or []:
         check_data(spec, look=True)

@@ -9,6 +9,7 @@ import typer
 from vtbench.cli.completion import complete_models
 from vtbench.cli.loudness import tell
 from vtbench.cli.options import Json, choose_format
+from vtbench.errors import UserError
 
 if TYPE_CHECKING:
     from vtbench.catalog import CatalogEntry, OptionEntry
@@ -41,6 +42,8 @@ def run_list(
     the number of classes for which the costs hold. A choice of options is written NAME:option=value,option=value.
     """
     format = choose_format(format, as_json)
+    if options and format != "table":
+        raise UserError("--options explains them below the table. Leave it out, or --json and --format.")
     entries = _select(patterns or [])
     if format == "table":
         _print_table(entries, is_chosen=bool(patterns) or options)
@@ -52,7 +55,7 @@ def run_list(
 
 def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
     from vtbench.catalog import load_catalog
-    from vtbench.errors import UserError, did_you_mean
+    from vtbench.errors import did_you_mean
 
     entries = [*load_catalog(), *_describe_plugins()]
     names = [entry.name for entry in entries]
@@ -70,7 +73,6 @@ def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
 
 def _describe_plugins() -> "list[CatalogEntry]":
     """The models of packages that are installed, counted now; what cannot be used or counted is said."""
-    from vtbench.errors import UserError
     from vtbench.plugins import PLUGINS
 
     PLUGINS.load()

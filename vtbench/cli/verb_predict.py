@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from vtbench.training.trained import TrainedRun
 
 COMMAND = ManyValuesCommand
+_MOST_SHOWN = 5
 
 
 def run_predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     image: Annotated[list[Path] | None, typer.Option(help="Image files or folders of them, one or more.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")] = None,
-    top: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="Classes that are shown of each image.")] = 5,
+    top: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="Classes that are shown of each image.  [default: 5]")
+    ] = None,
     white: Annotated[
         float | None,
         typer.Option(min=1, max=2**32, help="Value of white in images of more than 8 bits; else the run's."),
@@ -71,13 +74,18 @@ def run_predict(
     opened = ask_otherwise(load_run(run), changes)
     masks = TASKS[opened.record.task].answers_with_masks
     folder = out or (run / "predictions" if masks else None)
+    if masks and top is not None:
+        raise UserError("--top is of classes of images, and this network gives masks. Leave it out.")
+    if overwrite and folder is None:
+        raise UserError("--overwrite replaces files, and this call writes none. Name a folder with --out, or leave it.")
+    most = top or _MOST_SHOWN
     if folder is not None:
         _refuse_overwriting(folder, found, masks=masks, overwrite=overwrite)
-    record = _predict(opened, found, folder, resolve_device(device), top=top, white=white, settings=changes)
+    record = _predict(opened, found, folder, resolve_device(device), top=most, white=white, settings=changes)
     if format == "table":
-        open_console().print(lay_out(tabulate_predictions(record, top), whole=("class",)))
+        open_console().print(lay_out(tabulate_predictions(record, most), whole=("class",)))
     else:
-        typer.echo(render_predictions(record, format, top), nl=False)
+        typer.echo(render_predictions(record, format, most), nl=False)
     for path in left_out:
         typer.echo(f"Left out, because its name is not that of an image: {path}", err=True)
     if folder is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vtbench.reporting.profile_report import ProfiledModel
 
 Format = Literal["table", "json", "csv", "markdown", "latex"]
+NEEDS = {**dict.fromkeys(("device", "precision", "threads", "time-limit"), ("measure",)), "depth": ("by",)}
 _SPLITS = ("stage", "role", "module", "operator")
 
 

@@ -7,11 +7,13 @@ import typer
 
 from vtbench.cli.completion import complete_devices
 from vtbench.cli.loudness import tell
-from vtbench.cli.options import Json, choose_format
+from vtbench.cli.options import BATCH_SIZE, Json, choose_format
 
 if TYPE_CHECKING:
     from vtbench.reporting.rendering import ReportPaths
 
+NEEDS = dict.fromkeys(("device", "batch-size", "time-limit"), ("measure",))
+EXCLUDES = {"published": ("all-figures",), "archive": ("all-figures",)}
 Format = Literal["table", "markdown", "csv", "latex", "json"]
 
 
@@ -45,7 +47,7 @@ def run_report(
     device: Annotated[
         str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, max=65536, help="For --measure: images at once.")] = 1,
+    batch_size: Annotated[int, typer.Option(*BATCH_SIZE, min=1, max=65536, help="For --measure: images at once.")] = 1,
     time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds an arm.")] = 10.0,
 ) -> None:
     """Tables, figures and a page of runs, or what changed in two."""

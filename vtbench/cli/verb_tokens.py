@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from vtbench.tokens.survey import Subject
 
 COMMAND = ManyValuesCommand
+_MOST = 2**31 - 1
+NEEDS = {
+    "mask": ("image",),
+    "data": ("index",),
+    "split": ("index",),
+    "seed": ("model",),
+    **dict.fromkeys(("foreground", "leave-out"), ("mask", "index")),
+}
 
 
 def run_tokens(
@@ -25,23 +33,30 @@ def run_tokens(
     ] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Image files, one or more.")] = None,
     mask: Annotated[list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.")] = None,
-    index: Annotated[list[int] | None, typer.Option(help="Numbers of images in --data.", min=0, max=2**31 - 1)] = None,
+    index: Annotated[list[int] | None, typer.Option(help="Numbers of images in --data.", min=0, max=_MOST)] = None,
     data: Annotated[
         str | None, typer.Option(help="Data set of --index; else the run's own.", autocompletion=complete_datasets)
     ] = None,
     split: Annotated[Literal["train", "val"], typer.Option(help="Split of --data.")] = "val",
-    module: Annotated[list[int] | None, typer.Option(help="Modules to look at, from 0; else all.")] = None,
+    module: Annotated[
+        list[int] | None, typer.Option(help="Modules to look at, from 0; else all.", min=0, max=_MOST)
+    ] = None,
     head: Annotated[
-        list[int] | None, typer.Option(help="Heads of attention that is no visual tokens', from 0; else their mean.")
+        list[int] | None,
+        typer.Option(help="Heads of attention that is no visual tokens', from 0; else their mean.", min=0, max=_MOST),
     ] = None,
     look: Annotated[
         Literal["class-token", "received"] | None,
         typer.Option(help="Of such attention: the class token's, or what places receive on average."),
     ] = None,
-    foreground: Annotated[list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.")] = None,
-    leave_out: Annotated[list[int] | None, typer.Option(help="Class ids that count as neither.")] = None,
+    foreground: Annotated[
+        list[int] | None, typer.Option(help="Class ids of foreground; else all but 0.", min=0, max=_MOST)
+    ] = None,
+    leave_out: Annotated[
+        list[int] | None, typer.Option(help="Class ids that count as neither.", min=0, max=_MOST)
+    ] = None,
     image_size: Annotated[str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Weights of --model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Weights of --model.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")
     ] = None,
@@ -67,8 +82,6 @@ def run_tokens(
         raise UserError("Whose tokens? Give either the folder of a finished run, or --model NAME for an untrained one.")
     if bool(image) == bool(index):
         raise UserError("Which images? Give either --image FILE..., or --index N... of the data set that --data names.")
-    if mask and not image:
-        raise UserError("--mask belongs to --image; images of a data set bring their own masks.")
     if model is not None:
         check_variants(model)
     else:

@@ -16,6 +16,8 @@ from vtbench.cli.options import Json
 if TYPE_CHECKING:
     from vtbench.cli.watch_display import Watch
 
+EXCLUDES = {"once": ("every",), "json": ("every",)}
+
 
 def run_watch(
     runs: Annotated[

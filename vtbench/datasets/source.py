@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import Configuration, validate_configuration
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.errors import UserError
-from vtbench.registry import Registry
+from vtbench.registry import Registry, UnknownNameError
 from vtbench.variants import spell_variant, split_options
 
 
@@ -44,7 +45,13 @@ def list_datasets() -> tuple[str, ...]:
 def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
     """Find the source and its knobs for what ``--data`` was given, and the canonical spelling of both."""
     name, _, tail = text.strip().partition(":")
-    source = DATASETS[name]
+    try:
+        source = DATASETS[name]
+    except UnknownNameError as error:
+        if not _lies_there(text.strip()):
+            raise
+        kinds = " or ".join(f"{kind}:{text.strip()}" for kind in ("folder", "parquet"))
+        raise UserError(f"{text!r} is a file or folder. Say what kind of data it holds: {kinds}.") from error
     known = source.knobs.model_fields
     path: dict[str, str] = {}
     if "path" in known:
@@ -52,6 +59,13 @@ def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
     given = split_options(text, tail, noun="knob", example=_EXAMPLE)
     knobs = validate_configuration(source.knobs, {**given, **path}, source=f"The data set {name!r}", noun="knob")
     return source, knobs, _spell(name, knobs)
+
+
+def _lies_there(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # A name too long for any file, the home of nobody, a zero byte.
+        return False
 
 
 def may_have_moved(before: str, now: str) -> bool:

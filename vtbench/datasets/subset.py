@@ -17,7 +17,7 @@ def select_balanced(
 
     The numbers of two classes differ by more than one only if the smaller class is used up. Which classes have one
     image more, and which images are taken, is drawn from (seed, split).
-    Raises ``UserError`` when the split is too small.
+    Raises ``UserError`` when the split is too small, or the limit leaves a class without an image.
     """
     if limit is None or limit == len(labels):
         return np.arange(len(labels), dtype=np.int64)
@@ -28,6 +28,11 @@ def select_balanced(
         )
     key = derive_key("subset", split, seed)
     available = np.bincount(labels)
+    if limit < (classes := int((available > 0).sum())):
+        raise UserError(
+            f"--limit-{split} asks for {limit} images, and {name} has {classes} classes in its {split} split: some "
+            f"would have none. Give at least {classes}, or leave the limit out."
+        )
     quota = _share_out(limit, available, shuffle(derive_key("extra", split, seed), len(available)))
     order = shuffle(key, len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
