@@ -2,12 +2,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vtbench.layers.residual_branch import BRANCH_SCALE
 from vtbench.profiling import profile
 from vtbench.relations.graph_conv import GraphConvolution
 from vtbench.relations.relation import RELATIONS
-from vtbench.relations.transformer import TokenTransformer
+from vtbench.relations.transformer import MLP_GROUPS, TokenTransformer
 
 NUM_TOKENS, TOKEN_DIM, NUM_HEADS = 5, 32, 4
 
@@ -25,8 +26,9 @@ def test_the_transformer_follows_equations_3_and_4():
         logits = keys[:, :, narrow] @ queries[:, :, narrow].transpose(1, 2) / math.sqrt(4)
         mixed[:, :, wide] = logits.softmax(dim=2) @ tokens[:, :, wide]
     expected = tokens + relation.attention_norm(mixed)
-    hidden = relation.mlp.expand(expected.transpose(1, 2)).relu()
-    expected = expected + relation.mlp_norm(relation.mlp.reduce(hidden).transpose(1, 2))
+    hidden = F.conv1d(expected.transpose(1, 2), relation.mlp.expand.weight, groups=MLP_GROUPS).relu()
+    reduced = F.conv1d(hidden, relation.mlp.reduce.weight, groups=MLP_GROUPS).transpose(1, 2)
+    expected = expected + relation.mlp_norm(reduced)
     torch.testing.assert_close(relation(tokens), expected)
 
 

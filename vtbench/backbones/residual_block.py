@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vtbench.backbones.sites import ConvSite, GateFactory, MapSize, SpatialFactory
 from vtbench.layers.convolution import Conv2d
+from vtbench.layers.layout import lay_out_like, subsample
 from vtbench.layers.residual_branch import StochasticDepth
 
 # B images, C channels, H height, W width of a map.
@@ -89,7 +90,8 @@ class ResidualBlock(nn.Module):
         """Map in, map out, as the class says."""
         branch = map_BCHW
         for number in range(1, self.depth + 1):
-            branch = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(branch))
+            branch = lay_out_like(self.get_submodule(f"conv{number}")(branch), map_BCHW)
+            branch = self.get_submodule(f"bn{number}")(branch)
             if number < self.depth:
                 branch = self.relu(branch)
         if self.gate is not None:
@@ -109,7 +111,7 @@ class IdentityShortcut(nn.Module):
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, ceil(H / stride), ceil(W / stride))."""
-        return F.pad(map_BCHW[:, :, :: self.stride, :: self.stride], self.padding)
+        return F.pad(subsample(map_BCHW, self.stride), self.padding)
 
 
 def shrink(map_size: MapSize, stride: int) -> MapSize:

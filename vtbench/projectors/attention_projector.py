@@ -8,6 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vtbench.layers.layout import lay_out_like
 from vtbench.layers.pointwise import NUM_HEADS, Pointwise, TokenLinear, split_heads
 from vtbench.layers.residual_branch import BRANCH_SCALE, BranchBatchNorm, BranchScale, StochasticDepth
 
@@ -71,15 +72,16 @@ class AttentionProjector(nn.Module):
         """The map with the tokens' content added. ``kept_BCHW`` is ``lateral(map_BCHW)``, if it is known already."""
         kept = self.lateral(map_BCHW) if kept_BCHW is None else kept_BCHW
         projected = self._attend(kept if self.query_form == "lateral" else self.query(map_BCHW), tokens_BLD)
-        branch = self.drop_branch(self.norm(projected))
+        branch = self.drop_branch(self.norm(lay_out_like(projected, kept)))
         return F.relu(kept + (branch * 0.0 if self.zeroed else branch))
 
     def _attend(self, asked_BCHW: Tensor, tokens_BLD: Tensor) -> Tensor:
-        """softmax_L(Q (T W_K)^T / sqrt(E)) (T W_V), channels before cells throughout: no map is copied to turn it."""
-        keys_BNLE, values_BNLE = split_heads(self.key(tokens_BLD)), split_heads(self.value(tokens_BLD))
+        """softmax_L(Q (T W_K / sqrt(E))^T) (T W_V), channels before cells."""
         batch, channels, height, width = asked_BCHW.shape
+        keys_BNLE = split_heads(self.key(tokens_BLD) / math.sqrt(channels // NUM_HEADS))
+        values_BNLE = split_heads(self.value(tokens_BLD))
         queries_BNEM = asked_BCHW.reshape(batch, NUM_HEADS, channels // NUM_HEADS, height * width)
-        weights_BNLM = (keys_BNLE @ queries_BNEM / math.sqrt(keys_BNLE.shape[3])).softmax(dim=2)
+        weights_BNLM = (keys_BNLE @ queries_BNEM).softmax(dim=2)
         return (values_BNLE.transpose(2, 3) @ weights_BNLM).reshape(batch, -1, height, width)
 
     def expected_macs(

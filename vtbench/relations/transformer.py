@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from vtbench.layers.residual_branch import BRANCH_SCALE, BranchLayerNorm, Stocha
 from vtbench.relations.relation import RELATIONS, Relation
 
 # B images; L tokens; D dimensions of a token; N heads; E dimensions of a head.
+# G groups; T = B L tokens of all images; I = O = D / G dimensions of a group.
 
 MLP_GROUPS = 4
 TOKEN_DIM_MULTIPLE = 2 * NUM_HEADS
@@ -71,12 +73,14 @@ class GroupedMlp(nn.Module):
 
     def __init__(self, token_dim: int) -> None:
         super().__init__()
-        self.expand = GroupedTokenConv(token_dim, gain=math.sqrt(2))
-        self.reduce = GroupedTokenConv(token_dim, gain=1.0)
+        self.expand = GroupedTokenLinear(token_dim, gain=math.sqrt(2))
+        self.reduce = GroupedTokenLinear(token_dim, gain=1.0)
 
     def forward(self, tokens_BLD: Tensor) -> Tensor:
         """Tokens to tokens, each for itself."""
-        return self.reduce(F.relu(self.expand(tokens_BLD.transpose(1, 2)))).transpose(1, 2)  # type: ignore[no-any-return]
+        tokens_GTI = tokens_BLD.reshape(-1, MLP_GROUPS, tokens_BLD.shape[2] // MLP_GROUPS).transpose(0, 1)
+        related_GTI: Tensor = self.reduce(F.relu(self.expand(tokens_GTI)))
+        return related_GTI.transpose(0, 1).reshape(tokens_BLD.shape)
 
     def expected_macs(self, tokens_shape: tuple[int, ...]) -> int:
         """Two grouped layers."""
@@ -84,13 +88,28 @@ class GroupedMlp(nn.Module):
         return 2 * batch * num_tokens * token_dim * (token_dim // MLP_GROUPS)
 
 
-class GroupedTokenConv(nn.Conv1d):
-    """A 1-D convolution of one token in 4 groups, (B, D, L) -> (B, D, L), started as `TokenLinear`."""
+class GroupedTokenLinear(nn.Module):
+    """A linear map in 4 groups, (G, T, I) -> (G, T, I): one product of matrices a group. T D^2 / 4 MACs.
+
+    The weight (D, D / 4, 1) is that of a 1-D convolution of one token, and started as `TokenLinear`.
+    """
 
     def __init__(self, token_dim: int, *, gain: float) -> None:
+        super().__init__()
         self.gain = gain
-        super().__init__(token_dim, token_dim, 1, groups=MLP_GROUPS, bias=False)
+        self.weight = nn.Parameter(torch.empty(token_dim, token_dim // MLP_GROUPS, 1))
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weight anew from the global generator."""
-        nn.init.normal_(self.weight, std=self.gain / math.sqrt(self.in_channels // self.groups))
+        nn.init.normal_(self.weight, std=self.gain / math.sqrt(self.weight.shape[1]))
+
+    def forward(self, tokens_GTI: Tensor) -> Tensor:
+        """Tokens to tokens, group by group."""
+        weights_GOI = self.weight.view(MLP_GROUPS, -1, self.weight.shape[1])
+        return tokens_GTI @ weights_GOI.transpose(1, 2)
+
+    def expected_macs(self, tokens_shape: tuple[int, ...]) -> int:
+        """A square matrix a group."""
+        num_groups, num_tokens, group_dim = tokens_shape
+        return num_groups * num_tokens * group_dim * group_dim

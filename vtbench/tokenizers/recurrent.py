@@ -45,8 +45,8 @@ class RecurrentTokenizer(Tokenizer):
             tokens_BLD = F.layer_norm(tokens_BLD - tokens_BLD.mean(dim=1, keepdim=True), tokens_BLD.shape[2:])
         filters_BLC = self.to_filters(tokens_BLD) / math.sqrt(self.key.out_channels)
         keys_BCHW = self.key_norm(self.key(map_BCHW))
-        logits_BLN = filters_BLC @ keys_BCHW.flatten(2)
-        attention = softmax_over_map(logits_BLN.reshape(*logits_BLN.shape[:2], *map_BCHW.shape[2:]))
+        logits_BNL = keys_BCHW.flatten(2).transpose(1, 2) @ filters_BLC.transpose(1, 2)
+        attention = softmax_over_map(logits_BNL.transpose(1, 2).unflatten(2, map_BCHW.shape[2:]))
         return self.value(map_BCHW, attention), attention
 
     def expected_macs(self, map_shape: tuple[int, ...], tokens_shape: tuple[int, ...]) -> int:

@@ -6,6 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from vtbench.layers.layout import subsample
+
 REGISTER_CHANNELS = 16
 """Channels in float32 that one AVX-512 register holds."""
 
@@ -31,4 +33,4 @@ def subsample_first(network: nn.Module) -> None:
 
 def _subsample(stride: tuple[int, ...], _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     (features_BCHW,) = inputs
-    return (features_BCHW[..., :: stride[0], :: stride[1]],)
+    return (subsample(features_BCHW, stride),)
