@@ -5,7 +5,8 @@ killed owner needs no cleaning up. The folder is locked beside the file, so that
 a file system knows no locks, a file that only one process can make stands for one (``filelock.SoftFileLock``).
 
 The lock file names the owner for people, and its time of change is the owner's heartbeat: a fresh one counts as held,
-whatever the file system says of its locks, because some keep them to one machine and some grant every one.
+whatever the file system says of its locks, because some keep them to one machine and some grant every one. An owner
+whose files are removed makes them anew within a second, because there nothing else would keep others out.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from vtbench.errors import UserError
 from vtbench.files import read_file, refuse_link
 
 HEARTBEAT_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+"""How often an owner looks whether its lock file is still there."""
 DEAD_AFTER_SECONDS = 120.0
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL})
 """How a file system says that it knows no locks, or none of folders."""
@@ -91,11 +94,13 @@ def hold_lock(path: Path) -> Iterator[HeldLock]:
         folder = None if sys.platform == "win32" else _open(stack, path.parent, os.O_RDONLY)
         locks = _Locks(handle, folder, path, stack)
         held = HeldLock(handle, _acquire(locks))
-        stack.callback(ended.set)
-        threading.Thread(target=_beat, args=(path, ended), daemon=True).start()
+        heart = threading.Thread(target=_beat, args=(locks, ended), daemon=True)
+        heart.start()
         try:
             yield held
         finally:
+            ended.set()
+            heart.join(5 * _LOOK_SECONDS)  # It may hang where the file system does.
             os.ftruncate(handle, 0)  # An empty file says that the owner left in good order.
 
 
@@ -165,11 +170,15 @@ def _open(stack: contextlib.ExitStack, path: Path, flags: int) -> int:
     return handle
 
 
-def _beat(path: Path, ended: threading.Event) -> None:
-    """Show others that the owner lives."""
-    while not ended.wait(HEARTBEAT_SECONDS):
+def _beat(locks: _Locks, ended: threading.Event) -> None:
+    """Show others that the owner lives. What lies at the path meanwhile may be another's, and is left alone."""
+    last = time.monotonic()
+    while not ended.wait(min(_LOOK_SECONDS, HEARTBEAT_SECONDS)):
         with contextlib.suppress(OSError):
-            os.utime(path)
+            locks.restore()
+            if time.monotonic() - last >= HEARTBEAT_SECONDS:
+                last = time.monotonic()
+                os.utime(locks.handle if os.utime in os.supports_fd else locks.path)
 
 
 class _Locks:
@@ -177,6 +186,7 @@ class _Locks:
 
     def __init__(self, handle: int, folder: int | None, path: Path, stack: contextlib.ExitStack) -> None:
         self.handle, self.path = handle, path
+        self._folder = path.parent.stat()
         self._open = [handle] if folder is None else [folder, handle]
         self._stack = stack
         self._soft: filelock.SoftFileLock | None = None
@@ -191,9 +201,10 @@ class _Locks:
                     return False
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
-                    raise
+                    raise OSError(error.errno, f"the lock cannot be taken: {error.strerror}", str(self.path)) from error
                 if self._open[-1] == self.handle:
-                    self._soft = filelock.SoftFileLock(self.path.with_name(f"{self.path.name}.soft"))
+                    name = self.path.with_name(f"{self.path.name}.soft")
+                    self._soft = filelock.SoftFileLock(name, thread_local=False)
                     return self._take_soft(self._soft)
             self._open.pop()
         return True
@@ -207,6 +218,28 @@ class _Locks:
         """Take away what a dead owner left standing for a lock."""
         if self._soft is not None:
             Path(self._soft.lock_file).unlink(missing_ok=True)
+
+    def write_owner(self) -> None:
+        """Say in the lock file that this process owns it."""
+        mine = Owner(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
+        os.ftruncate(self.handle, 0)
+        os.lseek(self.handle, 0, os.SEEK_SET)
+        os.write(self.handle, json.dumps(asdict(mine)).encode())
+
+    def restore(self) -> None:
+        """Make what was removed of an owner's lock anew, in the folder that it locked and in no other of that name."""
+        if not os.path.samestat(self.path.parent.stat(), self._folder):
+            return
+        if self._soft is not None and not Path(self._soft.lock_file).exists():
+            self._soft.release(force=True)
+            self._soft.acquire(timeout=0)
+        if not os.path.lexists(self.path):
+            anew = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            os.dup2(anew, self.handle, inheritable=False)
+            os.close(anew)
+            self.write_owner()
+            if self._soft is None:
+                _try_lock(self.handle)
 
     def _take_soft(self, soft: filelock.SoftFileLock) -> bool:
         if soft.is_locked:
@@ -237,10 +270,7 @@ def _acquire(locks: _Locks) -> Owner | None:
         elif not passing or time.monotonic() > started + _PATIENCE_SECONDS:
             raise UserError(refusal)
         time.sleep(0.1)
-    mine = Owner(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
-    os.ftruncate(locks.handle, 0)
-    os.lseek(locks.handle, 0, os.SEEK_SET)
-    os.write(locks.handle, json.dumps(asdict(mine)).encode())
+    locks.write_owner()
     return owner
 
 
@@ -301,6 +331,6 @@ else:
     def _try_lock(handle: int) -> bool:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except (BlockingIOError, PermissionError):  # The latter is what Windows shares (CIFS) say of a held one.
             return False
         return True

@@ -211,6 +211,57 @@ def test_a_file_system_without_locks_has_one_owner_and_forgets_a_killed_one(
         assert held.took_over_from is not None
 
 
+@pytest.mark.parametrize("locks", ["granted", "unknown", "real"])
+def test_an_owner_makes_a_removed_lock_file_anew_and_leaves_it_in_good_order(
+    locks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if locks != "real":
+        monkeypatch.setattr(locking, "_try_lock", _refuse_all if locks == "unknown" else lambda _: True)
+    monkeypatch.setattr(locking, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(locking, "_PATIENCE_SECONDS", 0.1)
+    lock = tmp_path / "lock"
+    with hold_lock(lock):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        time.sleep(0.3)
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+        if locks != "granted":
+            with pytest.raises(UserError, match=rf"in use by process {os.getpid()} "), hold_lock(lock):
+                pass
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
+    with hold_lock(lock) as held:
+        assert held.took_over_from is None
+
+
+def test_an_owner_whose_lock_another_took_does_not_keep_it_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locking, "HEARTBEAT_SECONDS", 0.01)
+    with hold_lock(tmp_path / "lock"):
+        write_owner(tmp_path / "other", pid=1, host="elsewhere", seconds_ago=500)
+        (tmp_path / "other" / "lock").replace(tmp_path / "lock")
+        time.sleep(0.1)
+        assert time.time() - (tmp_path / "lock").stat().st_mtime > 400
+    assert "elsewhere" in (tmp_path / "lock").read_text()
+
+
+def test_a_lock_that_cannot_be_taken_is_named_and_a_held_one_of_a_windows_share_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(code: int) -> None:
+        def flock(handle: int, how: int) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr("fcntl.flock", flock)
+
+    refuse(errno.EIO)
+    with pytest.raises(OSError, match=rf"the lock cannot be taken: Input/output error: '{tmp_path}/lock'"):
+        hold_lock(tmp_path / "lock").__enter__()
+    refuse(errno.EACCES)
+    with pytest.raises(UserError, match="in use by another process"), hold_lock(tmp_path / "lock"):
+        pass
+
+
 def test_a_heartbeat_from_the_future_counts_only_while_it_beats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
