@@ -15,6 +15,7 @@ from test_formats import report_on
 from vtbench.records import EpochRecord, RunRecord
 from vtbench.reporting.curves import MOST_NAMED, spread_heights
 from vtbench.reporting.figures import FIGURES
+from vtbench.reporting.figures.cost_roles import place_roles
 from vtbench.reporting.figures.effects import MOST_ARMS, draw_effects
 from vtbench.reporting.figures.learning_curves import draw_curves
 from vtbench.reporting.rendering import save_report
@@ -126,6 +127,17 @@ def test_arms_that_differ_in_their_tokens_only_stand_on_one_line(tmp_path: Path)
     assert [(number, arm.name) for number, arm, _ in curve.points] == [(4, "a"), (16, "b")]
     assert "a: 4 tokens, top-1 70.50 %" in str(FIGURES["accuracy_tokens"].chart(report, 0))
     assert FIGURES["cost_roles"].draw(report, 0) is None
+
+
+def test_a_role_has_the_same_colour_in_every_report_whatever_other_roles_there_are() -> None:
+    one = place_roles({"vt": {"tokenizer": 5, "convolution": 9}, "gate": {"own": 1, "convolution": 2}})
+    other = place_roles({"cbam": {"convolution": 9, "spatial attention": 3}, "vt": {"classifier": 1, "tokenizer": 5}})
+    assert list(one) == ["convolution", "tokenizer", "own"]
+    assert {role: other[role] for role in ("convolution", "tokenizer")} == {
+        "convolution": 0,
+        "tokenizer": one["tokenizer"],
+    }
+    assert len({*one.values(), *other.values()}) == 5
 
 
 def test_every_figure_is_written_as_pdf_too_where_that_is_wanted(tmp_path: Path) -> None:

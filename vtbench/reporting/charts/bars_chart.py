@@ -22,11 +22,12 @@ MOST_BARS = 60
 _ROW, _LINE = 21.0, 17.0
 
 
-def chart_bars(bars: Mapping[str, Mapping[str, int]], *, title: str, description: str) -> Markup:
-    """``bars`` give for each arm its MACs by role; the roles of the legend are those of any arm, in their order."""
+def chart_bars(
+    bars: Mapping[str, Mapping[str, int]], places: Mapping[str, int], *, title: str, description: str
+) -> Markup:
+    """``bars`` give for each arm its MACs by role, ``places`` the order of the roles and the place of their colours."""
     shown = dict(list(bars.items())[:MOST_BARS])
-    roles = list(dict.fromkeys(role for parts in bars.values() for role in parts))
-    legend = list(_draw_legend(roles))
+    legend = list(_draw_legend(places))
     top = 14 + _LINE * (1 + max((int(at) for _, at in legend), default=0))
     left = min(150.0, 14 + LETTER * max(map(len, shown)))
     most = max(sum(parts.values()) for parts in shown.values())
@@ -39,9 +40,10 @@ def chart_bars(bars: Mapping[str, Mapping[str, int]], *, title: str, description
         y = top + _ROW * place
         name = element("text", shorten_text(arm, left - 12), x=left - 8, y=y + 14, class_="label", text_anchor="end")
         blocks, begin = [name], 0.0
-        for role, macs in of_arm.items():
+        for role in (role for role in places if role in of_arm):
+            macs = of_arm[role]
             start, end = across.place(begin / size), across.place((begin + macs) / size)
-            series = name_series(roles.index(role))
+            series = name_series(places[role])
             blocks.append(element("rect", x=start, y=y + 3, width=end - start, height=15, class_=f"block {series}"))
             begin += macs
         told = ", ".join(f"{role} {macs / size:.3g} {unit}" for role, macs in of_arm.items() if macs)
@@ -49,10 +51,10 @@ def chart_bars(bars: Mapping[str, Mapping[str, int]], *, title: str, description
     return draw_chart(parts, title=title, description=description, height=bottom + 42)
 
 
-def _draw_legend(roles: list[str]) -> Iterator[tuple[Markup, float]]:
+def _draw_legend(places: Mapping[str, int]) -> Iterator[tuple[Markup, float]]:
     """One entry a role, and the line that it stands on."""
     x, line = 8.0, 0
-    for place, role in enumerate(roles):
+    for role, place in places.items():
         width = 22 + LETTER * len(role)
         if x + width > WIDTH - 4 and x > 8:
             x, line = 8.0, line + 1

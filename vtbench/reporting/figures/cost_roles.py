@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from vtbench.documents.table import escape_controls
+from vtbench.layers.stated_cost import ROLES
 from vtbench.reporting.charts.bars_chart import chart_bars
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.measured_tables import find_measured
@@ -21,9 +23,20 @@ TITLE = "MACs by role"
 
 
 def list_roles(report: Report, index: int) -> dict[str, dict[str, int]]:
-    """The MACs of each arm by role, of those that were counted so."""
+    """The MACs of each arm by role, of those that were counted so; without roles that have none."""
     found = ((arm.name, find_measured(report, arm)) for arm in report.comparisons[index].arms)
-    return {name: {part.name: part.macs for part in one.roles} for name, one in found if one is not None and one.roles}
+    return {
+        name: {part.name: part.macs for part in one.roles if part.macs}
+        for name, one in found
+        if one is not None and one.roles
+    }
+
+
+def place_roles(bars: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """The roles of these bars, each with the place of its colour: that of `ROLES`, the same in every report."""
+    roles = dict.fromkeys(role for parts in bars.values() for role in parts)
+    known = {role: place for place, role in enumerate(ROLES) if role in roles}
+    return known | {role: len(ROLES) + place for place, role in enumerate(role for role in roles if role not in known)}
 
 
 def draw_roles(report: Report, index: int) -> Drawing | None:
@@ -39,7 +52,7 @@ def draw_roles(report: Report, index: int) -> Drawing | None:
     names = [escape_controls(name) for name in bars]
     scale, unit = (1e9, "G") if max(sum(parts.values()) for parts in bars.values()) >= 1e9 else (1e6, "M")
     begun = [0.0] * len(bars)
-    for place, role in enumerate(dict.fromkeys(role for parts in bars.values() for role in parts)):
+    for role, place in place_roles(bars).items():
         widths = [parts.get(role, 0) / scale for parts in bars.values()]
         color, hatch = LINES[place % len(LINES)][0], "//" if place >= 7 else None
         axes.barh(range(len(bars)), widths, 0.7, begun, color=color, edgecolor="white", hatch=hatch, label=role)
@@ -54,7 +67,8 @@ def draw_roles(report: Report, index: int) -> Drawing | None:
 
 def _chart(report: Report, index: int) -> Markup | None:
     bars = list_roles(report, index)
-    return chart_bars(bars, title=TITLE, description="One bar an arm, stacked by what MACs are for") if bars else None
+    told = "One bar an arm, stacked by what MACs are for"
+    return chart_bars(bars, place_roles(bars), title=TITLE, description=told) if bars else None
 
 
 FIGURES.add("cost_roles", Figure(title=TITLE, draw=draw_roles, below=True, chart=_chart))
