@@ -19,6 +19,8 @@ from vtbench.studies.executors.local import LocalProcesses
 from vtbench.studies.worker import carry_out
 from vtbench.training import StopRequest
 
+HERE = {"ray": "ray:address=local", "slurm": "slurm:cluster=local"}
+"""Executors of clusters, as they are spelt to be one on this machine."""
 FILES = ("weights.safetensors", "metrics.jsonl", "record.json")
 
 
@@ -81,13 +83,13 @@ def digests(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[st
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=[pytest.mark.cluster, pytest.mark.filterwarnings("default")] if name == "ray" else [])
+        pytest.param(name, marks=[pytest.mark.cluster, pytest.mark.filterwarnings("default")] if name in HERE else [])
         for name in EXECUTORS
     ]
 )
 def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Executor:
     monkeypatch.chdir(tmp_path)
-    return open_executor("ray:address=local" if request.param == "ray" else request.param)
+    return open_executor(HERE.get(request.param, request.param))
 
 
 def run(executor: Executor, cells: list[Cell], watcher: Watcher, *, jobs: int = 1) -> dict[str, CellResult]:

@@ -53,13 +53,15 @@ class CellWatcher(Protocol):
 class Affinity:
     """What cells may use in all: CPU threads and GPUs.
 
-    ``most_jobs`` bounds the cells at once, and ``most_threads`` the threads of one cell; None not at all.
+    ``most_jobs`` bounds the cells at once, and ``most_threads`` the threads of one cell; None not at all. Where cells
+    wait in a queue (``is_queue``), there may be any number of them at once, each with ``most_threads``.
     """
 
     threads: int
     num_gpus: int
     most_jobs: int | None = None
     most_threads: int | None = None
+    is_queue: bool = False
 
 
 class RunningCell(Protocol):

@@ -81,6 +81,9 @@ def choose_placement(
             f"--jobs was given {jobs}, and this executor runs {affinity.most_jobs} at once. "
             "Give no more, or another --executor."
         )
+    if affinity.is_queue:
+        threads = before.threads if before is not None else widest
+        return Placement(jobs=min(jobs or most, most), threads=threads, reason="a job a cell")
     if before is not None:
         jobs = min(jobs or max(1, total // before.threads), most)
         return before.model_copy(update={"jobs": jobs})

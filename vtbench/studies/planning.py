@@ -159,7 +159,9 @@ def plan_study(study: ResolvedStudy, folder: Path, session: Session, *, retry_fa
     most = FEW_MEASURED if is_quick else MOST_MEASURED
     costs = {cell: _count(cell, facts) for cell in counted} if len(counted) > most else {}
     spread = _spread(costs, most) if costs else counted
-    measured = dict(zip(spread, _measure(spread, placement.jobs, session, is_quick=is_quick), strict=True))
+    is_queue = session.executor.affinity(study.execution.device).is_queue
+    jobs = len(spread) if is_queue else placement.jobs  # What waits in a queue is nobody's neighbour.
+    measured = dict(zip(spread, _measure(spread, jobs, session, is_quick=is_quick), strict=True))
     for cell in counted:
         if isinstance(seen := measured.get(cell), CellSpeed):
             costs[cell] = seen.started.costs

@@ -27,6 +27,8 @@ Tell = Callable[[list[bytes]], bool]
 """Hands lines of events to the study; True if it wants to stop. Raises ``ConnectionError`` where it is gone."""
 
 GRACE_SECONDS = 3.5
+MOST_LOSSES = 5
+"""So often in a row, without an epoch in between, a cell may lose its machine before it counts as failed."""
 _LOOK_EVERY_SECONDS = 0.1
 _WAIT_FOR_OTHERS_SECONDS = DEAD_AFTER_SECONDS + 30.0
 _SETTINGS = ("VTBENCH_", "PYTHONPATH")

@@ -64,8 +64,9 @@ def carry_out(cell: Cell, emit: Callable[[Event], None], stop: StopRequest, run:
 
 def serve(run: CellRunner) -> None:
     """Read a cell, run it and write its events as lines, until it ends or the study does."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the study passes it on in good order.
+    told_the_group = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR2] if hasattr(signal, "SIGUSR2") else [])]
+    for number in told_the_group:  # By Ctrl-C or a batch system; the study passes it on in good order.
+        signal.signal(number, signal.SIG_IGN)
     stream = _claim_output()
     cell = Cell.model_validate_json(sys.stdin.buffer.readline())
     stop = StopRequest()

@@ -30,11 +30,9 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, decode_event
 from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatcher, Executor
 from vtbench.studies.executors.local import WORKER
-from vtbench.studies.supervision import GRACE_SECONDS, Posting, post, supervise
+from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
 
-MOST_LOSSES = 5
-"""So often in a row, without an epoch in between, a cell may lose its machine before it counts as failed."""
 _WAIT_SECONDS = 0.1
 _MOST_CALLS = 500
 """So many calls a second the switchboard shall answer at most, of all cells together."""
