@@ -61,11 +61,22 @@ class RunOptions(Configuration):
     set: list[str] | None = Field(
         None, description="KEY=VALUE: any setting, as recipe.optimizer.learning_rate=0.05; may be repeated."
     )
+    batch_size: int | None = Field(None, ge=1, le=LARGEST_BATCH, description="Instead of the recipe's.")
+    learning_rate: float | None = Field(None, gt=0, description="Instead of the recipe's.")
+    weight_decay: float | None = Field(None, ge=0, description="Instead of the recipe's.")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Instead of the recipe's.")
+    clip: float | None = Field(None, gt=0, description="Largest norm of the gradient, instead of the recipe's.")
 
     @property
     def settings(self) -> dict[str, Any]:
         """What ``set`` asks for, by key."""
         return parse_settings(self.set or ())
+
+    @property
+    def of_recipe(self) -> dict[str, Any]:
+        """What stands instead of the recipe's own, by the arguments of `load_recipe`."""
+        names = ("batch_size", "learning_rate", "weight_decay", "label_smoothing", "clip", "settings")
+        return {name: getattr(self, name) for name in names}
 
     def list_asked(self) -> dict[str, str]:
         """The settings that are asked for by key, and how: with a flag of their name, or with ``--set``."""
@@ -132,11 +143,6 @@ class TrainOptions(RunOptions):
     data: str = Field("scenes", description=_DATA)
     recipe: str = Field("default", description=_RECIPE)
     seed: int = Field(0, ge=0, description="Fixes weights, order, augmentation and subsets.")
-    batch_size: int | None = Field(None, ge=1, le=LARGEST_BATCH, description="Instead of the recipe's.")
-    learning_rate: float | None = Field(None, gt=0, description="Instead of the recipe's.")
-    weight_decay: float | None = Field(None, ge=0, description="Instead of the recipe's.")
-    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Instead of the recipe's.")
-    clip: float | None = Field(None, gt=0, description="Largest norm of the gradient, instead of the recipe's.")
 
 
 class StudyOptions(RunOptions):

@@ -118,7 +118,7 @@ def test_on_its_own_images_a_run_is_judged_as_in_its_record(place: Path, evaluat
 def test_a_run_is_judged_with_other_windows_beside_its_own_and_only_with_what_judging_has(
     place: Path, evaluate, tmp_path: Path
 ) -> None:
-    words = ["--set", "recipe.window=[16, 16]", "--set", "recipe.batch_size=3", "--device", "cpu", "--out", tmp_path]
+    words = ["--set", "recipe.window=[16, 16]", "-b", "3", "--device", "cpu", "--out", tmp_path]
     code, said, err = evaluate(place / "segmenter", *words, "--json")
     assert code == 0, err
     (record,) = json.loads(said)
@@ -197,6 +197,7 @@ def test_segmentation_has_the_metrics_of_its_record_and_a_row_a_class(place: Pat
     [
         (["{run}", "--data", "folder:nowhere"], "nowhere"),
         (["{run}", "--limit-val", "5"], "--data"),
+        (["{run}", "-b", "2", "--set", "recipe.batch_size=3"], "recipe.batch_size is given twice"),
         (["{run}", "--data", "folder:{images}", "--image-size", "20"], "trained at 16 x 16"),
         (["{images}"], "no finished run"),
         (["{segmenter}", "--data", "folder:{images}"], "no masks"),

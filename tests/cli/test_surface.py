@@ -16,7 +16,10 @@ from vtbench.datasets import list_datasets
 from vtbench.run_options import StudyOptions, TrainOptions, spell_flags
 from vtbench.training import list_recipes
 
-RUN = "data recipe epochs teacher init freeze limit-train limit-val image-size set"
+RUN = (
+    "data recipe epochs teacher init freeze limit-train limit-val image-size set batch-size learning-rate weight-decay "
+    "label-smoothing clip"
+)
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
     "list": "patterns format json options",
@@ -27,8 +30,7 @@ SURFACE = {
         "time-limit jobs out format json"
     ),
     "train": (
-        f"model {RUN} seed batch-size learning-rate weight-decay label-smoothing clip device devices threads workers "
-        f"{EXECUTION} checkpoint-seconds uncounted out track json"
+        f"model {RUN} seed device devices threads workers {EXECUTION} checkpoint-seconds uncounted out track json"
     ),
     "ablate": (
         f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor address device devices "
@@ -37,10 +39,12 @@ SURFACE = {
     "watch": "runs once every json",
     "report": "runs out format json against archive published all-figures interim measure device batch-size time-limit",
     "audit": "runs format json table",
-    "evaluate": "run data limit-val image-size set device out json",
+    "evaluate": "run data limit-val image-size set batch-size device out json",
     "export": "run format data out json",
     "predict": "run image out top white set overwrite device format json",
-    "tokens": ("run model image mask index data split module head look foreground leave-out image-size seed out json"),
+    "tokens": (
+        "run model image mask index data split module head look foreground leave-out image-size device seed out json"
+    ),
 }
 
 

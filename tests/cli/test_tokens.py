@@ -61,7 +61,7 @@ def vtbench_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytes
 
 
 def test_a_run_gives_numbers_maps_and_figures_of_its_own_images_with_their_masks(vtbench_tokens, finished_run) -> None:
-    code, output, errors = vtbench_tokens(str(finished_run), "--index", "3", "5", *ONE, "--out", "o")
+    code, output, errors = vtbench_tokens(str(finished_run), "--index", "3", "5", *ONE, "--device", "cpu", "--out", "o")
     assert code == 0
     assert errors == "Tokens: o (tokens.json, tokens.csv, maps.safetensors and 5 figures as PNG and SVG)\n"
     assert "\x1b" not in output

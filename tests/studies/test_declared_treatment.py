@@ -125,7 +125,7 @@ def test_set_changes_all_arms_and_is_refused_where_arms_have_their_own(tmp_path:
     study = resolve(tmp_path, text, set=["recipe.optimizer.learning_rate=0.03", "recipe.ema_decay=0.9"])
     assert (study.recipe.optimizer.learning_rate, study.recipe.ema_decay) == (0.03, 0.9)
     for options in ({"set": ["recipe.epochs=3"]}, {"epochs": 3}):
-        with pytest.raises(UserError, match="which the arm 'epochs=1' of the study has its own of"):
+        with pytest.raises(UserError, match="of which the arm 'epochs=1' of the study has a value of its own"):
             resolve(tmp_path, text, **options)
 
 

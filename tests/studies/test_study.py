@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from vtbench.errors import UserError
+from vtbench.run_options import StudyOptions
+from vtbench.studies.resolution import choose_base, choose_recipe
 from vtbench.studies.study import Study, read_study
 
 
@@ -78,3 +80,18 @@ def test_a_study_of_too_many_arms_is_refused_before_its_combinations_are_made(
 def test_a_study_of_ten_thousand_arms_is_read() -> None:
     factors = {f"f{number}": tuple(range(10)) for number in range(4)}
     assert len(Study(question="q", factors=factors).list_arms()) == 10_000
+
+
+def test_flags_of_a_single_run_stand_instead_of_the_recipes_values_for_all_arms() -> None:
+    study = Study(question="q", arms={"narrow": "resnet20:width=2"}, recipe="small")
+    asked = StudyOptions(batch_size=20, learning_rate=0.05, weight_decay=0.0, label_smoothing=0.25, clip=3.0)
+    recipe = choose_recipe(study, asked)
+    assert (recipe.batch_size, recipe.label_smoothing, recipe.gradient_clip_norm) == (20, 0.25, 3.0)
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (0.05, 0.0)
+
+
+def test_a_base_that_no_arm_has_is_refused() -> None:
+    study = Study(question="q", arms={"narrow": "resnet20:width=2"})
+    with pytest.raises(UserError, match="no arm of the study has it"):
+        choose_base(study, StudyOptions(base="resnet18"))
+    assert choose_base(Study(question="q", arms={"a": "{base}"}), StudyOptions(base="resnet18")) == "resnet18"

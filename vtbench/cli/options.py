@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from vtbench.cli.completion import complete_trackers
+from vtbench.cli.completion import complete_devices, complete_trackers
 from vtbench.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and whatever else is said to stderr.")]
@@ -22,6 +22,7 @@ Judging = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE: how it is asked, as recipe.window=[64, 64]; repeatable."),
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)]
 BATCH_SIZE = ("--batch-size", "-b", "--batch")
 """What people type for the number of images at once."""
 BatchSize = Annotated[

@@ -108,11 +108,11 @@ def run_ablate(
 def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
     """Refuse without torch what can be seen to be wrong without it; a study that is there may need its data no more."""
     from vtbench.cli.first_checks import check_data, check_init, check_teacher, check_variants
-    from vtbench.studies.resolution import check_tuning, choose_arms, choose_recipe
+    from vtbench.studies.resolution import check_tuning, choose_arms, choose_base, choose_recipe
     from vtbench.studies.treatments import resolve_treatments
 
     data, recipe = options.choose_data(study.data), choose_recipe(study, options)
-    base = options.base or study.base
+    base = choose_base(study, options)
     arms = choose_arms(study, options.arm)
     check_variants(*([base] if base is not None else []), *arms.values())
     treatments = resolve_treatments(study, arms, data, recipe, options)

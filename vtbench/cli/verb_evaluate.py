@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vtbench.cli.commands import ManyValuesCommand
-from vtbench.cli.completion import complete_datasets, complete_devices
-from vtbench.cli.options import Json, Judging
+from vtbench.cli.completion import complete_datasets
+from vtbench.cli.options import BATCH_SIZE, Device, Json, Judging
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 COMMAND = ManyValuesCommand
 NEEDS = dict.fromkeys(("limit-val", "image-size"), ("data",))
-_JUDGING = ("recipe.window", "recipe.stride", "recipe.batch_size")
+_BATCH_SIZE = "recipe.batch_size"
+_JUDGING = ("recipe.window", "recipe.stride", _BATCH_SIZE)
 
 
 def run_evaluate(
@@ -37,9 +38,10 @@ def run_evaluate(
         int | None, typer.Option(min=8, max=16384, help="Side in pixels of --data; else the run's.")
     ] = None,
     settings: Judging = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
-    ] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(*BATCH_SIZE, min=1, max=1_000_000, help="Images at once; else the recipe's.")
+    ] = None,
+    device: Device = "auto",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the evaluations.  [default: RUN/evaluations]")
     ] = None,
@@ -55,11 +57,16 @@ def run_evaluate(
     from vtbench.cli.first_checks import check_data
     from vtbench.cli.loudness import tell
     from vtbench.cli.waiting import tell_waiting
+    from vtbench.errors import UserError
     from vtbench.files import check_writable
     from vtbench.settings import parse_judging
     from vtbench.training.folder import find_finished
 
     changes = parse_judging(settings or (), _JUDGING, "evaluate")
+    if batch_size is not None:
+        if _BATCH_SIZE in changes:
+            raise UserError(f"{_BATCH_SIZE} is given twice, with --batch-size and with --set. Keep one of them.")
+        changes[_BATCH_SIZE] = batch_size
     find_finished(run)
     for spec in data or []:
         check_data(spec, look=True)

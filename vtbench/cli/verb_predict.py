@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vtbench.cli.commands import ManyValuesCommand
-from vtbench.cli.completion import complete_devices
 from vtbench.cli.loudness import open_progress, tell
-from vtbench.cli.options import Json, Judging, choose_format
+from vtbench.cli.options import Device, Json, Judging, choose_format
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +34,7 @@ def run_predict(
     ] = None,
     settings: Judging = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
-    ] = "auto",
+    device: Device = "auto",
     format: Annotated[
         Literal["table", "markdown", "csv", "json"], typer.Option(help="What to print; files are the same.")
     ] = "table",

@@ -8,7 +8,7 @@ import typer
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets, complete_models
 from vtbench.cli.loudness import tell
-from vtbench.cli.options import Json
+from vtbench.cli.options import Device, Json
 
 if TYPE_CHECKING:
     from vtbench.datasets.shown_images import ShownImage
@@ -56,6 +56,7 @@ def run_tokens(
         list[int] | None, typer.Option(help="Class ids that count as neither.", min=0, max=_MOST)
     ] = None,
     image_size: Annotated[str | None, typer.Option(help="Side or HEIGHTxWIDTH in pixels; else the run's.")] = None,
+    device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Weights of --model.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")
@@ -91,12 +92,14 @@ def run_tokens(
     with tell_waiting("loading torch and the models"), quick_import():
         from vtbench.datasets.shown_images import read_files
         from vtbench.documents.terminal import open_console
+        from vtbench.environment import resolve_device
         from vtbench.records import to_json
         from vtbench.reporting.terminal import print_tokens
         from vtbench.reporting.token_report import write_tokens
         from vtbench.tokens.attention import Wish
         from vtbench.tokens.survey import open_model, open_run, survey_tokens
 
+    place = resolve_device(device)
     with tell_waiting("reading the images"):
         subject = open_model(model, image_size, seed=seed) if model is not None else open_run(run or Path(), image_size)
         shown = (
@@ -107,7 +110,13 @@ def run_tokens(
     with tell_waiting(f"looking at {format_items(len(shown), 'image')} and drawing"):
         wish = Wish(tuple(head or ()), look)
         survey = survey_tokens(
-            subject, shown, only=module or [], wish=wish, foreground=foreground or [], left_out=leave_out or []
+            subject,
+            shown,
+            only=module or [],
+            wish=wish,
+            foreground=foreground or [],
+            left_out=leave_out or [],
+            device=place,
         )
         folder = out or subject.default_folder
         check_writable(folder)

@@ -61,7 +61,7 @@ def resolve_study(
     """
     import vtbench.models  # noqa: F401  (fills the registry)
 
-    base = options.base or study.base
+    base = choose_base(study, options)
     templates = choose_arms(study, options.arm)
     until = plan_stopping(options, len(templates))
     seeds = until.looks[-1] if until is not None else options.seeds or study.seeds
@@ -153,7 +153,7 @@ def choose_recipe(study: Study, options: StudyOptions) -> Recipe:
         epochs=options.epochs or (None if options.recipe else study.epochs),
         teacher=options.teacher or study.teacher,
         freeze=options.freeze or study.freeze or None,
-        settings=options.settings,
+        **options.of_recipe,
     )
 
 
@@ -164,6 +164,13 @@ def check_num_cells(num_arms: int, seeds: int) -> None:
             f"The study has {num_arms * seeds:,} cells ({num_arms:,} arms x {seeds:,} seeds); it may have "
             f"{MOST_CELLS:,}. Take fewer with --seeds, or some arms with --arm."
         )
+
+
+def choose_base(study: Study, options: StudyOptions) -> str | None:
+    """What ``{base}`` stands for. Raises ``UserError`` where it is asked for and no arm has it."""
+    if options.base is not None and not any(map(_PLACEHOLDER.search, study.list_arms().values())):
+        raise UserError("--base says what {base} stands for, and no arm of the study has it. Leave it out.")
+    return options.base or study.base
 
 
 def choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:

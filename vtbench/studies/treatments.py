@@ -26,7 +26,7 @@ def resolve_treatments(
         settings = plans[arm].settings
         for key in settings.keys() & asked.keys():
             raise UserError(
-                f"{asked[key]} sets {key}, which the arm {arm!r} of the study has its own of. Leave it out."
+                f"{asked[key]} sets {key}, of which the arm {arm!r} of the study has a value of its own. Leave it out."
             )
         if settings:
             if repr(settings) not in known:

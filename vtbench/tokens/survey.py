@@ -125,6 +125,7 @@ def survey_tokens(
     wish: Wish = Wish(),  # noqa: B008 - it is frozen.
     foreground: Sequence[int] = (),
     left_out: Sequence[int] = (),
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - it is not changed.
 ) -> Survey:
     """Normalise the images, which have one size, as training does, run the network on them, and measure its maps.
 
@@ -135,7 +136,8 @@ def survey_tokens(
     prepared = subject.preparation
     normalize = Normalizer(prepared.mean, prepared.std, prepared.image_size[1])
     pixels_BHWC = torch.from_numpy(np.stack([image.pixels for image in images]))
-    observed = _observe(subject, normalize(pixels_BHWC), only, wish)
+    subject.model.to(device)
+    observed = _observe(subject, normalize(pixels_BHWC).to(device), only, wish)
     mapped, records = [], []
     for image, maps in zip(images, observed.images, strict=True):
         mask = None if image.classes is None else split_classes(image.classes, foreground, left_out)
@@ -147,7 +149,7 @@ def survey_tokens(
         weights=subject.weights,
         weights_sha256=subject.weights_sha256,
         seed=subject.seed,
-        environment=describe_environment(torch.device("cpu")),
+        environment=describe_environment(device),
         preparation=prepared,
         skipped=observed.skipped,
         images=tuple(records),
