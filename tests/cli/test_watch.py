@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from test_ablate_output import make_record
 
 from vtbench.cli.watch_display import Watch
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe, RunConfig
 from vtbench.files import publish_text
 from vtbench.locking import DEAD_AFTER_SECONDS, Heartbeats
-from vtbench.records import EpochRecord, TimingRecord, save_lines
+from vtbench.records import EpochRecord, TimingRecord, save_lines, save_record
 from vtbench.reporting.live_runs import RunReader
 from vtbench.studies.cells import ResolvedStudy, list_cells
 
@@ -148,6 +149,9 @@ def test_a_study_shows_its_grid_and_the_cells_under_way(tmp_path: Path) -> None:
     assert "mine: 0 of 4 cells done, " in text and "left" in text
     assert find_line(text, "a ").split() == ["a", "50", "%…", "·"]
     assert "running" in find_line(text, "a, seed 0")
+    save_record(cells[3].folder / "record.json", make_record(cells[1], 50.0))
+    text = " ".join(show(tmp_path).split())
+    assert "mine: 0 of 4 cells done" in text and "record.json is the record of another run: arm is None in it" in text
     publish_text(tmp_path / "study.json", "{}")
     assert "study.jsonisdamaged" in "".join(show(tmp_path).split())
 

@@ -111,6 +111,19 @@ def test_data_of_another_kind_are_another_study_without_being_opened(tmp_path: P
         run_study(study, tmp_path / "study", Session(InProcess(run_cell), StopRequest()), watcher=Silent())
 
 
+def test_a_record_of_other_data_is_not_believed_though_all_is_finished_and_the_data_are_gone(tmp_path: Path) -> None:
+    data, other = write_parquet(tmp_path / "data"), write_parquet(tmp_path / "other", seed=1)
+    run(tmp_path / "study", data, seeds=1)
+    run(tmp_path / "another", other, seeds=1)
+    place = Path("cells", "wide", "seed-0", "record.json")
+    shutil.copy(tmp_path / "another" / place, tmp_path / "study" / place)
+    with pytest.raises(UserError, match=r"other training images: seed 0 \(wide\)"):
+        run(tmp_path / "study", data, seeds=2)
+    shutil.rmtree(data)
+    with pytest.raises(UserError, match=r"different images: seed 0 \(narrow\) and seed 0 \(wide\)\. So one has the r"):
+        run(tmp_path / "study", data, seeds=1)
+
+
 def test_a_leak_is_said_once_by_a_run_and_once_by_a_study(tmp_path: Path) -> None:
     data = write_parquet(tmp_path / "data")
     shutil.copy(data / "train.parquet", data / "val.parquet")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from stand_in_cells import make_record, make_study
 
-from vtbench.configuration import Recipe
+from vtbench.configuration import DataConfig, Recipe
 from vtbench.errors import UserError
 from vtbench.records import save_record
 from vtbench.studies.cells import list_cells
@@ -115,4 +115,10 @@ def test_a_record_of_another_cell_is_not_believed(tmp_path: Path) -> None:
     arm = next(one for one in cells if one.arm != cell.arm and one.config.seed == 1)
     save_record(cell.folder / "record.json", make_record(arm))
     with pytest.raises(UserError, match=f"arm is '{arm.arm}' in it and '{cell.arm}' here"):
+        ledger.status(cell)
+    drawn = cell.model_copy(
+        update={"config": cell.config.model_copy(update={"data": DataConfig(spec="scenes:num_train=9")})}
+    )
+    save_record(cell.folder / "record.json", make_record(drawn))
+    with pytest.raises(UserError, match=r"data\.spec is 'scenes:num_train=9' in it and 'scenes' here"):
         ledger.status(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from vtbench.cli.study_output import print_plan
 from vtbench.cli.watch_display import Watch
 from vtbench.configuration import DataConfig, ExecutionConfig
 from vtbench.datasets import load_dataset
+from vtbench.datasets.loading import identify_data
 from vtbench.errors import UserError
 from vtbench.metrics import TOP1
 from vtbench.records import Certificate, RunRecord, save_record
@@ -24,6 +26,7 @@ from vtbench.reporting.report import build_report
 from vtbench.reporting.tuning import find_tuning
 from vtbench.run_options import StudyOptions
 from vtbench.search_space import TuningConfig
+from vtbench.settings import undo_treatment
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.executor import Session
 from vtbench.studies.executors.in_process import InProcess
@@ -55,6 +58,12 @@ HASHES = ("sample_order", "augmentation", "schedule", "recipe", "precision", "tr
 PEAK = {"narrow": 0.1, "wide": 0.3}
 
 
+@functools.cache
+def identify_images(data: DataConfig, seed: int) -> dict[str, str]:
+    found = identify_data(data, [seed])[seed]
+    return {"train_data": found["train"], "val_data": found["val"]}
+
+
 class Unwatched:
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
@@ -78,7 +87,8 @@ class Pretender:
         rate = cell.config.recipe.optimizer.learning_rate
         score = 60 - 20 * abs(np.log10(rate / PEAK[cell.arm])) + cell.config.seed % 10
         error = "The training loss became NaN." if f"{cell.arm} {rate}" in self.failing else None
-        plain = Certificate(**dict.fromkeys(HASHES, "x") | {"sample_order": str(cell.config.seed)})
+        images = identify_images(undo_treatment(cell.config).data, cell.config.seed)
+        plain = Certificate(**dict.fromkeys(HASHES, "x") | {"sample_order": str(cell.config.seed)} | images)
         certificate = plain.model_copy(update={"recipe": str(rate), "schedule": str(rate), "untreated": plain})
         record = make_record(cell, error=error, top1_percent=float(score))
         record = record.model_copy(update={"certificate": certificate})

@@ -19,10 +19,11 @@ from vtbench.metrics import METRICS
 from vtbench.records import CostRecord
 from vtbench.reporting.found_folders import find_folders
 from vtbench.reporting.live_runs import LiveRun, RunReader
-from vtbench.run_folder import PLACEMENT, STUDY
+from vtbench.run_folder import PLACEMENT, RECORD, STUDY
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.placement import Placement
 from vtbench.studies.tuning import find_stage
+from vtbench.training.folder import describe_other
 from vtbench.units import format_duration
 
 _MEMORY_EPOCHS = 5
@@ -132,9 +133,17 @@ class Watch:
         if study is None:
             raise ValueError("it is gone")
         placement = self.reader.read(folder / PLACEMENT, lambda path: Placement.model_validate_json(path.read_bytes()))
-        cells = find_stage(study, folder, lambda cell: self.reader.look(cell.folder).record).cells
-        runs = tuple(self.reader.look(cell.folder) for cell in cells)
+        cells = find_stage(study, folder, lambda cell: self._look_at_cell(cell).record).cells
+        runs = tuple(self._look_at_cell(cell) for cell in cells)
         return WatchedStudy(study, cells, runs, placement.jobs if placement is not None else 1)
+
+    def _look_at_cell(self, cell: Cell) -> LiveRun:
+        """The run of a cell; a record that is that of another run is a problem, and no result."""
+        run = self.reader.look(cell.folder)
+        other = describe_other(run.record, cell.config, arm=cell.arm) if run.record is not None else None
+        if other is None:
+            return run
+        return LiveRun(cell.folder, "failed", problem=f"{RECORD} is the record of another run: {other}")
 
     def render(self) -> RenderableType:
         """What there is to see now."""

@@ -12,6 +12,7 @@ from vtbench.datasets.dataset import Split
 from vtbench.datasets.loading import identify_data
 from vtbench.errors import UserError
 from vtbench.records import Certificate
+from vtbench.run_folder import RECORD
 from vtbench.settings import undo_treatment
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.ledger import Ledger
@@ -36,6 +37,26 @@ def check_identity(study: ResolvedStudy, ledger: Ledger) -> bool:
             "or start another study with --fresh or --out."
         )
     return True
+
+
+def check_agreement(study: ResolvedStudy, ledger: Ledger) -> None:
+    """Hold the certificates in the folder against each other; the data are not opened.
+
+    Raises ``UserError`` where cells of one seed and the same settings were trained or validated on different images:
+    one of them has the record of another study.
+    """
+    alike: dict[tuple[DataConfig, int], dict[tuple[str, str], list[Cell]]] = {}
+    for cell, certificate in ledger.list_certificates():
+        own = certificate.untreated or certificate
+        images = alike.setdefault((_place(cell, study.data), cell.config.seed), {})
+        images.setdefault((own.train_data, own.val_data), []).append(cell)
+    for images in alike.values():
+        if len(images) > 1:
+            raise UserError(
+                f"Cells of {ledger.folder} were trained or validated on different images: "
+                f"{' and '.join(map(_name, images.values()))}. So one has the record of another study: remove the "
+                f"{RECORD} of that cell, and the same command runs it."
+            )
 
 
 def _find_others(data: DataConfig, known: list[tuple[Cell, Certificate]]) -> dict[Split, list[Cell]]:

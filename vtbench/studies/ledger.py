@@ -101,15 +101,18 @@ class Ledger:
         publish_text(self.path, json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
 
     def list_certificates(self) -> list[tuple[Cell, Certificate]]:
-        """Every cell of the folder that was begun, and what its run was certified to be."""
+        """Every cell of the folder that was begun, and what its run was certified to be: by its record, if it ended."""
         study = self.read_study()
-        cells: list[Cell] = []
+        found: list[tuple[Cell, Certificate]] = []
         for stage in list_stages(study, self.folder, self.find_record) if study is not None else ():
-            cells += stage.cells
-            if self.list_open(stage.cells, retry_failed=False):
+            records = {cell: self.find_record(cell) for cell in stage.cells}
+            for cell, record in records.items():
+                own = record.certificate if record is not None else None
+                if (certificate := own or _read_part(cell.folder / CERTIFICATE, Certificate)) is not None:
+                    found.append((cell, certificate))
+            if None in records.values():
                 break
-        read = ((cell, _read_part(cell.folder / CERTIFICATE, Certificate)) for cell in cells)
-        return [(cell, certificate) for cell, certificate in read if certificate is not None]
+        return found
 
     def status(self, cell: Cell) -> CellStatus:
         """How far the cell is: ``begun`` means that it was interrupted and will be continued.

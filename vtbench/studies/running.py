@@ -14,7 +14,7 @@ from vtbench.records import RunRecord
 from vtbench.run_folder import LOG, STUDY_LOCK, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult, CellWatcher, Session
-from vtbench.studies.identity import check_identity
+from vtbench.studies.identity import check_agreement, check_identity
 from vtbench.studies.ledger import Ledger, build_failed_record, move_aside
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
@@ -98,6 +98,8 @@ def run_study(
     if not fresh and facts is not None:
         same_data = check_identity(study, ledger)
         ledger.check(study, same_data=same_data)
+    elif not fresh:
+        check_agreement(study, ledger)
     check_writable(folder)
     _refuse_links(cells)
     if fresh and ledger.path.exists():

@@ -88,21 +88,34 @@ def write_config(folder: Path, config: RunConfig) -> None:
 def find_record(folder: Path, config: RunConfig, *, arm: str | None = None) -> RunRecord | None:
     """The record of the run ``config`` in ``folder``, if it has finished or failed.
 
-    A record is believed only if it says what the run says: another raises ``UserError`` with the difference. Where the
-    data and the weights to start from lie, and on what the run was carried out, are free: hashes tell whether they are
-    the same.
+    A record is believed only if it says what the run says: another raises ``UserError`` with the difference.
     """
     path = folder / RECORD
     if not path.exists():
         return None
     record = load_record(path, RunRecord)
+    if (other := describe_other(record, config, arm=arm)) is not None:
+        raise UserError(f"{path} is the record of another run: {other}. Remove it, and the same command runs this one.")
+    return record
+
+
+def describe_other(record: RunRecord, config: RunConfig, *, arm: str | None = None) -> str | None:
+    """What a record says otherwise than the run ``config``; None where it is that run's.
+
+    Where the data and the weights to start from lie, and on what the run was carried out, are free: hashes tell whether
+    they are the same.
+    """
+    if record.arm == (arm or record.arm) and record.config == config.model_copy(
+        update={"execution": record.config.execution}
+    ):
+        return None
     differences = list_differences(record.config, config, exclude=_PLACES)
+    before, now = record.config.data.spec, config.data.spec
+    if before != now and not may_have_moved(before, now):
+        differences.insert(0, ("data.spec", before, now))
     if arm is not None and record.arm != arm:
         differences.insert(0, ("arm", record.arm, arm))
-    if differences:
-        named = "; ".join(f"{key} is {there!r} in it and {here!r} here" for key, there, here in differences)
-        raise UserError(f"{path} is the record of another run: {named}. Remove it, and the same command runs this one.")
-    return record
+    return "; ".join(f"{key} is {there!r} in it and {here!r} here" for key, there, here in differences) or None
 
 
 def find_finished(folder: Path) -> RunRecord:
