@@ -50,6 +50,9 @@ def run_ablate(
     execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The study's folder.  [default: runs/STUDY]")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say which cells there are and what they cost.")] = False,
+    cluster: Annotated[
+        str | None, typer.Option(help="With --plan: on such a cluster, as nodes=4,gpus=8,gpu=h100,price=2.5.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move the folder aside and start another study.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
     verify_resume: Annotated[
@@ -78,6 +81,8 @@ def run_ablate(
     from vtbench.studies.study import find_study, is_study_file
     from vtbench.trackers import check_trackers
 
+    if cluster is not None:
+        _check_cluster(cluster, plan=plan)
     trackers = check_trackers(track or [])
     name, found = find_study(study)
     session = _open_session(executor, address, jobs, options.threads)
@@ -89,7 +94,7 @@ def run_ablate(
         file, settle = study if is_study_file(study) else None, session.executor.settle_device
         resolved = resolve_study(name, found, options, execution, file=file, settle_device=settle)
     if plan:
-        _plan(resolved, folder, session, retry_failed=retry_failed, as_json=as_json)
+        _plan(resolved, folder, session, cluster, retry_failed=retry_failed, as_json=as_json)
     elif verify_resume:
         _verify(resolved, folder, session, as_json=as_json)
     else:
@@ -197,20 +202,38 @@ def _print_failures(outcome: StudyOutcome) -> None:
     typer.echo("The same command with --retry-failed runs them again; their errors are kept beside them.", err=True)
 
 
-def _plan(study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool, as_json: bool) -> None:
+def _check_cluster(text: str, *, plan: bool) -> None:
+    from vtbench.studies.cluster_plan import parse_cluster
+
+    parse_cluster(text)
+    if not plan:
+        raise UserError("--cluster says where a study that is planned is to run. Give --plan, too, or leave it out.")
+
+
+def _plan(
+    study: ResolvedStudy, folder: Path, session: Session, cluster: str | None, *, retry_failed: bool, as_json: bool
+) -> None:
+    from vtbench.cli.cluster_output import list_cluster, print_cluster
     from vtbench.cli.study_output import list_plan, print_plan
     from vtbench.cli.waiting import tell_waiting
     from vtbench.documents.table import to_plain_json
+    from vtbench.studies.cluster_plan import is_here, parse_cluster, plan_cluster
     from vtbench.studies.planning import plan_study
     from vtbench.units import format_items
 
-    what = f"building {format_items(len(study.arms), 'arm')} and measuring some"
+    asked = parse_cluster(cluster) if cluster is not None else None
+    is_measured = asked is None or is_here(asked[1], study.execution.device)
+    what = f"building {format_items(len(study.arms), 'arm')}{' and measuring some' if is_measured else ''}"
     with session.stop.on_signals(), tell_waiting(what):
-        plan = plan_study(study, folder, session, retry_failed=retry_failed)
+        plan = plan_study(study, folder, session, retry_failed=retry_failed, is_elsewhere=not is_measured)
+        there = plan_cluster(plan, *asked, is_measured=is_measured) if asked is not None else None
     if session.stop.requested:
         raise typer.Exit(130)
     if as_json:
-        typer.echo(to_plain_json(list_plan(plan)), nl=False)
+        extra = {"cluster": list_cluster(there)} if there is not None else {}
+        typer.echo(to_plain_json(list_plan(plan) | extra), nl=False)
+    elif there is not None:
+        print_cluster(plan, there)
     else:
         print_plan(plan)
 

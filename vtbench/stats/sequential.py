@@ -106,6 +106,15 @@ def simulate_looks(
     return np.stack(means), np.stack(errors)
 
 
+def expect_seeds(design: SequentialDesign, effect: float, *, paths: int = 100_000) -> float:
+    """The seeds that one comparison takes on average whose true difference is ``effect`` standard deviations."""
+    means_LP, errors_LP = simulate_looks(design.looks, paths, np.random.default_rng(7), effect=effect)
+    quantiles = [stdtrit(n - 1, 0.5 + one / 2) for n, one in zip(design.looks, design.levels, strict=True)]
+    clear_LP = np.abs(means_LP) > np.asarray(quantiles)[:, None] * errors_LP
+    stop_P = np.where(clear_LP.any(axis=0), clear_LP.argmax(axis=0), len(design.looks) - 1)
+    return float(np.asarray(design.looks)[stop_P].mean())
+
+
 def judge(estimate: Estimate, smallest_effect: float | None) -> Verdict:
     """What an interval decides: beyond zero, all within ``smallest_effect`` of it, or nothing yet."""
     if isinstance(estimate.half_width, NotMeasured):
