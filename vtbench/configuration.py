@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import cache
 from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -54,10 +55,16 @@ class Written(BaseModel):
         values: dict[str, Any] = dump(self)
         if info.context is _COMPARING:
             return {name: value for name, value in values.items() if name not in self.NOTES}
-        for name in self.LATER & values.keys():
-            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
+        for name, default in _list_later(type(self)):
+            if name in values and getattr(self, name) == default:
                 del values[name]
         return values
+
+
+@cache
+def _list_later(kind: type[Written]) -> list[tuple[str, Any]]:
+    """The fields that came later, and what stands in them by default."""
+    return [(name, kind.model_fields[name].get_default(call_default_factory=True)) for name in kind.LATER]
 
 
 class Configuration(Written):

@@ -90,14 +90,16 @@ def report_runs(
     every_figure: bool = False,
 ) -> None:
     """Print the report of ``runs`` and write it, into the folder ``archive`` with its records where one is given."""
+    from vtbench.cli.commands import quick_import
     from vtbench.cli.waiting import tell_waiting
-    from vtbench.documents.terminal import open_console
-    from vtbench.reporting.archive import archive_runs
-    from vtbench.reporting.rendering import default_output, render_report, save_report
-    from vtbench.reporting.report import build_report
-    from vtbench.reporting.terminal import print_report
 
-    with tell_waiting("reading the records and drawing the report"):
+    with tell_waiting("reading the records and drawing the report"), quick_import():  # Records live to the end, too.
+        from vtbench.documents.terminal import open_console
+        from vtbench.reporting.archive import archive_runs
+        from vtbench.reporting.rendering import default_output, render_report, save_report
+        from vtbench.reporting.report import build_report
+        from vtbench.reporting.terminal import print_report
+
         report = build_report(*runs, base=base, interim=interim)
         if archive:
             paths = archive_runs(runs, archive, base=base)

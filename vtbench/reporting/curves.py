@@ -52,10 +52,15 @@ def choose_named(curves: Sequence[Curve], comparison: Comparison) -> list[Curve]
 def spread_heights(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     """Heights that rise by ``gap`` at least and lie as near to ``wanted``, which rise, as least squares has it.
 
-    Less their least distances, heights only have to rise: that is isotonic regression, by pooling neighbours.
+    Less their least distances, heights only have to rise: that is isotonic regression, by pooling
+    neighbours (SciPy's takes longer to import than a figure to draw).
     """
-    from scipy.optimize import isotonic_regression
-
     steps = gap * np.arange(len(wanted))
-    heights = np.asarray(isotonic_regression(wanted - steps).x) + steps
+    pools: list[tuple[float, int]] = []  # The sum and the number of heights that are equal.
+    for height in wanted - steps:
+        total, size = float(height), 1
+        while pools and pools[-1][0] * size >= total * pools[-1][1]:
+            total, size = total + pools[-1][0], size + pools.pop()[1]
+        pools.append((total, size))
+    heights = np.repeat([total / size for total, size in pools], [size for _, size in pools]) + steps
     return np.asarray(heights - max(0.0, float(heights[-1]) - max(1.0, steps[-1])))

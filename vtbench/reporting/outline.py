@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -89,16 +89,17 @@ def load_outline(folder: Path) -> ReportOutline | None:
     )
 
 
-def list_outlines(folder: Path) -> list[ReportOutline]:
-    """Those in ``folder``, else of the studies and archives beneath it, else of the study that it is a part of.
+def list_outlines(folder: Path, names: Mapping[Path, Sequence[str]]) -> list[ReportOutline]:
+    """That in ``folder``, else those of the studies and archives beneath it, else of the study that it is a part of.
 
+    ``names`` has what is in the folder and those beneath it.
     A part has none but the arms and seeds that are in it.
     """
     if (own := load_outline(folder)) is not None:
         return [own]
-    places = {path.parent for name in (STUDY, OUTLINE_FILE) for path in folder.rglob(name) if path.is_file()}
-    if places:
-        return [outline for place in sorted(places) if (outline := load_outline(place)) is not None]
+    places = sorted(place for place, own in names.items() if STUDY in own or OUTLINE_FILE in own)
+    if found := [outline for place in places if (outline := load_outline(place)) is not None]:
+        return found
     whole = next((outline for parent in folder.resolve().parents[:3] if (outline := load_outline(parent))), None)
     if whole is None:
         return []

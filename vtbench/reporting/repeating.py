@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig
 from vtbench.records import RunRecord
@@ -25,11 +26,8 @@ def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline = _NO_O
     Data and recipes that were moved are named where the run of the highest seed found them.
     """
     config = undo_treatment(max(records, key=lambda record: record.seed).config)
-    settings = [undo_treatment(record.config) for record in records]
-    if not any(find_differences(records[0], record) for record in records):  # The same data, though they were moved.
-        settings = [_move(one, config) for one in settings]
     studies = {record.study for record in records}
-    if len(studies) != 1 or len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) != 1:
+    if len(studies) != 1 or not _are_set_alike(records, config):
         return None
     study = studies.pop()
     if outline.in_python if study is not None else len(records) > 1:
@@ -63,20 +61,36 @@ def list_needs(command: str, records: Sequence[RunRecord], outline: ReportOutlin
 
     Paths are as they were given where the runs were made, or as an archive has cut them.
     """
-    configs = [record.config for record in records]
     needs: list[str | None] = [outline.file if any(record.study for record in records) else None]
-    for config in configs:
-        needs.append(config.recipe.file)
-        if config.code is not None:
-            needs.append(f"{config.code.path} (SHA-256 {config.code.sha256[:12]})")
+    for config in _list_distinct(record.config for record in records):
         distillation = config.recipe.distillation
         sources = (config.init and config.init.source, distillation and distillation.teacher)
-        needs += [source for source in sources if source and not source.startswith(_IN_LIBRARIES)]
+        needs += [config.recipe.file, *(one for one in sources if one and not one.startswith(_IN_LIBRARIES))]
         needs.append(config.data.spec if config.data.spec.startswith(_OF_FILES) else None)
+    codes = {record.config.code.path: record.config.code for record in records if record.config.code is not None}
+    needs += [f"{path} (SHA-256 {code.sha256[:12]})" for path, code in codes.items()]
     if not (named := dict.fromkeys(need for need in needs if need)):
         return ""
     cut = f"; {_CUT} stands for a folder of the machine that the runs were made on" if _CUT in command else ""
     return f"{', '.join(named)}; paths are as they were given where the runs were made{cut}"
+
+
+def _are_set_alike(records: Sequence[RunRecord], config: RunConfig) -> bool:
+    """Whether all runs were asked for as ``config`` is; the same data may have been moved."""
+    settings = [undo_treatment(one) for one in _list_distinct(record.config for record in records)]
+    places = {(one.data.spec, one.recipe.file) for one in settings}
+    if len(places) > 1 and not any(find_differences(records[0], record) for record in records):
+        settings = [_move(one, config) for one in settings]
+    return len({(one.data, one.recipe, *_list_flags(one)) for one in settings}) == 1
+
+
+def _list_distinct(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """One of each that are equal but for the network and the seed."""
+    found: dict[tuple[Hashable, ...], RunConfig] = {}
+    for one in configs:
+        shaped = (one.data, one.recipe, one.execution, one.init, json.dumps(one.declared, sort_keys=True))
+        found.setdefault(shaped, one)
+    return list(found.values())
 
 
 def _move(config: RunConfig, there: RunConfig) -> RunConfig:

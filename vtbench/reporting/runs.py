@@ -10,7 +10,7 @@ from pathlib import Path
 from vtbench.errors import UserError
 from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
-from vtbench.reporting.found_folders import is_run
+from vtbench.reporting.found_folders import is_run, list_names
 from vtbench.reporting.outline import (
     OUTLINE_FILE,
     ReportOutline,
@@ -75,22 +75,25 @@ def load_runs(*folders: Path) -> LoadedRuns:
     """
     found = _Found()
     seen: dict[Path, None] = {}
+    names: dict[Path, dict[Path, list[str]]] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
                 f"There is no folder {folder}. Give a study, a run or a folder of them, such as runs/components."
             )
         finish_sets(folder)
-        for path in _find_records(folder):
-            if path.resolve() not in seen:
-                seen[path.resolve()] = None
+        names[folder] = list_names(folder)
+        for path in _find_records(folder, names[folder]):
+            place = path.resolve() if len(folders) > 1 else path
+            if place not in seen:
+                seen[place] = None
                 _read(path, folder, found)
-        found.left_out.extend(_find_unfinished(folder))
+        found.left_out.extend(_find_unfinished(folder, names[folder]))
     if not found.records:
         raise UserError(_explain_emptiness(folders, found.left_out, len(found.trials)))
     kept, repeated = _drop_repeated(found.records)
     trials, again = _drop_repeated(found.trials)
-    outline = complete_outline(_find_outline(folders, found.left_out), kept)
+    outline = complete_outline(_find_outline(names, found.left_out), kept)
     lowest = min((seed for _, _, seed, _ in found.examples), default=None)
     examples = {run: path for run, path in found.examples.items() if run[2] == lowest}
     left_out = (*found.left_out, *repeated, *again)
@@ -129,9 +132,15 @@ def is_archive(folder: Path) -> bool:
     return (folder / OUTLINE_FILE).is_file() and (folder / ARCHIVE_FOLDER).is_dir()
 
 
-def _find_records(folder: Path) -> Iterator[Path]:
-    found = set(folder.rglob(RECORD)) | {path for path in folder.rglob("*.json") if path.parent.name == ARCHIVE_FOLDER}
-    return iter(sorted((path for path in found if not is_staged(path.relative_to(folder))), key=_natural_order))
+def _find_records(folder: Path, names: Mapping[Path, Sequence[str]]) -> list[Path]:
+    found = (
+        place / name
+        for place, own in names.items()
+        if not is_staged(place.relative_to(folder))
+        for name in own
+        if name == RECORD or (place.name == ARCHIVE_FOLDER and name.endswith(".json"))
+    )
+    return sorted(found, key=_natural_order)
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
@@ -155,12 +164,10 @@ def _read(path: Path, folder: Path, found: _Found) -> None:
         found.left_out.append(LeftOut(name_within(path, folder), reason))
 
 
-def _find_unfinished(folder: Path) -> Iterator[LeftOut]:
-    for path in sorted(folder.rglob(CONFIG), key=_natural_order):
-        if not (path.parent / RECORD).exists() and is_run(
-            path.parent, [beside.name for beside in path.parent.iterdir()]
-        ):
-            yield LeftOut(name_within(path.parent, folder), "begun but not finished: it has no record yet")
+def _find_unfinished(folder: Path, names: Mapping[Path, Sequence[str]]) -> Iterator[LeftOut]:
+    begun = (place for place, own in names.items() if CONFIG in own and RECORD not in own and is_run(place, own))
+    for place in sorted(begun, key=_natural_order):
+        yield LeftOut(name_within(place, folder), "begun but not finished: it has no record yet")
 
 
 def _explain_emptiness(folders: Sequence[Path], left_out: Sequence[LeftOut], num_trials: int) -> str:
@@ -185,6 +192,8 @@ def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...],
     repeated: list[LeftOut] = []
     for record in records:
         first = cells.setdefault(identify_run(record), record)
+        if first is record:
+            continue
         beside = {name: getattr(record, name) for name in ("study", "environment", "class_names", "answers_sha256")}
         if first.model_copy(update=beside) != record:
             name = f"{name_arm(record)}, seed {record.seed}"
@@ -192,14 +201,15 @@ def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...],
     return tuple(cells.values()), repeated
 
 
-def _find_outline(folders: Sequence[Path], left_out: list[LeftOut]) -> ReportOutline:
-    """That of the one folder, or those of all studies in, beneath and around ``folders``, joined."""
+def _find_outline(names: Mapping[Path, Mapping[Path, Sequence[str]]], left_out: list[LeftOut]) -> ReportOutline:
+    """That of the one folder, or those of all studies in, beneath and around the folders, joined."""
+    folders = list(names)
     if len(folders) == 1 and (outline := load_outline(folders[0])):
         return outline
     found: list[ReportOutline] = []
     for folder in folders:
         try:
-            found += list_outlines(folder)
+            found += list_outlines(folder, names[folder])
         except UserError as error:
             left_out.append(LeftOut(name_within(folder, folder), str(error)))
     return join_outlines(" + ".join(folder.resolve().name for folder in folders), found)
