@@ -29,7 +29,7 @@ seeds = 2
 recipe = "recipes/mine.toml"
 data = { spec = "scenes", held_out = 0.2 }
 [arms]
-narrow = "resnet20:width=2"
+narrow = "{twin}:width=2"
 wide = { variant = "resnet20:width=4", recipe.optimizer.learning_rate = 0.05, recipe.epochs = 4 }
 own = "nets.py:build"
 """

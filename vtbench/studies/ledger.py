@@ -76,6 +76,8 @@ class Ledger:
             return
         arms = [arm for arm in existing.arms if arm in study.arms]
         common, asked = _take_arms(existing, arms), study.model_copy(update=_take_arms(study, arms))
+        if study.base is None:  # No arm has one, whatever was written down before.
+            common["base"] = None
         for arm in arms:
             code, now = existing.codes.get(arm), study.codes.get(arm)
             if code is not None and now is not None and code.sha256 != now.sha256:

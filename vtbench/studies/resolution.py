@@ -167,10 +167,12 @@ def check_num_cells(num_arms: int, seeds: int) -> None:
 
 
 def choose_base(study: Study, options: StudyOptions) -> str | None:
-    """What ``{base}`` stands for. Raises ``UserError`` where it is asked for and no arm has it."""
-    if options.base is not None and not any(map(_PLACEHOLDER.search, study.list_arms().values())):
+    """What ``{base}`` stands for; None where no arm has it. Raises ``UserError`` where it is asked for in vain."""
+    if any(map(_PLACEHOLDER.search, study.list_arms().values())):
+        return options.base or study.base
+    if options.base is not None:
         raise UserError("--base says what {base} stands for, and no arm of the study has it. Leave it out.")
-    return options.base or study.base
+    return None
 
 
 def choose_arms(study: Study, wanted: list[str] | None) -> dict[str, str]:
