@@ -91,8 +91,8 @@ def test_half_precision_comes_near_full_precision(precision: str) -> None:
 def test_a_compiled_network_saves_weights_under_plain_names_and_keeps_its_layout() -> None:
     seen: list[str] = []
 
-    def compile_nothing(model: nn.Module, *, options: dict[str, bool]) -> nn.Module:
-        assert options == {"deterministic": True}
+    def compile_nothing(model: nn.Module, *, dynamic: bool, options: dict[str, bool]) -> nn.Module:
+        assert (dynamic, options) == (False, {"deterministic": True})
         seen.append(type(model).__name__)
         return model
 
@@ -101,6 +101,26 @@ def test_a_compiled_network_saves_weights_under_plain_names_and_keeps_its_layout
         trainer = train(execution={"compile": True})
     assert seen == ["Smooth"]
     assert set(trainer.state()[0]) >= {"model.conv.weight", "model.fc.bias"}
+
+
+@pytest.mark.parametrize(("accumulate", "expected"), [(1, [10, 10]), (3, [4, 4, 4, 4])])
+def test_batches_of_full_size_are_compiled_and_a_smaller_last_one_is_not(accumulate: int, expected: list[int]) -> None:
+    seen: list[int] = []
+
+    def compile_nothing(model: nn.Module, **_: Any) -> Any:
+        def forward(images: Tensor) -> Tensor:
+            seen.append(len(images))
+            return model(images)
+
+        return forward
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", compile_nothing)
+        config = tiny_config(execution={"compile": True, "accumulate": accumulate}, batch_size=10)
+        trainer = Trainer(Smooth(), TASK, config.recipe, config.execution, CPU, seed=0, batches_per_epoch=3)
+    for size in (10, 10, 3):
+        trainer.train_batch(*make_batch(size))
+    assert seen == expected
 
 
 @pytest.mark.slow

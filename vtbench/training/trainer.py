@@ -41,7 +41,9 @@ class Trainer:
       scales the loss so that small gradients survive; the scale is saved.
     - ``channels_last``: another order of summation in convolutions, repeated to the bit.
     - ``compile``: fuses operators; repeated to the bit as long as the compiler chooses the same kernels, which its
-      cache does not promise across versions of torch or of the C++ compiler.
+      cache does not promise across versions of torch or of the C++ compiler. Only batches of full size are compiled
+      for: a smaller last one would take as long again, and leave kernels of any size to full ones after it, but not
+      in a run that goes on from there.
     - ``accumulate``: micro-batches instead of one batch. The same gradient up to rounding, but batch normalisation sees
       micro-batches, and so dropout draws differ: another training, repeated to the bit.
     """
@@ -67,9 +69,10 @@ class Trainer:
         self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self._parallel = world.parallelize(self.model)
-        self._forward: Any = self._parallel
+        self._compiled: Any = None
+        self._compiled_images = split_share(recipe.batch_size, execution.accumulate, world.rank, world.size)[0]
         if execution.compile:
-            self._forward = torch.compile(self._parallel, options={"deterministic": True})
+            self._compiled = torch.compile(self._parallel, dynamic=False, options={"deterministic": True})
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay is not None else None
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -202,7 +205,7 @@ class Trainer:
         if not is_real:
             images_BCHW, targets = (one.new_zeros((1, *one.shape[1:])) for one in (images_BCHW, targets))
         with self.autocast(), self._normalize(is_real=is_real):
-            scores = self._forward(images_BCHW)
+            scores = self._choose_forward(len(images_BCHW))(images_BCHW)
             loss = self._objective(images_BCHW, scores, targets)
         if weight != 1.0:
             loss = loss * weight
@@ -210,6 +213,10 @@ class Trainer:
         if is_real:
             self._tally.count(scores.detach(), targets)
         return loss.detach()
+
+    def _choose_forward(self, num_images: int) -> Any:
+        is_regular = num_images == self._compiled_images or self.batches_per_epoch == 1
+        return self._compiled if self._compiled is not None and is_regular else self._parallel
 
 
 def split_share(num_images: int, num_parts: int, rank: int, num_ranks: int) -> list[int]:
