@@ -15,6 +15,9 @@ ABBREVIATIONS = {
     "lr": "learning_rate",
     "wd": "weight_decay",
     "bs": "batch_size",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "fp32": "float32",
     "gpu": "cuda",
     "tb": "tensorboard",
 }

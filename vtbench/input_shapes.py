@@ -37,7 +37,7 @@ def parse_image_size(text: str) -> tuple[int, int]:
         sides = [int(part) for part in parts]
         return check_image_size(sides[0], sides[-1])
     raise UserError(
-        f"The input size {text!r} is not a size. Write a side such as 224, or HEIGHTxWIDTH such as 320x480."
+        f"The image size {text!r} is not a size. Write a side such as 224, or HEIGHTxWIDTH such as 320x480."
     )
 
 
@@ -45,7 +45,7 @@ def check_image_size(height: int, width: int) -> tuple[int, int]:
     """Raise ``UserError`` unless both sides are between 1 and `LARGEST_SIDE` pixels."""
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
         raise UserError(
-            f"The input size {height}x{width} is out of range: a side must be from 1 to {LARGEST_SIDE} pixels. "
+            f"The image size {height}x{width} is out of range: a side must be from 1 to {LARGEST_SIDE} pixels. "
             "Write for example 224 or 320x480."
         )
     return height, width

@@ -58,7 +58,7 @@ def test_every_option_of_numbers_or_words_says_under_its_own_name_what_it_takes(
             "--json list",
             "--json is no option of vtbench itself. Options of a verb stand behind it: vtbench VERB --json.",
         ),
-        ("predict", "predict needs RUN: Folder of a finished run. See vtbench predict -h."),
+        ("predict", "predict needs RUN: folder of a finished run. See vtbench predict -h."),
         ("train resnet20 -lr 0.1", "train has no option -lr. Did you mean --lr? See vtbench train -h."),
         ("train resnet20 --num_workers 2", "Did you mean --workers?"),
         ("train resnet20 --img-size 64", "Did you mean --image-size?"),

@@ -96,6 +96,8 @@ def test_an_untrained_model_looks_at_image_files_held_against_masks(vtbench_toke
     code, output, errors = vtbench_tokens(*MODEL, *files, *ONE, "--json", "--out", "o")
     assert code == 0
     assert errors == "Tokens: o (tokens.json, tokens.csv, maps.safetensors and 2 figures as PNG and SVG)\n"
+    _, _, errors = vtbench_tokens(*MODEL, *files[:-1], "8", *ONE, "--json", "--out", "p")
+    assert errors.startswith("vtbench: --foreground 8: no mask of these images has it, which have ")
     record = json.loads(output)
     assert (record["weights"], record["weights_sha256"]) == ("untrained", None)
     assert record["preparation"]["normalization"] == "channel means and deviations of ImageNet"
@@ -126,6 +128,13 @@ def test_attention_of_a_users_own_network_is_shown_block_by_block_and_head_by_he
     (module,) = json.loads(Path("o/tokens.json").read_text())["images"][0]["modules"]
     assert (module["layer"], module["rows"], module["map_size"]) == ("2.self_attn", ["head 1", "head 0"], [4, 4])
     assert [path.name for path in Path("o").glob("*.png")] == ["0-a-module0-attention.png"]
+    vtbench_tokens(
+        "--model", "mine.py:build", "--image-size", "16", "--image", "b.jpg", "--head", "1", "0", "--out", "o"
+    )
+    assert [path.name for path in Path("o").glob("*.png")] == ["0-b-module0-attention.png"], "those of a are no more"
+    vtbench_tokens(
+        "--model", "mine.py:build", "--image-size", "16", "--image", "a.png", "--head", "1", "0", "--out", "o"
+    )
     with Path("o/tokens.csv").open() as stream:
         assert [row["token"] for row in csv.DictReader(stream)] == ["head 1", "head 0"]
 
@@ -168,7 +177,7 @@ def test_a_list_option_takes_every_value_that_follows_but_needs_one(vtbench_toke
         ([*MODEL, "--image", "a.png", "--mask", "small.png"], "Give a mask of the image's own size"),
         ([*MODEL, "--image", "a.png", "b.jpg", "--mask", "mask.png"], "one mask for each image"),
         ([*MODEL, "--image", "a.png", "--out", "text.png/o"], "Cannot write to the output folder text.png/o"),
-        ([*MODEL, "--image", "a.png", "--image-size", "big"], "The input size 'big' is not a size"),
+        ([*MODEL, "--image", "a.png", "--image-size", "big"], "The image size 'big' is not a size"),
     ],
     ids=lambda value: None if isinstance(value, list) else value,
 )

@@ -175,7 +175,7 @@ def test_a_file_that_cannot_be_run_is_named_with_the_cause(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("text", ["0", "0x5", "224x", "x", "-3", "1e3", "224x224x3", "two", "99999999999"])
 def test_sizes_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="input size"):
+    with pytest.raises(UserError, match="image size"):
         parse_image_size(text)
 
 

@@ -56,7 +56,7 @@ def explain_usage(error: Any, command: Any, words: Sequence[str], *, called: str
     if parameter is None:
         return _explain_left_over(error.message, command, words, called, help_of)
     if hasattr(error, "param_type"):
-        return f"{called} needs {spell_parameter(parameter)}: {parameter.help.rstrip('.')}. {help_of}"
+        return f"{called} needs {spell_parameter(parameter)}: {_begin_small(parameter.help)} {help_of}"
     problems = error.__cause__.errors() if hasattr(error.__cause__, "errors") else []
     if not problems:
         return f"{spell_parameter(parameter)}: {error.message.rstrip('.')}. {help_of}"
@@ -86,6 +86,10 @@ def check_together(
         for other in given:
             if other in others:
                 raise UserError(f"{given[other]} has no effect beside {spelt}. Leave out one of the two.")
+
+
+def _begin_small(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:] if sentence[1:2].islower() else sentence
 
 
 def _find_word(start: str, words: Sequence[str]) -> str:

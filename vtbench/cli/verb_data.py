@@ -21,7 +21,8 @@ def run_data(
     data: Annotated[
         str,
         typer.Argument(
-            help="As --data of train takes it: scenes, folder:PATH, parquet:PATH ...", autocompletion=complete_datasets
+            help="As --data of train takes it, such as scenes, folder:PATH or parquet:PATH.",
+            autocompletion=complete_datasets,
         ),
     ],
     image_size: Annotated[

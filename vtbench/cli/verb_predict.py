@@ -74,7 +74,7 @@ def run_predict(
     if masks and top is not None:
         raise UserError("--top is of classes of images, and this network gives masks. Leave it out.")
     if overwrite and folder is None:
-        raise UserError("--overwrite replaces files, and this call writes none. Name a folder with --out, or leave it.")
+        raise UserError("--overwrite replaces files, and this call writes none. Name a folder with --out.")
     most = top or _MOST_SHOWN
     if folder is not None:
         _refuse_overwriting(folder, found, masks=masks, overwrite=overwrite)

@@ -136,6 +136,12 @@ def run_profile(
         if not run_zoo(models, request, jobs=jobs, out=out, format=format):
             raise typer.Exit(2)
         return
+    wanted = None
+    if measure:
+        from vtbench.profiling.measure import MeasureSettings
+
+        wanted = MeasureSettings(device=device, dtype=precision, threads=threads, time_limit=time_limit)
+        wanted.find_device()  # Before anything is counted.
     found: list[ProfiledModel] = []
     sources: list[Source] = []
     failed = False
@@ -157,10 +163,9 @@ def run_profile(
         except UserError as error:
             failed = True
             typer.echo(f"vtbench: {error}", err=True)
-    if measure and found:
-        from vtbench.profiling.measure import MeasureSettings, measure_models
+    if wanted is not None and found:
+        from vtbench.profiling.measure import measure_models
 
-        wanted = MeasureSettings(device=device, dtype=precision, threads=threads, time_limit=time_limit)
         given = [source.plan_inputs(batch_size) for source in sources]
         for findings, measured in zip(found, measure_models(sources, given, wanted), strict=True):
             findings.measured = measured

@@ -7,7 +7,7 @@ import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets, complete_models
-from vtbench.cli.loudness import tell
+from vtbench.cli.loudness import tell, warn
 from vtbench.cli.options import Device, Json
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def run_tokens(
             if image
             else _read_rows(subject, data, split, index or [])
         )
+    _warn_of_classes(shown, foreground or [])
     with tell_waiting(f"looking at {format_items(len(shown), 'image')} and drawing"):
         wish = Wish(tuple(head or ()), look)
         survey = survey_tokens(
@@ -129,6 +130,14 @@ def run_tokens(
     tell(
         f"Tokens: {folder} (tokens.json, tokens.csv, maps.safetensors and {figures} as PNG and SVG)",
     )
+
+
+def _warn_of_classes(shown: "list[ShownImage]", foreground: list[int]) -> None:
+    """Say that no image has any foreground, where that follows from what was asked for."""
+    seen = {int(number) for image in shown if image.classes is not None for number in set(image.classes.flat)}
+    if foreground and seen.isdisjoint(foreground):
+        known = ", ".join(str(number) for number in sorted(seen) if number >= 0)
+        warn(f"--foreground {' '.join(map(str, foreground))}: no mask of these images has it, which have {known}.")
 
 
 def _read_rows(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
 from vtbench.environment import describe_environment, resolve_device
-from vtbench.errors import UserError
+from vtbench.errors import UserError, did_you_mean
 from vtbench.profiling.arguments import Arguments, make_arguments
 from vtbench.profiling.errors import summarize_exception
 from vtbench.profiling.shortcuts import DispatchMode
@@ -49,6 +49,12 @@ class MeasureSettings:
     dtype: str = "float32"
     threads: int | None = None
     time_limit: float = 20.0
+
+    def find_device(self) -> torch.device:
+        """Where to measure. Raises ``UserError`` for a device that is not there and a type that there is not."""
+        if self.dtype not in _DTYPES:
+            raise UserError(f"--precision was given {self.dtype!r}. {did_you_mean(self.dtype, _DTYPES)}")
+        return resolve_device(self.device)
 
 
 @dataclass
@@ -81,9 +87,7 @@ def measure_models(
     ``given`` is what each is given: the shape (B, C, H, W) of images, or `InputSpec`s.
     Raises ``UserError`` for a device or type that is not there.
     """
-    device = resolve_device(settings.device)
-    if settings.dtype not in _DTYPES:
-        raise UserError(f"There is no type {settings.dtype!r} to measure in. Allowed: {', '.join(_DTYPES)}.")
+    device = settings.find_device()
     results: list[Measurement | NotMeasured | None] = [None] * len(sources)
     arms: dict[int, _Arm] = {}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

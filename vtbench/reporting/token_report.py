@@ -27,13 +27,22 @@ if TYPE_CHECKING:
 
 _DPI = 150  # A slide of 2000 x 1125 pixels.
 _KINDS = {"attention": "Spatial attention", "reach": "Reach after token mixing"}
+_FIGURES = tuple(
+    f"{name}.{kind}"
+    for name in ("[0-9]*-module[0-9]*-attention", "[0-9]*-module[0-9]*-reach", "overview-module[0-9]*")
+    for kind in ("png", "svg")
+)
+"""What figures of tokens are called; see `_list_figures`."""
 
 
 def write_tokens(record: TokensRecord, images: Sequence[MappedImage], folder: Path) -> list[Path]:
-    """Write ``tokens.json``, ``tokens.csv``, ``maps.safetensors`` and figures (PNG, SVG), all or none; their paths."""
+    """Write ``tokens.json``, ``tokens.csv``, ``maps.safetensors`` and figures (PNG, SVG), all or none; their paths.
+
+    Figures of other images that were written there before are removed: the numbers beside them are no longer theirs.
+    """
     from safetensors.numpy import save
 
-    with publish_set(folder) as staged:
+    with publish_set(folder, stale=_FIGURES) as staged:
         written = [staged / name for name in ("tokens.json", "tokens.csv", "maps.safetensors")]
         save_record(written[0], record)
         publish_text(written[1], to_csv(list_rows(record)))
