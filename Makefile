@@ -36,7 +36,7 @@ demo: setup
 	$(BIN)/vtbench profile vt_resnet34 --against resnet34
 	@echo "== Five networks, one recipe: what those MACs buy on the embedded images in a short run of one seed."
 	@echo "   What learns fastest leads such a ranking; after 90 epochs it may be another (README, What it buys)."
-	$(BIN)/vtbench ablate components --epochs $(DEMO_EPOCHS) --seeds 1 --out runs/demo
+	$(BIN)/vtbench ablate components --data scenes --epochs $(DEMO_EPOCHS) --seeds 1 --out runs/demo
 
 test: lint types architecture pytest
 
