@@ -179,6 +179,8 @@ def test_json_is_all_that_comes_on_standard_output(call, tmp_path: Path) -> None
         code, out, errors = call(*words, "--json")
         assert code == 0, (words, errors)
         assert json.loads(out), words
+    for words in (["list"], ["data", *commands[1][1:]], ["report", "runs/study"], ["train", *commands[4][1:]]):
+        assert call(*words)[1] == call(*words, "-q")[1] != "", words
     code, _, errors = call("list", "--json", "--format", "csv")
     assert (code, errors) == (2, "vtbench: --json and --format csv ask for two outputs. Give one of them.\n")
 

@@ -9,7 +9,7 @@ import typer
 from vtbench.cli.completion import complete_devices, complete_trackers
 from vtbench.errors import UserError
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and whatever else is said to stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Track = Annotated[
     list[str] | None,
     typer.Option(
