@@ -43,6 +43,7 @@ BATCH = BatchProgress(0, 5, 10, {"loss": 2.0, "top1_percent": 5.0}, 500.0)
 EPOCH = EpochRecord(epoch=0, learning_rate=0.1, train={"loss": 2.0}, val={"top1_percent": 12.5})
 TIMING = TimingRecord(epoch=0, train_seconds=1.5, val_seconds=0.5, train_images_per_second=500.0)
 FOLDER = Path("there")
+FACTS = DataFacts(1000, 100, tuple("0123456789"), (32, 32))
 
 
 def make_study(seeds: int = 3) -> ResolvedStudy:
@@ -93,7 +94,8 @@ def make_state(seeds: int = 3, *, records: dict[Path, RunRecord] | None = None) 
     measured = (MeasuredPlacement(jobs=2, threads=1, images_per_second=1234.5),)
     placement = Placement(jobs=2, threads=1, reason="the fastest measured", measured=measured)
     waiting = tuple(cell for cell in cells if cell.folder not in known)
-    return StudyState(make_study(seeds), FOLDER, cells, known, waiting, placement, Owner(7, "here", "2026-01-01"))
+    owner = Owner(7, "here", "2026-01-01")
+    return StudyState(make_study(seeds), FOLDER, cells, known, waiting, placement, owner, FACTS)
 
 
 def run_two_cells(shown: StudyDisplay) -> StudyState:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_ablate_output import COSTS, STARTED, make_study
+from test_ablate_output import COSTS, FACTS, STARTED, make_study
 
 from vtbench.cli.progress import RunView
 from vtbench.cli.study_clock import StudyClock
@@ -23,20 +23,47 @@ def make_cells(num_arms: int, seeds: int) -> list[Cell]:
     return list_cells(study, Path("there"))
 
 
-class Simulation:
-    """Cells that take the time of their MACs, more or less, on a clock that is turned by hand."""
+def set_epochs(cell: Cell, epochs: int) -> Cell:
+    recipe = cell.config.recipe.model_copy(update={"epochs": epochs})
+    return cell.model_copy(update={"config": cell.config.model_copy(update={"recipe": recipe})})
 
-    def __init__(self, num_arms: int, seeds: int, jobs: int, seed: int, *, countable: bool = True) -> None:
+
+class Simulation:
+    """Cells that take the time of their MACs, more or less, on a clock that is turned by hand.
+
+    Every other arm has ``longer`` times the epochs, and data of ``larger`` times the size.
+    """
+
+    def __init__(
+        self,
+        num_arms: int,
+        seeds: int,
+        jobs: int,
+        seed: int,
+        *,
+        countable: bool = True,
+        larger: int = 1,
+        longer: int = 1,
+    ) -> None:
         draw = random.Random(seed)
         self.now, self.jobs = 0.0, jobs
-        self.cells = make_cells(num_arms, seeds)
+        cells = make_cells(num_arms, seeds)
+        odd = {cell.arm for cell in cells[1:num_arms:2]}
+        self.epochs = {cell.arm: EPOCHS * (longer if cell.arm in odd else 1) for cell in cells}
+        more = replace(FACTS, num_train=larger * FACTS.num_train, num_val=larger * FACTS.num_val)
+        self.facts = replace(FACTS, of_arms=dict.fromkeys(odd, more))
+        self.cells = [set_epochs(cell, self.epochs[cell.arm]) for cell in cells]
         macs = {cell.config.variant: draw.randint(10, 100) * 1_000_000 for cell in self.cells[:num_arms]}
         self.costs = {variant: COSTS.model_copy(update={"macs": number}) for variant, number in macs.items()}
         self.trains = {
-            cell.folder: SECONDS_PER_MAC * macs[cell.config.variant] * draw.uniform(0.92, 1.08) for cell in self.cells
+            cell.folder: SECONDS_PER_MAC
+            * macs[cell.config.variant]
+            * draw.uniform(0.92, 1.08)
+            * (larger * longer if cell.arm in odd else 1)
+            for cell in self.cells
         }
         self.countable = countable
-        self.clock = StudyClock(jobs, self.count, now=lambda: self.now)
+        self.clock = StudyClock(jobs, self.count, self.facts, now=lambda: self.now)
         self.waiting = list(self.cells)
         self.running: dict[Path, tuple[Cell, RunView]] = {}
         self.begun: dict[Path, float] = {}
@@ -54,14 +81,19 @@ class Simulation:
     def turn(self, seconds: float) -> None:
         self.now += seconds
         for cell, view in list(self.running.values()):
-            since, epoch = self.now - self.begun[cell.folder] - START_SECONDS, self.trains[cell.folder] / EPOCHS
+            since, epoch = (
+                self.now - self.begun[cell.folder] - START_SECONDS,
+                self.trains[cell.folder] / self.epochs[cell.arm],
+            )
             if self.now >= self.end_of(cell):
                 del self.running[cell.folder]
                 self.clock.finish(cell, self.trains[cell.folder] + START_SECONDS)
                 self.num_finished += 1
             elif since > 0:
                 if not view.epochs:
-                    run = replace(STARTED.run, epochs=EPOCHS, costs=self.costs[cell.config.variant])
+                    data, costs = self.facts.of(cell.arm), self.costs[cell.config.variant]
+                    sizes = {"num_train": data.num_train, "num_val": data.num_val}
+                    run = replace(STARTED.run, epochs=self.epochs[cell.arm], costs=costs, **sizes)
                     view.begin(run)
                     self.clock.start(cell, run)
                 view.epoch, view.part = divmod(since / epoch, 1.0)  # type: ignore[assignment]
@@ -71,7 +103,7 @@ class Simulation:
             self.running[cell.folder] = (cell, RunView(cell.label, TOP1))
             self.begun[cell.folder] = self.now
             self.clock.begin(cell)
-        self.clock.count_next(cell.config.variant for cell in self.cells)
+        self.clock.count_next(self.cells)
 
     def true_seconds_left(self) -> float:
         idle = [0.0] * (self.jobs - len(self.running))
@@ -82,12 +114,13 @@ class Simulation:
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 4])
-@pytest.mark.parametrize(("num_arms", "seeds"), [(2, 3), (5, 2), (20, 1)])
+@pytest.mark.parametrize(("num_arms", "seeds"), [(2, 3), (4, 3), (5, 2), (20, 1)])
+@pytest.mark.parametrize("unlike", [{}, {"larger": 10}, {"longer": 3}, {"larger": 4, "longer": 2}], ids=str)
 @pytest.mark.parametrize("seed", range(3))
 def test_from_the_second_finished_cell_on_the_error_is_below_a_quarter(
-    num_arms: int, seeds: int, jobs: int, seed: int
+    num_arms: int, seeds: int, jobs: int, seed: int, unlike: dict[str, int]
 ) -> None:
-    study, errors = Simulation(num_arms, seeds, jobs, seed), []
+    study, errors = Simulation(num_arms, seeds, jobs, seed, **unlike), []
     study.turn(0.0)
     while study.running:
         left, true = study.clock.seconds_left(study.running, study.waiting), study.true_seconds_left()
@@ -96,7 +129,7 @@ def test_from_the_second_finished_cell_on_the_error_is_below_a_quarter(
             errors.append(abs(left - true) / max(true, START_SECONDS))
             alone = [view.seconds_left() or 0.0 for _, view in study.running.values()]
             assert left >= max(alone)
-        study.turn(1.0)
+        study.turn(1.0 + study.now / 500)
     assert max(errors) < 0.25
 
 
@@ -114,7 +147,7 @@ def test_a_cell_that_begins_does_not_make_the_time_jump() -> None:
 
 def test_where_costs_cannot_be_counted_a_cell_takes_as_long_as_others() -> None:
     study = Simulation(3, 1, 1, 0, countable=False)
-    study.clock.note_costs("resnet20:width=1", NotMeasured(reason="test"))
+    study.clock.note_costs(study.cells[0], replace(STARTED.run, costs=NotMeasured(reason="test")))
     study.clock.finish(study.cells[0], 100.0)
     assert study.clock.seconds_left({}, study.cells[1:]) == pytest.approx(200.0)
 

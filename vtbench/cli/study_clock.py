@@ -1,7 +1,7 @@
 """How long a study still takes: what is not yet measured is estimated from measured cells of like cost.
 
-What is estimated is the time of an epoch, which is that of the MACs of a variant where the data are the same. The cells
-that wait are laid out over the places in the order in which they are run.
+What is estimated is the time of an epoch of an arm, from the MACs of all its images. The cells that wait are laid out
+over the places in the order in which they are run.
 """
 
 from __future__ import annotations
@@ -13,45 +13,51 @@ from pathlib import Path
 from statistics import fmean
 
 from vtbench.cli.progress import RunView
-from vtbench.configuration import DataConfig
-from vtbench.records import CostRecord, NotMeasured
+from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.stats.lines import fit_line
 from vtbench.studies.cells import Cell
+from vtbench.studies.probe import weigh_images
+from vtbench.studies.resolution import DataFacts
 from vtbench.training import RunStart
 
-_Work = tuple[str, DataConfig]
-"""What an epoch is of: a variant and data."""
 CountCosts = Callable[[str, tuple[int, int], int], CostRecord]
 
 
 class StudyClock:
     """Hears when cells begin, start and finish, and says what is left.
 
-    ``count`` counts the cost of a variant at an image size and a number of classes.
+    ``count`` counts the cost of a variant at an image size and a number of classes, which ``facts`` have of each arm;
+    without them no arm is counted that has not begun.
     """
 
-    def __init__(self, jobs: int, count: CountCosts, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._jobs, self._count, self._now = jobs, count, now
+    def __init__(
+        self, jobs: int, count: CountCosts, facts: DataFacts | None = None, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._jobs, self._count, self._facts, self._now = jobs, count, facts, now
         self._begun: dict[Path, float] = {}
         self._part: dict[Path, float] = {}
-        self._finished: dict[_Work, list[float]] = {}
-        self._costs: dict[str, CostRecord | NotMeasured] = {}
+        self._finished: dict[str, list[float]] = {}
+        self._counted: dict[tuple[str, tuple[int, int], int], CostRecord | NotMeasured] = {}
+        self._macs: dict[str, int | None] = {}
 
-    def note_costs(self, variant: str, costs: CostRecord | NotMeasured) -> None:
-        """The cost of a variant is known."""
-        self._costs[variant] = costs
+    def note_costs(self, cell: Cell, run: RunStart | RunRecord) -> None:
+        """The cost of an epoch of the cell's arm is known, or known to be unknown."""
+        self._macs[cell.arm] = None if isinstance(run.costs, NotMeasured) else run.costs.macs * weigh_images(run)
 
-    def count_next(self, variants: Iterable[str]) -> None:
-        """Count the first of ``variants`` that is not known, for images as those of a known one: tenths of a second."""
-        known = next((costs for costs in self._costs.values() if isinstance(costs, CostRecord)), None)
-        unknown = next((variant for variant in variants if variant not in self._costs), None)
-        if known is None or unknown is None:
+    def count_next(self, cells: Iterable[Cell]) -> None:
+        """Count the first of ``cells`` whose arm is not known: tenths of a second."""
+        unknown = next((cell for cell in cells if cell.arm not in self._macs), None)
+        if self._facts is None or unknown is None:
             return
-        _, height, width = known.input_shape
-        try:
-            self._costs[unknown] = self._count(unknown, (height, width), known.num_classes)
-        except Exception as error:  # The cell itself will say what is wrong with it.
-            self._costs[unknown] = NotMeasured(reason=f"{type(error).__name__}: {error}")
+        data = self._facts.of(unknown.arm)
+        what = (unknown.config.spelling, data.image_size, data.num_classes)
+        if what not in self._counted:
+            try:
+                self._counted[what] = self._count(*what)
+            except Exception as error:  # The cell itself will say what is wrong with it.
+                self._counted[what] = NotMeasured(reason=f"{type(error).__name__}: {error}")
+        costs = self._counted[what]
+        self._macs[unknown.arm] = None if isinstance(costs, NotMeasured) else costs.macs * weigh_images(data)
 
     def begin(self, cell: Cell) -> None:
         """The cell was handed out."""
@@ -61,24 +67,24 @@ class StudyClock:
         """The cell begins to train: all of it, or what is left of it."""
         done = run.first_epoch + run.first_batch / run.batches_per_epoch
         self._part[cell.folder] = 1 - done / run.epochs
-        self.note_costs(cell.config.spelling, run.costs)
+        self.note_costs(cell, run)
 
     def finish(self, cell: Cell, seconds: float) -> None:
         """The cell is done; of one that went on, the time of the whole follows from its part."""
         part = self._part.get(cell.folder, 1.0)
         if part > 0:
             seconds_an_epoch = seconds / part / cell.config.recipe.epochs
-            self._finished.setdefault(_name_work(cell), []).append(seconds_an_epoch)
+            self._finished.setdefault(cell.arm, []).append(seconds_an_epoch)
 
     def seconds_left(self, running: Mapping[Path, tuple[Cell, RunView]], waiting: Sequence[Cell]) -> float | None:
         """Until the last cell ends; None while no cell has shown its speed."""
-        measured = {work: fmean(seconds) for work, seconds in self._finished.items()}
-        paces: dict[_Work, list[float]] = {}
+        measured = {arm: fmean(seconds) for arm, seconds in self._finished.items()}
+        paces: dict[str, list[float]] = {}
         for cell, view in running.values():
             if (left := view.seconds_left()) is not None and view.done < 1:
                 pace = left / (1 - view.done) / cell.config.recipe.epochs
-                paces.setdefault(_name_work(cell), []).append(pace)
-        measured = {**{work: fmean(seconds) for work, seconds in paces.items()}, **measured}
+                paces.setdefault(cell.arm, []).append(pace)
+        measured = {**{arm: fmean(seconds) for arm, seconds in paces.items()}, **measured}
         if not measured:
             return None
         estimate = self._fit(measured)
@@ -93,24 +99,16 @@ class StudyClock:
             heapq.heapreplace(free_at, free_at[0] + estimate(cell))
         return max(free_at)
 
-    def _fit(self, measured: Mapping[_Work, float]) -> Callable[[Cell], float]:
+    def _fit(self, measured: Mapping[str, float]) -> Callable[[Cell], float]:
         """Seconds of any whole cell: as measured, else on the line of seconds over MACs, else the mean."""
         mean = fmean(measured.values())
-        points = [
-            (costs.macs, seconds)
-            for (variant, _), seconds in measured.items()
-            if isinstance(costs := self._costs.get(variant), CostRecord)
-        ]
+        points = [(macs, seconds) for arm, seconds in measured.items() if (macs := self._macs.get(arm))]
         start, rate = fit_line(points) if points else (mean, 0.0)
 
         def estimate(cell: Cell) -> float:
-            epochs, costs = cell.config.recipe.epochs, self._costs.get(cell.config.spelling)
-            if (work := _name_work(cell)) in measured:
-                return epochs * measured[work]
-            return epochs * (start + rate * costs.macs if isinstance(costs, CostRecord) else mean)
+            epochs, macs = cell.config.recipe.epochs, self._macs.get(cell.arm)
+            if cell.arm in measured:
+                return epochs * measured[cell.arm]
+            return epochs * (mean if macs is None else start + rate * macs)
 
         return estimate
-
-
-def _name_work(cell: Cell) -> _Work:
-    return cell.config.spelling, cell.config.data

@@ -50,9 +50,10 @@ class StudyDisplay:
             self._on_begin()
         self._state, self._records = state, dict(state.records)
         study, placement = state.study, state.placement
-        self._clock = StudyClock(placement.jobs, self._count)
-        for record in state.records.values():
-            self._clock.note_costs(record.config.spelling, record.costs)
+        self._clock = StudyClock(placement.jobs, self._count, state.facts)
+        for cell in state.cells:
+            if (record := state.records.get(cell.folder)) is not None:
+                self._clock.note_costs(cell, record)
         if state.took_over_from is not None:
             self._display.say(f"The study was left by {state.took_over_from}, which is dead; going on with it.")
         done = len(state.cells) - len(state.open_cells)
@@ -60,8 +61,8 @@ class StudyDisplay:
         self._display.say(
             f"on {study.data.spec}, recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}"
         )
-        if state.note is not None:
-            self._display.say(state.note)
+        if state.facts.note is not None:
+            self._display.say(state.facts.note)
         measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in placement.measured)
         self._display.say(
             f"{placement.jobs} at once, {format_items(placement.threads, 'thread')} each "
@@ -147,7 +148,7 @@ class StudyDisplay:
         if self._state is None or self._clock is None:
             return
         if self._running:
-            self._clock.count_next(cell.config.spelling for cell in self._state.open_cells)
+            self._clock.count_next(self._state.open_cells)
         if self._display.live:
             self._display.above = self._render(self._state)
 

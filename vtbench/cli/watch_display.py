@@ -60,7 +60,7 @@ class WatchedStudy:
         clock = StudyClock(max(self.jobs, len(views)), _count_nothing)
         for cell, run in zip(self.cells, self.runs, strict=True):
             if run.record is not None:
-                clock.note_costs(cell.config.variant, run.record.costs)
+                clock.note_costs(cell, run.record)
             if run.state == "finished" and run.timings:
                 clock.finish(cell, sum(timing.seconds for timing in run.timings))
             if cell.folder in views:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtbench.records import NotMeasured
+from vtbench.records import NotMeasured, RunRecord
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult, Session
@@ -61,7 +61,7 @@ class CellSpeed:
         return macs if isinstance(macs, NotMeasured) else macs * self.cell.config.recipe.epochs
 
 
-def weigh_images(run: RunStart | DataFacts) -> int:
+def weigh_images(run: RunStart | RunRecord | DataFacts) -> int:
     """Forward passes of an epoch: three for a training image, which go forward and backward, one for validation."""
     return 3 * run.num_train + run.num_val
 

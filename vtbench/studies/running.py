@@ -27,8 +27,7 @@ _UNTUNABLE = "no trial of tuning finished, so that there is no setting to run it
 class StudyState:
     """What is about to happen: all cells of this call, the records there are already, and the cells to be run.
 
-    ``note`` is what a user should know of the data. A study that is tuned has several stages, of which ``stage`` is
-    one; ``cells`` are those of the stage.
+    A study that is tuned has several stages, of which ``stage`` is one; ``cells`` are those of the stage.
     """
 
     study: ResolvedStudy
@@ -38,7 +37,7 @@ class StudyState:
     open_cells: tuple[Cell, ...]
     placement: Placement
     took_over_from: Owner | None
-    note: str | None = None
+    facts: DataFacts
     stage: Stage | None = None
 
 
@@ -159,9 +158,7 @@ def _run_stage(
     for cell in waiting:
         ledger.set_failure_aside(cell)
     records = {cell.folder: record for cell in stage.cells if (record := ledger.find_record(cell)) is not None}
-    watcher.on_study(
-        StudyState(study, folder, stage.cells, records, tuple(waiting), placement, left_by, facts.note, stage)
-    )
+    watcher.on_study(StudyState(study, folder, stage.cells, records, tuple(waiting), placement, left_by, facts, stage))
     keeper = _BookKeeper(watcher, ledger, facts)
     _drain(session.executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
 
