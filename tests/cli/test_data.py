@@ -59,6 +59,9 @@ def test_sheets_are_written_with_the_numbers_and_come_out_the_same_again(vtbench
     assert code == 0
     assert f"Data: {tmp_path / 'a'}" in said
     vtbench_data(*words, str(tmp_path / "b"), "--format", "json")
+    _, said, code = vtbench_data("scenes:num_train=30,num_val=10", "--out", str(tmp_path / "a"))
+    assert code == 2
+    assert "data.json is there already and is not of scenes:num_train=30,num_val=10" in said
     names = {path.name for path in (tmp_path / "a").iterdir()}
     figures = {f"{name}.{kind}" for name in ("train", "val", "augmentation") for kind in ("png", "svg")}
     assert names == {"data.json", "data.md", "classes.csv", *figures}

@@ -17,7 +17,7 @@ from vtbench.cli.main import run
 from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
 from vtbench.evaluation.calibration import ConfidenceKeeper
 from vtbench.metrics import ECE, TOP5
-from vtbench.records import NotMeasured, RunRecord, load_record
+from vtbench.records import NotMeasured, RunRecord, load_record, save_record
 from vtbench.records.answers import load_answers
 from vtbench.records.evaluation import EvaluationRecord
 from vtbench.training import load_recipe, train_run
@@ -113,6 +113,10 @@ def test_on_its_own_images_a_run_is_judged_as_in_its_record(place: Path, evaluat
     assert per_class == {name: 100 * confusion[n][n] / sum(confusion[n]) for n, name in enumerate(CLASSES)}
     with Image.open(folder / "confusion.png") as figure:
         assert min(figure.size) > 500
+    save_record(folder / "evaluation.json", record.model_copy(update={"weights_sha256": "0" * 64}))
+    code, _, err = evaluate(place / "run", "--device", "cpu", "--out", tmp_path)
+    assert code == 2
+    assert "evaluation.json is there already and is not of this run: it would be replaced." in err
 
 
 def test_a_run_is_judged_with_other_windows_beside_its_own_and_only_with_what_judging_has(

@@ -18,7 +18,7 @@ from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
 from vtbench.datasets import load_dataset
 from vtbench.export.card import StudyResult, render_card
 from vtbench.files import hash_file
-from vtbench.records import RunRecord, load_record
+from vtbench.records import RunRecord, load_record, save_record
 from vtbench.records.export import ExportRecord
 from vtbench.training import load_recipe, train_run
 from vtbench.training.trained import load_run
@@ -86,8 +86,8 @@ def test_the_file_says_of_real_images_what_the_network_says(
         code, said, err = export(classifier, "--format", format, "--out", tmp_path / "there" / name)
         assert code == 0, err
     assert "RGB from 0 to 1" in said and "8 validation images, in batches of 1 and 8" in said
-    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["README.md", "model.json", name]
-    record = load_record(tmp_path / "there" / "model.json", ExportRecord)
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["README.md", name, f"{name}.json"]
+    record = load_record(tmp_path / "there" / f"{name}.json", ExportRecord)
     check_export(classifier, tmp_path / "there" / name, record)
     card = ModelCard.load(tmp_path / "there" / "README.md")
     assert name in card.text and f"(1, 3, {record.image_size[0]}" in card.text
@@ -137,6 +137,30 @@ def test_names_in_a_card_are_text_and_paths_of_the_machine_are_not_in_it(classif
     assert "52.00 ± 4.97 %" in text and "Over 3 seeds" in text
     card = ModelCard(text)
     assert card.data.model_name == record.variant and card.text.count("\n---\n") == 0
+
+
+def test_two_formats_of_one_name_stand_beside_each_other_and_those_of_another_run_are_not_replaced(
+    classifier: Path, export, tmp_path: Path
+) -> None:
+    for format, name in ("onnx", "net.onnx"), ("torch-export", "net.pt2"):
+        code, _, err = export(classifier, "--format", format, "--out", tmp_path / name)
+        assert code == 0, err
+    there = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(there) == ["README.md", "net.onnx", "net.onnx.json", "net.pt2", "net.pt2.json"]
+    assert b"`net.onnx`" in there["README.md"] and b"`net.pt2`" in there["README.md"]
+    assert export(classifier, "--format", "card", "--out", tmp_path / "README.md")[0] == 0
+    assert (tmp_path / "README.md").read_text().count("`net.") == 2
+    code, _, err = export(classifier, "--format", "torch-export", "--out", tmp_path / "net.onnx")
+    assert code == 2 and "net.onnx.json is there already and is not of this run as torch-export" in err
+    note = load_record(tmp_path / "net.onnx.json", ExportRecord)
+    save_record(tmp_path / "net.onnx.json", note.model_copy(update={"weights_sha256": "0" * 64}))
+    code, _, err = export(classifier, "--out", tmp_path / "net.onnx")
+    assert code == 2 and "is not of this run as onnx: it would be replaced. Give another --out, or --overwrite." in err
+    (tmp_path / "README.md").write_text("library_name: vtbench")
+    code, _, err = export(classifier, "--format", "card", "--out", tmp_path / "README.md")
+    assert code == 2 and "is the model card of another run" in err
+    assert export(classifier, "--out", tmp_path / "net.onnx", "--overwrite")[0] == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == there
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ RUN = (
 EXECUTION = "precision channels-last compile accumulate"
 SURFACE = {
     "list": "patterns format json options",
-    "data": "data image-size out recipe set draws seed format json",
+    "data": "data image-size out recipe set draws seed format overwrite json",
     "profile": (
         "models image-size channels input batch-size num-classes by depth against train-mode backward "
         "count-contractions at-limits fuse compare-tools measure device precision threads "
@@ -37,13 +37,15 @@ SURFACE = {
         f"workers {EXECUTION} uncounted out plan cluster fresh retry-failed verify-resume list measure track json"
     ),
     "watch": "runs once every json",
-    "report": "runs out format json against archive published all-figures interim measure device batch-size time-limit",
+    "report": "runs out format json against archive published all-figures interim measure device batch-size time-limit "
+    "overwrite",
     "audit": "runs format json table",
-    "evaluate": "run data limit-val image-size set batch-size device out json",
-    "export": "run format data out json",
+    "evaluate": "run data limit-val image-size set batch-size device out overwrite json",
+    "export": "run format data out overwrite json",
     "predict": "run image out top white set overwrite device format json",
     "tokens": (
-        "run model image mask index data split module head look foreground leave-out image-size device seed out json"
+        "run model image mask index data split module head look foreground leave-out image-size device seed out "
+        "overwrite json"
     ),
 }
 

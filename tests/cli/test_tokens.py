@@ -149,6 +149,19 @@ def test_without_mixing_there_is_no_figure_of_reach_and_the_output_says_why(vtbe
     assert sorted(path.name for path in folder.glob("*.png")) == ["0-a-module0-attention.png"]
 
 
+def test_figures_of_a_call_before_go_and_what_is_of_other_weights_stays(vtbench_tokens, finished_run) -> None:
+    run = (str(finished_run), "--device", "cpu", *ONE, "--out", "o")
+    assert vtbench_tokens(*run, "--image", "a.png", "b.jpg")[0] == 0
+    assert Path("o/1-b-module0-attention.png").is_file()
+    assert vtbench_tokens(*run, "--image", "a.png")[0] == 0
+    assert not Path("o/1-b-module0-attention.png").exists()
+    untrained = ("--model", TINY, "--image", "a.png", "--image-size", "16", "--out", "o")
+    code, _, errors = vtbench_tokens(*untrained)
+    assert code == 2
+    assert "o/tokens.json is there already and is not of vt_resnet20" in errors
+    assert vtbench_tokens(*untrained, "--overwrite")[0] == 0
+
+
 def test_a_list_option_takes_every_value_that_follows_but_needs_one(vtbench_tokens) -> None:
     code, _, errors = vtbench_tokens(*MODEL, "--image", "a.png", "b.jpg", "missing.png")
     assert (code, "missing.png cannot be read" in errors) == (2, True)

@@ -48,6 +48,24 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path: Path) -> None:
         assert number in text
 
 
+def test_a_report_of_other_runs_or_of_nobody_is_replaced_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    one, other = (write_study(tmp_path / name, list_runs(), seeds=None) for name in ("one", "other"))
+    for _ in range(2):
+        call(one, "--out", tmp_path / "out")
+    before = (tmp_path / "out" / "report.md").read_bytes()
+    answer = RUNNER.invoke(app, ["report", str(other), "--out", str(tmp_path / "out")])
+    assert "report.md is there already and is not of other: it would be replaced" in str(answer.exception)
+    assert (tmp_path / "out" / "report.md").read_bytes() == before
+    call(other, "--out", tmp_path / "out", "--overwrite")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "table.csv").write_text("mine")
+    answer = RUNNER.invoke(app, ["report", str(one), "--out", str(tmp_path / "mine")])
+    assert "table.csv is there already and is not of one" in str(answer.exception)
+    call(one, other)
+    assert not (one / "report").exists()
+    assert (one / "report-with-other" / "report.md").is_file()
+
+
 @pytest.mark.parametrize("text_format", ["markdown", "csv", "latex", "json"])
 def test_other_formats_print_nothing_but_themselves(tmp_path: Path, text_format: str) -> None:
     out, err = call(write_study(tmp_path, list_runs()), "--format", text_format)

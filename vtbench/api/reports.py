@@ -48,7 +48,7 @@ class RunsReport:
         """Write tables, figures and provenance into the folder ``out``, by default ``report/`` beside the runs."""
         from vtbench.reporting.rendering import default_output, save_report
 
-        return save_report(self.content, Path(out) if out is not None else default_output(self.folders[0])).folder
+        return save_report(self.content, Path(out) if out is not None else default_output(*self.folders)).folder
 
     def __repr__(self) -> str:
         from rich.console import Console

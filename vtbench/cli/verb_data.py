@@ -8,6 +8,7 @@ import typer
 from vtbench.cli.completion import complete_datasets, complete_recipes
 from vtbench.cli.loudness import tell
 from vtbench.cli.options import Json, choose_format
+from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
     from vtbench.datasets import LoadedDataset, Split
@@ -47,6 +48,7 @@ def run_data(
     draws: Annotated[int, typer.Option(min=1, max=12, help="Augmented draws of each image.")] = 6,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the draws: draw K is that of epoch K.")] = 0,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Look at a data set as training will read it.
@@ -63,7 +65,8 @@ def run_data(
     from vtbench.datasets.source import parse_dataset
     from vtbench.documents.terminal import open_console
     from vtbench.files import check_writable
-    from vtbench.reporting.data_report import print_data, render_data, write_data
+    from vtbench.records.data import DataRecord
+    from vtbench.reporting.data_report import DATA_FILES, print_data, render_data, write_data
     from vtbench.settings import parse_settings
 
     format = choose_format(format, as_json)
@@ -73,6 +76,8 @@ def run_data(
     config = validate_configuration(DataConfig, values, source="The command line")
     if out is not None:
         check_writable(out)
+        if not overwrite:
+            refuse_replacing(out, DATA_FILES, says(DataRecord, data=data), of=data)
     with tell_waiting("reading the data"):
         splits: dict[Split, LoadedDataset] = {
             "train": load_dataset(config, "train", seed=0),

@@ -10,6 +10,7 @@ import typer
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets
 from vtbench.cli.options import BATCH_SIZE, Device, Json, Judging
+from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ def run_evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the evaluations.  [default: RUN/evaluations]")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """How good a trained network is, class by class.
@@ -75,8 +77,10 @@ def run_evaluate(
         from vtbench.environment import resolve_device
         from vtbench.evaluation.evaluate import DataWish, open_data
         from vtbench.records import to_json
-        from vtbench.reporting.evaluation_report import name_evaluation, save_evaluation
-        from vtbench.training.trained import load_run
+        from vtbench.records.evaluation import EvaluationRecord
+        from vtbench.reporting.evaluation_report import RECORD, name_evaluation, save_evaluation
+        from vtbench.settings import read_settings
+        from vtbench.training.trained import ask_otherwise, load_run
 
     opened, place = load_run(run), resolve_device(device)
     folder = out or run / "evaluations"
@@ -84,14 +88,20 @@ def run_evaluate(
     wishes = [DataWish(spec, limit_val, image_size) for spec in data] if data else [DataWish()]
     with tell_waiting("reading the images"):
         splits = [open_data(opened, wish) for wish in wishes]
+    config = ask_otherwise(opened, changes).record.config
+    asked = read_settings(config.data, config.recipe, changes)
+    targets = [folder / name_evaluation(split.name, split.fingerprint, asked) for split in splits]
+    is_same = says(EvaluationRecord, weights_sha256=opened.record.weights_sha256)
+    for target in () if overwrite else targets:
+        refuse_replacing(target, [RECORD], is_same, of="this run")
     records = []
-    for split in splits:
+    for split, target in zip(splits, targets, strict=True):
         record, answers = _judge(opened, split, place, changes)
-        names = save_evaluation(record, answers, folder / name_evaluation(record))
+        names = save_evaluation(record, answers, target)
         records.append(record)
         if not as_json:
             _print(record, opened)
-        tell(f"Evaluation: {folder / name_evaluation(record)} ({', '.join(names)})")
+        tell(f"Evaluation: {target} ({', '.join(names)})")
     if as_json:
         typer.echo(to_json(records), nl=False)
 

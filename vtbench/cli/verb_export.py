@@ -9,8 +9,10 @@ import typer
 
 from vtbench.cli.completion import complete_datasets
 from vtbench.cli.options import Json
+from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
+    from vtbench.records import RunRecord
     from vtbench.records.export import ExportRecord
 
 _CARD = "card"
@@ -29,6 +31,7 @@ def run_export(
         Path | None,
         typer.Option("--out", "-o", help="File to write.  [default: RUN/export/model.SUFFIX, or RUN/README.md]"),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a trained network for other programs.
@@ -51,22 +54,24 @@ def run_export(
         check_data(data, look=True)
     _need_packages("huggingface_hub", *(("onnx", "onnxruntime", "onnxscript") if format == "onnx" else ()))
     if format == _CARD:
-        _write_card(run, out, as_json=as_json)
+        _write_card(run, out, overwrite=overwrite, as_json=as_json)
         return
-    find_finished(run)
+    record = find_finished(run)
     if out is not None:
         _refuse_unwritable(out.name)
-        _refuse_replacing(out)
+        _refuse_replacing(out, record, format, overwrite=overwrite)
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
     with tell_waiting(f"exporting as {format} and checking the file"):
-        folder, record = _export(run, format, data, out)
-    _tell(folder, record, as_json=as_json)
+        folder, export = _export(run, format, data, out, overwrite=overwrite)
+    _tell(folder, export, as_json=as_json)
 
 
-def _export(run: Path, format: str, data: str | None, out: Path | None) -> tuple[Path, ExportRecord]:
+def _export(
+    run: Path, format: str, data: str | None, out: Path | None, *, overwrite: bool
+) -> tuple[Path, ExportRecord]:
     from vtbench.evaluation.evaluate import DataWish, open_data
-    from vtbench.export.card import CARD, find_study_result, render_card
+    from vtbench.export.card import CARD, find_exports, find_study_result, name_note, render_card
     from vtbench.export.exporting import export_run
     from vtbench.export.formats import FORMATS
     from vtbench.files import check_writable, publish_bytes, publish_set, publish_text
@@ -75,13 +80,14 @@ def _export(run: Path, format: str, data: str | None, out: Path | None) -> tuple
 
     opened = load_run(run)
     path = out or run / "export" / f"model{FORMATS[format].suffix}"
-    _refuse_replacing(path)
+    _refuse_replacing(path, opened.record, format, overwrite=overwrite)
     check_writable(path.parent)
     export = export_run(opened, open_data(opened, DataWish(data)), format, path.name)
-    card = render_card(opened.record, find_study_result(run, opened.record), [export.record])
+    beside = find_exports(path.parent, opened.record, but=path.name)
+    card = render_card(opened.record, find_study_result(run, opened.record), [export.record, *beside])
     with publish_set(path.parent) as staged:
         publish_bytes(staged / path.name, export.data)
-        save_record(staged / f"{path.stem}.json", export.record)
+        save_record(staged / name_note(path.name), export.record)
         publish_text(staged / CARD, card)
     return path.parent, export.record
 
@@ -96,44 +102,39 @@ def _refuse_unwritable(name: str) -> None:
         raise UserError(f"--out names a file {name!r} that is no text (UTF-8). Give another name.") from error
 
 
-def _write_card(run: Path, out: Path | None, *, as_json: bool) -> None:
+def _write_card(run: Path, out: Path | None, *, overwrite: bool, as_json: bool) -> None:
     from vtbench.cli.loudness import tell
     from vtbench.documents.table import to_plain_json
-    from vtbench.export.card import CARD, find_study_result, render_card
+    from vtbench.export.card import CARD, find_exports, find_study_result, render_card
     from vtbench.files import check_writable, publish_text
     from vtbench.training.folder import find_finished
 
     record = find_finished(run)
     path = out or run / CARD
-    _refuse_replacing_card(path)
+    _refuse_replacing_card(path, record, overwrite=overwrite)
     check_writable(path.parent)
-    publish_text(path, render_card(record, find_study_result(run, record)))
+    publish_text(path, render_card(record, find_study_result(run, record), find_exports(path.parent, record)))
     if as_json:
         typer.echo(to_plain_json({"card": str(path)}), nl=False)
     tell(f"Model card: {path}")
 
 
-def _refuse_replacing(path: Path) -> None:
-    """Raise ``UserError`` unless what would be replaced was exported before: others keep a README.md, too."""
+def _refuse_replacing(path: Path, run: RunRecord, format: str, *, overwrite: bool) -> None:
+    """Raise ``UserError`` where a file of others would be replaced: what is of this run and format is written anew."""
     from vtbench.errors import UserError
-    from vtbench.export.card import CARD
-    from vtbench.records import load_record
+    from vtbench.export.card import CARD, name_note
     from vtbench.records.export import ExportRecord
 
-    _refuse_replacing_card(path.parent / CARD)
-    note = path.with_suffix(".json") if path.name else path
-    if path == note or path.is_dir() or (path.exists() and not path.is_file()):
+    _refuse_replacing_card(path.parent / CARD, run, overwrite=overwrite)
+    if not path.name or path.name == CARD or path.is_dir() or (path.exists() and not path.is_file()):
         raise UserError(f"--out was given {path}, which is no name for the file. Give one such as model.onnx.")
-    try:
-        if path.exists() or note.exists():
-            load_record(note, ExportRecord)
-    except UserError as error:
-        raise UserError(
-            f"{path} or {note.name} beside it is there already and was not exported by vtbench. Give another --out."
-        ) from error
+    if not overwrite:
+        is_same = says(ExportRecord, weights_sha256=run.weights_sha256, exported_as=format)
+        refuse_replacing(path.parent, [name_note(path.name), path.name], is_same, of=f"this run as {format}")
 
 
-def _refuse_replacing_card(path: Path) -> None:
+def _refuse_replacing_card(path: Path, run: RunRecord, *, overwrite: bool) -> None:
+    """A README.md that is no card is never replaced: others keep one, too."""
     from vtbench.errors import UserError
 
     if path.is_dir():
@@ -141,6 +142,10 @@ def _refuse_replacing_card(path: Path) -> None:
     if path.exists() and not (path.is_file() and b"library_name: vtbench" in path.read_bytes()):
         raise UserError(
             f"{path} is there already and is no model card of vtbench. Give --out a file in a folder of its own."
+        )
+    if not overwrite and path.exists() and str(run.weights_sha256) not in path.read_text("utf-8", "replace"):
+        raise UserError(
+            f"{path} is the model card of another run. Give --out a file in a folder of its own, or --overwrite."
         )
 
 
@@ -155,6 +160,7 @@ def _need_packages(*names: str) -> None:
 
 def _tell(folder: Path, record: ExportRecord, *, as_json: bool) -> None:
     from vtbench.cli.loudness import tell
+    from vtbench.export.card import name_note
     from vtbench.records import to_json
     from vtbench.units import format_items
 
@@ -177,4 +183,4 @@ def _tell(folder: Path, record: ExportRecord, *, as_json: bool) -> None:
         typer.echo(f"{record.variant} as {record.exported_as}")
         for name, text in lines:
             typer.echo(f"  {name:<11} {text}")
-    tell(f"Export: {folder / record.file} (beside it {Path(record.file).stem}.json and README.md)")
+    tell(f"Export: {folder / record.file} (beside it {name_note(record.file)} and README.md)")

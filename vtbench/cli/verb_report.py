@@ -1,5 +1,6 @@
 """``vtbench report``: tables and figures from run records, or from the literature."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,6 +9,7 @@ import typer
 from vtbench.cli.completion import complete_devices
 from vtbench.cli.loudness import tell
 from vtbench.cli.options import BATCH_SIZE, Json, choose_format
+from vtbench.cli.overwriting import Overwrite, refuse_replacing
 
 if TYPE_CHECKING:
     from vtbench.reporting.rendering import ReportPaths
@@ -49,6 +51,7 @@ def run_report(
     ] = "auto",
     batch_size: Annotated[int, typer.Option(*BATCH_SIZE, min=1, max=65536, help="For --measure: images at once.")] = 1,
     time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds an arm.")] = 10.0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Tables, figures and a page of runs, or what changed in two."""
     from vtbench.errors import UserError
@@ -76,7 +79,9 @@ def run_report(
             from vtbench.cli.measuring import measure_study
 
             measure_study(runs, base=against, device=device, batch_size=batch_size, time_limit=time_limit)
-        report_runs(runs, out, format, against, archive, interim=interim, every_figure=every_figure)
+        report_runs(
+            runs, out, format, against, archive, interim=interim, every_figure=every_figure, overwrite=overwrite
+        )
 
 
 def report_runs(
@@ -88,6 +93,7 @@ def report_runs(
     *,
     interim: bool = False,
     every_figure: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Print the report of ``runs`` and write it, into the folder ``archive`` with its records where one is given."""
     from vtbench.cli.commands import quick_import
@@ -96,15 +102,27 @@ def report_runs(
     with tell_waiting("reading the records and drawing the report"), quick_import():  # Records live to the end, too.
         from vtbench.documents.terminal import open_console
         from vtbench.reporting.archive import archive_runs
-        from vtbench.reporting.rendering import default_output, render_report, save_report
+        from vtbench.reporting.rendering import (
+            CSV_FILE,
+            LATEX_FILE,
+            MARKDOWN_FILE,
+            default_output,
+            is_report_of,
+            render_report,
+            save_report,
+        )
         from vtbench.reporting.report import build_report
         from vtbench.reporting.terminal import print_report
+        from vtbench.reporting.web.report_page import PAGE_FILE
 
         report = build_report(*runs, base=base, interim=interim)
         if archive:
             paths = archive_runs(runs, archive, base=base)
         else:
-            paths = save_report(report, out or default_output(runs[0]), every_figure=every_figure)
+            if out is not None and not overwrite:
+                names = (MARKDOWN_FILE, PAGE_FILE, CSV_FILE, LATEX_FILE)
+                refuse_replacing(out, names, partial(is_report_of, report), of=report.outline.title)
+            paths = save_report(report, out or default_output(*runs), every_figure=every_figure)
     if format == "table":
         print_report(report, open_console())
         tell("")

@@ -9,6 +9,7 @@ from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets, complete_models
 from vtbench.cli.loudness import tell, warn
 from vtbench.cli.options import Device, Json
+from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
     from vtbench.datasets.shown_images import ShownImage
@@ -61,6 +62,7 @@ def run_tokens(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Draw where each visual token of a network looks in images.
@@ -94,8 +96,9 @@ def run_tokens(
         from vtbench.documents.terminal import open_console
         from vtbench.environment import resolve_device
         from vtbench.records import to_json
+        from vtbench.records.tokens import TokensRecord
         from vtbench.reporting.terminal import print_tokens
-        from vtbench.reporting.token_report import write_tokens
+        from vtbench.reporting.token_report import TOKENS, write_tokens
         from vtbench.tokens.attention import Wish
         from vtbench.tokens.survey import open_model, open_run, survey_tokens
 
@@ -108,6 +111,10 @@ def run_tokens(
             else _read_rows(subject, data, split, index or [])
         )
     _warn_of_classes(shown, foreground or [])
+    folder = out or subject.default_folder
+    if not overwrite:
+        is_same = says(TokensRecord, variant=subject.variant, weights_sha256=subject.weights_sha256)
+        refuse_replacing(folder, [TOKENS], is_same, of=f"{subject.variant} with these weights")
     with tell_waiting(f"looking at {format_items(len(shown), 'image')} and drawing"):
         wish = Wish(tuple(head or ()), look)
         survey = survey_tokens(
@@ -119,7 +126,6 @@ def run_tokens(
             left_out=leave_out or [],
             device=place,
         )
-        folder = out or subject.default_folder
         check_writable(folder)
         written = write_tokens(survey.record, survey.images, folder)
     if as_json:

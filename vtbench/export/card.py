@@ -10,7 +10,7 @@ from typing import Any
 from vtbench.documents.table import Table, escape_markdown, make_table, to_markdown
 from vtbench.errors import UserError
 from vtbench.metrics import METRICS, is_of_class
-from vtbench.records import NotMeasured, RunRecord
+from vtbench.records import NotMeasured, RunRecord, load_record
 from vtbench.records.export import ExportRecord
 from vtbench.reporting.archive import make_portable
 from vtbench.reporting.runs import load_runs
@@ -23,6 +23,25 @@ CARD = "README.md"
 _PIPELINES = {"classification": "image-classification", "segmentation": "image-segmentation"}
 _HUB_METRICS = {"top1_percent": "accuracy", "miou_percent": "mean_iou"}
 _MOST_CLASSES = 30
+
+
+def name_note(file: str) -> str:
+    """The JSON beside an exported file: named after the whole of it, since formats differ in their ends."""
+    return f"{file}.json"
+
+
+def find_exports(folder: Path, record: RunRecord, *, but: str = "") -> list[ExportRecord]:
+    """What else of this run lies exported in ``folder``, besides the file ``but``."""
+    found = []
+    for note in sorted(folder.glob("*.json")):
+        try:
+            export = load_record(note, ExportRecord)
+        except UserError:
+            continue
+        own = export.weights_sha256 == record.weights_sha256 and note.name == name_note(export.file)
+        if own and export.file != but and (folder / export.file).is_file():
+            found.append(export)
+    return found
 
 
 @dataclass(frozen=True)
@@ -191,7 +210,7 @@ def _explain_loading(exported: Sequence[ExportRecord]) -> Iterator[str]:
     yield 'run = load_run(Path("RUN"))  # run.model, and run.note: classes, image size, mean and std'
     yield "```"
     yield "or `vtbench predict RUN --image photo.jpg`."
-    for one in exported:
+    for one in sorted(exported, key=lambda one: one.file):
         height, width = one.image_size
         yield ""
         yield f"The file `{one.file}`, without vtbench. Pixels are RGB from 0 to 1, the graph normalises them:"

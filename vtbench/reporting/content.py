@@ -57,9 +57,12 @@ def describe_progress(report: Report) -> list[str]:
     ]
 
 
+INTERIM = " (interim)"
+
+
 def name_report(report: Report) -> str:
     """The title, which says of an interim report that it is one."""
-    return report.outline.title + (" (interim)" if describe_progress(report) else "")
+    return report.outline.title + (INTERIM if describe_progress(report) else "")
 
 
 def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:

@@ -22,6 +22,7 @@ TextFormat = Literal["markdown", "csv", "json"]
 _MOST_CLASSES = 24
 _MOST_KINDS = 3
 _MOST_PAIRS = 5
+DATA_FILES = ("data.json", "classes.csv", "data.md")
 _SHOWN_OF_HASH = 32
 _DPI = 110
 _WORDS = {"train": "training", "val": "validation"}
@@ -172,13 +173,13 @@ def list_rows(record: DataRecord) -> Iterator[dict[str, Any]]:
 def write_data(record: DataRecord, sheets: Mapping[str, Sheet], folder: Path) -> list[Path]:
     """Write ``data.json``, ``data.md``, ``classes.csv`` and the sheets (PNG, SVG), all or none; returns their paths."""
     with publish_set(folder) as staged:
-        written = [staged / name for name in ("data.json", "classes.csv")]
+        written = [staged / name for name in DATA_FILES[:2]]
         save_record(written[0], record)
         publish_text(written[1], render_data(record, "csv"))
         with house_style():
             for name, sheet in sheets.items():
                 written += save_figure(draw_sheet(sheet), staged, name, dpi=_DPI)
-        written.append(staged / "data.md")
+        written.append(staged / DATA_FILES[2])
         figures = "".join(f"\n![{sheet.title}]({name}.png)\n" for name, sheet in sheets.items())
         publish_text(written[-1], _render_markdown(record) + figures)
     return [folder / path.name for path in written]

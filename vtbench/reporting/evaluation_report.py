@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,17 @@ MOST_CLASSES = 20
 """Of these or fewer a table on the screen has every one."""
 
 
-def name_evaluation(record: EvaluationRecord) -> str:
+def name_evaluation(data: str, fingerprint: str, settings: Mapping[str, Any]) -> str:
     """A name for a folder that tells the images of evaluations apart: ``cifar10-1a2b3c4d``."""
-    kind, _, rest = record.data.partition(":")
+    kind, _, rest = data.partition(":")
     first = rest.partition(",")[0]
     place = "" if "=" in first else Path(first).name
     changed = "".join(
         f"-{key.rpartition('.')[2]}-{re.sub(r'[^0-9a-z.]+', '-', spell_setting(value)).strip('-')}"
-        for key, value in record.settings.items()
+        for key, value in settings.items()
     )
     start = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{kind}-{place}").strip("-.")[:60]
-    return f"{start}-{record.fingerprint[:8]}{changed}"
+    return f"{start}-{fingerprint[:8]}{changed}"
 
 
 def save_evaluation(record: EvaluationRecord, answers: Answers, folder: Path) -> tuple[str, ...]:

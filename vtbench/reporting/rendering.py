@@ -22,6 +22,7 @@ from vtbench.files import publish_set, publish_text, refuse_link
 from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
+    INTERIM,
     describe_progress,
     explain_apart,
     list_all_notes,
@@ -41,6 +42,8 @@ from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summ
 from vtbench.reporting.tuning import find_tuning, list_tuning_numbers
 from vtbench.reporting.web.report_page import PAGE_FILE, render_page
 
+MARKDOWN_FILE, CSV_FILE, LATEX_FILE = "report.md", "table.csv", "table.tex"
+_LONGEST_NAME = 100
 TextFormat = Literal["markdown", "csv", "latex", "json"]
 
 
@@ -81,12 +84,24 @@ def write_report(folder: Path, out: Path | None = None, *, base: str | None = No
     return save_report(build_report(folder, base=base), out or default_output(folder))
 
 
-def default_output(folder: Path) -> Path:
-    """Where the report of ``folder`` goes unless the user says otherwise; not through a link out of it."""
-    if is_archive(folder):
-        return folder
-    refuse_link(folder / "report")
-    return folder / "report"
+def default_output(*folders: Path) -> Path:
+    """Where the report of ``folders`` goes unless the user says otherwise; not through a link out of the first.
+
+    That of several lies beside that of the first.
+    """
+    if len(folders) == 1 and is_archive(folders[0]):
+        return folders[0]
+    others = "".join(f"-with-{folder.resolve().name}" for folder in folders[1:])
+    place = folders[0] / f"report{others}"[:_LONGEST_NAME]
+    refuse_link(place)
+    return place
+
+
+def is_report_of(report: Report, markdown: Path) -> bool:
+    """Whether the text of a report is of the same runs, by its title."""
+    with markdown.open(encoding="utf-8", errors="replace") as lines:
+        title = lines.readline().rstrip("\n").removesuffix(INTERIM)
+    return title == f"# {escape_markdown(report.outline.title)}"
 
 
 def save_report(report: Report, out: Path, *, every_figure: bool = False) -> ReportPaths:
@@ -109,9 +124,9 @@ def write_files(report: Report, folder: Path, *, every_figure: bool = False) -> 
     classes = render_classes(report)
     paths = ReportPaths(
         folder=folder,
-        markdown=folder / "report.md",
-        csv=folder / "table.csv",
-        latex=folder / "table.tex",
+        markdown=folder / MARKDOWN_FILE,
+        csv=folder / CSV_FILE,
+        latex=folder / LATEX_FILE,
         figures=tuple(path for figures in drawn.values() for saved in figures.values() for path in saved),
         classes=folder / CLASSES_FILE if classes else None,
         page=folder / PAGE_FILE,

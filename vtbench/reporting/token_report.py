@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # L tokens; H height, W width of a map in cells.
 
+TOKENS = "tokens.json"
 _DPI = 150  # A slide of 2000 x 1125 pixels.
 _KINDS = {"attention": "Spatial attention", "reach": "Reach after token mixing"}
 _FIGURES = tuple(
@@ -43,7 +44,7 @@ def write_tokens(record: TokensRecord, images: Sequence[MappedImage], folder: Pa
     from safetensors.numpy import save
 
     with publish_set(folder, stale=_FIGURES) as staged:
-        written = [staged / name for name in ("tokens.json", "tokens.csv", "maps.safetensors")]
+        written = [staged / name for name in (TOKENS, "tokens.csv", "maps.safetensors")]
         save_record(written[0], record)
         publish_text(written[1], to_csv(list_rows(record)))
         publish_bytes(written[2], save(_collect_arrays(images)))
