@@ -84,6 +84,8 @@ def test_the_studies_are_listed_with_their_questions(vtbench: Call) -> None:
         (["mine.toml", "--jobs", "many"], "--jobs was given 'many'"),
         (["mine.toml", "--threads", "0"], "--threads was given '0': allowed: "),
         (["mine.toml", "--executor", "lcoal"], "no executor named 'lcoal'. Did you mean 'local'"),
+        (["mine.toml", "--store", "here"], "is no URL of a folder. Write s3://BUCKET/PATH"),
+        (["mine.toml", "--store", "s3://a/b", "--fresh"], "Leave out one"),
         (["mine.toml", "--address", "auto"], "--address is that of a cluster, and --executor local has none"),
         (["mine.toml", "--executor", "ray:adress=auto"], "unknown knob 'adress'. Did you mean 'address'"),
         (["mine.toml", "--executor", "in_process", "--verify-resume"], "whose cells cannot be killed"),

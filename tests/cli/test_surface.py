@@ -34,7 +34,7 @@ SURFACE = {
     ),
     "ablate": (
         f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor address device devices "
-        f"workers {EXECUTION} uncounted out plan cluster fresh retry-failed verify-resume list measure track json"
+        f"workers {EXECUTION} uncounted out store plan cluster fresh retry-failed verify-resume list measure track json"
     ),
     "watch": "runs once every json",
     "report": "runs out format json against archive published all-figures interim measure device batch-size time-limit "

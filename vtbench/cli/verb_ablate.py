@@ -18,8 +18,10 @@ from vtbench.errors import UserError
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig
     from vtbench.run_options import StudyOptions
+    from vtbench.stores import Store
     from vtbench.studies.cells import ResolvedStudy
     from vtbench.studies.executor import Session
+    from vtbench.studies.mirror import Mirror
     from vtbench.studies.running import StudyOutcome
     from vtbench.studies.study import Study
 
@@ -28,6 +30,8 @@ _OF_RUNS = ("fresh", "measure", "track")
 EXCLUDES = {"list": ALL, "plan": ("verify-resume", *_OF_RUNS), "verify-resume": ("retry-failed", *_OF_RUNS)}
 MOST_JOBS = 10_000
 _TRACKERS_END_WITHIN_SECONDS = 5.0
+_STORE_ENDS_WITHIN_SECONDS = 5.0
+_STORE_IS_TRIED_SECONDS = 60.0
 
 
 def run_ablate(
@@ -49,6 +53,9 @@ def run_ablate(
     ] = None,
     execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The study's folder.  [default: runs/STUDY]")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Keep the folder there, too, and go on from it: s3://, gs:// or file://.")
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say which cells there are and what they cost.")] = False,
     cluster: Annotated[
         str | None, typer.Option(help="With --plan: on such a cluster, as nodes=4,gpus=8,gpu=h100,price=2.5.")
@@ -87,6 +94,7 @@ def run_ablate(
     name, found = find_study(study)
     session = _open_session(executor, address, jobs, options.threads)
     folder = out or Path("runs") / name
+    stored = _open_store(store, fresh=fresh, only_planned=plan or verify_resume)
     _check_first(found, options, is_new=not (folder / STUDY).exists())
     if not (plan or verify_resume):
         refuse_held(folder / STUDY_LOCK)
@@ -103,6 +111,7 @@ def run_ablate(
             folder,
             session,
             trackers,
+            stored,
             as_json=as_json,
             measure=measure,
             fresh=fresh,
@@ -136,12 +145,14 @@ def _run(
     folder: Path,
     session: Session,
     trackers: tuple[str, ...],
+    store: Store | None,
     *,
     as_json: bool,
     measure: bool,
     **wishes: bool,
 ) -> None:
     from vtbench.cli.loudness import open_progress, warn
+    from vtbench.cli.mirrored_study import MirroredStudy
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
     from vtbench.cli.tracked_study import TrackedStudy
@@ -154,12 +165,14 @@ def _run(
     from vtbench.trackers.tracking import Tracking
     from vtbench.units import format_items
 
+    mirror = _begin_mirror(store, folder, study) if store is not None else None
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress()) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
             shown = StudyDisplay(display, count_costs, begun)
             tracking = Tracking(trackers, folder, study.name, warn)
-            watcher = TrackedStudy(shown, tracking)
+            tracked = TrackedStudy(shown, tracking)
+            watcher = MirroredStudy(tracked, mirror) if mirror is not None else tracked
             outcome = carry_out_study(study, folder, session, watcher=watcher, on_look=shown.on_look, **wishes)
     if outcome.stopped:
         tracking.close(within_seconds=_TRACKERS_END_WITHIN_SECONDS)
@@ -168,6 +181,7 @@ def _run(
             f"saved, in {folder}. The same command goes on from there.",
             err=True,
         )
+        _end_mirror(mirror, within_seconds=_STORE_ENDS_WITHIN_SECONDS)
         _leave(130)
     if measure:
         from vtbench.cli.measuring import measure_study
@@ -183,9 +197,39 @@ def _run(
             "again, remove the record.json of a cell and repeat the command.",
             err=True,
         )
+    is_kept = _end_mirror(mirror, within_seconds=_STORE_IS_TRIED_SECONDS)
     if outcome.failed:
         _print_failures(outcome)
+    if outcome.failed or not is_kept:
         raise typer.Exit(1)
+
+
+def _open_store(url: str | None, *, fresh: bool, only_planned: bool) -> Store | None:
+    if url is None:
+        return None
+    from vtbench.stores import Store
+
+    if fresh:
+        raise UserError("--fresh begins another study, and --store goes on with the one that is there. Leave out one.")
+    if only_planned:
+        raise UserError("--store keeps what a study comes to, and nothing is run with --plan or --verify-resume.")
+    return Store(url)
+
+
+def _begin_mirror(store: Store, folder: Path, study: ResolvedStudy) -> Mirror:
+    from vtbench.cli.loudness import tell, warn
+    from vtbench.studies.mirror import Mirror, fetch_study
+
+    fetch_study(store, folder, study, tell)
+    return Mirror(store, folder, warn)
+
+
+def _end_mirror(mirror: Mirror | None, *, within_seconds: float) -> bool:
+    """Whether the store, if there is one, has everything; else it is said."""
+    lacking = mirror.close(within_seconds=within_seconds) if mirror is not None else None
+    if lacking is not None:
+        typer.echo(lacking, err=True)
+    return lacking is None
 
 
 def _leave(code: int) -> NoReturn:
