@@ -33,7 +33,7 @@ SURFACE = {
         f"model {RUN} seed device devices threads workers {EXECUTION} checkpoint-seconds uncounted out track json"
     ),
     "ablate": (
-        f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs executor address device devices "
+        f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs try executor address device devices "
         f"workers {EXECUTION} uncounted out store plan cluster fresh retry-failed verify-resume list measure track json"
     ),
     "watch": "runs once every json",

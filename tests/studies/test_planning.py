@@ -1,6 +1,7 @@
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stand_in_cells import COSTS, FACTS, IN_PROCESS, SpeedyExecutor, list_files, make_record, make_study
@@ -86,7 +87,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
         seen.counted.append(variant)
         return COSTS.model_copy(update={"macs": 1_000_000 * int(variant.partition("=")[2])})
 
-    def measure(cells: Sequence[Cell], session: Session, *, is_quick: bool) -> list[CellSpeed | NotMeasured]:
+    def measure(cells: Sequence[Cell], session: Session, **_: object) -> list[CellSpeed | NotMeasured]:
         seen.measured.extend(cells)
         starts = [replace(START, costs=count(cell.config.variant, (32, 32), 10)) for cell in cells]
         return [CellSpeed(cell, start, start.costs.macs / 1e6, 3.0) for cell, start in zip(cells, starts, strict=True)]
@@ -96,7 +97,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
         return FACTS
 
     monkeypatch.setattr(planning, "count_costs", count)
-    monkeypatch.setattr(planning, "measure_speeds", measure)
+    monkeypatch.setattr(probe, "measure_speeds", measure)
     monkeypatch.setattr(planning, "inspect_study", inspect)
     return seen
 
@@ -164,16 +165,16 @@ def test_of_arms_that_are_done_none_is_drawn(watched: Watched, tmp_path: Path, m
 def test_the_time_of_an_arm_too_slow_for_the_probe_is_that_of_the_others_by_macs(
     watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = planning.measure_speeds
+    measure = probe.measure_speeds
 
-    def measure_first(cells: Sequence[Cell], session: Session, **how: bool) -> list[CellSpeed | NotMeasured]:
+    def measure_first(cells: Sequence[Cell], session: Session, **how: Any) -> list[CellSpeed | NotMeasured]:
         return [*measure(cells[:1], session, **how), *[probe.TOO_SLOW] * (len(cells) - 1)]
 
-    monkeypatch.setattr(planning, "measure_speeds", measure_first)
+    monkeypatch.setattr(probe, "measure_speeds", measure_first)
     made = plan_many(tmp_path / "mini", 1000, 10, threads=2)
     assert isinstance(made.seconds, Total) and made.seconds.value == pytest.approx(10 * 1000 * 2017 / 2, rel=0.2)
     assert sum(not arm.is_estimated for arm in made.arms) == 1
-    monkeypatch.setattr(planning, "measure_speeds", lambda cells, session, **_: [probe.TOO_SLOW] * len(cells))
+    monkeypatch.setattr(probe, "measure_speeds", lambda cells, session, **_: [probe.TOO_SLOW] * len(cells))
     made = plan_many(tmp_path / "mini", 1000, 10, threads=2)
     assert isinstance(made.seconds, NotMeasured) and isinstance(made.macs, Total)
 

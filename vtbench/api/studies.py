@@ -76,6 +76,7 @@ def run_study(
     max_seeds: int | None = None,
     threads: int | None = None,
     jobs: int | None = None,
+    ways: Sequence[str] = (),
     executor: str = "local",
     device: str = "auto",
     devices: int = 1,
@@ -94,8 +95,9 @@ def run_study(
 
     ``study`` is the name of one that comes with vtbench, the path of a study file, or what such a file holds as a
     dictionary, which ``name`` names. The folder ``out`` is ``runs/NAME`` where it is None. The options are those of the
-    command line; ``jobs`` None measures how many cells at once are fastest. The same call again goes on where a study
-    was interrupted or killed; more seeds or arms extend it. Cells that failed are warned of. ``track`` names trackers
+    command line; ``jobs`` None measures how many cells at once are fastest, and ``ways`` is ``--try``: what all arms
+    take if it is faster. The same call again goes on where a study was interrupted or killed; more seeds or arms
+    extend it. Cells that failed are warned of. ``track`` names trackers
     that are told of every cell and of the final table, such as "mlflow".
 
     Raises `vtbench.errors.UserError` for what cannot be used, before anything is written.
@@ -122,6 +124,7 @@ def run_study(
     from vtbench.studies.deciding import carry_out_study
     from vtbench.studies.executor import Session, open_executor
     from vtbench.studies.resolution import resolve_study
+    from vtbench.studies.ways import check_ways
     from vtbench.training import StopRequest
 
     called, asked, file = _find(study, name)
@@ -129,7 +132,7 @@ def run_study(
         raise UserError(f"jobs is {jobs}: give a number of cells of 1 or more, or None to measure it.")
     options = read_options(StudyOptions, given, "run_study")
     execution = read_execution({key: value for key, value in given.items() if key != "threads"}, "run_study")
-    session = Session(open_executor(executor), StopRequest(), jobs=jobs, threads=options.threads)
+    session = Session(open_executor(executor), StopRequest(), jobs=jobs, threads=options.threads, ways=check_ways(ways))
     in_python, settle = isinstance(study, Mapping), session.executor.settle_device
     resolved = resolve_study(called, asked, options, execution, file=file, in_python=in_python, settle_device=settle)
     folder = Path(out) if out is not None else Path("runs") / called

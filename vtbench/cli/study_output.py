@@ -77,6 +77,8 @@ def print_plan(plan: StudyPlan) -> None:
             f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
     )
+    for tried in plan.placement.tried:
+        print_text(str(tried), console)
 
 
 def list_plan(plan: StudyPlan) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def list_plan(plan: StudyPlan) -> dict[str, Any]:
         "num_classes": plan.facts.num_classes,
         "jobs": plan.placement.jobs,
         "threads": plan.placement.threads,
+        **({"tried": [one.model_dump(mode="json") for one in plan.placement.tried]} if plan.placement.tried else {}),
         **_list_total("seconds", plan.seconds),
         **_list_total("macs", plan.macs),
         "num_counted": len(plan.counted),

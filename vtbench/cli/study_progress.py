@@ -68,6 +68,8 @@ class StudyDisplay:
             f"{placement.jobs} at once, {format_items(placement.threads, 'thread')} each "
             f"({placement.reason}{f'; {measured}' if measured else ''})"
         )
+        for tried in placement.tried:
+            self._display.say(str(tried))
         self.on_turn()
 
     def on_look(self, seeds: int, decisions: Mapping[str, Decision | None]) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 COMMAND = DerivedCommand
 _OF_RUNS = ("fresh", "measure", "track")
-EXCLUDES = {"list": ALL, "plan": ("verify-resume", *_OF_RUNS), "verify-resume": ("retry-failed", *_OF_RUNS)}
+EXCLUDES = {"list": ALL, "plan": ("verify-resume", *_OF_RUNS), "verify-resume": ("retry-failed", "try", *_OF_RUNS)}
 MOST_JOBS = 10_000
 _TRACKERS_END_WITHIN_SECONDS = 5.0
 _STORE_ENDS_WITHIN_SECONDS = 5.0
@@ -44,6 +44,14 @@ def run_ablate(
     ] = "components",
     options: StudyOptions,
     jobs: Annotated[str, typer.Option(help="Cells at once; auto measures how many are fastest.")] = "auto",
+    ways: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            help="What all arms take if it is measured to be faster: bfloat16, float16, contiguous or compile; may be "
+            "repeated.",
+        ),
+    ] = None,
     executor: Annotated[
         str, typer.Option(help="What carries the cells out: {executors}.", autocompletion=complete_executors)
     ] = "local",
@@ -92,7 +100,7 @@ def run_ablate(
         _check_cluster(cluster, plan=plan)
     trackers = check_trackers(track or [])
     name, found = find_study(study)
-    session = _open_session(executor, address, jobs, options.threads)
+    session = _open_session(executor, address, jobs, options.threads, ways or [])
     folder = out or Path("runs") / name
     stored = _open_store(store, fresh=fresh, only_planned=plan or verify_resume)
     _check_first(found, options, is_new=not (folder / STUDY).exists())
@@ -297,9 +305,10 @@ def _verify(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bo
         raise typer.Exit(1)
 
 
-def _open_session(executor: str, address: str | None, jobs: str, threads: int | None) -> Session:
+def _open_session(executor: str, address: str | None, jobs: str, threads: int | None, ways: list[str]) -> Session:
     from vtbench.environment import count_started
     from vtbench.studies.executor import Session, open_executor
+    from vtbench.studies.ways import check_ways
     from vtbench.training import StopRequest
 
     if count_started() > 1:  # They carry out one cell together, and then the next.
@@ -309,7 +318,8 @@ def _open_session(executor: str, address: str | None, jobs: str, threads: int | 
                 "Leave out one of the two."
             )
         executor = "in_process"
-    return Session(open_executor(executor, address=address), StopRequest(), jobs=_parse_jobs(jobs), threads=threads)
+    opened, at_once = open_executor(executor, address=address), _parse_jobs(jobs)
+    return Session(opened, StopRequest(), jobs=at_once, threads=threads, ways=check_ways(ways))
 
 
 def _parse_jobs(text: str) -> int | None:

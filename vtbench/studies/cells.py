@@ -76,7 +76,11 @@ class Cell(Configuration):
 
     def with_threads(self, threads: int) -> Cell:
         """The same cell on so many CPU threads."""
-        execution = self.config.execution.model_copy(update={"threads": threads})
+        return self.with_execution(threads=threads)
+
+    def with_execution(self, **settings: Any) -> Cell:
+        """The same cell, carried out with other ``settings``."""
+        execution = self.config.execution.model_copy(update=settings)
         return self.model_copy(update={"config": self.config.model_copy(update={"execution": execution})})
 
 

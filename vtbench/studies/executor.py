@@ -150,13 +150,15 @@ def open_executor(text: str, *, address: str | None = None) -> Executor:
 class Session:
     """One call on a study: who carries its cells out, what the user wants of the machine, and the wish to stop.
 
-    ``jobs`` cells at once and ``threads`` of all cells together are automatic where None.
+    ``jobs`` cells at once and ``threads`` of all cells together are automatic where None. ``ways`` of training may be
+    taken where they are measured to be faster.
     """
 
     executor: Executor
     stop: StopRequest
     jobs: int | None = None
     threads: int | None = None
+    ways: tuple[str, ...] = ()
 
 
 def count_cores() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -20,6 +21,7 @@ from vtbench.run_folder import PLACEMENT
 from vtbench.studies.cells import Cell
 from vtbench.studies.executor import Session
 from vtbench.studies.probe import measure_speeds
+from vtbench.studies.ways import TriedWay, list_settings, try_ways
 
 _MOST_CANDIDATES = 4
 
@@ -39,6 +41,13 @@ class Placement(Configuration):
     threads: int = Field(ge=1)
     reason: str
     measured: tuple[MeasuredPlacement, ...] = ()
+    tried: tuple[TriedWay, ...] = Field((), description="what else the user allowed, and what it gave")
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"tried"})
+
+    def arrange(self, cell: Cell) -> Cell:
+        """The cell as it is carried out: with its threads, and in the ways that were taken."""
+        return cell.with_execution(threads=self.threads, **list_settings(self.tried))
 
 
 def read_placement(folder: Path) -> Placement | None:
@@ -66,11 +75,41 @@ def choose_placement(
 ) -> Placement:
     """Decide how the open ``cells``, one at least, are run.
 
-    ``before`` is the placement that the study began with: its threads a cell are kept. On CPUs the automatic placement
-    is the fastest of a few measured ones; with GPUs it is one cell a GPU. ``on_measuring`` is called before a
-    measurement, which takes a while; unless ``may_measure``, one cell a core is taken in its stead.
+    ``before`` is the placement that the study began with: its threads a cell are kept, and the ways that it took. On
+    CPUs the automatic placement is the fastest of a few measured ones; with GPUs it is one cell a GPU. Ways that the
+    user allows are measured next. ``on_measuring`` is called before a measurement, which takes a while; unless
+    ``may_measure``, there is none, and one cell a core stands in for the fastest placement.
     Raises ``UserError`` for more jobs than the executor can have.
     """
+    is_queue = session.executor.affinity(cells[0].config.execution.device).is_queue
+    _check_ways(session, before, is_queue=is_queue)
+    placement = _share_out(cells, session, before=before, on_measuring=on_measuring, may_measure=may_measure)
+    if before is not None or not (session.ways and may_measure):
+        return placement
+    on_measuring()
+    threaded = [placement.arrange(cell) for cell in cells]
+    return placement.model_copy(update={"tried": try_ways(threaded, placement.jobs, session)})
+
+
+def _check_ways(session: Session, before: Placement | None, *, is_queue: bool) -> None:
+    if session.ways and is_queue:
+        raise UserError("--try measures here what may be faster, and the cells run elsewhere. Leave it out.")
+    known = {one.way for one in before.tried} if before is not None else set(session.ways)
+    if new := [way for way in session.ways if way not in known]:
+        raise UserError(
+            f"--try {new[0]}: the study was begun without trying it, and all of its cells are treated alike. Leave it "
+            "out, or start afresh with --fresh or another --out."
+        )
+
+
+def _share_out(
+    cells: Sequence[Cell],
+    session: Session,
+    *,
+    before: Placement | None,
+    on_measuring: Callable[[], None],
+    may_measure: bool,
+) -> Placement:
     execution, jobs = cells[0].config.execution, session.jobs
     affinity = session.executor.affinity(execution.device)
     total = session.threads or affinity.threads

@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import fmean
 
@@ -23,7 +22,7 @@ from vtbench.studies.executor import Session
 from vtbench.studies.identity import check_identity
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.placement import Placement, choose_placement, read_placement
-from vtbench.studies.probe import TOO_SLOW, CellSpeed, measure_speeds, weigh_images
+from vtbench.studies.probe import TOO_SLOW, CellSpeed, measure_in_groups, weigh_images
 from vtbench.studies.resolution import DataFacts, inspect_study
 from vtbench.studies.tuning import count_open_trials, find_stage
 
@@ -159,9 +158,7 @@ def plan_study(
         still_open or cells, session, before=before, may_measure=not (is_quick or is_elsewhere)
     )
     of_arms = {cell.arm: cell for cell in reversed(cells)}
-    counted = [
-        cell.with_threads(placement.threads) for arm in study.arms if arm in chosen and (cell := of_arms.get(arm))
-    ]
+    counted = [placement.arrange(cell) for arm in study.arms if arm in chosen and (cell := of_arms.get(arm))]
     most = FEW_MEASURED if is_quick else MOST_MEASURED
     costs = {cell: _count(cell, facts) for cell in counted} if len(counted) > most else {}
     spread = _spread(costs, most) if costs else counted
@@ -169,7 +166,7 @@ def plan_study(
     jobs = len(spread) if is_queue else placement.jobs  # What waits in a queue is nobody's neighbour.
     measured: dict[Cell, CellSpeed | NotMeasured] = dict.fromkeys(spread, _ELSEWHERE)
     if not is_elsewhere:
-        measured = dict(zip(spread, _measure(spread, jobs, session, is_quick=is_quick), strict=True))
+        measured = dict(zip(spread, measure_in_groups(spread, jobs, session, is_quick=is_quick), strict=True))
     for cell in counted:
         if isinstance(seen := measured.get(cell), CellSpeed):
             costs[cell] = seen.started.costs
@@ -208,16 +205,6 @@ def _list_cells(study: ResolvedStudy, ledger: Ledger) -> list[Cell]:
     """The cells of the study: with the settings that they were tuned to, or, before that is known, without."""
     stage = find_stage(study, ledger.folder, ledger.find_record)
     return list(stage.cells) if stage.is_last else list_cells(study, ledger.folder)
-
-
-def _measure(cells: Sequence[Cell], jobs: int, session: Session, *, is_quick: bool) -> list[CellSpeed | NotMeasured]:
-    """Measure each of ``cells``, with as many neighbours as in the study, or it would seem faster."""
-    speeds: list[CellSpeed | NotMeasured] = []
-    for start in range(0, len(cells), jobs):
-        group = cells[start : start + jobs]
-        neighbours = islice(cycle(cells), jobs - len(group))
-        speeds += measure_speeds([*group, *neighbours], session, is_quick=is_quick)[: len(group)]
-    return speeds
 
 
 def _count(cell: Cell, facts: DataFacts) -> CostRecord | NotMeasured:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from vtbench.records import NotMeasured, RunRecord
@@ -21,7 +22,7 @@ from vtbench.training import BatchProgress, RunStart, StopRequest
 MEASURE_SECONDS = 2.0
 QUICK_SECONDS = 0.5
 """Of a plan that shall be there in seconds, so long instead."""
-_GIVE_UP_SECONDS = 90.0
+GIVE_UP_SECONDS = 90.0
 _GIVE_UP_QUICKLY_SECONDS = 3.0
 """After all cells train, not after they are begun: on a busy machine that alone takes long."""
 TOO_SLOW = NotMeasured(reason="no batch was completed in the time that the probe has")
@@ -66,7 +67,27 @@ def weigh_images(run: RunStart | RunRecord | DataFacts) -> int:
     return 3 * run.num_train + run.num_val
 
 
-def measure_speeds(cells: Sequence[Cell], session: Session, *, is_quick: bool = False) -> list[CellSpeed | NotMeasured]:
+def measure_in_groups(
+    cells: Sequence[Cell],
+    jobs: int,
+    session: Session,
+    *,
+    is_quick: bool = False,
+    give_up_seconds: float = GIVE_UP_SECONDS,
+) -> list[CellSpeed | NotMeasured]:
+    """Measure each of ``cells``, with as many neighbours as in the study, or it would seem faster."""
+    speeds: list[CellSpeed | NotMeasured] = []
+    for start in range(0, len(cells), jobs):
+        group = cells[start : start + jobs]
+        neighbours = islice(cycle(cells), jobs - len(group))
+        together = [*group, *neighbours]
+        speeds += measure_speeds(together, session, is_quick=is_quick, give_up_seconds=give_up_seconds)[: len(group)]
+    return speeds
+
+
+def measure_speeds(
+    cells: Sequence[Cell], session: Session, *, is_quick: bool = False, give_up_seconds: float = GIVE_UP_SECONDS
+) -> list[CellSpeed | NotMeasured]:
     """Run all ``cells`` at the same time and measure each while all of them are training.
 
     Give no more cells than the executor runs at once. A cell that fails is `NotMeasured` with its error, and the others
@@ -75,7 +96,7 @@ def measure_speeds(cells: Sequence[Cell], session: Session, *, is_quick: bool = 
     """
     with session.executor.scratch() as folder:
         copies = [cell.model_copy(update={"folder": Path(folder) / str(n)}) for n, cell in enumerate(cells)]
-        watcher = _SpeedWatcher(copies, session.stop, is_quick=is_quick)
+        watcher = _SpeedWatcher(copies, session.stop, is_quick=is_quick, give_up_seconds=give_up_seconds)
         results = session.executor.run(copies, len(copies), watcher=watcher, stop=watcher.enough)
         errors = {result.cell.folder: result.error for result in results}
         return [
@@ -103,13 +124,13 @@ class _Course:
 class _SpeedWatcher:
     """Notes the course of each cell and asks to stop as soon as enough was seen, or the user wants to."""
 
-    def __init__(self, cells: Sequence[Cell], outer: StopRequest, *, is_quick: bool) -> None:
+    def __init__(self, cells: Sequence[Cell], outer: StopRequest, *, is_quick: bool, give_up_seconds: float) -> None:
         self._measure_seconds = QUICK_SECONDS if is_quick else MEASURE_SECONDS
         self._is_quick = is_quick
         self.enough = StopRequest()
         self._courses = {cell.folder: _Course() for cell in cells}
         self._outer = outer
-        self._give_up_at = time.monotonic() + _GIVE_UP_SECONDS
+        self._give_up_at = time.monotonic() + give_up_seconds
         self._together = False
 
     def on_begin(self, cell: Cell) -> None:

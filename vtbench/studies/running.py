@@ -154,7 +154,7 @@ def _run_stage(
     placement = choose_placement(waiting, session, before=read_placement(folder), on_measuring=watcher.on_measuring)
     if not session.stop.requested:
         write_placement(folder, placement)
-    waiting = [cell.with_threads(placement.threads) for cell in waiting]
+    waiting = [placement.arrange(cell) for cell in waiting]
     for cell in waiting:
         ledger.set_failure_aside(cell)
     records = {cell.folder: record for cell in stage.cells if (record := ledger.find_record(cell)) is not None}

@@ -22,6 +22,7 @@ from vtbench.studies.events import CellEnded, CellStarted
 from vtbench.studies.executor import Executor, Session
 from vtbench.studies.placement import read_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
+from vtbench.studies.ways import list_settings
 
 FILES = (WEIGHTS, METRICS, RECORD, EXAMPLES, ANSWERS)
 _EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 2, 640, 100, 32
@@ -51,17 +52,18 @@ def verify_resume(
 ) -> list[ResumeCheck]:
     """Check the first and the last arm of ``study``, each killed ``kills`` times at random moments.
 
-    They get the threads that cells have in ``folder``, or else those of the session. Raises ``UserError`` when a copy
-    fails even undisturbed, and when the executor cannot kill.
+    They get the threads that cells have in ``folder``, or else those of the session, and the ways that were taken
+    there. Raises ``UserError`` when a copy fails even undisturbed, and when the executor cannot kill.
     """
     before = read_placement(folder)
     threads = session.threads or (before or session.executor.affinity(study.execution.device)).threads
+    settings = list_settings(before.tried) if before is not None else {}
     draw = random.Random(seed)
     with session.executor.scratch() as scratch:
         cells = list_cells(_shrink(study, inspect_study(study)), Path(scratch))
         chosen = dict.fromkeys((cells[0].arm, cells[len(study.arms) - 1].arm))
         return [
-            _check(cell.with_threads(threads), session.executor, kills, draw, report)
+            _check(cell.with_execution(**(settings | {"threads": threads})), session.executor, kills, draw, report)
             for cell in cells[: len(study.arms)]
             if cell.arm in chosen
         ]
