@@ -97,11 +97,12 @@ def publish_set(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
 def finish_set(folder: Path) -> None:
     """Move the files of a set that was decided into their place; does nothing where there is none.
 
-    Several processes may do so at once. Raises ``UserError`` where ``folder`` cannot be written.
+    Several processes may do so at once. Raises ``UserError`` where ``folder`` cannot be written, or the set is a link.
     """
     decided = folder / _DECIDED
     if not decided.is_dir():
         return
+    refuse_link(decided)
     try:
         with contextlib.suppress(FileNotFoundError):  # Another process was faster.
             for name in read_json(decided / _STALE):
@@ -153,6 +154,15 @@ def refuse_link(path: Path) -> None:
             f"{path} is a link to {path.readlink()}, and nothing is written or removed through a link out of the "
             "folder that was named. Remove the link, or name its target instead."
         )
+
+
+def place_within(folder: Path, name: str) -> Path:
+    """``folder / name``. Raises ``UserError`` where a part of ``name`` is a link: only ``folder`` itself may be one."""
+    place = folder
+    for part in Path(name).parts:
+        place /= part
+        refuse_link(place)
+    return place
 
 
 def read_file(path: Path) -> bytes:

@@ -60,7 +60,7 @@ def run_evaluate(
     from vtbench.cli.loudness import tell
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
-    from vtbench.files import check_writable
+    from vtbench.files import check_writable, place_within
     from vtbench.settings import parse_judging
     from vtbench.training.folder import find_finished
 
@@ -83,14 +83,15 @@ def run_evaluate(
         from vtbench.training.trained import ask_otherwise, load_run
 
     opened, place = load_run(run), resolve_device(device)
-    folder = out or run / "evaluations"
+    folder = out or place_within(run, "evaluations")
     check_writable(folder)
     wishes = [DataWish(spec, limit_val, image_size) for spec in data] if data else [DataWish()]
     with tell_waiting("reading the images"):
         splits = [open_data(opened, wish) for wish in wishes]
     config = ask_otherwise(opened, changes).record.config
     asked = read_settings(config.data, config.recipe, changes)
-    targets = [folder / name_evaluation(split.name, split.fingerprint, asked) for split in splits]
+    ids = [name_evaluation(split.name, split.fingerprint, asked) for split in splits]
+    targets = [place_within(folder, name) for name in ids]
     is_same = says(EvaluationRecord, weights_sha256=opened.record.weights_sha256)
     for target in () if overwrite else targets:
         refuse_replacing(target, [RECORD], is_same, of="this run")

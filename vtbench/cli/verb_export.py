@@ -74,12 +74,12 @@ def _export(
     from vtbench.export.card import CARD, find_exports, find_study_result, name_note, render_card
     from vtbench.export.exporting import export_run
     from vtbench.export.formats import FORMATS
-    from vtbench.files import check_writable, publish_bytes, publish_set, publish_text
+    from vtbench.files import check_writable, place_within, publish_bytes, publish_set, publish_text
     from vtbench.records import save_record
     from vtbench.training.trained import load_run
 
     opened = load_run(run)
-    path = out or run / "export" / f"model{FORMATS[format].suffix}"
+    path = out or place_within(run, "export") / f"model{FORMATS[format].suffix}"
     _refuse_replacing(path, opened.record, format, overwrite=overwrite)
     check_writable(path.parent)
     export = export_run(opened, open_data(opened, DataWish(data)), format, path.name)

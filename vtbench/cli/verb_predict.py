@@ -64,13 +64,14 @@ def run_predict(
         import vtbench.models  # noqa: F401 - fills the registry of models.
         from vtbench.documents.terminal import lay_out, open_console
         from vtbench.environment import resolve_device
+        from vtbench.files import place_within
         from vtbench.reporting.prediction_report import render_predictions, tabulate_predictions
         from vtbench.tasks import TASKS
         from vtbench.training.trained import ask_otherwise, load_run
 
     opened = ask_otherwise(load_run(run), changes)
     masks = TASKS[opened.record.task].answers_with_masks
-    folder = out or (run / "predictions" if masks else None)
+    folder = out or (place_within(run, "predictions") if masks else None)
     if masks and top is not None:
         raise UserError("--top is of classes of images, and this network gives masks. Leave it out.")
     if overwrite and folder is None:

@@ -77,7 +77,7 @@ def run_tokens(
     from vtbench.cli.first_checks import check_data, check_variants
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
-    from vtbench.files import check_writable
+    from vtbench.files import check_writable, refuse_link
     from vtbench.training.folder import find_finished
     from vtbench.units import format_items
 
@@ -112,6 +112,8 @@ def run_tokens(
         )
     _warn_of_classes(shown, foreground or [])
     folder = out or subject.default_folder
+    if out is None:
+        refuse_link(folder)
     if not overwrite:
         is_same = says(TokensRecord, variant=subject.variant, weights_sha256=subject.weights_sha256)
         refuse_replacing(folder, [TOKENS], is_same, of=f"{subject.variant} with these weights")

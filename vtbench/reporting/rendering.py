@@ -18,7 +18,7 @@ from vtbench.documents.table import (
     to_markdown,
     to_plain_json,
 )
-from vtbench.files import publish_set, publish_text, refuse_link
+from vtbench.files import place_within, publish_set, publish_text
 from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
@@ -92,9 +92,7 @@ def default_output(*folders: Path) -> Path:
     if len(folders) == 1 and is_archive(folders[0]):
         return folders[0]
     others = "".join(f"-with-{folder.resolve().name}" for folder in folders[1:])
-    place = folders[0] / f"report{others}"[:_LONGEST_NAME]
-    refuse_link(place)
-    return place
+    return place_within(folders[0], f"report{others}"[:_LONGEST_NAME])
 
 
 def is_report_of(report: Report, markdown: Path) -> bool:

@@ -100,7 +100,7 @@ def run_study(
     elif not fresh:
         check_agreement(study, ledger)
     check_writable(folder)
-    _refuse_links(cells)
+    _refuse_links(cells, folder)
     if fresh and ledger.path.exists():
         with hold_lock(folder / STUDY_LOCK):
             watcher.on_set_aside(move_aside(folder))
@@ -112,7 +112,7 @@ def run_study(
         for stage in list_stages(study, folder, ledger.find_record):
             waiting = ledger.list_open(stage.cells, retry_failed=retry_failed)
             if waiting and facts is not None:
-                _refuse_links(waiting)
+                _refuse_links(waiting, folder)
                 _run_stage(study, stage, waiting, ledger, held, watcher, facts, lock.took_over_from)
             seen += stage.cells
             untunable = stage.untunable
@@ -163,10 +163,10 @@ def _run_stage(
     _drain(session.executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
 
 
-def _refuse_links(cells: Sequence[Cell]) -> None:
-    for cell in cells:
-        for path in (cell.folder.parent.parent, cell.folder.parent, cell.folder, cell.folder / LOG):
-            refuse_link(path)
+def _refuse_links(cells: Sequence[Cell], folder: Path) -> None:
+    paths = (path for cell in cells for path in (cell.folder / LOG, cell.folder, *cell.folder.parents))
+    for path in dict.fromkeys(path for path in paths if path.is_relative_to(folder) and path != folder):
+        refuse_link(path)
 
 
 def _drain(results: Iterator[CellResult], folder: Path) -> None:
