@@ -18,7 +18,7 @@ from spoiling import IN_PLACE, hold, replace, spoiled_bytes, spoiled_trees
 
 ONE_IN = 37
 """The others are slow; it shares no factor with how many things may lie in the place of a file."""
-EXAMPLES = [1, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.not_in_ci])]
+EXAMPLES = [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.not_in_ci])]
 KINDS = [
     pytest.param(
         kind,
