@@ -118,6 +118,21 @@ def test_a_page_has_no_fault_that_shuts_people_out(study: Path, open_page: Open,
     assert_open_to_all(page, only="color-contrast" if dark else None)
 
 
+def test_of_many_arms_tables_scroll_the_answer_is_short_and_print_shows_all(tmp_path: Path, open_page: Open) -> None:
+    runs = [make_run(f"arm-{arm}", seed, 60 + arm % 7 + seed * (arm + 9) / 9) for arm in range(60) for seed in range(2)]
+    page = open_page(write_report(write_study(tmp_path, runs, seeds=None)).page, width=360)  # type: ignore[arg-type]
+    assert "and 47 more" in page.inner_text(".answer")
+    assert len(page.inner_text(".answer")) < 600
+    table = page.locator("#table-1-1")
+    assert table.locator("caption span").bounding_box()["width"] < 360  # type: ignore[index]
+    scroll = table.locator("xpath=..")
+    assert scroll.bounding_box()["height"] < 900 < table.bounding_box()["height"]  # type: ignore[index]
+    page.emulate_media(media="print")
+    assert scroll.bounding_box()["height"] >= table.bounding_box()["height"]  # type: ignore[index]
+    code = page.locator("#repeat code, .command code").first
+    assert code.text_content().startswith("vtbench ")  # type: ignore[union-attr]
+
+
 def test_a_page_fits_a_narrow_screen(open_page: Open) -> None:
     page = open_page(REPORTS / "components_cifar10" / "report.html", width=360)
     assert page.evaluate("document.documentElement.scrollWidth") == 360

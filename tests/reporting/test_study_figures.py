@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 from synthetic_runs import list_runs, make_run, write_study
 from test_formats import report_on
 
@@ -54,6 +55,23 @@ def test_effects_have_a_line_an_arm_with_both_intervals_and_every_seed() -> None
     dots = [collection.get_offsets() for collection in axes.collections]
     assert np.asarray(dots[0])[:, 0] == pytest.approx([-1.35, -1.4, -1.6])
     assert "for all 4 together" in " ".join(_list_texts(figure))
+
+
+def test_an_interval_that_leaves_the_figure_ends_in_an_arrowhead() -> None:
+    wild = {"convolution": (70.0, 70.5), "dynamic": (70.0, 73.5), "static": (69.9, 70.5)}
+    report = report_on(list_runs(wild))
+    row = {arm.name: place for place, arm in enumerate(report.comparisons[0].arms[1:])}
+    axes = _draw_effects(list_runs(wild)).axes[0]
+    heads = [
+        (line.get_marker(), *line.get_xdata(), *line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 1
+    ]
+    low, high = axes.get_xlim()
+    assert heads == [(CARETLEFT, low, row["dynamic"]), (CARETRIGHT, high, row["dynamic"])]
+    for name in "effects", "accuracy_macs":
+        chart = str(FIGURES[name].chart(report, 0))  # type: ignore[misc]
+        assert chart.count("<polygon") >= 2
+        assert chart.count("<polygon") == chart.count('class="arrow s')
+    assert "<polygon" not in str(FIGURES["effects"].chart(report_on(list_runs()), 0))  # type: ignore[misc]
 
 
 def test_one_arm_and_one_seed_have_no_effects_or_no_lines() -> None:

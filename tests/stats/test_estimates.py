@@ -61,6 +61,7 @@ def test_equal_values_do_not_pass_for_a_mean_without_error() -> None:
     estimate = estimate_mean([0.1 + 0.2, 0.3, 0.3])
     assert isinstance(estimate.half_width, NotMeasured)
     assert "all 3 values are equal" in estimate.half_width.reason
+    assert "both values are equal" in estimate_mean([2.0, 2.0]).half_width.reason
 
 
 def test_a_mean_of_nothing_is_refused() -> None:

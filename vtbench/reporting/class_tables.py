@@ -13,6 +13,7 @@ from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Arm, Comparison, Score
 from vtbench.reporting.tables import format_difference, format_estimate, number_score
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
+from vtbench.units import format_names
 
 CLASSES_FILE = "classes.csv"
 """The file of a report that has every class and every arm."""
@@ -133,7 +134,7 @@ def _list_notes(comparison: Comparison, classes: Sequence[ClassScores], extent: 
     absent = [one.name for one in classes if not one.pixels]
     if absent:
         yield (
-            f"{ABSENT.capitalize()} from the truth of the validation images: {_list_some(absent)}. A class without a "
+            f"{ABSENT.capitalize()} from the truth of the validation images: {format_names(absent)}. A class without a "
             "pixel there has no IoU and enters no mean."
         )
     shown = choose_largest(classes, extent)
@@ -220,8 +221,3 @@ def _format_mean(score: Score, arm: Arm) -> str:
 
 def _find_interval(score: Score) -> tuple[float, float] | None:
     return score.difference.estimate.interval if isinstance(score.difference, PairedDifference) else None
-
-
-def _list_some(names: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -14,7 +14,7 @@ from vtbench.stats.estimates import Estimate, PairedDifference, find_spread
 from vtbench.stats.power import POWER, count_needed_seeds, find_smallest_effect
 from vtbench.stats.simultaneous import correct_level
 from vtbench.stats.stopping import StoppingRule, describe_decision
-from vtbench.units import format_items
+from vtbench.units import format_items, format_names
 
 FEWEST_FOR_SPREAD = 3
 """Of fewer seeds the spread is not known well enough to say what others would show."""
@@ -96,17 +96,17 @@ def judge_differences(comparison: Comparison) -> Iterator[str]:
     open_still = [arm.name for arm in family if arm.name not in clear]
     together = "The interval" if len(family) == 1 else f"The interval that holds for all {len(family)} differences"
     if clear:
-        yield f"{together} excludes zero for: {', '.join(clear)}."
+        yield f"{together} excludes zero for: {format_names(clear)}."
     if open_still:
         yield (
-            f"{together} includes zero for: {', '.join(open_still)}; the seeds run so far do not tell "
+            f"{together} includes zero for: {format_names(open_still)}; the seeds run so far do not tell "
             f"{'this' if len(open_still) == 1 else 'these'} from {comparison.base}."
         )
     alone = [arm.name for arm in family if arm.name in open_still and _is_clear_alone(arm)]
     if alone:
         yield (
-            f"Taken alone, the interval of {', '.join(alone)} would exclude zero: among {len(family)} comparisons that "
-            "is not rare by luck."
+            f"Taken alone, the interval of {format_names(alone)} would exclude zero: among {len(family)} comparisons "
+            "that is not rare by luck."
         )
 
 

@@ -10,7 +10,7 @@ from vtbench.documents.table import escape_controls
 from vtbench.metrics import Metric
 from vtbench.reporting.cost_axes import MACS, CostAxis
 from vtbench.reporting.labels import Label, draw_labels
-from vtbench.reporting.style import INK, MUTED, find_look
+from vtbench.reporting.style import INK, MUTED, find_look, mark_cut_ends
 from vtbench.stats.pareto import find_pareto_front
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ def draw_points(
     else:
         for point in points:
             _draw_point(axes, point, scale)
+    for point in points:
+        if point.half_width is not None:
+            ends = (point.value - point.half_width, point.value + point.half_width)
+            mark_cut_ends(axes, ends, point.cost / scale, find_look(point.variant).color, upright=True)
     labels = [_make_label(point, scale) for point in points]
     draw_labels(
         axes,

@@ -15,7 +15,7 @@ from vtbench.reporting.tables import format_estimate
 from vtbench.reporting.treatment import find_changed_settings, find_differences
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
-from vtbench.units import format_items
+from vtbench.units import format_items, format_names
 
 Pair = tuple[RunRecord, RunRecord]
 
@@ -104,7 +104,7 @@ def list_side_notes(results: TwoResults) -> list[str]:
     judged = [one for one in results.arms if one.together is not None and one.together.interval is not None]
     clear = [one.arm for one in judged if (ends := one.together.interval) and not ends[0] <= 0 <= ends[1]]  # type: ignore[union-attr]
     if judged:
-        told = f"excludes zero for: {', '.join(clear)}" if clear else "excludes zero for none"
+        told = f"excludes zero for: {format_names(clear)}" if clear else "excludes zero for none"
         notes.append(f"The interval that holds for {format_items(len(judged), 'arm')} together {told}.")
     notes += _gather("Not comparable", {one.arm: one.unlike for one in results.arms})
     notes += _gather("Also not the same", {one.arm: one.changed for one in results.arms})

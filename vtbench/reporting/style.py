@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtbench.catalog import Look, load_catalog
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INK = "#222222"
 MUTED = "#8a8a8a"
@@ -61,6 +64,19 @@ def find_look(variant: str) -> Look:
 @cache
 def _load_looks() -> dict[str, Look | None]:
     return {entry.name: entry.look for entry in load_catalog()}
+
+
+def mark_cut_ends(axes: Axes, ends: tuple[float, float], at: float, color: str, *, upright: bool = False) -> None:
+    """An arrowhead at the rim for each end of a bar that lies beyond it. Call it when the axes have their limits."""
+    from matplotlib.markers import CARETDOWN, CARETLEFT, CARETRIGHT, CARETUP
+
+    low, high = sorted(axes.get_ylim() if upright else axes.get_xlim())
+    down, up = (CARETDOWN, CARETUP) if upright else (CARETLEFT, CARETRIGHT)
+    heads = ((low, ends[0] < low, down), (high, ends[1] > high, up))
+    for rim, beyond, marker in heads:
+        if beyond:
+            place = ([at], [rim]) if upright else ([rim], [at])
+            axes.plot(*place, marker=marker, markersize=6, color=color, markeredgewidth=0, clip_on=False, zorder=2.8)
 
 
 @contextmanager

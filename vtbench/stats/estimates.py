@@ -67,7 +67,7 @@ def estimate_mean(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
         )
     spread = float(sample.std(ddof=1))
     if spread <= 1e-12 * max(1.0, abs(mean)):
-        reason = f"all {n} values are equal: no interval, their spread cannot be estimated"
+        reason = f"{'both' if n == 2 else f'all {n}'} values are equal: no interval, their spread cannot be estimated"
         return Estimate(mean, n, NotMeasured(reason=reason), level)
     quantile = float(stdtrit(n - 1, 0.5 + level / 2))
     return Estimate(mean, n, quantile * spread / math.sqrt(n), level)

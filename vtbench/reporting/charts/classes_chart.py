@@ -11,6 +11,7 @@ from vtbench.reporting.charts.svg import (
     Scale,
     draw_chart,
     draw_frame,
+    draw_interval,
     element,
     group,
     name_series,
@@ -51,8 +52,7 @@ def chart_classes(found: ClassDifferences, base: str, title: str) -> Markup:
                 continue
             y = top + row * number + _GAP / 2 + _LINE * (at + 0.5)
             if one.interval is not None:
-                low, high = map(across.place, one.interval)
-                drawn.append(element("line", x1=low, x2=high, y1=y, y2=y, class_=f"bar {series}"))
+                drawn += draw_interval(across, one.interval, y, "bar", series)
             drawn.append(element("circle", cx=across.place(one.mean), cy=y, r=3.6, class_=f"mean {series}"))
             told.append(f"{name} {one.mean:+.{CLASS_IOU.digits}f}")
         parts.append(group(drawn, arm=arm, tip=f"{arm}: {', '.join(told)}"))

@@ -13,6 +13,7 @@ from vtbench.reporting.charts.svg import (
     Scale,
     draw_chart,
     draw_frame,
+    draw_interval,
     element,
     group,
     name_series,
@@ -59,8 +60,7 @@ def _draw_row(row: Effect, across: Scale, y: float, series: str) -> Iterator[Mar
     together = row.arm.together.interval if row.arm.together is not None else None
     for ends, kind in ((together, "bar"), (row.estimate.interval, "own")):
         if ends is not None:
-            low, high = map(across.place, ends)
-            yield element("line", x1=low, x2=high, y1=y, y2=y, class_=f"{kind} {series}")
+            yield from draw_interval(across, ends, y, kind, series)
     if 1 < len(row.seeds) <= 30:
         for seed in row.seeds:
             yield element("circle", cx=across.place(seed), cy=y + 6.5, r=1.8, class_=f"seed {series}")

@@ -13,6 +13,7 @@ from vtbench.reporting.charts.svg import (
     Scale,
     draw_chart,
     draw_frame,
+    draw_interval,
     draw_line,
     element,
     group,
@@ -52,10 +53,10 @@ def chart_points(points: Sequence[Point], metric: Metric, *, title: str, caption
 
 def _draw_point(point: Point, x: float, up: Scale, index: int) -> list[Markup]:
     y, series = up.place(point.value), name_series(index)
-    parts = []
+    parts: list[Markup] = []
     if point.half_width is not None:
-        ends = {"y1": up.place(point.value - point.half_width), "y2": up.place(point.value + point.half_width)}
-        parts.append(element("line", x1=x, x2=x, class_=f"bar {series}", **ends))
+        ends = (point.value - point.half_width, point.value + point.half_width)
+        parts += draw_interval(up, ends, x, "bar", series, upright=True)
     if 1 < len(point.seeds) <= 30:
         parts += [element("circle", cx=x, cy=up.place(seed), r=2.2, class_=f"seed {series}") for seed in point.seeds]
     parts.append(element("circle", cx=x, cy=y, r=5.5, class_=f"mean {series}{' hollow' if point.hollow else ''}"))
@@ -80,7 +81,7 @@ def _draw_labels(
         bars,
         unlabelled=[places[index] for index in every if index not in named],
     )
-    parts = []
+    parts: list[Markup] = []
     for index, text, placement in zip(named, texts, placements, strict=True):
         left, top, right, bottom = placement.box
         x, y = places[index]

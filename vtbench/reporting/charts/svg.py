@@ -7,7 +7,7 @@ page's style sheet, so that they follow its light and dark.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -17,6 +17,7 @@ from vtbench.documents.table import escape_controls
 WIDTH = 440.0
 LETTER = 7.0
 """How wide a letter of a chart's text is, about."""
+_ARROW = 8.0
 NUM_SERIES = 7
 """Colours of series; further ones are dashed."""
 
@@ -72,6 +73,22 @@ class Scale:
         step = _round_step((self.high - self.low) / 5)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(place * step, 10) for place in range(first, last + 1)]
+
+
+def draw_interval(
+    scale: Scale, ends: tuple[float, float], at: float, kind: str, series: str, *, upright: bool = False
+) -> Iterator[Markup]:
+    """A bar from the one value to the other; where the scale ends before it, so does the bar, in an arrowhead."""
+    first, second = map(scale.place, ends)
+    names = ("y1", "y2", "x1", "x2") if upright else ("x1", "x2", "y1", "y2")
+    places: dict[str, float] = dict(zip(names, (first, second, at, at), strict=True))
+    yield element("line", class_=f"{kind} {series}", **places)
+    towards = math.copysign(_ARROW, scale.end - scale.start)
+    for end, beyond, step in ((first, ends[0] < scale.low, -towards), (second, ends[1] > scale.high, towards)):
+        if beyond:
+            corners = [(end, at), (end - step, at - _ARROW / 2), (end - step, at + _ARROW / 2)]
+            points = " ".join(f"{_write(y)},{_write(x)}" if upright else f"{_write(x)},{_write(y)}" for x, y in corners)
+            yield element("polygon", points=points, class_=f"arrow {series}")
 
 
 def draw_frame(across: Scale, up: Scale | None, *, bottom: float, top: float, names: tuple[str, str]) -> list[Markup]:

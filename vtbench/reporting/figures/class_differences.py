@@ -11,7 +11,7 @@ from vtbench.metrics import CLASS_IOU
 from vtbench.reporting.charts.classes_chart import chart_classes
 from vtbench.reporting.class_differences import find_class_differences
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, LINES
+from vtbench.reporting.style import INK, LINES, mark_cut_ends
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -49,6 +49,11 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
     means = [0.0, *(one.mean for _, ones in found.rows for one in ones if one is not None)]
     margin = max(max(means) - min(means), 0.5)
     axes.set_xlim(min(means) - margin, max(means) + margin)
+    for at, (place, _) in enumerate(found.arms):
+        for number, (_, ones) in enumerate(found.rows):
+            if (one := ones[at]) is not None and one.interval is not None:
+                height = number - 0.4 + step * (at + 0.5)
+                mark_cut_ends(axes, one.interval, height, LINES[place % len(LINES)][0])
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     axes.set_yticks(range(len(found.rows)), [escape_controls(name) for name, _ in found.rows], color=INK)
     axes.set_ylim(len(found.rows) - 0.4, -0.6)

@@ -10,7 +10,7 @@ from vtbench.reporting.charts.forest_chart import chart_effects
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.effects import Effect, choose_reach, list_effects
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, MUTED, find_look
+from vtbench.reporting.style import INK, MUTED, find_look, mark_cut_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +46,9 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(*choose_reach(rows))
+    for place, row in enumerate(rows):
+        for interval in _list_intervals(row):
+            mark_cut_ends(axes, interval, place, find_look(row.arm.variant).color)
     axes.set_yticks(range(len(rows)), names, fontsize=10 if step > 0.2 else 7, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -67,6 +70,12 @@ def _draw_row(axes: Axes, place: int, row: Effect) -> None:
     if len(row.seeds) > 1:
         axes.scatter(row.seeds, [place + 0.22] * len(row.seeds), s=9, color=color, alpha=0.75, linewidths=0, zorder=2.5)
     axes.scatter([row.estimate.mean], [place], s=44, color=color, edgecolors="white", linewidths=0.8, zorder=3)
+
+
+def _list_intervals(row: Effect) -> list[tuple[float, float]]:
+    """That for all arms where there is one, else the arm's own: it reaches as far."""
+    estimates = (row.arm.together, row.estimate)
+    return [one.interval for one in estimates if one is not None and one.interval is not None][:1]
 
 
 def _write_caption(comparison: Comparison, rows: Sequence[Effect], every: Sequence[Effect]) -> str:

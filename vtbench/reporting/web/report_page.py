@@ -113,8 +113,16 @@ def _build(report: Report, index: int, images: Mapping[str, Path]) -> Section:
     )
 
 
+_CAPTIONS = {
+    "arm": "Image by image, against the base",
+    "factor": "Effects of the factors",
+    "measured": "Measured on one machine",
+}
+"""By the first column of a table."""
+
+
 def _list_tables(report: Report, comparison: Comparison) -> list[NamedTable]:
-    """The summary first; further tables are called as their first column."""
+    """The summary first; further tables are called as what they show, or as their first column."""
     metric = comparison.metric
     tables = [
         NamedTable(f"{metric.title[0].upper()}{metric.title[1:]}, costs and differences", tabulate_summary(comparison))
@@ -122,7 +130,7 @@ def _list_tables(report: Report, comparison: Comparison) -> list[NamedTable]:
     if len(comparison.seeds) <= _MOST_SEEDS:
         tables.append(NamedTable(f"{metric.head} of every run", tabulate_seeds(comparison)))
     further = list_further_tables(report, comparison)
-    return [*tables, *(NamedTable(table.header[0], table) for table in further)]
+    return [*tables, *(NamedTable(_CAPTIONS.get(table.header[0], table.header[0]), table) for table in further)]
 
 
 def _show_figures(report: Report, index: int, images: Mapping[str, Path]) -> Sequence[Shown]:
