@@ -30,11 +30,13 @@ SURFACE = {
         "time-limit jobs out format json"
     ),
     "train": (
-        f"model {RUN} seed device devices threads workers {EXECUTION} checkpoint-seconds uncounted out track json"
+        f"model {RUN} seed device devices threads workers {EXECUTION} checkpoint-seconds uncounted out exact-as "
+        "track json"
     ),
     "ablate": (
-        f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs try executor address device devices "
-        f"workers {EXECUTION} uncounted out store plan cluster fresh retry-failed verify-resume list measure track json"
+        f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs try exact-as executor "
+        f"address device devices workers {EXECUTION} uncounted out store plan cluster fresh retry-failed verify-resume "
+        "list measure track json"
     ),
     "watch": "runs once every json",
     "report": "runs out format json against archive published all-figures interim measure device batch-size time-limit "

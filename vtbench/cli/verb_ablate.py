@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -11,6 +12,7 @@ import typer
 
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_executors, complete_studies
+from vtbench.cli.exact import EXACT_EXCLUDES, ExactAs, read_choice
 from vtbench.cli.mistyped import ALL
 from vtbench.cli.options import Json, Track
 from vtbench.errors import UserError
@@ -27,7 +29,12 @@ if TYPE_CHECKING:
 
 COMMAND = DerivedCommand
 _OF_RUNS = ("fresh", "measure", "track")
-EXCLUDES = {"list": ALL, "plan": ("verify-resume", *_OF_RUNS), "verify-resume": ("retry-failed", "try", *_OF_RUNS)}
+EXCLUDES = {
+    "list": ALL,
+    "plan": ("verify-resume", *_OF_RUNS),
+    "verify-resume": ("retry-failed", "try", *_OF_RUNS),
+    "exact-as": ("try", *EXACT_EXCLUDES),
+}
 MOST_JOBS = 10_000
 _TRACKERS_END_WITHIN_SECONDS = 5.0
 _STORE_ENDS_WITHIN_SECONDS = 5.0
@@ -52,6 +59,7 @@ def run_ablate(
             "repeated.",
         ),
     ] = None,
+    exact_as: ExactAs = None,
     executor: Annotated[
         str, typer.Option(help="What carries the cells out: {executors}.", autocompletion=complete_executors)
     ] = "local",
@@ -101,6 +109,10 @@ def run_ablate(
     trackers = check_trackers(track or [])
     name, found = find_study(study)
     session = _open_session(executor, address, jobs, options.threads, ways or [])
+    if exact_as is not None:
+        choice = read_choice(exact_as)
+        session = _give_threads(session, choice.pop("threads"), execution.device)
+        execution = execution.model_copy(update=choice)
     folder = out or Path("runs") / name
     stored = _open_store(store, fresh=fresh, only_planned=plan or verify_resume)
     _check_first(found, options, is_new=not (folder / STUDY).exists())
@@ -320,6 +332,15 @@ def _open_session(executor: str, address: str | None, jobs: str, threads: int | 
         executor = "in_process"
     opened, at_once = open_executor(executor, address=address), _parse_jobs(jobs)
     return Session(opened, StopRequest(), jobs=at_once, threads=threads, ways=check_ways(ways))
+
+
+def _give_threads(session: Session, threads: int, device: str) -> Session:
+    """The session in which each cell has so many ``threads``."""
+    affinity = session.executor.affinity(session.executor.settle_device(device))
+    if affinity.is_queue:
+        return replace(session, threads=threads)
+    jobs = session.jobs or max(1, affinity.threads // threads)
+    return replace(session, jobs=jobs, threads=jobs * threads)
 
 
 def _parse_jobs(text: str) -> int | None:

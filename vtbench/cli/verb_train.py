@@ -9,6 +9,7 @@ import typer
 
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_models
+from vtbench.cli.exact import EXACT_EXCLUDES, ExactAs, read_choice
 from vtbench.cli.options import Json, Track
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vtbench.run_options import TrainOptions
 
 COMMAND = DerivedCommand
+EXCLUDES = {"exact-as": EXACT_EXCLUDES}
 _FIRST = "reading the data and building the network"
 
 
@@ -35,6 +37,7 @@ def run_train(
         Path | None,
         typer.Option("--out", "-o", help="The run's folder; else one below runs/ that is named by the options."),
     ] = None,
+    exact_as: ExactAs = None,
     track: Track = None,
     as_json: Json = False,
 ) -> None:
@@ -51,6 +54,8 @@ def run_train(
     from vtbench.variants import leave_folder_out
 
     trackers = check_trackers(track or [])
+    if exact_as is not None:
+        execution = execution.model_copy(update=read_choice(exact_as))
     check_variants(model, look=False)
     config = plan_run(model, options, execution)
     folder = out or Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
