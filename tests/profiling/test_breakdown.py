@@ -89,7 +89,7 @@ def test_operators_say_why_they_are_free() -> None:
 def test_two_models_are_compared_part_by_part() -> None:
     small, large = profile_torchvision("resnet18"), profile_torchvision("resnet34")
     parts = {(part.group, part.name): part for part in compare_profiles(small, large).parts}
-    assert parts["total", "MACs"].ratio == large.macs / small.macs
+    assert parts["total", "MACs"].ratio == small.macs / large.macs
     assert (parts["stage", "conv1"].other, parts["stage", "conv1"].this) == (118_013_952, 118_013_952)
     for group in ("stage", "role", "operator"):
         of_group = [part for part in parts.values() if part.group == group]
@@ -102,9 +102,9 @@ def test_a_part_that_only_one_model_has_costs_nothing_in_the_other() -> None:
     without = profile(nn.Sequential(nn.Conv2d(3, 3, 1)), (3, 4, 4), activations=False)
     parts = {(part.group, part.name): part for part in compare_profiles(with_part, without).parts}
     assert (parts["role", "tokenizer"].other, parts["role", "tokenizer"].this) == (0, 84)
-    assert parts["role", "tokenizer"].ratio == 0
+    assert parts["role", "tokenizer"].ratio is None
     back = {(part.group, part.name): part for part in compare_profiles(without, with_part).parts}
-    assert back["role", "tokenizer"].ratio is None
+    assert back["role", "tokenizer"].ratio == 0
 
 
 def test_parameters_buffers_and_bytes_are_told_apart() -> None:

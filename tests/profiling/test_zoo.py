@@ -61,7 +61,8 @@ def test_rows_are_added_as_they_are_done_and_never_counted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "new" / "rows.jsonl"
-    assert run("resnet20", "--out", str(out)).exit_code == 0
+    assert f"Profiles: {out} (1 row)" in run("resnet20", "--out", str(out)).stderr
+    assert "(1 row, all that was asked for stood there already)" in run("resnet20", "--out", str(out)).stderr
     first = out.read_bytes()
     counted: list[str] = []
 
@@ -90,7 +91,7 @@ def test_a_line_that_was_cut_short_is_counted_again(tmp_path: Path) -> None:
     ("text", "message"), [("{}\n", "no file of ZooRows: line 1"), ("no JSON\n", "no file of ZooRows: line 1")]
 )
 def test_another_file_is_left_as_it_is(tmp_path: Path, text: str, message: str) -> None:
-    out = tmp_path / "notes.txt"
+    out = tmp_path / "notes.jsonl"
     out.write_text(text, "utf-8")
     with pytest.raises(UserError, match=message):
         run("resnet20", "--out", str(out))
@@ -123,6 +124,12 @@ def test_a_model_that_breaks_the_profiler_does_not_take_the_others_with_it(monke
 
     monkeypatch.setattr(zoo, "profile_source", fail)
     assert count_row("resnet20", ZooRequest()).refused == "the profiler itself fails: KeyError: 'surprise'"
+
+
+def test_a_file_whose_name_says_another_format_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"what is written is JSON lines. Name it .*z.jsonl"):
+        run("resnet20", "--out", str(tmp_path / "new" / "z.txt"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("option", ["--by=stage", "--against=resnet34", "--measure", "--compare-tools"])

@@ -94,7 +94,8 @@ def _begin_small(sentence: str) -> str:
 
 def _find_word(start: str, words: Sequence[str]) -> str:
     """The word as it was typed: of ``-lr`` click names ``-l`` alone."""
-    return next((word.partition("=")[0] for word in words if word.startswith(start)), start)
+    typed = [word.partition("=")[0] for word in words if word.startswith(start)]
+    return start if start in typed or not typed else typed[0]
 
 
 def _hint_at_option(start: str, command: Any, words: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "csv", "markdown", "latex"]
 NEEDS = {**dict.fromkeys(("device", "precision", "threads", "time-limit"), ("measure",)), "depth": ("by",)}
 _SPLITS = ("stage", "role", "module", "operator")
+_ENDS_OF_ROWS = (".jsonl", ".ndjson", "")
 
 
 def run_profile(
@@ -74,7 +75,7 @@ def run_profile(
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="For many models: processes that count.")] = 1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A file of JSON lines, a row a model as it is done; an existing one goes on."),
+        typer.Option("--out", "-o", help="A file of JSON lines (.jsonl), a row a model as it is done; an existing one goes on."),
     ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
     as_json: Json = False,
@@ -109,6 +110,11 @@ def run_profile(
     if out is not None and out.exists() and not out.is_file():
         kind = "folder" if out.is_dir() else "pipe or a device"
         raise UserError(f"--out was given {out}, which is a {kind}. Give a file of JSON lines, such as rows.jsonl.")
+    if out is not None and out.suffix.lower() not in _ENDS_OF_ROWS:
+        raise UserError(
+            f"--out was given {out}, and what is written is JSON lines. Name it {out.with_suffix('.jsonl')}; another "
+            "--format is printed, and > puts it into a file."
+        )
     is_many = out is not None or jobs > 1 or any(map(is_pattern, models))
     if is_many:
         _refuse_single_options(

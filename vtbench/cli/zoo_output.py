@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vtbench.cli.commands import quick_import
+from vtbench.cli.loudness import tell
 
 if TYPE_CHECKING:
     from vtbench.profiling.zoo import ZooRequest
@@ -36,6 +37,7 @@ def run_zoo(texts: Sequence[str], request: ZooRequest, *, jobs: int, out: Path |
     from vtbench.records import append_lines
     from vtbench.records.profile import ZooRow
     from vtbench.reporting.zoo_report import print_zoo, render_zoo
+    from vtbench.units import format_items
 
     register_models()
     names = expand_patterns(texts)
@@ -58,6 +60,9 @@ def run_zoo(texts: Sequence[str], request: ZooRequest, *, jobs: int, out: Path |
         print_zoo(found, open_console())
     else:
         typer.echo(render_zoo(found, format), nl=False)
+    if out is not None:
+        there = "" if asked else ", all that was asked for stood there already"
+        tell(f"Profiles: {out} ({format_items(len(rows), 'row')}{there})")
     return all(row.refused is None for row in found)
 
 

@@ -188,8 +188,8 @@ class PartDifference(Record):
 
     @property
     def ratio(self) -> float | None:
-        """How many times this model is cheaper; None where it spends nothing."""
-        return self.other / self.this if self.this else None
+        """What this model spends relative to the other: 0.9 is a tenth less; None where the other spends nothing."""
+        return self.this / self.other if self.other else None
 
 
 class Difference(Record):

@@ -221,10 +221,11 @@ def _show_difference(profile: Profile, difference: Difference) -> Table:
         if part.group == "operator":
             continue
         name = part.name if part.group in ("total", "parameters") else f"{part.group}: {part.name}"
-        ratio = "gone" if part.ratio is None else f"{part.ratio:.2f}x" if part.other else "new"
+        ratio = "new" if part.ratio is None else f"{part.ratio:.2f}x" if part.this else "gone"
         rows.append((name, format_millions(part.other), format_millions(part.this), ratio))
     title = f"{profile.model} against {difference.other}"
-    return Table(("part (M)", difference.other, profile.model, "ratio"), tuple(rows), (False, True, True, True), title)
+    header = ("part (M)", difference.other, profile.model, f"{profile.model} / {difference.other}")
+    return Table(header, tuple(rows), (False, True, True, True), title)
 
 
 def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Table:
