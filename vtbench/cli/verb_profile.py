@@ -75,7 +75,9 @@ def run_profile(
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="For many models: processes that count.")] = 1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A file of JSON lines (.jsonl), a row a model as it is done; an existing one goes on."),
+        typer.Option(
+            "--out", "-o", help="A file of JSON lines (.jsonl), a row a model as it is done; an existing one goes on."
+        ),
     ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
     as_json: Json = False,
