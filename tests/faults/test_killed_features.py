@@ -16,7 +16,17 @@ from vtbench.files import hash_file
 from vtbench.training import train_run
 from vtbench.training.progress import ProgressListener
 
-NO_FEATURES = {"name", "changed", "epochs", "batch_size", "sync_batch_norm", "stride", "schedule", "label_smoothing"}
+NO_FEATURES = {
+    "name",
+    "file",
+    "changed",
+    "epochs",
+    "batch_size",
+    "sync_batch_norm",
+    "stride",
+    "schedule",
+    "label_smoothing",
+}
 """Of recipes: what keeps no state, and what takes several processes."""
 
 
