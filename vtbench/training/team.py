@@ -73,12 +73,9 @@ class Team:
     @classmethod
     def meet(cls) -> Team:
         """The team that the environment tells of, in the variables that torchrun sets."""
-        from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
-        shared, rank, size = next(rendezvous("env://", timeout=_FOR_EVER))
-        # torchrun keeps the store over its restarts, with the addresses of processes that have died.
-        store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", shared)
+        store, rank, size = next(rendezvous("env://", timeout=_FOR_EVER))
         store.set(f"here {rank}", "")
         return cls(store, rank, size, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
 
