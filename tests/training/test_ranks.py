@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from safetensors.numpy import load_file
 from tiny_parts import digest_run, tiny_config
 
 from vtbench.errors import UserError
-from vtbench.records import RunRecord
+from vtbench.records import RunRecord, load_record
 from vtbench.training import ProgressListener, RunStopped, StopRequest, train_run
 from vtbench.training.team import settle_devices
 from vtbench.training.trainer import split_share
@@ -154,3 +156,21 @@ def test_what_befalls_another_process_is_what_the_run_says(
     assert ("no such thing" in (tmp_path / "error.txt").read_text()) if deed == "fail" else True
     tiny_helpers.setattr("vtbench.training.team.HELPER", helper)
     assert train_run(config, tmp_path).status == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.not_in_ci)])
+def test_processes_that_torchrun_starts_again_meet_and_end_in_the_same_bits(tmp_path: Path, rank: int) -> None:
+    config = tiny_config(execution={"devices": 2, "checkpoint_seconds": 1e-9})
+    assert train_run(config, tmp_path / "whole").status == "finished"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--max-restarts", "1", "--nproc-per-node", "2"]
+    words = [HELPER.with_name("tiny_started.py"), tmp_path / "killed", rank, 4]
+    command = [sys.executable, *torchrun, *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HELPER.parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "exitcode: -9" in done.stderr
+    killed, whole = (digest_run(tmp_path / name) for name in ("killed", "whole"))
+    assert {name for name in whole if killed[name] != whole[name]} <= {"record.json"}
+    killed_record, record = (load_record(tmp_path / name / "record.json", RunRecord) for name in ("killed", "whole"))
+    assert killed_record == record.model_copy(update={"environment": killed_record.environment}), "but for threads"

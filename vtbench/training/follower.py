@@ -55,8 +55,9 @@ def _do_share(call: Call, world: Ranks, stop: StopRequest) -> None:
 
 def follow_torchrun() -> None:
     """Be one of the processes that torchrun started beside the first."""
+    team = join_started()  # A signal before that ends the process.
     with StopRequest().on_signals() as stop:
-        follow(join_started(), stop)
+        follow(team, stop)
 
 
 def _leave_with_the_first() -> None:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,11 +72,16 @@ class Team:
         self._num_calls = 0
 
     @classmethod
-    def meet(cls) -> Team:
-        """The team that the environment tells of, in the variables that torchrun sets."""
+    def meet(cls, *, among_dead: bool = False) -> Team:
+        """The team that the environment tells of, in the variables that torchrun sets.
+
+        ``among_dead`` says that the store may hold the words of processes that went before, and are dead.
+        """
         from torch.distributed.rendezvous import rendezvous
 
         store, rank, size = next(rendezvous("env://", timeout=_FOR_EVER))
+        if among_dead:
+            store = _part_from_dead(store, rank, size)
         store.set(f"here {rank}", "")
         return cls(store, rank, size, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
 
@@ -129,8 +135,31 @@ class Team:
 
 @cache
 def join_started() -> Team:
-    """The team of the processes that torchrun has started."""
-    return Team.meet()
+    """The team of the processes that torchrun has started; returns when all are here."""
+    return Team.meet(among_dead=True)
+
+
+def _part_from_dead(store: Store, rank: int, size: int) -> Store:
+    """A part of ``store`` that the living processes have for themselves: torchrun keeps it over its restarts.
+
+    Nothing that torchrun tells them names it: on several machines ``TORCHELASTIC_RESTART_COUNT`` counts the faults of
+    each. So every process shows a mark that only it has, and the first answers each under that mark until all are here.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    mark = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"mark {rank}", mark)
+        while not store.check([mark]):
+            time.sleep(_POLL_SECONDS)
+        return PrefixStore(store.get(mark).decode(), store)
+    own, others = PrefixStore(mark, store), range(1, size)
+    while not own.check([f"here {other}" for other in others]):
+        for shown in [f"mark {other}" for other in others]:
+            if store.check([shown]):
+                store.set(store.get(shown).decode(), mark)
+        time.sleep(_POLL_SECONDS)
+    return own
 
 
 def settle_devices(config: RunConfig) -> RunConfig:
