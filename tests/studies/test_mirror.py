@@ -1,10 +1,12 @@
 """A study's folder in a store: what is sent, in which order, what is fetched, and a store that fails in between."""
 
 import json
+import sys
 import uuid
 from pathlib import Path
 
 import pytest
+from fsspec.registry import _registry
 from stand_in_cells import make_study
 
 from vtbench.errors import UserError
@@ -153,6 +155,19 @@ def test_notes_of_another_store_or_damaged_ones_send_everything(store: Store, fo
 )
 def test_what_is_no_store_is_one_message(url: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
+        Store(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"), [("gs://b/study", "gcsfs", "gcs"), ("s3://b/study", "s3fs", "s3")]
+)
+def test_a_store_whose_package_is_not_installed_names_the_extra(
+    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gs", "gcs", "s3", "s3a"):
+        monkeypatch.delitem(_registry, name, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"--store {url} takes a package .* pip install 'vtbench\[{extra}\]'\."):
         Store(url)
 
 
