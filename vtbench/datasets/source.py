@@ -50,7 +50,7 @@ def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
     except UnknownNameError as error:
         if not _lies_there(text.strip()):
             raise
-        kinds = " or ".join(f"{kind}:{text.strip()}" for kind in ("folder", "parquet"))
+        kinds = " or ".join(f"{kind}:{text.strip()}" for kind in _guess_kinds(text.strip()))
         raise UserError(f"{text!r} is a file or folder. Say what kind of data it holds: {kinds}.") from error
     known = source.knobs.model_fields
     path: dict[str, str] = {}
@@ -59,6 +59,10 @@ def parse_dataset(text: str) -> tuple[DatasetSource, Knobs, str]:
     given = split_options(text, tail, noun="knob", example=_EXAMPLE)
     knobs = validate_configuration(source.knobs, {**given, **path}, source=f"The data set {name!r}", noun="knob")
     return source, knobs, _spell(name, knobs)
+
+
+def _guess_kinds(path: str) -> tuple[str, ...]:
+    return ("webdataset",) if path.lower().endswith(".tar") else ("folder", "parquet")
 
 
 def _lies_there(text: str) -> bool:

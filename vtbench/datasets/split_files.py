@@ -26,17 +26,27 @@ _MOST_LISTED = 8
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user named: files of each split, by a split's word or by names joined with ``+``, and a subset."""
+    """What the user named: files of each split, by a split's word or by names joined with ``+``, and a subset.
+
+    ``kind`` is that of the data set, as ``--data`` spells it, and ``ending`` that of its files.
+    """
 
     train: str | None = None
     val: str | None = None
     subset: str | None = None
+    kind: str = "parquet"
+    ending: str = ".parquet"
+
+    @property
+    def one_file(self) -> str:
+        """What messages call a file."""
+        return f"{self.ending[1:]} file"
 
 
 def list_tables(path: Path, wanted: Wanted = Wanted()) -> list[DataFile]:
-    """The parquet files at or below ``path``, of the subset that is ``wanted``, by name."""
+    """The files of the kind at or below ``path``, of the subset that is ``wanted``, by name."""
     root = path if path.is_dir() else path.parent
-    paths = list(_walk_tables(path)) if path.is_dir() else [path]
+    paths = list(_walk_tables(path, wanted.ending)) if path.is_dir() else [path]
     return _take_subset(sorted((DataFile.find(found, root) for found in paths), key=lambda file: file.path), wanted)
 
 
@@ -47,12 +57,17 @@ def says_nothing_of_splits(files: Sequence[DataFile], wanted: Wanted) -> bool:
 
 
 def find_files(path: Path, wanted: Wanted = Wanted()) -> dict[Split, tuple[DataFile, ...]]:
-    """The parquet files of both splits at or below ``path``, by name; ``val`` is ``test`` where there is no other.
+    """The files of both splits at or below ``path``, by name; ``val`` is ``test`` where there is no other.
 
     Raises ``UserError`` if a split is missing, and if it is not certain which files it has.
     """
-    files = list_tables(path, wanted)
-    named = {split: _take_named(files, path, split, text) for split, text in _list_named(wanted)}
+    return choose_files(list_tables(path, wanted), str(path), wanted)
+
+
+def choose_files(files: Sequence[DataFile], path: str, wanted: Wanted) -> dict[Split, tuple[DataFile, ...]]:
+    """Of ``files`` those of both splits, as `find_files` does it; ``path`` is where they lie, as the user says it."""
+    kind = wanted.kind
+    named = {split: _take_named(files, path, split, text, wanted.one_file) for split, text in _list_named(wanted)}
     by_word: dict[str, list[DataFile]] = defaultdict(list)
     if len(named) < 2:
         taken = {file for chosen in named.values() for file in chosen}
@@ -64,15 +79,15 @@ def find_files(path: Path, wanted: Wanted = Wanted()) -> dict[Split, tuple[DataF
     if not train and all(_tell_split(file) == "train" for file in val):
         train = val
     if not train:
-        inside = _list(file.path.name for file in files) or "no parquet file"
+        inside = _list(file.path.name for file in files) or f"no {wanted.one_file}"
         raise UserError(
             f"{path} has no train split: no name of a file in it starts with train; it holds {inside}. "
-            f"Name its files with parquet:{path},train=NAME."
+            f"Name its files with {kind}:{path},train=NAME."
         )
     if not val:
         raise UserError(
             f"{path} has no val split: no name of a file in it starts with val, valid or test. "
-            f"Name its files with parquet:{path},val=NAME."
+            f"Name its files with {kind}:{path},val=NAME."
         )
     if both := set(train) & set(val):
         raise UserError(
@@ -82,9 +97,9 @@ def find_files(path: Path, wanted: Wanted = Wanted()) -> dict[Split, tuple[DataF
     found: dict[Split, tuple[DataFile, ...]] = {"train": tuple(train), "val": tuple(val)}
     joined = [split for split, text in _list_named(wanted) if "+" in text]
     uncertain = {split: [file.name for file in some] for split, some in found.items() if split not in joined}
-    check_exports(uncertain, f"parquet:{path}", f"parquet:{path},subset={{}}")
+    check_exports(uncertain, f"{kind}:{path}", f"{kind}:{path},subset={{}}")
     if len(named) < 2:
-        check_one_subset({split: [file.name for file in some] for split, some in found.items()}, f"parquet:{path}")
+        check_one_subset({split: [file.name for file in some] for split, some in found.items()}, f"{kind}:{path}")
     for chosen in found.values():
         _check_different(chosen)
     return found
@@ -122,11 +137,11 @@ def check_one_subset(names: Mapping[Split, Sequence[str]], spelling: str) -> Non
         )
 
 
-def _walk_tables(folder: Path) -> Iterator[Path]:
+def _walk_tables(folder: Path, ending: str) -> Iterator[Path]:
     for found in walk_files(folder):
-        if found.suffix.lower() == ".parquet":
+        if found.suffix.lower() == ending:
             yield found
-        elif found.suffix.lower() in _UNFINISHED and ".parquet" in found.name.lower():
+        elif found.suffix.lower() in _UNFINISHED and ending in found.name.lower():
             raise UserError(f"{found} is by its name a download that is not finished. Finish it, or take it away.")
 
 
@@ -194,7 +209,7 @@ def _take_subset(files: list[DataFile], wanted: Wanted) -> list[DataFile]:
     found = [file for file in files if _find_subset(file.name) == wanted.subset.rstrip("/")]
     if not found:
         there = _list(sorted({_find_subset(file.name) for file in files})) or "none"
-        raise UserError(f"There is no subset {wanted.subset!r} of parquet files; there are: {there}.")
+        raise UserError(f"There is no subset {wanted.subset!r} of {wanted.one_file}s; there are: {there}.")
     return found
 
 
@@ -203,14 +218,14 @@ def _list_named(wanted: Wanted) -> list[tuple[Split, str]]:
     return [(split, text) for split, text in named if text is not None]
 
 
-def _take_named(files: Sequence[DataFile], path: Path, split: Split, text: str) -> list[DataFile]:
+def _take_named(files: Sequence[DataFile], path: str, split: Split, text: str, one_file: str) -> list[DataFile]:
     found: list[DataFile] = []
     for name in text.split("+"):
         matching = [file for file in files if _goes_by(file.name, name.strip())]
         if not matching:
             raise UserError(
                 f"{path} has no file for {split}={text}: no name of a file or folder in it is or starts with "
-                f"{name!r}; it holds {_list(file.name for file in files) or 'no parquet file'}."
+                f"{name!r}; it holds {_list(file.name for file in files) or f'no {one_file}'}."
             )
         found += [file for file in matching if file not in found]
     return found

@@ -47,13 +47,22 @@ def list_entries(folder: Path) -> list[Path]:
 def walk_files(folder: Path) -> Iterator[Path]:
     """Every file below ``folder``: those of a folder by name, then its folders by name, without what was left behind.
 
+    Raises as `walk_folders` does.
+    """
+    for _, files in walk_folders(folder):
+        yield from (Path(file) for file in files)
+
+
+def walk_folders(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """``folder`` and every folder below it, each before those in it, with its files by name.
+
     Links to folders are followed. Raises ``UserError`` for one that leads back to where it lies, and for a folder that
     cannot be listed.
     """
     return _walk(folder, ())
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -61,8 +70,11 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         raise UserError(f"The folder {folder} cannot be listed: {error.strerror}. Make it readable.") from error
     if (here := (status.st_dev, status.st_ino)) in above:
         raise UserError(f"The link {folder} leads back to a folder that it lies in. Take it out of the data.")
-    data = [entry for entry in entries if not is_left_behind(entry.name)]
-    yield from (Path(entry) for entry in data if not entry.is_dir())
-    for inner in data:
-        if inner.is_dir():
-            yield from _walk(Path(inner), (*above, here))
+    files: list[os.DirEntry[str]] = []
+    folders: list[os.DirEntry[str]] = []
+    for entry in entries:
+        if not is_left_behind(entry.name):
+            (folders if entry.is_dir() else files).append(entry)
+    yield folder, files
+    for inner in folders:
+        yield from _walk(Path(inner), (*above, here))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
+from vtbench.datasets.class_folders import check_image_name, is_image_name, list_classes, list_images
 from vtbench.datasets.class_labels import check_classes
 from vtbench.datasets.conventions import Layout, MaskKnobs, find_convention
-from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
+from vtbench.datasets.data_files import DataFile, FileTable, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.datasets.decoding import decode_images, probe_images, spread_evenly, tell_white
 from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.walking import list_entries, walk_files
-from vtbench.errors import UserError, did_you_mean
+from vtbench.errors import UserError
 from vtbench.files import read_file
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
@@ -54,7 +53,7 @@ class FolderKnobs(MaskKnobs):
 class FolderSplit:
     """One split: its files in the order of their names, and the class that each stands under."""
 
-    files: tuple[DataFile, ...]
+    files: FileTable
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
@@ -64,11 +63,13 @@ class FolderSplit:
 
     def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
         """The files ``indices``, and their paths."""
-        return FileList(self.files).fetch(indices)
+        return [_load(self.files[index]) for index in indices.tolist()]
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the files of ``indices``, (B, H, W, C)."""
-        return decode_images([partial(_load, self.files[index]) for index in indices], self.image_size, self.white)
+        return decode_images(
+            [partial(_load, self.files[index]) for index in indices.tolist()], self.image_size, self.white
+        )
 
 
 def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
@@ -78,14 +79,14 @@ def open_folder(knobs: FolderKnobs, image_size: int | None) -> dict[Split, Image
         return _open_masked(root, knobs, image_size)
     folders = {split: _find_split(root, split, named) for split, named in knobs.named_splits.items()}
     _check_apart(knobs, folders)
-    class_names = _list_classes(folders["train"])
-    found = {split: _list_files(folder, class_names) for split, folder in folders.items()}
+    class_names = list_classes(folders["train"])
+    found = {split: list_images(folder, class_names) for split, folder in folders.items()}
     labels_of = {split: labels for split, (_, labels) in found.items()}
     mend = "Each folder in it is a class, and holds its images."
     check_classes(class_names, labels_of, f"folder:{knobs.path}", mend)
     train_files, _ = found["train"]
     taken = {str(split): folder.name for split, folder in folders.items()}
-    probed = [train_files[at] for at in spread_evenly(len(train_files), _NUM_PROBED)]
+    probed = [train_files[at] for at in spread_evenly(len(train_files), _NUM_PROBED).tolist()]
     size = probe_images([_load(file) for file in probed], image_size, knobs.white)
     return {
         split: FolderSplit(
@@ -155,7 +156,9 @@ def _find_one(root: Path, patterns: Sequence[str], name: str) -> Path | None:
     """The folder of ``patterns`` that is there; of several the one with images. Raises ``UserError`` if more have."""
     there = [root / at.format(name) for at in patterns if (root / at.format(name)).is_dir()]
     if len(there) > 1:
-        there = [folder for folder in there if any(map(_is_image, walk_files(folder)))] or there[:1]
+        there = [folder for folder in there if any(is_image_name(file.name) for file in walk_files(folder))] or there[
+            :1
+        ]
     if len(there) > 1:
         listing = " and ".join(folder.relative_to(root).as_posix() for folder in there)
         raise UserError(
@@ -209,7 +212,7 @@ def _list_by_key(folder: Path, ending: str) -> dict[str, Path]:
     """Files below ``folder`` by their paths in it without endings; those of another ending are left out."""
     found: dict[str, Path] = {}
     for path in walk_files(folder):
-        if not path.stem.endswith(ending) or not _check_image_name(path):
+        if not path.stem.endswith(ending) or not check_image_name(path):
             continue
         key = path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending)
         if key in found:
@@ -249,88 +252,6 @@ def _find_split(root: Path, split: Split, named: str | None) -> Path:
         f"{root} has no {split} split: there is none of {sought} in it, but {inside}. Add one of them, or name the "
         f"folder with folder:{root},{split}=NAME; where the data lie deeper, write folder:{root}/FOLDER."
     )
-
-
-def _list_classes(folder: Path) -> tuple[str, ...]:
-    entries = list_entries(folder)
-    for entry in entries:
-        if not entry.is_dir():
-            raise UserError(
-                f"{entry} lies beside the class folders of {folder}. An image belongs into the folder of its class, "
-                "and any other file out of the data."
-            )
-    if not entries:
-        raise UserError(f"{folder} is empty. It should hold one folder of images for each class.")
-    names = tuple(entry.name for entry in entries)
-    alike: dict[str, str] = {}
-    for name in names:
-        if (other := alike.setdefault(unicodedata.normalize("NFC", name).casefold(), name)) != name:
-            raise UserError(
-                f"The class folders {other!r} and {name!r} of {folder} differ in nothing but case, or how accents are "
-                "encoded. Put them together, or name two classes apart."
-            )
-    return names
-
-
-def _list_files(folder: Path, class_names: tuple[str, ...]) -> tuple[tuple[DataFile, ...], NDArray[np.int64]]:
-    as_in_train = {unicodedata.normalize("NFC", name): name for name in class_names}
-    there = {as_in_train.get(unicodedata.normalize("NFC", name), name): name for name in _list_classes(folder)}
-    for name in there:
-        if name not in class_names:
-            hint = did_you_mean(name, class_names)
-            raise UserError(f"{folder / name} is a class that the training split does not have. {hint}")
-    files: list[DataFile] = []
-    labels: list[int] = []
-    for label, name in enumerate(class_names):
-        if name not in there:
-            continue
-        place, before = folder / there[name], len(files)
-        files.extend(DataFile.find(path, folder) for path in walk_files(place) if _check_image_name(path))
-        if len(files) == before:
-            raise UserError(f"The class folder {place} has no images. Add some, or take the folder away.")
-        _check_above(place, files[before:])
-        labels.extend([label] * (len(files) - before))
-    _check_endings(folder, files)
-    return tuple(files), np.asarray(labels, np.int64)
-
-
-def _check_endings(folder: Path, files: Sequence[DataFile]) -> None:
-    """Raise ``UserError`` when most images stand twice under two endings: an export beside the originals."""
-    first: dict[Path, DataFile] = {}
-    twice = [file for file in files if first.setdefault(file.path.with_suffix(""), file) is not file]
-    if 2 * len(twice) > len(first):
-        one = first[twice[0].path.with_suffix("")]
-        raise UserError(
-            f"{len(twice)} of the {len(files)} images of {folder} are called like others save for their endings, the "
-            f"first {one.name} and {twice[0].name}: they may be the same pictures twice. Take one kind away."
-        )
-
-
-def _check_above(place: Path, files: Sequence[DataFile]) -> None:
-    """Raise ``UserError`` when a folder inside a class holds files that are all called like some above it."""
-    inside: dict[Path, list[str]] = {}
-    for file in files:
-        inside.setdefault(file.path.parent, []).append(file.path.stem)
-    for folder, names in inside.items():
-        if folder != place and set(names) <= set(inside.get(folder.parent, ())):
-            raise UserError(
-                f"The {len(names)} images in {folder} are called like images in the folder above it: they may be the "
-                "same pictures, made smaller or otherwise changed. Take one kind away."
-            )
-
-
-def _check_image_name(path: Path) -> bool:
-    if not _is_image(path):
-        endings = Image.registered_extensions()
-        raise UserError(
-            f"{path} is not an image, by its name: .jpg, .png, .webp, .bmp, .gif, .tiff and {len(endings) - 6} other "
-            "endings are known. Take it out of the data, or name it after its format."
-        )
-    return True
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in Image.registered_extensions()
 
 
 DATASETS.add("folder", DatasetSource(open_folder, FolderKnobs))
