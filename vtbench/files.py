@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,8 +69,9 @@ def publish_set(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
     check_writable(folder)
     finish_set(folder)
     for left in folder.glob(f"{_STAGED}*"):
-        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # Another process has ended with it meanwhile.
+            if time.time() - left.lstat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
     staged = Path(tempfile.mkdtemp(dir=folder, prefix=_STAGED))
     try:
         staged.chmod(0o755)
@@ -97,23 +98,45 @@ def publish_set(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
 def finish_set(folder: Path) -> None:
     """Move the files of a set that was decided into their place; does nothing where there is none.
 
-    Several processes may do so at once. Raises ``UserError`` where ``folder`` cannot be written, or the set is a link.
+    Several processes may do so at once. Raises ``UserError`` where ``folder`` cannot be written, where the set is a
+    link or would go through one, and where it names what lies outside of ``folder``.
     """
     decided = folder / _DECIDED
     if not decided.is_dir():
         return
     refuse_link(decided)
     try:
+        found = sorted(decided.rglob("*"))
+        _refuse_links(folder, (path.relative_to(decided) for path in found))
         with contextlib.suppress(FileNotFoundError):  # Another process was faster.
-            for name in read_json(decided / _STALE):
+            stale = _read_stale(decided)
+            _refuse_links(folder, stale)
+            for name in stale:
                 (folder / name).unlink(missing_ok=True)
-        _move_files(decided, folder)
+        _move_files(found, decided, folder)
         _sync_folder(folder)
     except OSError as error:
         raise UserError(
             f"The files of {folder} were being replaced when that was cut short, and the rest cannot be moved: "
             f"{error.strerror or error}. Make the folder writable and try again; nothing is lost."
         ) from error
+
+
+def _read_stale(decided: Path) -> list[Path]:
+    """Which files the set replaces by nothing, as they are called in its folder."""
+    try:
+        names = [Path(name) for name in read_json(decided / _STALE)]
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{decided / _STALE} is no list of files: {error}. Remove {decided}, and make the files anew."
+        ) from error
+    for name in names:
+        if name.is_absolute() or ".." in name.parts:
+            raise UserError(
+                f"{decided / _STALE} names {name}, outside of its folder, and nothing is removed there. "
+                f"Remove {decided}, and make the files anew."
+            )
+    return names
 
 
 def is_staged(path: Path) -> bool:
@@ -127,9 +150,8 @@ def finish_sets(folder: Path) -> None:
         finish_set(decided.parent)
 
 
-def _move_files(source: Path, target: Path) -> None:
+def _move_files(found: Sequence[Path], source: Path, target: Path) -> None:
     """Move all files; the folders that this empties go, and one into which another process writes stays."""
-    found = sorted(source.rglob("*"))
     for path in found:
         if path.is_file() and path.name != _STALE:
             place = target / path.relative_to(source)
@@ -156,10 +178,22 @@ def refuse_link(path: Path) -> None:
         )
 
 
+def refuse_special(path: Path, kind: str) -> None:
+    """Raise ``UserError`` if ``path`` is a link, or a pipe or a device, which is waited for without end."""
+    refuse_link(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is a pipe or a device, not a {kind}. Remove it, or give another folder with --out.")
+
+
 def place_within(folder: Path, name: str) -> Path:
-    """``folder / name``. Raises ``UserError`` where a part of ``name`` is a link: only ``folder`` itself may be one."""
-    place = folder
-    for part in Path(name).parts:
+    """``folder / name``. Raises ``UserError`` where a part of ``name`` is a link, or leads out of ``folder``.
+
+    Only ``folder`` itself may be a link.
+    """
+    place, parts = folder, Path(name).parts
+    if ".." in parts or Path(name).is_absolute():
+        raise UserError(f"The name {name!r} leads out of {folder}, and nothing is written there. Give another name.")
+    for part in parts:
         place /= part
         refuse_link(place)
     return place

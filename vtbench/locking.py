@@ -28,7 +28,7 @@ from pathlib import Path
 import filelock
 
 from vtbench.errors import UserError
-from vtbench.files import read_file, refuse_link
+from vtbench.files import read_file, refuse_special
 
 HEARTBEAT_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
@@ -87,7 +87,7 @@ def hold_lock(path: Path) -> Iterator[HeldLock]:
     beating.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_other(path)
+    refuse_special(path, "lock file")
     ended = threading.Event()
     with contextlib.ExitStack() as stack:
         handle = _open(stack, path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
@@ -109,9 +109,9 @@ def refuse_held(path: Path) -> None:
 
     What will pass in a moment, or depends on the watch of a heartbeat, is left to `hold_lock`.
     """
+    refuse_special(path, "lock file")
     if not path.exists():
         return
-    _refuse_other(path)
     with contextlib.ExitStack() as stack:
         handle = _open(stack, path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         folder = None if sys.platform == "win32" else _open(stack, path.parent, os.O_RDONLY)
@@ -120,13 +120,6 @@ def refuse_held(path: Path) -> None:
             refusal, passing = _judge(locks, _read_owner(path), locked=False, still_for=0.0)
             if refusal is not None and not passing:
                 raise UserError(refusal)
-
-
-def _refuse_other(path: Path) -> None:
-    """Raise ``UserError`` for a lock that is a link, a pipe or a device; to open a pipe would wait without end."""
-    refuse_link(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UserError(f"{path} is a pipe or a device, not a lock file. Remove it, or give another folder with --out.")
 
 
 @dataclass(frozen=True)

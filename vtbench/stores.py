@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from vtbench.errors import UserError
+from vtbench.files import place_within
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _PART = ".vtbench-part"
@@ -59,6 +61,7 @@ class Store:
             if not self._is_local:
                 self._files.pipe_file(path, data)
                 return
+            self._refuse_links(name, name + _PART)
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(path + _PART, data)
             self._files.mv(path + _PART, path)
@@ -69,6 +72,7 @@ class Store:
         """Take a file away; none there is as good."""
 
         def drop() -> None:
+            self._refuse_links(name)
             try:
                 self._files.rm_file(self._path(name))
             except FileNotFoundError:
@@ -78,6 +82,11 @@ class Store:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+    def _refuse_links(self, *names: str) -> None:
+        """In a folder, nothing is written or removed through links that lead out of it."""
+        for name in names if self._is_local else ():
+            place_within(Path(self._root), name)
 
     def _try(self, what: str, call: Any) -> Any:
         try:

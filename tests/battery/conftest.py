@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from calling import accept
 from good_inputs import STUDY, TINY_DATA, TINY_MODEL
+from kept_folders import make_kept
 from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "reporting"))
@@ -32,6 +33,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         execution=ExecutionConfig(device="cpu", threads=1),
     )
     assert train_run(config, folder).status == "finished"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_segmenter(tmp_path_factory: pytest.TempPathFactory, finished_run: Path, finished_study: Path) -> Path:
+    """A run whose answers are masks."""
+    folder = tmp_path_factory.mktemp("segmenters") / "tiny"
+    make_kept("segmentation run", folder, finished_run, finished_study)
     return folder
 
 

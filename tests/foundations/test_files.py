@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from vtbench.errors import UserError
-from vtbench.files import check_writable, hash_file, publish, publish_set, publish_text
+from vtbench.files import check_writable, finish_set, hash_file, place_within, publish, publish_set, publish_text
 
 
 def test_a_published_file_holds_the_whole_text(tmp_path: Path) -> None:
@@ -76,3 +77,55 @@ def test_a_set_that_another_decided_on_in_between_is_moved_first(tmp_path: Path)
         publish_text(tmp_path / ".decided" / "a.txt", "theirs")
         publish_text(tmp_path / ".decided" / "b.txt", "theirs")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "mine", "b.txt": "theirs"}
+
+
+def decide(folder: Path, *names: str, stale: object = ()) -> Path:
+    """Files that were decided on by a process that was killed before it had moved them."""
+    for name in names:
+        publish_text(folder / ".decided" / name, "new")
+    publish_text(folder / ".decided" / ".stale.json", json.dumps(stale))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["../precious", "below/../../precious", "{absolute}"])
+def test_a_set_removes_nothing_outside_of_its_folder(name: str, tmp_path: Path) -> None:
+    publish_text(tmp_path / "precious", "old")
+    folder = decide(tmp_path / "set", "a.txt", stale=[name.format(absolute=tmp_path / "precious")])
+    (folder / "below").mkdir()
+    with pytest.raises(UserError, match=r"names .*precious, outside of its folder.*Remove .*\.decided"):
+        finish_set(folder)
+    assert (tmp_path / "precious").read_text() == "old"
+    assert not (folder / "a.txt").exists()
+
+
+@pytest.mark.parametrize(("names", "stale"), [(["a.txt", "below/b.txt"], []), (["a.txt"], ["below/old.txt"])])
+def test_a_set_that_would_go_through_a_link_leaves_all_as_it_is(
+    names: list[str], stale: list[str], tmp_path: Path
+) -> None:
+    publish_text(tmp_path / "elsewhere" / "old.txt", "old")
+    folder = decide(tmp_path / "set", *names, stale=stale)
+    (folder / "below").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"set/below is a link to .*elsewhere"):
+        finish_set(folder)
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["old.txt"]
+    assert not (folder / "a.txt").exists()
+
+
+@pytest.mark.parametrize("stale", [3, None, [3], [["a"]]])
+def test_a_set_whose_list_is_none_is_one_clear_message(stale: object, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"\.stale\.json is no list of files.*Remove .*\.decided"):
+        finish_set(decide(tmp_path, "a.txt", stale=stale))
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_link_in_the_place_of_a_set_that_was_given_up_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ".staged-1").symlink_to(tmp_path / "nowhere")
+    with publish_set(tmp_path) as staged:
+        publish_text(staged / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["../a", "below/../../a", "/a"])
+def test_a_name_that_leads_out_of_a_folder_is_no_place_in_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leads out of"):
+        place_within(tmp_path, name)

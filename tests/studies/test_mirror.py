@@ -136,6 +136,49 @@ def test_another_study_in_the_store_is_refused_before_anything_is_fetched(
     assert not (tmp_path / "there").exists()
 
 
+@pytest.mark.parametrize("link", ["cells", "cells/good", CELL, f"{CELL}/record.json"])
+def test_nothing_is_fetched_through_a_link_and_nothing_before_it(
+    link: str, store: Store, folder: Path, tmp_path: Path
+) -> None:
+    assert Mirror(store, folder, pytest.fail).close(within_seconds=30) is None
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "there" / link).parent.mkdir(parents=True)
+    (tmp_path / "there" / link).symlink_to(tmp_path / "outside" / ("gone" if link.endswith(".json") else ""))
+    with pytest.raises(UserError, match=rf"there/{link} is a link to .*outside.*Remove the link"):
+        fetch(store, tmp_path / "there")
+    assert not list((tmp_path / "outside").iterdir())
+    assert not [path for path in (tmp_path / "there").rglob("*") if path.is_file()]
+
+
+def test_a_name_in_the_store_that_leads_out_of_the_folder_is_refused(
+    store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Mirror(store, folder, pytest.fail).close(within_seconds=30) is None
+    listed = {**store.list_files(), "../diary": 3}
+    monkeypatch.setattr(Store, "list_files", lambda self: listed)
+    with pytest.raises(UserError, match=r"'\.\./diary' leads out of .*there"):
+        fetch(store, tmp_path / "there")
+    assert not (tmp_path / "diary").exists()
+    assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize("link", ["a", "a/b.txt", "a/b.txt.vtbench-part"])
+def test_nothing_is_written_or_removed_through_links_in_a_folder_that_serves_as_a_store(
+    link: str, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "b.txt").write_text("precious")
+    (tmp_path / "kept" / link).parent.mkdir(parents=True)
+    (tmp_path / "kept" / link).symlink_to(tmp_path / "outside" / ("b.txt" if link != "a" else ""))
+    store = Store(f"file://{tmp_path}/kept")
+    with pytest.raises(StoreError, match=r"Could not write .*is a link to .*outside"):
+        store.write("a/b.txt", b"new")
+    if not link.endswith("part"):
+        with pytest.raises(StoreError, match=r"Could not remove from .*is a link to .*outside"):
+            store.remove("a/b.txt")
+    assert [path.read_text() for path in (tmp_path / "outside").iterdir()] == ["precious"]
+
+
 def test_notes_of_another_store_or_damaged_ones_send_everything(store: Store, folder: Path) -> None:
     (folder / ".store.json").write_text("[1]")
     assert Mirror(store, folder, pytest.fail).close(within_seconds=30) is None

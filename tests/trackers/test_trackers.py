@@ -225,11 +225,22 @@ def test_a_tracker_that_fails_is_told_of_once_and_the_others_go_on(
     assert [step for _, step in recorder.told] == [1, 2, 3, 4] and len(sound.told) == 4
 
 
-def test_nothing_is_written_through_a_link_in_the_place_of_a_trackers_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [
+        ("tensorboard", "run/tensorboard"),
+        ("wandb", "run/wandb"),
+        ("mlflow", "mlflow.db"),
+        ("mlflow", "mlartifacts"),
+    ],
+)
+def test_nothing_is_written_through_a_link_in_the_place_of_what_a_tracker_keeps(
+    name: str, link: str, tmp_path: Path
+) -> None:
     folder, elsewhere, said = write_run(tmp_path / "run", 1), tmp_path / "elsewhere", list[str]()
     elsewhere.mkdir()
-    (folder / "tensorboard").symlink_to(elsewhere)
-    tracking = Tracking(["tensorboard"], tmp_path, "group", said.append)
+    (tmp_path / link).symlink_to(elsewhere / ("store" if link.endswith(".db") else ""))
+    tracking = Tracking([name], tmp_path, "group", said.append)
     tracking.update(folder, "run")
     tracking.close()
     assert not list(elsewhere.iterdir())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from vtbench.errors import UserError
-from vtbench.files import publish_bytes, publish_text, read_file, read_json, refuse_link
+from vtbench.files import place_within, publish_bytes, publish_text, read_file, read_json
 from vtbench.run_folder import CHECKPOINTS, RECORD, RUN_LOCK, STUDY, STUDY_LOCK
 from vtbench.stores import Store, StoreError
 from vtbench.studies.cells import ResolvedStudy
@@ -31,7 +31,8 @@ def fetch_study(store: Store, folder: Path, study: ResolvedStudy, tell: Callable
     """Bring here what the store has of a study and ``folder`` lacks.
 
     A cell that is further there, because it has ended or was not begun here, is taken whole. Raises ``UserError`` if
-    the store holds another study, or cannot be read: a study must not begin anew that may be there.
+    the store holds another study, or cannot be read: a study must not begin anew that may be there. Nothing is fetched
+    where a file would come to lie outside of ``folder``, behind a link or by its name.
     """
     there = store.list_files()
     if STUDY not in there:
@@ -49,12 +50,10 @@ def fetch_study(store: Store, folder: Path, study: ResolvedStudy, tell: Callable
             wanted -= of_cell
     if not wanted:
         return
+    places = {name: place_within(folder, name) for name in sorted(wanted, key=_rank)}
     tell(f"Fetching {len(wanted)} files of the study from {store.url}.")
-    for name in sorted(wanted, key=_rank):
-        path = folder / name
-        refuse_link(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        publish_bytes(path, store.read(name))
+    for name, place in places.items():
+        publish_bytes(place, store.read(name))
 
 
 class Mirror:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vtbench.errors import UserError
-from vtbench.files import check_writable, refuse_link
+from vtbench.files import check_writable, refuse_link, refuse_special
 from vtbench.locking import Owner, hold_lock
 from vtbench.records import RunRecord
 from vtbench.run_folder import LOG, STUDY_LOCK, WEIGHTS
@@ -164,9 +164,11 @@ def _run_stage(
 
 
 def _refuse_links(cells: Sequence[Cell], folder: Path) -> None:
-    paths = (path for cell in cells for path in (cell.folder / LOG, cell.folder, *cell.folder.parents))
+    paths = (path for cell in cells for path in (cell.folder, *cell.folder.parents))
     for path in dict.fromkeys(path for path in paths if path.is_relative_to(folder) and path != folder):
         refuse_link(path)
+    for cell in cells:
+        refuse_special(cell.folder / LOG, "log")
 
 
 def _drain(results: Iterator[CellResult], folder: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vtbench.documents.table import Table, to_markdown
+from vtbench.files import place_within
 from vtbench.trackers.tracker import TRACKERS, Status, TrackedRun
 
 _STORE, _ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -18,8 +19,11 @@ _STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 
 def name_store(root: Path) -> str:
-    """The address of the store for what lies in ``root``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / _STORE).resolve()}"
+    """The address of the store for what lies in ``root``. Raises ``UserError`` where it would lie behind a link."""
+    if named := os.environ.get("MLFLOW_TRACKING_URI"):
+        return named
+    place_within(root, _ARTIFACTS)
+    return f"sqlite:///{place_within(root, _STORE).resolve()}"
 
 
 @TRACKERS.register("mlflow")

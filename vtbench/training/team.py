@@ -27,6 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vtbench.configuration import ExecutionConfig, Recipe, RunConfig
 from vtbench.environment import count_started, resolve_device
 from vtbench.errors import UserError
+from vtbench.files import refuse_special
 from vtbench.run_folder import LOG
 from vtbench.training.exits import describe_exit
 from vtbench.training.faults import RankFault
@@ -283,9 +284,13 @@ class Helpers:
 
 @contextmanager
 def start_helpers(devices: int, folder: Path) -> Iterator[Helpers]:
-    """Start all but the first process of a run; what they print goes to the log in ``folder``."""
+    """Start all but the first process of a run; what they print goes to the log in ``folder``.
+
+    Raises ``UserError`` where the log is a link, or no file.
+    """
     from torch._C._distributed_c10d import TCPStore
 
+    refuse_special(folder / LOG, "log")
     store = TCPStore("127.0.0.1", 0, devices, is_master=True, wait_for_workers=False, timeout=_FOR_EVER)
     told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
     told |= {"WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices)}
