@@ -148,7 +148,9 @@ class TrainOptions(RunOptions):
 class StudyOptions(RunOptions):
     """What ``ablate`` changes about a study file. Another recipe comes with its own number of epochs."""
 
-    base: str | None = Field(None, min_length=1, description="The variant that {base} stands for.")
+    base: str | None = Field(
+        None, min_length=1, description="The variant that {base} stands for; FILE.py:CALLABLE runs that file's code."
+    )
     arm: list[str] | None = Field(None, description="Only this arm; may be repeated.  [default: all]")
     seeds: int | None = Field(None, ge=1, le=MOST_SEEDS, description="Seeds 0 to N-1 of every arm.")
     until: Literal["decided"] | None = Field(

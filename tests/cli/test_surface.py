@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -64,6 +65,19 @@ def test_help_names_every_data_set_and_recipe_that_is_registered(verb: str) -> N
     text = re.sub(r"\s+", " ", CliRunner().invoke(app, [verb, "--help"]).output)
     assert ", ".join(list_datasets()) in text
     assert ", ".join(list_recipes()) in text
+
+
+@pytest.mark.parametrize("verb", ["profile", "train", "ablate", "tokens"])
+def test_help_says_that_a_model_of_a_file_runs_its_code(verb: str) -> None:
+    text = re.sub(r"\s+", " ", CliRunner().invoke(app, [verb, "--help"]).output)
+    assert re.search(r"FILE\.py:CALLABLE(\[,\.\.\.\], which)? runs that file's code[.;]", text)
+
+
+def test_the_readme_says_wherever_models_of_files_are_told_of_that_their_code_is_run() -> None:
+    text = re.sub(r"\s+", " ", (Path(__file__).parents[2] / "README.md").read_text("utf-8"))
+    assert "`FILE.py` is run with your rights" in text.partition("### Networks of others")[2].partition("### ")[0]
+    promises = text.partition("## What is promised")[2].partition("## ")[0]
+    assert "`FILE.py:CALLABLE` runs the code of that file with your rights, and so does what opens a run" in promises
 
 
 class Choices(Configuration):

@@ -33,6 +33,8 @@ def profile(
 ) -> Profile:
     """Count what ``model`` costs: a name as ``vtbench profile`` takes it, or a module.
 
+    A name ``FILE.py:CALLABLE`` runs that file's code.
+
     ``input_size`` is a side, (H, W), (C, H, W) or (B, C, H, W); None takes what a named model is quoted at, and 224 for
     a module. ``num_classes`` belongs to names; a module has its own. ``inputs`` are arguments of ``forward`` instead of
     an image, and the other options are those of `vtbench.profiling.profile`, which does the work for modules.

@@ -112,7 +112,7 @@ def train(
     The options are those of the command line, ``settings`` are those of ``--set`` by their keys. Without ``out`` the
     folder lies below ``runs/`` and is named by the options. The same call again goes on where a run was interrupted or
     killed, to the same bits, and reads a finished one. ``progress`` prints a line an epoch; ``track`` names trackers
-    that are told, too, such as "tensorboard".
+    that are told, too, such as "tensorboard". A model ``FILE.py:CALLABLE`` runs that file's code.
 
     Raises `vtbench.errors.UserError` for what cannot be used, and `RunFailed` where training came to no result.
 

@@ -46,7 +46,9 @@ def run_ablate(
     study: Annotated[
         str,
         typer.Argument(
-            help="A study's name (see --list), or the path of a TOML file.", autocompletion=complete_studies
+            help="A study's name (see --list), or the path of a TOML file. An arm of FILE.py:CALLABLE runs that file's "
+            "code.",
+            autocompletion=complete_studies,
         ),
     ] = "components",
     options: StudyOptions,

@@ -30,7 +30,11 @@ def run_tokens(
     run: Annotated[Path | None, typer.Argument(help="Folder of a finished run.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Instead of RUN: NAME[:option=value,...], untrained.", autocompletion=complete_models),
+        typer.Option(
+            help="Instead of RUN, untrained: NAME[:option=value,...], timm:NAME[,...], torchvision:NAME[,...] or "
+            "FILE.py:CALLABLE[,...], which runs that file's code.",
+            autocompletion=complete_models,
+        ),
     ] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Image files, one or more.")] = None,
     mask: Annotated[list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.")] = None,
