@@ -28,7 +28,7 @@ from pathlib import Path
 import filelock
 
 from vtbench.errors import UserError
-from vtbench.files import read_file, refuse_special
+from vtbench.files import read_json, refuse_special
 
 HEARTBEAT_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
@@ -36,6 +36,8 @@ _LOOK_SECONDS = 1.0
 DEAD_AFTER_SECONDS = 120.0
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL})
 """How a file system says that it knows no locks, or none of folders."""
+_MOST_PROCESSES = 2**31
+"""Numbers of processes are below this."""
 _PATIENCE_SECONDS = 15.0
 """How long a lock that will be free in a moment is waited for: more than a heartbeat and the end of an orphan take."""
 
@@ -304,9 +306,11 @@ def _read_clock(folder: Path) -> float:
 
 def _read_owner(path: Path) -> Owner | None:
     try:
-        return Owner(**json.loads(read_file(path)))
-    except (OSError, ValueError, TypeError, RecursionError):  # Released in good order, or torn.
+        owner = Owner(**read_json(path))
+    except (OSError, ValueError, TypeError):  # Released in good order, or torn.
         return None
+    is_one = type(owner.pid) is int and 0 < owner.pid < _MOST_PROCESSES
+    return owner if is_one and isinstance(owner.host, str) and isinstance(owner.since, str) else None
 
 
 if sys.platform == "win32":

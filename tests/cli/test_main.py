@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,14 @@ import sys
 from vtbench.cli.main import app
 app({arguments!r}, standalone_mode=False)
 print("torch" in sys.modules)
+"""
+
+PRINT_LETTERS = r"""
+import sys
+from vtbench.cli.output import outlive_readers
+outlive_readers()
+for stream in (sys.stdout, sys.stderr):
+    print("\xb1 \u2013 \udcff", file=stream)
 """
 
 
@@ -73,6 +82,29 @@ def test_output_that_finds_no_place_ends_in_a_message_and_a_stated_code(to: str,
     assert answer.returncode == code
     assert answer.stderr.startswith(says)
     assert answer.stderr.count("\n") == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "spelt"),
+    [
+        ("ascii", rb"\xb1 \u2013 \udcff"),
+        ("latin-1", b"\xb1 \\u2013 \\udcff"),
+        ("utf-8:surrogateescape", "\xb1 \u2013 \\udcff".encode()),
+    ],
+)
+def test_letters_that_the_output_lacks_are_spelt_out(encoding: str, spelt: bytes) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    answer = subprocess.run([sys.executable, "-c", PRINT_LETTERS], capture_output=True, env=environment, check=True)
+    assert (answer.stdout.strip(), answer.stderr.strip()) == (spelt, spelt)
+
+
+def test_letters_that_a_terminal_lacks_are_spelt_out() -> None:
+    ours, theirs = pytest.importorskip("pty").openpty()
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    subprocess.run([sys.executable, "-c", PRINT_LETTERS], stdout=theirs, env=environment, check=True)
+    os.close(theirs)
+    assert os.read(ours, 100).strip() == rb"\xb1 \u2013 \udcff"
+    os.close(ours)
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])

@@ -11,7 +11,7 @@ import pytest
 
 from vtbench import locking
 from vtbench.errors import UserError
-from vtbench.locking import hold_lock
+from vtbench.locking import Heartbeats, hold_lock, refuse_held
 
 HOLD = """
 import sys, time
@@ -125,8 +125,23 @@ def test_a_folder_that_is_moved_aside_is_let_go_without_a_complaint(
         assert held.took_over_from is None
 
 
-def test_a_torn_lock_file_is_no_owner(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text('{"pid": 12')
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"pid": 12',
+        "[" * 20_000,
+        *[
+            f'{{"pid": {pid}, "host": "{{host}}", "since": "x"}}'
+            for pid in ("1" + "0" * 30, '"a"', "[1]", "-1", "null")
+        ],
+        '{"pid": 12, "host": 3, "since": "x"}',
+        '{"pid": 12, "host": "{host}", "since": null}',
+    ],
+)
+def test_a_lock_file_that_names_no_owner_is_passed_over(text: str, tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(text.replace("{host}", socket.gethostname()))
+    assert Heartbeats().look(tmp_path / "lock") is None
+    refuse_held(tmp_path / "lock")
     with hold_lock(tmp_path / "lock") as held:
         assert held.took_over_from is None
 

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+_SPELT_OUT = "backslashreplace"
+
 
 def outlive_readers() -> None:
-    """From here on, what is written into a pipe that nobody reads any more is dropped, and the work goes on.
+    r"""From here on, what is written into a pipe that nobody reads any more is dropped, and the work goes on.
+
+    Letters that the output's encoding lacks are spelt out (``\u2013``).
 
     When it is standard output whose reader went away, one line on standard error says so; another fault of it, such as
     a full disk, is raised once. Faults of standard error are dropped. An output that was closed beforehand (``>&-``) is
@@ -23,13 +27,16 @@ def outlive_readers() -> None:
 def _guard(stream: TextIO | None, notice: str) -> TextIO:
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
-    if type(stream) is not io.TextIOWrapper or stream.isatty():  # Else it is no descriptor, or a terminal.
+    if type(stream) is not io.TextIOWrapper:  # It is no descriptor.
         return stream
     stream.flush()
+    if stream.isatty():
+        stream.reconfigure(errors=_SPELT_OUT)
+        return stream
     return io.TextIOWrapper(
         io.BufferedWriter(_Pipe(stream.fileno(), notice)),
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors=_SPELT_OUT,
         line_buffering=True,
     )
 
