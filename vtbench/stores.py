@@ -39,13 +39,22 @@ class Store:
             raise UserError(f"--store was given {url!r}: {error}. Write s3://, gs:// or file://.") from error
         self._is_local = protocol in ("file", "local")
 
+    def refuse_overlap(self, folder: Path) -> None:
+        """Raise ``UserError`` where the store is a folder that lies in ``folder``, or the other way around."""
+        here, there = folder.resolve(), Path(self._root).resolve()
+        if self._is_local and (here.is_relative_to(there) or there.is_relative_to(here)):
+            raise UserError(
+                f"The store {self.url} and the folder {folder} lie in one another, and a copy would be copied again. "
+                "Give a folder apart with --store."
+            )
+
     def list_files(self) -> dict[str, int]:
         """The sizes of all files, by name."""
 
         def find() -> dict[str, int]:
             found: dict[str, Any] = self._files.find(self._root, detail=True)
             names = {path[len(self._root) :].lstrip("/"): one["size"] for path, one in found.items()}
-            return {name: size for name, size in names.items() if not name.endswith(_PART)}
+            return {name: size for name, size in names.items() if name and not name.endswith((_PART, "/"))}
 
         return self._try("list", find)  # type: ignore[no-any-return]
 

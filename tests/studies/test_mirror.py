@@ -136,6 +136,34 @@ def test_another_study_in_the_store_is_refused_before_anything_is_fetched(
     assert not (tmp_path / "there").exists()
 
 
+def test_a_store_that_holds_files_of_others_is_refused_and_left_as_it_is(store: Store, tmp_path: Path) -> None:
+    store.write("other/cells/good/seed-0/checkpoint/00000001.safetensors", b"precious")
+    with pytest.raises(UserError, match=r"holds no study, but other files: other/cells.*an empty folder of its own"):
+        fetch(store, tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_checkpoints_in_the_store_of_cells_that_are_not_here_stay(store: Store, folder: Path) -> None:
+    assert Mirror(store, folder, pytest.fail).close(within_seconds=30) is None
+    of_others = "other/cells/good/seed-1/checkpoint/00000001.safetensors"
+    store.write(of_others, b"precious")
+    assert Mirror(store, folder, pytest.fail).close(within_seconds=30) is None
+    assert store.read(of_others) == b"precious"
+
+
+@pytest.mark.parametrize(("store", "folder"), [("here", "here"), ("here/store", "here"), ("here", "here/study")])
+def test_a_store_and_a_folder_that_lie_in_one_another_are_refused(store: str, folder: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lie in one another"):
+        fetch(Store(f"file://{tmp_path}/{store}"), tmp_path / folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_study_here_is_refused_before_it_is_sent(store: Store, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"The folder .*here holds another study: recipe.epochs is 4 there and 9"):
+        fetch(store, folder, make_study(recipe=make_study().recipe.model_copy(update={"epochs": 9})))
+    assert store.list_files() == {}
+
+
 @pytest.mark.parametrize("link", ["cells", "cells/good", CELL, f"{CELL}/record.json"])
 def test_nothing_is_fetched_through_a_link_and_nothing_before_it(
     link: str, store: Store, folder: Path, tmp_path: Path

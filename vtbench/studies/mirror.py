@@ -31,11 +31,19 @@ def fetch_study(store: Store, folder: Path, study: ResolvedStudy, tell: Callable
     """Bring here what the store has of a study and ``folder`` lacks.
 
     A cell that is further there, because it has ended or was not begun here, is taken whole. Raises ``UserError`` if
-    the store holds another study, or cannot be read: a study must not begin anew that may be there. Nothing is fetched
-    where a file would come to lie outside of ``folder``, behind a link or by its name.
+    the store holds another study or something else, or cannot be read: a study must not begin anew that may be there,
+    and files of others must not be mixed with it. Nothing is fetched where a file would come to lie outside of
+    ``folder``, behind a link or by its name; nor where ``folder`` holds another study, which is not to be sent.
     """
+    Ledger(folder).check(study, same_data=True)
+    store.refuse_overlap(folder)
     there = store.list_files()
     if STUDY not in there:
+        if there:
+            raise UserError(
+                f"The store {store.url} holds no study, but other files: {min(there)}. Give an empty folder of its own "
+                "with --store."
+            )
         return
     _refuse_other(store, study)
     missing = [name for name in there if not (folder / name).exists()]
@@ -121,7 +129,7 @@ class Mirror:
                 self._send_one(name, here[name])
             below = "" if folder == self._folder else f"{folder.relative_to(self._folder).as_posix()}/"
             for name in [name for name in self._there if name.startswith(below) and _is_passing(name)]:
-                if name not in here:
+                if name not in here and (self._folder / str(_find_cell(name))).exists():
                     self._store.remove(name)
                     del self._there[name]
                     self._sent.pop(name, None)
