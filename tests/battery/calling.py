@@ -43,6 +43,11 @@ def accept(*_: Any, **__: Any) -> None:
     raise Accepted
 
 
+def interrupt(*_: Any) -> None:
+    """Stands where the work would be asked to stop."""
+    raise KeyboardInterrupt
+
+
 def call(arguments: Sequence[str]) -> Answer:
     """The console command in this process; whatever escapes it but the end of the process escapes this, too.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import accept
+from calling import accept, interrupt
 from good_inputs import STUDY, TINY_DATA, TINY_MODEL
 from kept_folders import make_kept
 from PIL import Image
@@ -73,6 +73,7 @@ def work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes its time is not done: that the command came so far says that it accepted its input."""
 
     monkeypatch.setattr("vtbench.training.run.EpochLoop.run", accept)
+    monkeypatch.setattr("vtbench.training.progress.StopRequest.request", interrupt)
     monkeypatch.setattr("vtbench.studies.running.choose_placement", accept)
     monkeypatch.setattr("vtbench.studies.planning.choose_placement", accept, raising=False)
     monkeypatch.setattr("vtbench.studies.verification.verify_resume", accept)

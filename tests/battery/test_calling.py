@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import sys
 import threading
 import time
@@ -11,6 +13,8 @@ from collections.abc import Callable
 import calling
 import pytest
 from calling import call
+from good_inputs import TINY_MODEL
+from kept_folders import SMALL, TRAIN
 
 
 def wait() -> None:
@@ -45,3 +49,10 @@ def test_a_command_that_is_interrupted_ends_the_tests(monkeypatch: pytest.Monkey
     monkeypatch.setattr(calling, "run", lambda: sys.exit(calling.INTERRUPTED))
     with pytest.raises(KeyboardInterrupt):
         call(["list"])
+
+
+@pytest.mark.usefixtures("place")
+def test_an_interrupt_that_a_run_would_take_for_a_wish_to_stop_ends_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vtbench.training.run.EpochLoop.run", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        call(["train", TINY_MODEL, *TRAIN, *SMALL, "--out", "out"])
