@@ -174,7 +174,9 @@ def test_what_is_read_in_format_1_is_written_in_format_2_and_read_as_the_same(tm
         ({"task": "clasification"}, "there is no task 'clasification'"),
         ({"outcome": {"loss": 1.0}}, "the outcome lacks top1_percent"),
         ({"outcome": {"loss": math.inf, "top1_percent": 10.0}}, "finite number"),
-        ({"epochs": [EPOCH.model_dump() | {"val": {"loss": math.nan}}]}, "holds a number that is infinite or NaN"),
+        ({"epochs": [EPOCH.model_dump() | {"val": {"loss": math.nan}}]}, r"epoch \d holds a number that is infinite"),
+        ({"epochs": [EPOCH.model_dump() | {"learning_rate": 1e308}]}, r"epoch \d .* out of all bounds"),
+        ({"outcome": {"loss": 1.0, "top1_percent": -1e308}}, "the outcome holds a number .* out of all bounds"),
     ],
 )
 def test_a_record_of_another_format_or_task_is_refused(tmp_path: Path, change: dict[str, object], problem: str) -> None:

@@ -5,7 +5,6 @@ Committed archives hold records of format 1, which knew one task and one metric;
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -14,6 +13,8 @@ from vtbench.configuration import RunConfig
 from vtbench.metrics import METRICS, Metric
 from vtbench.palettes import Colour, find_palette
 from vtbench.records.record import NotMeasured, Record
+
+_LARGEST = 1e100
 
 
 class CostRecord(Record):
@@ -196,9 +197,16 @@ class RunRecord(Record):
         if isinstance(self.outcome, dict) and self.metric.key not in self.outcome:
             raise ValueError(f"the outcome lacks {self.metric.key}")
         for epoch in self.epochs:
-            if not all(map(math.isfinite, (*epoch.train.values(), *epoch.outcome.values()))):
-                raise ValueError(f"epoch {epoch.epoch} holds a number that is infinite or NaN")
+            if not all(map(_is_plausible, (epoch.learning_rate, *epoch.train.values(), *epoch.outcome.values()))):
+                raise ValueError(f"epoch {epoch.epoch} holds a number that is infinite, NaN or out of all bounds")
+        if isinstance(self.outcome, dict) and not all(map(_is_plausible, self.outcome.values())):
+            raise ValueError("the outcome holds a number that is infinite, NaN or out of all bounds")
         return self
+
+
+def _is_plausible(number: float) -> bool:
+    """Squares of such numbers can be summed: nothing that is computed of them overflows."""
+    return abs(number) <= _LARGEST
 
 
 def _upgrade_epoch(plain: Any) -> Any:
