@@ -167,3 +167,11 @@ def test_every_figure_is_written_as_pdf_too_where_that_is_wanted(tmp_path: Path)
     assert b"CreationDate" not in (tmp_path / "all" / "effects.pdf").read_bytes()
     save_report(report, tmp_path / "all")
     assert not list((tmp_path / "all").glob("*.pdf"))
+
+
+@pytest.mark.parametrize("arm", ["x" * 20_000, "x\u0301" * 10_000])
+def test_a_name_that_no_figure_has_room_for_has_its_middle_left_out(arm: str, tmp_path: Path) -> None:
+    runs = [_with_epochs(run, 10.0, 20.0) for run in list_runs()]
+    longest = [run.model_copy(update={"arm": arm}) for run in runs if run.arm == "convolution"]
+    save_report(report_on([*runs, *longest]), tmp_path, every_figure=True)
+    assert "…" in (tmp_path / "learning_curves.svg").read_text("utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from stand_in_cells import FACTS, IN_PROCESS, LOCAL, list_files, make_study, run_cell
 
+from vtbench.configuration import Recipe
 from vtbench.errors import UserError
 from vtbench.locking import hold_lock
 from vtbench.records import NotMeasured, RunRecord, load_record
@@ -246,7 +247,8 @@ def test_a_full_disk_is_one_message_and_ends_the_cells(tmp_path: Path, monkeypat
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    study = make_study({"slow": "resnet20", "late": "resnet32"}, seeds=1)
+    without_end = Recipe(name="small", epochs=100_000)
+    study = make_study({"slow": "resnet20", "late": "resnet32"}, seeds=1, recipe=without_end)
     monkeypatch.setattr(Ledger, "record_failure", fail)
     with pytest.raises(UserError, match=r"No space left on device.*goes on from there"):
         run(study, tmp_path, executor=LOCAL, jobs=2, threads=2)

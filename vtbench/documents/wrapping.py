@@ -10,9 +10,12 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.text import Text
 
+from vtbench.documents.table import escape_controls
+
 _PLACES = tuple(re.compile(rf"(?<=[{marks}])(?=.)") for marks in (",;", "/\\\\:", "=+|&", "-_."))
 """After what a word is broken: where that does not do, after the next kind; at last anywhere."""
 _CUT = "…"
+_LONGEST_NAME = 80
 
 
 class _Fitted:
@@ -61,6 +64,15 @@ def shorten(text: str, most: int) -> str:
     head = chop_cells(text, kept - kept // 2)[0] if kept else ""
     tail = chop_cells(text[::-1], kept // 2)[0][::-1] if kept > 1 else ""
     return f"{head}{_CUT}{tail}"
+
+
+def spell_name(name: str) -> str:
+    r"""A name from others' records as a figure has room for it: controls are spelled out, the middle may be left out.
+
+    >>> spell_name("a\x1bb")
+    'a\\x1bb'
+    """
+    return shorten(escape_controls(name), _LONGEST_NAME)
 
 
 def _break_word(word: str, width: int) -> str:

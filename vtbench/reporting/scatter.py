@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import spell_name
 from vtbench.metrics import Metric
 from vtbench.reporting.cost_axes import MACS, CostAxis
 from vtbench.reporting.labels import Label, draw_labels
@@ -185,7 +185,7 @@ def _make_label(point: Point, scale: float) -> Label:
     half_width = point.half_width or 0.0
     reach = (point.value - half_width, *point.seeds, point.value + half_width)
     color = find_look(point.variant).color
-    return Label(escape_controls(point.label), point.cost / scale, point.value, min(reach), max(reach), color)
+    return Label(spell_name(point.label), point.cost / scale, point.value, min(reach), max(reach), color)
 
 
 def _draw_legend(axes: Axes, points: Sequence[Point]) -> None:

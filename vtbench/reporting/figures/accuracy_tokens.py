@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import spell_name
 from vtbench.reporting.charts.tokens_chart import chart_tokens
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.style import INK, LINES
@@ -35,7 +35,7 @@ def draw_tokens(report: Report, index: int) -> Drawing | None:
         color, dashes = LINES[place % len(LINES)]
         halves = [mean.half_width if isinstance(mean.half_width, float) else 0.0 for _, _, mean in curve.points]
         numbers, means = [number for number, _, _ in curve.points], [mean.mean for _, _, mean in curve.points]
-        name = escape_controls(curve.name)
+        name = spell_name(curve.name)
         axes.errorbar(numbers, means, halves, color=color, linestyle=dashes, marker="o", capsize=3, label=name)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({number for curve in curves for number, _, _ in curve.points}))

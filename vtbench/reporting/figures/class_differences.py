@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import spell_name
 from vtbench.metrics import CLASS_IOU
 from vtbench.reporting.charts.classes_chart import chart_classes
 from vtbench.reporting.class_differences import find_class_differences
@@ -44,7 +44,7 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
             markersize=4,
             elinewidth=0.9,
             color=LINES[place % len(LINES)][0],
-            label=escape_controls(arm),
+            label=spell_name(arm),
         )
     means = [0.0, *(one.mean for _, ones in found.rows for one in ones if one is not None)]
     margin = max(max(means) - min(means), 0.5)
@@ -55,10 +55,10 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
                 height = number - 0.4 + step * (at + 0.5)
                 mark_cut_ends(axes, one.interval, height, LINES[place % len(LINES)][0])
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    axes.set_yticks(range(len(found.rows)), [escape_controls(name) for name, _ in found.rows], color=INK)
+    axes.set_yticks(range(len(found.rows)), [spell_name(name) for name, _ in found.rows], color=INK)
     axes.set_ylim(len(found.rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{CLASS_IOU.label} against {escape_controls(comparison.base)} ({CLASS_IOU.difference_unit})")
+    axes.set_xlabel(f"{CLASS_IOU.label} against {spell_name(comparison.base)} ({CLASS_IOU.difference_unit})")
     drawing.legend(loc="outside upper center", ncols=3, labelcolor=INK, fontsize=9)
     return drawing
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import spell_name
 from vtbench.layers.stated_cost import ROLES
 from vtbench.reporting.charts.bars_chart import chart_bars
 from vtbench.reporting.figures.figure import FIGURES, Figure
@@ -49,7 +49,7 @@ def draw_roles(report: Report, index: int) -> Drawing | None:
     height = 1.5 + 0.3 * len(bars)
     drawing = Canvas(figsize=(9.6, height), layout="constrained")
     axes = drawing.add_subplot()
-    names = [escape_controls(name) for name in bars]
+    names = [spell_name(name) for name in bars]
     scale, unit = (1e9, "G") if max(sum(parts.values()) for parts in bars.values()) >= 1e9 else (1e6, "M")
     begun = [0.0] * len(bars)
     for role, place in place_roles(bars).items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import spell_name
 from vtbench.reporting.charts.forest_chart import chart_effects
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.effects import Effect, choose_reach, list_effects
@@ -38,7 +38,7 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
     height = 1.55 + step * len(rows)
     figure = Canvas(figsize=(9.6, height))
     FigureCanvasAgg(figure)
-    names = [escape_controls(row.arm.name) for row in rows]
+    names = [spell_name(row.arm.name) for row in rows]
     left = min(0.42, 0.04 + 0.0092 * max(map(len, names)))
     axes = figure.add_axes((left, 0.62 / height, 0.97 - left, 1 - 1.42 / height))
     for place, row in enumerate(rows):
@@ -53,7 +53,7 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     metric = comparison.metric
-    axes.set_xlabel(f"{metric.label} against {escape_controls(comparison.base)} ({metric.difference_unit})")
+    axes.set_xlabel(f"{metric.label} against {spell_name(comparison.base)} ({metric.difference_unit})")
     title = f"{report.outline.title}: differences" + (f", comparison {index + 1}" if index else "")
     figure.text(0.02, 1 - 0.3 / height, title, fontsize=13, fontweight="bold", va="center")
     figure.text(0.02, 1 - 0.58 / height, _write_caption(comparison, rows, every), fontsize=9, color=MUTED, va="center")

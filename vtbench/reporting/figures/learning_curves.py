@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import spell_name
 from vtbench.reporting.charts.curves_chart import chart_curves
 from vtbench.reporting.curves import Curve, choose_named, list_curves, spread_heights
 from vtbench.reporting.figures.figure import FIGURES, Figure
@@ -38,8 +38,8 @@ def draw_curves(report: Report, index: int) -> Drawing | None:
     height = max(5.2, 1.6 + 0.2 * len(named))
     figure = Canvas(figsize=(9.6, height))
     FigureCanvasAgg(figure)
-    longest = max(len(escape_controls(curve.name)) for curve in named)
-    axes = figure.add_axes((0.075, 0.115, min(0.82, 0.885 - 0.0092 * longest), 0.755))
+    longest = max(len(spell_name(curve.name)) for curve in named)
+    axes = figure.add_axes((0.075, 0.115, max(0.14, min(0.82, 0.885 - 0.0092 * longest)), 0.755))
     for curve in curves:
         if curve not in named:
             axes.plot(_count(curve), curve.mean, color=MUTED, linewidth=0.6, alpha=0.5, zorder=1.5)
@@ -81,7 +81,7 @@ def _name_ends(axes: Axes, curves: Sequence[Curve], inches: float) -> None:
             (1.0, 1.012, 1.022, 1.045), (end, end, height, height), transform=axes.transAxes, color=color,
             linestyle=dashes, linewidth=1.2, clip_on=False,
         )  # fmt: skip
-        name = escape_controls(curves[place].name)
+        name = spell_name(curves[place].name)
         axes.text(1.052, height, name, transform=axes.transAxes, fontsize=9, color=INK, va="center")
 
 
