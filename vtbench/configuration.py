@@ -357,7 +357,7 @@ def read_toml(path: Path, noun: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(read_file(path).decode("utf-8"))
+        return tomllib.loads(read_file(path).decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"Cannot read the {noun} {path}: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

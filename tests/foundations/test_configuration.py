@@ -92,3 +92,8 @@ def test_a_file_that_is_nested_too_deeply_is_one_message(tmp_path: Path) -> None
     (tmp_path / "deep.toml").write_text(f"x = {'[' * 5000}{']' * 5000}")
     with pytest.raises(UserError, match=r"The study .*deep\.toml is nested too deeply"):
         read_toml(tmp_path / "deep.toml", "study")
+
+
+def test_the_mark_that_editors_put_before_a_text_is_no_part_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "marked.toml").write_text("x = 1", "utf-8-sig")
+    assert read_toml(tmp_path / "marked.toml", "study") == {"x": 1}

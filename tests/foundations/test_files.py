@@ -1,10 +1,20 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from vtbench.errors import UserError
-from vtbench.files import check_writable, finish_set, hash_file, place_within, publish, publish_set, publish_text
+from vtbench.files import (
+    check_writable,
+    finish_set,
+    hash_file,
+    place_within,
+    publish,
+    publish_set,
+    publish_text,
+    read_file,
+)
 
 
 def test_a_published_file_holds_the_whole_text(tmp_path: Path) -> None:
@@ -34,6 +44,12 @@ def test_until_the_block_ends_the_name_does_not_exist(tmp_path: Path) -> None:
         stream.flush()
         assert not target.exists()
     assert target.exists()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a pipe or a device, not a file"):
+        read_file(tmp_path / "pipe")
 
 
 def test_hashes_are_those_of_the_standard(tmp_path: Path) -> None:
