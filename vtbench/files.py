@@ -53,8 +53,8 @@ def publish_bytes(path: Path, data: bytes) -> None:
 
 
 def publish_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
-    publish_bytes(path, text.encode("utf-8"))
+    """Write ``text`` to ``path`` as UTF-8, whole or not at all. Bytes of a name that are no text are spelled out."""
+    publish_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager

@@ -149,6 +149,14 @@ def test_an_empty_argument_is_not_the_current_folder(arguments: list[str], tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_argument_that_is_no_text_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vtbench", "train", "resnet20", "--out", b"r\xff"]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert r"The argument 'r\udcff' is no text in utf-8" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_size_in_three_words_is_answered_with_how_to_write_it() -> None:
     command = [sys.executable, "-m", "vtbench", "profile", "resnet20", "--input-size", "3", "224", "224"]
     answer = subprocess.run(command, capture_output=True, text=True)

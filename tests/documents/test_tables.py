@@ -74,6 +74,7 @@ def test_csv_quotes_commas_and_leaves_none_empty() -> None:
 def test_a_name_cannot_steer_the_terminal() -> None:
     hostile = "red\x1b[31m\x07"
     assert escape_controls(hostile + "\nend") == "red\\x1b[31m\\x07\nend"
+    assert escape_controls("r\udcff") == "r\\udcff"
     lines = print_on(80, lay_out(make_table(("name", hostile), [(hostile, "1")])))
     lines += print_on(80, lay_out_live(("name", hostile), [(hostile, "1")]))
     stream = io.StringIO()

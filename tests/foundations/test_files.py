@@ -145,3 +145,8 @@ def test_a_link_in_the_place_of_a_set_that_was_given_up_is_passed_over(tmp_path:
 def test_a_name_that_leads_out_of_a_folder_is_no_place_in_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leads out of"):
         place_within(tmp_path, name)
+
+
+def test_bytes_of_a_name_that_are_no_text_are_spelled_out_in_a_file(tmp_path: Path) -> None:
+    publish_text(tmp_path / "a.txt", "r\udcff")
+    assert (tmp_path / "a.txt").read_bytes() == b"r\\udcff"

@@ -225,3 +225,8 @@ def test_a_last_line_that_was_cut_short_anywhere_is_dropped(tmp_path: Path) -> N
         with append_lines(path, EpochRecord) as (found, _):
             assert found == [EPOCH]
         assert path.read_bytes() == whole
+
+
+def test_a_name_that_is_no_text_is_spelled_out_in_a_record_that_can_be_read_again(tmp_path: Path) -> None:
+    save_record(tmp_path / "a.json", NotMeasured(reason="r\udcff of \\ é"))
+    assert load_record(tmp_path / "a.json", NotMeasured).reason == "r\\udcff of \\ é"

@@ -157,6 +157,7 @@ def run() -> None:
     outlive_readers()
     try:
         _refuse_empty(sys.argv[1:])
+        _refuse_bytes(sys.argv[1:])
         help_first(sys.argv[1:])
         app(prog_name="vtbench")
     except SystemExit as end:
@@ -181,6 +182,16 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
         if not word.strip() or (word.startswith("--") and word.endswith("=")):
             before = f" after {arguments[place - 1]!r}" if place and not word.startswith("--") else f": {word!r}"
             raise UserError(f"An argument is empty{before}. Give it a value, or leave it out with its option.")
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """What is no text cannot be written into records, which name the files that they are of."""
+    for word in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(
+                f"The argument {word!r} is no text in {sys.getfilesystemencoding()}, the encoding of file names here. "
+                "Rename what it names, or set the locale in which it is text."
+            )
 
 
 def _say(message: str) -> None:

@@ -44,7 +44,8 @@ def make_table(
     return Table(tuple(header), tuple(tuple(row) for row in rows), tuple(column in numbers for column in header), title)
 
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_TEXT = re.compile(r"[\ud800-\udfff]")
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\]\(")
 """What begins a tag of HTML or the target of a link, in Markdown."""
 _FORMULA = re.compile(r"[=+\-@](?!\d+(\.\d+)?%?$)")
@@ -99,7 +100,12 @@ def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def to_plain_json(plain: Any) -> str:
     """Plain values as JSON text with a newline at the end; a number that is none is an error."""
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return spell_bytes(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def spell_bytes(text: str) -> str:
+    """JSON in which what stands for bytes of a name that are no text is spelled out in letters, to be read again."""
+    return _NO_TEXT.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text)
 
 
 def list_items(items: Iterable[str]) -> str:
@@ -108,7 +114,10 @@ def list_items(items: Iterable[str]) -> str:
 
 
 def escape_controls(text: str) -> str:
-    """``text`` with control characters other than line ends spelled out: a name cannot steer the terminal."""
+    """``text`` with control characters other than line ends spelled out: a name cannot steer the terminal.
+
+    So is what stands for bytes of a name that are no text.
+    """
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 

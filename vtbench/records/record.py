@@ -13,6 +13,7 @@ from typing import IO, Any, TypeVar
 from pydantic import ConfigDict, ValidationError
 
 from vtbench.configuration import Written
+from vtbench.documents.table import spell_bytes
 from vtbench.errors import UserError
 from vtbench.files import publish_text, read_file
 
@@ -37,7 +38,7 @@ def to_json(record: Record | Iterable[Record]) -> str:
     plain: Any = (
         record.model_dump(mode="json") if isinstance(record, Record) else [r.model_dump(mode="json") for r in record]
     )
-    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return spell_bytes(json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def save_record(path: Path, record: Record) -> None:
