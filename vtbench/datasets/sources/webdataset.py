@@ -153,7 +153,7 @@ def _list_shards(knobs: WebDatasetKnobs, wanted: Wanted) -> Sequence[DataFile]:
     paths = [Path(name).expanduser().absolute() for name in expand_braces(knobs.path)]
     if gone := [path for path in paths if not path.exists()]:
         raise UserError(
-            f"{len(gone)} of the {len(paths)} files that webdataset:{knobs.path} names are not there, the first "
+            f"{len(gone)} of the {len(paths)} files that webdataset:{knobs.path} names cannot be found, the first "
             f"{gone[0]}. Complete them, or name those that there are."
         )
     root = Path(os.path.commonpath([path.parent for path in paths]))
