@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,12 @@ def test_a_link_that_leads_nowhere_is_named(root: Path) -> None:
     (root / "train/dog/9.png").symlink_to(root / "nowhere.png")
     with pytest.raises(UserError, match=r"9\.png cannot be had"):
         identify(root)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems have no such names")
+def test_a_file_whose_name_is_no_text_is_data_like_any_other(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = identify(root)
+    (root / "train/cat/0.png").rename(Path(os.fsdecode(os.fsencode(root / "train/cat") + b"/\xff.png")))
+    assert identify(root) != first
+    monkeypatch.setattr(data_files, "MOST_BYTES_HASHED", 0)
+    assert identify(root) not in (first, "")

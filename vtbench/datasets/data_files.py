@@ -155,7 +155,7 @@ def _sum_up(files: Sequence[DataFile]) -> tuple[int, int, str]:
         return int(files.sizes.sum()), int(files.modified_ns.max(initial=0)), files.digest()
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode())
+        digest.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode(errors="surrogateescape"))
     latest_ns = max((file.modified_ns for file in files), default=0)
     return sum(file.size for file in files), latest_ns, digest.hexdigest()
 
@@ -175,14 +175,14 @@ def _hash_all(files: Sequence[DataFile]) -> str:
     run_for_each(read, len(files))
     digest = hashlib.sha256()
     for file, content in zip(files, hashes, strict=True):
-        digest.update(f"{file.name}\0{content}\n".encode())
+        digest.update(f"{file.name}\0{content}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def _sample_all(files: Sequence[DataFile]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.name}\0{file.size}\n".encode())
+        digest.update(f"{file.name}\0{file.size}\n".encode(errors="surrogateescape"))
     for at in spread_evenly(len(files), _NUM_SAMPLED):
         with _explained(files[at]), files[at].path.open("rb") as stream:
             for start in spread_evenly(max(1, files[at].size - _PART_BYTES + 1), 3):
