@@ -103,6 +103,8 @@ def test_the_example_of_the_readme_runs_and_its_results_show_themselves(
     ]
     assert set(runs["data.limit_train"]) == {100}
     assert list(vtbench.load_runs("runs", per="epoch")["epoch"]) == [1] * 5
+    places = vtbench.load_runs("runs").fillna({"study_folder": "none"}).groupby("study_folder")["folder"].nunique()
+    assert places.to_dict() == {"none": 1, "runs/tokens": 4}
     assert repr(run).startswith("Run(vt_resnet20:width=8, seed 0: top-1 ")
     assert repr(study) == "StudyRun(runs/tokens: 4 of 4 cells finished)"
     report = study.report(against="tokens")

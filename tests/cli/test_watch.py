@@ -156,6 +156,32 @@ def test_a_study_shows_its_grid_and_the_cells_under_way(tmp_path: Path) -> None:
     assert "study.jsonisdamaged" in "".join(show(tmp_path).split())
 
 
+def test_studies_and_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    study = ResolvedStudy(
+        name="mine",
+        question="q",
+        base=None,
+        reference="a",
+        arms={"a": "resnet20"},
+        data=DataConfig(),
+        recipe=Recipe(name="small", epochs=10),
+        seeds=1,
+        execution=ExecutionConfig(),
+    )
+    for place in ("one", "other"):
+        publish_text(tmp_path / place / "mine" / "study.json", study.model_dump_json())
+        write_run(tmp_path / place / "run")
+    watch = Watch([tmp_path])
+    text = "".join(show(tmp_path).split())
+    for place in ("one", "other"):
+        assert f"mine:0of1cellsdone,in{tmp_path}/{place}/mine" in text
+    cells = [(row["study_folder"], row["run"]) for row in watch.list_runs()]
+    assert cells == [
+        *((f"{tmp_path}/{place}/mine", "a, seed 0") for place in ("one", "other")),
+        *((None, f"{tmp_path}/{place}/run") for place in ("one", "other")),
+    ]
+
+
 def test_what_has_a_file_of_the_same_name_is_no_run_and_no_study(tmp_path: Path) -> None:
     write_run(tmp_path / "vt_resnet20-scenes-small-learning-rate-0.05-color-jitter-0.1-mixup-0.2-seed0")
     write_run(tmp_path / "vt_resnet20-scenes-small-learning-rate-0.05-color-jitter-0.1-mixup-0.2-seed1")
@@ -166,7 +192,8 @@ def test_what_has_a_file_of_the_same_name_is_no_run_and_no_study(tmp_path: Path)
     publish_text(tmp_path / "damaged" / "metrics.jsonl", "")
     lines = show(tmp_path).splitlines()
     assert [line.split()[1:] for line in lines if line.startswith("damaged ")] == [["–", "–", "–", "–", "failed"]]
-    assert "damaged: FAILED: config.json is damaged, or of another version" in lines
+    said = f"damaged: FAILED: config.json is damaged, or of another version ({tmp_path}/damaged)"
+    assert "".join(said.split()) in "".join("".join(lines).split())
     runs = [line.split()[0] for line in lines if line.startswith("vt_resnet20")]
     assert [name.partition("…")[2][-5:] for name in runs] == ["seed0", "seed1"]
     assert not any(name in "".join(lines) for name in ("others", "project"))

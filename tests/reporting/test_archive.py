@@ -34,8 +34,9 @@ def test_an_archive_holds_flat_records_and_renders_to_the_same_bytes_again(tmp_p
     assert list_archives(tmp_path / "reports") == [paths.folder]
 
 
-def test_an_archive_renders_as_the_runs_themselves_did(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "components", list_runs())
+def test_an_archive_renders_as_the_runs_themselves_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = write_study(Path("runs/components"), list_runs())
     direct = write_report(study, tmp_path / "direct")
     archived = archive_runs([study], tmp_path / "archived")
     for path in direct.folder.iterdir():

@@ -11,13 +11,16 @@ from synthetic_runs import list_runs, make_run
 from vtbench.configuration import CodeConfig, DataConfig, DistillationConfig, ExecutionConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.comparisons import build_comparisons
+from vtbench.reporting.failures import tell_failures
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.rendering import render_report
-from vtbench.reporting.repeating import rebuild_command
+from vtbench.reporting.repeating import rebuild_command, repeat_command
 from vtbench.reporting.report import Report, describe_provenance
 from vtbench.reporting.runs import LeftOut
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
+from vtbench.reporting.web.answer import answer_question
+from vtbench.reporting.web.report_page import render_page
 
 
 def report_on(records: list[RunRecord], **outline: object) -> Report:
@@ -71,7 +74,7 @@ def test_failed_and_missing_cells_stand_in_the_table_and_in_the_notes() -> None:
     summary = {row[0]: row for row in tabulate_summary(report.comparisons[0]).rows}
     assert summary["static"][4] == "2 of 3"
     notes = list_notes(report.comparisons)
-    assert "Failed: dynamic, seed 1: ValueError: NaN" in notes
+    assert list(tell_failures(report)) == ["Failed: dynamic, seed 1: ValueError: NaN"]
     assert "Not run yet (1): static, seed 2." in notes
 
 
@@ -133,7 +136,9 @@ def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_comm
     assert "Example CPU" in facts["machine"]
     assert "torch 2.9.0" in facts["versions"]
     assert facts["commit"] == "0123456789ab"
-    assert facts["command"] == "vtbench ablate components --data scenes --recipe small --epochs 10 --seeds 3"
+    assert facts["command"] == (
+        "vtbench ablate components --data scenes --recipe small --epochs 10 --seeds 3 --device cpu --jobs 2 --threads 2"
+    )
 
 
 def test_uncommitted_changes_and_a_second_machine_are_named() -> None:
@@ -159,6 +164,48 @@ def test_unlike_conditions_of_one_seed_are_named_and_those_of_two_seeds_are_not(
     assert not any("unlike conditions" in note for note in list_notes(report_on(one_failed).comparisons))
     one_seed = [run.model_copy(update={"environment": elsewhere}) if run.seed == 1 else run for run in runs]
     assert not any("unlike conditions" in note for note in list_notes(report_on(one_seed).comparisons))
+
+
+def test_arms_without_an_interval_of_their_difference_are_named_with_the_reason() -> None:
+    runs = [run for run in list_runs() if run.arm in ("convolution", "dynamic")]
+    runs += [make_run("static", 1, 70.0), make_run("static-position", 5, 70.0)]
+    runs += [make_run("dynamic-position", 0, error="out of memory")]
+    report = report_on(runs, base="convolution", arms=("convolution", "planned"))
+    said = [note for note in list_notes(report.comparisons) if note.startswith("Not judged: ")]
+    assert said == [
+        "Not judged: static: it shares one finished seed with convolution (seed 1), and one difference says nothing "
+        "about the spread.",
+        "Not judged: static-position: no seed is finished by both it and convolution.",
+        "Not judged: dynamic-position, planned: no run has finished.",
+    ]
+    assert answer_question(report.comparisons[0])[-3:] == said
+    page = render_page(report, {})
+    assert said[0] in page
+    failed = [make_run("convolution", 0, error="no"), *(run for run in runs if run.arm == "dynamic")]
+    notes = list_notes(report_on(failed, base="convolution").comparisons)
+    assert "Not judged: dynamic: convolution, which differences are taken to: no run has finished." in notes
+
+
+def test_the_command_asks_for_the_device_the_threads_and_the_folder_that_the_study_had() -> None:
+    one = make_run("convolution", 0)
+    wide = one.environment.model_copy(update={"threads": 4, "num_cores": 64})
+    runs = [one.model_copy(update={"environment": wide})]
+    for outline, ending in (
+        ({}, "--device cpu --jobs 16 --threads 64"),
+        ({"jobs": 3, "place": "runs/components"}, "--device cpu --jobs 3 --threads 12"),
+        ({"jobs": 3, "place": "runs/other"}, "--device cpu --jobs 3 --threads 12 --out runs/other"),
+        ({"jobs": 999}, "--device cpu --jobs 256 --threads 1024"),
+    ):
+        command = repeat_command(runs, ReportOutline(title="components", **outline))  # type: ignore[arg-type]
+        assert command is not None
+        assert command.endswith(f" --seeds 1 {ending}")
+    gpus = wide.model_copy(update={"device": "cuda:1", "devices": 2})
+    on_gpus = repeat_command([one.model_copy(update={"environment": gpus})])
+    assert on_gpus is not None
+    assert on_gpus.endswith(" --seeds 1 --device cuda --devices 2")
+    alone = one.model_copy(update={"study": None, "arm": None, "environment": wide})
+    assert str(repeat_command([alone])).endswith(" --seed 0 --device cpu --threads 4")
+    assert str(repeat_command([*runs, make_run("static", 0)])).endswith(" --seeds 1")
 
 
 def test_a_single_run_is_repeated_by_vtbench_train() -> None:

@@ -90,6 +90,7 @@ def test_the_command_of_a_users_study_asks_for_it_again_from_its_folder_and_from
     archive_runs([Path("runs/mine")], Path("archive"))
     for folder in "runs/mine", "archive":
         facts = read_facts(build_report(Path(folder)))
+        assert facts["command"].endswith(" --device cpu --jobs 2 --threads 2")
         assert facts["command"].startswith(
             "vtbench ablate studies/mine.toml --base vt_resnet20 --arm narrow --arm wide "
         )
@@ -115,7 +116,8 @@ def test_the_command_of_an_arm_asks_for_its_run_with_what_the_study_gave_it(
             config = asked.pop()
             wanted = cells[arm.name]
             assert config.spelling == wanted.spelling
-            assert list_differences(config, wanted, exclude={"variant", "code", "declared"}) == []
+            differences = list_differences(config, wanted, exclude={"variant", "code", "declared"})
+            assert differences == [("execution.threads", 1, None)]  # Those that the run had.
 
 
 def test_a_part_of_a_study_and_two_of_its_folders_are_repeated_by_its_own_command(
@@ -127,6 +129,9 @@ def test_a_part_of_a_study_and_two_of_its_folders_are_repeated_by_its_own_comman
     call(monkeypatch, "vtbench ablate studies/mine.toml --arm wide --arm narrow --out runs/again --device cpu")
     both = read_facts(build_report(Path("runs/mine"), Path("runs/again")))["command"]
     assert both == read_facts(build_report(Path("runs/mine")))["command"]
+    again = read_facts(build_report(Path("runs/again")))["command"]
+    assert again.startswith("vtbench ablate studies/mine.toml --base vt_resnet20 --arm narrow --arm wide ")
+    assert again.endswith(" --seeds 2 --device cpu --jobs 2 --threads 2 --out runs/again")
 
 
 def test_every_command_in_a_committed_report_asks_for_its_arms_seeds_and_recipe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,12 @@ from synthetic_runs import list_runs, make_run, write_study
 from vtbench.cli.verb_report import report_runs
 from vtbench.errors import UserError
 from vtbench.metrics import TOP1
+from vtbench.reporting.archive import archive_runs
+from vtbench.reporting.failures import tell_failures
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.figures import Figure as ReportFigure
-from vtbench.reporting.rendering import write_report
-from vtbench.reporting.report import Report
+from vtbench.reporting.rendering import render_json, render_markdown, write_report
+from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import find_look, house_style
 
@@ -32,8 +35,14 @@ def test_a_report_has_every_file_and_says_where(tmp_path: Path) -> None:
     assert paths.markdown.read_text("utf-8").startswith("# components\n\nDo tokens beat convolution")
 
 
-def test_equal_records_give_equal_bytes_wherever_they_lie(tmp_path: Path) -> None:
-    first, second = (write_report(write_study(tmp_path / name / "components", list_runs())) for name in "ab")
+def test_equal_records_give_equal_bytes_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        written.append(write_report(write_study(Path("runs/components"), list_runs())).move(Path("report").absolute()))
+        Path("runs/components/report").rename("report")
+    first, second = written
     for path in first.folder.iterdir():
         assert path.read_bytes() == (second.folder / path.name).read_bytes(), path.name
 
@@ -60,7 +69,22 @@ def test_a_report_builds_without_torch(tmp_path: Path) -> None:
 def test_a_report_where_everything_failed_still_tells_what_failed(tmp_path: Path) -> None:
     paths = write_report(write_study(tmp_path, [make_run("convolution", 0, error="out of memory")], seeds=1))
     assert paths.figures == ()
-    assert "Failed: convolution, seed 0: out of memory" in paths.markdown.read_text("utf-8")
+    text = "\n\n## Failed runs\n\n- convolution, seed 0, in `cells/convolution/seed-0`: out of memory\n"
+    assert text in paths.markdown.read_text("utf-8")
+
+
+def test_a_run_that_failed_says_why_and_where_its_traceback_lies_and_in_an_archive_where_its_record_is(
+    tmp_path: Path,
+) -> None:
+    runs = [make_run("convolution", 0, 70.0), make_run("dynamic", 0, error="Unexpected\nKeyError")]
+    study = write_study(tmp_path / "study", runs, seeds=1)
+    (study / "cells" / "dynamic" / "seed-0" / "error.txt").write_text("Traceback")
+    report = build_report(study)
+    assert list(tell_failures(report)) == ["Failed: dynamic, seed 0: Unexpected (cells/dynamic/seed-0/error.txt)"]
+    assert "traceback in `cells/dynamic/seed-0/error.txt`: Unexpected KeyError" in render_markdown(report)
+    assert [run["place"] for run in json.loads(render_json(report))["failed"]] == ["cells/dynamic/seed-0"]
+    archive = archive_runs([study], tmp_path / "archive").markdown.read_text("utf-8")
+    assert "- dynamic, seed 0, in `records/dynamic-seed0.json`: Unexpected KeyError" in archive
 
 
 def test_figures_of_an_earlier_report_do_not_stay_behind(tmp_path: Path) -> None:

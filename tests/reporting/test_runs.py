@@ -9,6 +9,7 @@ from synthetic_runs import list_runs, make_run, write_study
 
 from vtbench.errors import UserError
 from vtbench.records import save_record
+from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import load_runs
 
 
@@ -78,6 +79,33 @@ def test_a_second_record_that_says_more_of_the_same_cell_is_no_other_outcome(tmp
     save_record(tmp_path / "first" / "record.json", run)
     save_record(tmp_path / "second" / "record.json", run.model_copy(update={"class_names": ("disc", "square")}))
     assert load_runs(tmp_path).left_out == ()
+
+
+def test_all_runs_are_found_with_their_folders_where_two_studies_have_the_same_cells(tmp_path: Path) -> None:
+    one, other = (write_study(tmp_path / name, [make_run("dynamic", 0, 70.0)]) for name in ("one", "other"))
+    save_record(tmp_path / "alone" / "record.json", make_run(None, 3, study=None))
+    loaded = load_runs(tmp_path)
+    assert [run.study for run in loaded.found] == [None, one, other]
+    assert [run.path.parent.name for run in loaded.found] == ["alone", "seed-0", "seed-0"]
+    assert len(loaded.records) == 2
+    assert load_runs(one / "cells" / "dynamic").found[0].study == one
+    deep = write_study(tmp_path / "deep", [make_run("nets/mine/wide", 0)])
+    assert [run.study for run in load_runs(deep).found] == [deep]
+
+
+def test_a_report_of_a_folder_with_several_results_says_what_is_there_and_how_to_ask_for_one(tmp_path: Path) -> None:
+    one, other = (write_study(tmp_path / name, [make_run("dynamic", 0, 70.0)]) for name in ("one", "other"))
+    with pytest.raises(UserError) as refused:
+        build_report(tmp_path)
+    assert f" holds 2 studies, which do not belong into one table: {one}, {other}. Give one" in str(refused.value)
+    assert f"as in vtbench report {one}, or those" in str(refused.value)
+    assert len(build_report(one, other).comparisons) == 1
+    save_record(tmp_path / "alone" / "record.json", make_run(None, 3, study=None))
+    with pytest.raises(UserError, match=r"holds 2 studies and 1 single run, which .*alone\. Give"):
+        build_report(tmp_path)
+    save_record(tmp_path / "singles" / "a" / "record.json", make_run(None, 3, study=None))
+    save_record(tmp_path / "singles" / "b" / "record.json", make_run(None, 4, study=None))
+    assert build_report(tmp_path / "singles").comparisons[0].seeds == (3, 4)
 
 
 def test_a_folder_that_is_not_there_is_a_users_mistake(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_study
 
+from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.side_by_side import TwoResults, list_side_notes, tabulate_sides
+from vtbench.reporting.web.report_page import render_page
 from vtbench.stats.estimates import Estimate, PairedDifference
 
 OLD = {"convolution": (70.0, 71.0, 72.0), "dynamic": (71.0, 72.5, 73.0)}
@@ -51,4 +53,12 @@ def test_what_was_not_treated_alike_has_no_difference_and_its_values_are_named(t
 
 def test_folders_that_share_no_run_are_parts_of_one_result(tmp_path: Path) -> None:
     further = [make_run("convolution", seed, 70.0) for seed in (3, 4)]
-    assert build_sides(tmp_path, list_runs(OLD), further).sides is None
+    report = build_sides(tmp_path, list_runs(OLD), further)
+    assert report.sides is None
+    assert report.sources is not None
+    assert report.sources.header == ("folder", "study", "its base", "arms", "runs")
+    old, new = report.sources.rows
+    assert old == ((tmp_path / "old").as_posix(), "components", "convolution", "convolution, dynamic", "6")
+    assert new[3:] == ("convolution", "2")
+    assert "\n## Both together\n" in render_markdown(report)
+    assert ">Both together</h2>" in render_page(report, {})

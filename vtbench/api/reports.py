@@ -41,8 +41,9 @@ class RunsReport:
     def notes(self) -> list[str]:
         """What a reader must know beside the table."""
         from vtbench.reporting.content import list_all_notes
+        from vtbench.reporting.failures import tell_failures
 
-        return list_all_notes(self.content)
+        return [*list_all_notes(self.content), *tell_failures(self.content)]
 
     def save(self, out: str | Path | None = None) -> Path:
         """Write tables, figures and provenance into the folder ``out``, by default ``report/`` beside the runs."""

@@ -14,13 +14,17 @@ from vtbench.reporting.outline import name_arm
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from vtbench.reporting.runs import FoundRun
+
 
 def load_runs(*folders: str | Path, per: Literal["run", "epoch"] = "run") -> DataFrame:
     """All runs beneath ``folders`` (studies, single runs, archived reports), one row a run, or one a run and epoch.
 
-    Columns of a run are its arm, variant and seed, how it ended, the metrics of its task, raw costs, the time that it
-    took, and every setting by its dotted key, such as ``recipe.optimizer.learning_rate``. A row of an epoch has the
-    loss and the metrics of both splits. What there is not is NaN or None. Runs that cannot be read are warned of.
+    Columns of a run are its study, arm, variant and seed, how it ended, the metrics of its task, raw costs, the time
+    that it took, and every setting by its dotted key, such as ``recipe.optimizer.learning_rate``. ``folder`` is where
+    its record lies and ``study_folder`` the study or archive around that, None for a run by itself: they tell apart
+    what several studies call alike. A row of an epoch has the loss and the metrics of both splits. What there is not is
+    NaN or None. Runs that cannot be read are warned of.
 
     Raises `vtbench.errors.UserError` where there is no run.
 
@@ -28,14 +32,13 @@ def load_runs(*folders: str | Path, per: Literal["run", "epoch"] = "run") -> Dat
     >>> options = {"recipe": "small", "epochs": 2, "limit_train": 20, "limit_val": 10, "device": "cpu", "threads": 1}
     >>> run = vtbench.train("resnet20:width=2", "runs/narrow", **options, progress=False)
     >>> runs = vtbench.load_runs("runs")
-    >>> runs[["variant", "seed", "macs", "recipe.epochs"]].to_dict("records")
-    [{'variant': 'resnet20:width=2', 'seed': 0, 'macs': 682064, 'recipe.epochs': 2}]
+    >>> runs[["folder", "variant", "seed", "macs", "recipe.epochs"]].to_dict("records")
+    [{'folder': 'runs/narrow', 'variant': 'resnet20:width=2', 'seed': 0, 'macs': 682064, 'recipe.epochs': 2}]
     >>> vtbench.load_runs("runs", per="epoch")[["epoch", "learning_rate"]].shape
     (2, 2)
     """
     import pandas as pd
 
-    from vtbench.reporting.runs import identify_run
     from vtbench.reporting.runs import load_runs as read_runs
 
     if not folders:
@@ -44,13 +47,14 @@ def load_runs(*folders: str | Path, per: Literal["run", "epoch"] = "run") -> Dat
         raise UserError(f"per is {per!r}: one row a run is 'run', one a run and epoch is 'epoch'.")
     loaded = read_runs(*map(Path, folders))
     for left in loaded.left_out:
-        warnings.warn(f"Left out: {left.path}: {left.reason}", stacklevel=2)
-    timings = [loaded.timings.get(identify_run(record), ()) for record in loaded.records]
-    pairs = list(zip(loaded.records, timings, strict=True))
+        if left not in loaded.repeated:
+            warnings.warn(f"Left out: {left.path}: {left.reason}", stacklevel=2)
     if per == "epoch":
-        return pd.DataFrame(row for record, timing in pairs for row in list_epochs(record, timing))
-    rows = [_list_numbers(record, timing) for record, timing in pairs]
-    settings = pd.json_normalize([_list_settings(record) for record in loaded.records])
+        return pd.DataFrame(
+            {**_place(one), **row} for one in loaded.found for row in list_epochs(one.record, one.timings)
+        )
+    rows = [{**_place(one), **_list_numbers(one.record, one.timings)} for one in loaded.found]
+    settings = pd.json_normalize([_list_settings(one.record) for one in loaded.found])
     return pd.concat([pd.DataFrame(rows), settings], axis="columns")
 
 
@@ -69,6 +73,10 @@ def list_epochs(record: RunRecord, timings: tuple[TimingRecord, ...] = ()) -> It
             "seconds": time.seconds if time else None,
             "train_images_per_second": time.train_images_per_second if time else None,
         }
+
+
+def _place(one: FoundRun) -> dict[str, str | None]:
+    return {"folder": str(one.path.parent), "study_folder": None if one.study is None else str(one.study)}
 
 
 def _name(record: RunRecord) -> dict[str, Any]:

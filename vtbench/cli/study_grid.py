@@ -10,7 +10,7 @@ from statistics import fmean
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from vtbench.documents.table import NOTHING
+from vtbench.documents.table import NOTHING, escape_controls
 from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS
 from vtbench.records import RunRecord
@@ -22,13 +22,17 @@ _WIDEST_GRID = 6
 
 @dataclass(frozen=True)
 class StudyGrid:
-    """A study at one moment. ``records`` are of the cells that ended, ``parts`` of those under way, from 0 to 1."""
+    """A study at one moment. ``records`` are of the cells that ended, ``parts`` of those under way, from 0 to 1.
+
+    ``place`` is the folder of the study, where it is to be told from others.
+    """
 
     study: ResolvedStudy
     cells: Sequence[Cell]
     records: Mapping[Path, RunRecord]
     parts: Mapping[Path, float]
     seconds_left: float | None
+    place: Path | None = None
 
     def render(self) -> RenderableType:
         """A title and the grid; only numbers of cells and means where seeds are many."""
@@ -37,6 +41,7 @@ class StudyGrid:
         title = f"{self.study.name}{', tuning' if self._tunes else ''}: {done} of {len(self.cells)} cells done"
         title += f", {failed} failed" if failed else ""
         title += f", {format_duration(self.seconds_left)} left" if self.seconds_left else ""
+        title += f", in {escape_controls(str(self.place))}" if self.place is not None else ""
         return Group(Text(title, style="bold"), self._render_grid(), Text(""))
 
     @property

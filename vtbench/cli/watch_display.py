@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +35,9 @@ _STYLES = {"silent": "bold red", "killed": "bold red", "failed": "bold red", "st
 
 @dataclass(frozen=True)
 class WatchedStudy:
-    """A study and its cells as they stand."""
+    """A study in its folder, and its cells as they stand."""
 
+    folder: Path
     study: ResolvedStudy
     cells: tuple[Cell, ...]
     runs: tuple[LiveRun, ...]
@@ -54,7 +56,8 @@ class WatchedStudy:
             for cell, run in zip(self.cells, self.runs, strict=True)
             if run.state in _LIVELY
         }
-        return StudyGrid(self.study, self.cells, ended, begun, self._estimate(views) if views else None)
+        left = self._estimate(views) if views else None
+        return StudyGrid(self.study, self.cells, ended, begun, left, place=self.folder)
 
     def _estimate(self, views: dict[Path, tuple[Cell, RunView]]) -> float | None:
         clock = StudyClock(max(self.jobs, len(views)), _count_nothing)
@@ -122,11 +125,11 @@ class Watch:
         """Every run, and every cell of every study, as plain values; None where there is no number yet."""
         studies, runs, _ = self.look()
         cells = [
-            (run, cell.label, watched.study.name)
+            (run, cell.label, watched)
             for watched in studies
             for cell, run in zip(watched.cells, watched.runs, strict=True)
         ]
-        return [_list_facts(*one) for one in (*cells, *((run, run.folder.name, None) for run in runs))]
+        return [_list_facts(*one) for one in (*cells, *((run, name, None) for run, name in _name_runs(runs)))]
 
     def _look_at_study(self, folder: Path) -> WatchedStudy:
         study = self.reader.read(folder / STUDY, lambda path: ResolvedStudy.model_validate_json(path.read_bytes()))
@@ -135,7 +138,7 @@ class Watch:
         placement = self.reader.read(folder / PLACEMENT, lambda path: Placement.model_validate_json(path.read_bytes()))
         cells = find_stage(study, folder, lambda cell: self._look_at_cell(cell).record).cells
         runs = tuple(self._look_at_cell(cell) for cell in cells)
-        return WatchedStudy(study, cells, runs, placement.jobs if placement is not None else 1)
+        return WatchedStudy(folder, study, cells, runs, placement.jobs if placement is not None else 1)
 
     def _look_at_cell(self, cell: Cell) -> LiveRun:
         """The run of a cell; a record that is that of another run is a problem, and no result."""
@@ -156,8 +159,8 @@ class Watch:
             ]
             parts += _render_runs(lively)
             parts += _explain((run, cell.label) for cell, run in zip(watched.cells, watched.runs, strict=True))
-        parts += _render_runs([(run, run.folder.name) for run in runs])
-        parts += _explain((run, run.folder.name) for run in runs)
+        parts += _render_runs(_name_runs(runs))
+        parts += _explain(_name_runs(runs))
         parts += [Text(escape_controls(problem), style="bold red") for problem in problems]
         if not (studies or runs or problems):
             places = ", ".join(map(str, self.folders))
@@ -165,10 +168,17 @@ class Watch:
         return Group(*parts)
 
 
-def _list_facts(run: LiveRun, label: str, study: str | None) -> dict[str, Any]:
+def _name_runs(runs: Sequence[LiveRun]) -> list[tuple[LiveRun, str]]:
+    """Each run by the name of its folder, or by the whole path where another's has the same name."""
+    times = Counter(run.folder.name for run in runs)
+    return [(run, run.folder.name if times[run.folder.name] == 1 else str(run.folder)) for run in runs]
+
+
+def _list_facts(run: LiveRun, label: str, watched: WatchedStudy | None) -> dict[str, Any]:
     view = view_run(run, label)
     return {
-        "study": study,
+        "study": None if watched is None else watched.study.name,
+        "study_folder": None if watched is None else str(watched.folder),
         "run": label,
         "folder": str(run.folder),
         "state": run.state,
@@ -204,7 +214,7 @@ def _describe(run: LiveRun) -> str:
 
 
 def _explain(labelled: Iterable[tuple[LiveRun, str]]) -> list[RenderableType]:
-    """Why runs failed, a line each."""
+    """Why runs failed and where they lie, a line each."""
     failed = [(run, label) for run, label in labelled if run.state == "failed"]
-    texts = (f"{label}: FAILED: {(run.problem or 'unknown')[:_FIRST_SENTENCE]}" for run, label in failed)
+    texts = (f"{label}: FAILED: {(run.problem or 'unknown')[:_FIRST_SENTENCE]} ({run.folder})" for run, label in failed)
     return [Text(escape_controls(text)) for text in texts]

@@ -64,7 +64,8 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
             if record.config.trial is None and (answers := loaded.answers.get(identify_run(record))) is not None:
                 load_answers(answers, record.answers_sha256)
                 publish_bytes(locate_answers(path), read_file(answers))
-        outline = loaded.outline.model_copy(update={"base": choose_base(loaded.outline, base, loaded.records)})
+        chosen = {"base": choose_base(loaded.outline, base, loaded.records), "place": None}
+        outline = loaded.outline.model_copy(update=chosen)
         save_record(staged / OUTLINE_FILE, outline)
         measured = next((path for folder in folders if (path := folder / MEASURED).is_file()), None)
         if measured is not None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from vtbench.documents.table import Table
 from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, tabulate_classes
-from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.factor_tables import list_effect_notes, tabulate_effects
 from vtbench.reporting.image_tables import list_image_notes, tabulate_images
 from vtbench.reporting.measured_tables import list_measured_notes, tabulate_measured
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import Report
 from vtbench.reporting.tuning import find_tuning, list_tuning_notes, tabulate_response, tabulate_tuning
-from vtbench.settings import spell_setting
 
 
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
-    """What a reader must know beside the tables of a report, those of classes among them."""
+    """What a reader must know beside the tables of a report, those of classes among them; less what failed."""
     effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
     images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
     measured = (note for comparison in report.comparisons for note in list_measured_notes(report, comparison))
@@ -65,6 +64,12 @@ def name_report(report: Report) -> str:
     return report.outline.title + (INTERIM if describe_progress(report) else "")
 
 
+def name_together(report: Report) -> str:
+    """The heading of what the runs of several folders come to in one table."""
+    num_folders = len(report.sources.rows) if report.sources is not None else 1
+    return {1: "Results", 2: "Both together"}.get(num_folders, f"All {num_folders} together")
+
+
 def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
     """What stands below the summary and the seeds: of factors, over images, measured, by class."""
     tables = (
@@ -88,8 +93,3 @@ def explain_apart(comparison: Comparison) -> str:
         "These runs were not treated as those of the first comparison, so no difference is taken between the two. "
         f"What differs: {'; '.join(comparison.apart)}."
     )
-
-
-def spell_treatment(arm: Arm) -> str:
-    """What the study declares to be the arm's own, as code."""
-    return ", ".join(f"`{key}={spell_setting(value)}`" for key, value in arm.treatment.items())

@@ -81,8 +81,8 @@ def list_effect_notes(comparison: Comparison) -> Iterator[str]:
     for one in found.effects:
         if isinstance(one.effect, NotMeasured):
             yield f"{one.factor}={one.level} against {one.factor}={one.reference}: {one.effect.reason}."
-    if found.at is not None and found.interaction is not None:
-        metric = comparison.metric
+    metric = comparison.metric
+    if found.at is not None and found.interaction is not None and float(metric.format(found.interaction)):
         yield (
             f"The effects do not add up exactly: the mean of {found.at} lies {found.interaction:+.{metric.digits}f} "
             f"{metric.difference_unit} from their sum, the furthest of all."

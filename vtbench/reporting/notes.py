@@ -21,7 +21,7 @@ FEWEST_FOR_SPREAD = 3
 
 
 def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """What a reader must know beside the tables: what ± is, why there is no interval, what failed, what is missing."""
+    """What a reader must know beside the tables: what ± is, why there is no interval, what is missing."""
     arms = [arm for comparison in comparisons for arm in comparison.arms]
     fixed = [arm for comparison in comparisons if comparison.until is None for arm in comparison.arms]
     estimates = [arm.mean for arm in arms if isinstance(arm.mean, Estimate)]
@@ -31,23 +31,15 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
             "± is the half width of the 95 % t interval over seeds. Differences are paired by seed, so that the seeds' "
             "shared luck cancels as far as the runs correlate (r, from 5 seeds on)."
         )
-    for comparison in comparisons:
-        if comparison.until is not None:
-            notes.extend(_explain_rule(comparison, comparison.until))
-            continue
-        if len(comparison.family) > 1:
-            notes.append(_explain_family(len(comparison.family)))
-        notes.extend(judge_differences(comparison))
-        notes.extend(tell_power(comparison))
+    for number, comparison in enumerate(comparisons, 1):
+        which = f"Comparison {number}: " if len(comparisons) > 1 else ""
+        notes.extend(f"{which}{sentence}" for sentence in _judge(comparison))
     notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(fixed)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unknown_content(comparison)))
     for arm in arms:
         if isinstance(arm.costs, NotMeasured) and arm.variant:
             notes.append(f"{arm.name}: no costs, {arm.costs.reason}.")
-        for seed, outcome in arm.outcomes.items():
-            if outcome.state == "failed" and isinstance(outcome.value, NotMeasured):
-                notes.append(f"Failed: {arm.name}, seed {seed}: {_first_line(outcome.value.reason)}")
     holes = [
         f"{arm.name}, seed {seed}"
         for arm in arms
@@ -108,6 +100,45 @@ def judge_differences(comparison: Comparison) -> Iterator[str]:
             f"Taken alone, the interval of {format_names(alone)} would exclude zero: among {len(family)} comparisons "
             "that is not rare by luck."
         )
+
+
+def _judge(comparison: Comparison) -> Iterator[str]:
+    """What a comparison says of its differences."""
+    if comparison.until is not None:
+        yield from _explain_rule(comparison, comparison.until)
+        return
+    if len(comparison.family) > 1:
+        yield _explain_family(len(comparison.family))
+    yield from judge_differences(comparison)
+    yield from tell_unjudged(comparison)
+    yield from tell_power(comparison)
+
+
+def tell_unjudged(comparison: Comparison) -> Iterator[str]:
+    """Which arms have no interval of their difference to the base, and why: one sentence a reason."""
+    reasons: dict[str, list[str]] = {}
+    for arm in comparison.arms[1:]:
+        if arm.together is None or arm.together.interval is None:
+            reasons.setdefault(_explain_unjudged(arm, comparison), []).append(arm.name)
+    for reason, arms in reasons.items():
+        yield f"Not judged: {format_names(arms)}: {reason}."
+
+
+def _explain_unjudged(arm: Arm, comparison: Comparison) -> str:
+    base = comparison.base
+    for one, whose in (arm, ""), (comparison.arms[0], f"{base}, which differences are taken to: "):
+        states = {outcome.state for outcome in one.outcomes.values()}
+        if "finished" not in states:
+            return f"{whose}{'every run failed' if states == {'failed'} else 'no run has finished'}"
+    if not isinstance(arm.difference, PairedDifference):
+        return f"no seed is finished by both it and {base}"
+    if arm.difference.estimate.n == 1:
+        seed = arm.difference.seeds[0]
+        return (
+            f"it shares one finished seed with {base} (seed {seed}), and one difference says nothing about the spread"
+        )
+    half = arm.difference.estimate.half_width
+    return half.reason if isinstance(half, NotMeasured) else "no interval"
 
 
 def _explain_rule(comparison: Comparison, rule: StoppingRule) -> Iterator[str]:
@@ -179,17 +210,12 @@ def _format(value: float, metric: Metric) -> str:
 
 
 def _list_missing_intervals(arms: Sequence[Arm]) -> Iterator[str]:
+    """Why means have no interval, with the arms; differences that have none are not judged, which is said of them."""
+    reasons: dict[str, list[str]] = {}
     for arm in arms:
-        estimates = [arm.mean] if isinstance(arm.mean, Estimate) else []
-        if isinstance(arm.difference, PairedDifference):
-            estimates.append(arm.difference.estimate)
-            if arm.difference.estimate.n == 2:
-                yield "n = 2: an interval from two seeds is so wide that it says little; take three or more"
-        for estimate in estimates:
-            if isinstance(estimate.half_width, NotMeasured):
-                yield estimate.half_width.reason
-
-
-def _first_line(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1] if text.startswith("Traceback") else lines[0] if lines else "no message"
+        if isinstance(arm.difference, PairedDifference) and arm.difference.estimate.n == 2:
+            yield "n = 2: an interval from two seeds is so wide that it says little; take three or more"
+        if isinstance(arm.mean, Estimate) and isinstance(arm.mean.half_width, NotMeasured):
+            reasons.setdefault(arm.mean.half_width.reason, []).append(arm.name)
+    for reason, names in reasons.items():
+        yield reason if len(names) == len(arms) else f"{format_names(names)}: {reason}"

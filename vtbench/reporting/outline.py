@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from vtbench.errors import UserError
 from vtbench.files import read_file
 from vtbench.records import Record, RunRecord, load_record
-from vtbench.run_folder import STUDY
+from vtbench.run_folder import PLACEMENT, STUDY
 from vtbench.search_space import TuningConfig
 from vtbench.stats.stopping import StoppingRule
 
@@ -26,10 +26,13 @@ class ReportOutline(Record):
     study was given with ``--base``. ``command`` repeats the study; None rebuilds it from the records. ``levels`` are
     those of the factors, by arm and factor, of arms that factors made; ``until`` the rule by which the study stops;
     ``tuning`` says how arms were tuned. ``file`` is the study file of a user; a study made ``in_python`` stands
-    in none. ``other_arms`` are arms of the study that were left out with ``--arm``.
+    in none. ``other_arms`` are arms of the study that were left out with ``--arm``. ``jobs`` are the cells that the
+    study ran at once. ``place`` is its folder, as it was given for the report; an archive, read elsewhere, has none.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"levels", "until", "tuning", "file", "in_python", "other_arms"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"levels", "until", "tuning", "file", "in_python", "other_arms", "jobs", "place"}
+    )
 
     title: str
     question: str | None = None
@@ -44,6 +47,14 @@ class ReportOutline(Record):
     file: str | None = None
     in_python: bool = False
     other_arms: tuple[str, ...] = ()
+    jobs: int | None = None
+    place: str | None = None
+
+
+class _Sharing(BaseModel):
+    """The part of the file that says how the machine was shared out among cells."""
+
+    jobs: int
 
 
 class _StudyHead(BaseModel):
@@ -86,7 +97,17 @@ def load_outline(folder: Path) -> ReportOutline | None:
         file=study.file,
         in_python=study.in_python,
         other_arms=study.other_arms,
+        jobs=_read_jobs(folder / PLACEMENT),
+        place=folder.as_posix(),
     )
+
+
+def _read_jobs(path: Path) -> int | None:
+    """How many cells ran at once; None where that is not known. Whoever goes on with the study says what is damaged."""
+    try:
+        return _Sharing.model_validate_json(read_file(path)).jobs
+    except (OSError, ValueError):
+        return None
 
 
 def list_outlines(folder: Path, names: Mapping[Path, Sequence[str]]) -> list[ReportOutline]:
@@ -100,7 +121,8 @@ def list_outlines(folder: Path, names: Mapping[Path, Sequence[str]]) -> list[Rep
     places = sorted(place for place, own in names.items() if STUDY in own or OUTLINE_FILE in own)
     if found := [outline for place in places if (outline := load_outline(place)) is not None]:
         return found
-    whole = next((outline for parent in folder.resolve().parents[:3] if (outline := load_outline(parent))), None)
+    above = folder.parents if len(folder.parents) > 3 else folder.resolve().parents
+    whole = next((outline for parent in above[:3] if (outline := load_outline(parent))), None)
     if whole is None:
         return []
     return [whole.model_copy(update={"arms": (), "seeds": (), "until": None, "other_arms": whole.arms})]
@@ -112,7 +134,7 @@ def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutlin
         return ReportOutline(title=title)
     same = {
         name: getattr(outlines[0], name)
-        for name in ("question", "study_base", "file", "until", "tuning")
+        for name in ("question", "study_base", "file", "until", "tuning", "jobs", "place")
         if all(getattr(outline, name) == getattr(outlines[0], name) for outline in outlines)
     }
     is_one_study = len({outline.title for outline in outlines}) == 1

@@ -12,13 +12,13 @@ from vtbench.documents.table import (
     escape_latex,
     escape_markdown,
     list_items,
-    make_table,
     to_csv,
     to_latex,
     to_markdown,
     to_plain_json,
 )
 from vtbench.files import place_within, publish_set, publish_text
+from vtbench.reporting.arm_settings import tabulate_arms
 from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
@@ -29,9 +29,10 @@ from vtbench.reporting.content import (
     list_further_tables,
     list_tuning_tables,
     name_report,
-    spell_treatment,
+    name_together,
 )
 from vtbench.reporting.factor_tables import list_effect_numbers
+from vtbench.reporting.failures import Failure, list_failures, tell_failures
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.image_tables import list_image_numbers
 from vtbench.reporting.report import Report, build_report
@@ -203,7 +204,8 @@ def render_latex(report: Report) -> str:
         parts.append(to_latex(tabulate_summary(comparison)))
         parts += [to_latex(table) for table in list_further_tables(report, comparison)]
     parts += [to_latex(table) for table in list_tuning_tables(report)]
-    parts.append("".join(f"% {escape_latex(note)}\n" for note in list_all_notes(report)))
+    notes = (*list_all_notes(report), *tell_failures(report))
+    parts.append("".join(f"% {escape_latex(note)}\n" for note in notes))
     return "\n".join(parts)
 
 
@@ -213,7 +215,9 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
     parts = [f"# {escape_markdown(name_report(report))}", escape_markdown(report.outline.question or "")]
     if report.sides is not None:
         parts += ["## Old and new", to_markdown(tabulate_sides(report.sides)).rstrip()]
-        parts += [list_items(list_side_notes(report.sides)), "## Both together"]
+        parts.append(list_items(list_side_notes(report.sides)))
+    if report.sources is not None:
+        parts += [f"## {name_together(report)}", to_markdown(report.sources).rstrip()]
     for index, comparison in enumerate(report.comparisons):
         if comparison.apart:
             parts += [f"## Kept apart: comparison {index + 1}", escape_markdown(explain_apart(comparison))]
@@ -226,7 +230,7 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
         parts += [to_markdown(table).rstrip() for table in list_further_tables(report, comparison)]
     parts.append(list_items(list_all_notes(report)))
-    parts += _list_variants(report)
+    parts += _list_arms(report)
     if tables := list_tuning_tables(report):
         parts += ["## Tuning", *(to_markdown(table).rstrip() for table in tables)]
     for index, of_comparison in figures.items():
@@ -234,6 +238,8 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
             if (figure := FIGURES[name]).below:
                 parts.append(f"## {figure.title}" + (f", comparison {index + 1}" if index else ""))
                 parts.append(f"![{figure.title}]({file})")
+    if failures := list(list_failures(report)):
+        parts += ["## Failed runs", list_items(map(_describe_failure, failures))]
     if report.left_out:
         parts.append("## Left out")
         parts.append(list_items(f"`{left.path}`: {left.reason}" for left in report.left_out))
@@ -241,6 +247,13 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
     quoted = [(name, f"`{text}`" if name == "command" else text) for name, text in report.provenance]
     parts.append(list_items(f"{name}: {text}" for name, text in quoted))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _describe_failure(run: Failure) -> str:
+    """The whole reason on one line, since a list item is one."""
+    where = f", in `{run.place}`" if run.place else ""
+    where += f", traceback in `{run.traceback}`" if run.traceback else ""
+    return f"{run.name}{where}: {' '.join(run.reason.split())}"
 
 
 def render_json(report: Report) -> str:
@@ -263,16 +276,13 @@ def render_json(report: Report) -> str:
         **({"old_and_new": list_side_numbers(report.sides)} if report.sides else {}),
         **({"interim": True} if describe_progress(report) else {}),
         "notes": list_all_notes(report),
+        "failed": [vars(run) for run in list_failures(report)],
         "left_out": [{"path": left.path, "reason": left.reason} for left in report.left_out],
         "provenance": dict(report.provenance),
     }
     return to_plain_json(plain)
 
 
-def _list_variants(report: Report) -> list[str]:
-    arms = {arm.name: arm for comparison in report.comparisons for arm in comparison.arms if arm.variant}
-    named = [(arm.name, f"`{arm.variant}`", spell_treatment(arm)) for arm in arms.values() if arm.name != arm.variant]
-    if not named:
-        return []
-    table = make_table(("arm", "variant", "declared to be its own"), named)
-    return [to_markdown(table if any(own for *_, own in named) else table.without(table.header[2])).rstrip()]
+def _list_arms(report: Report) -> list[str]:
+    table = tabulate_arms(*report.comparisons)
+    return [] if table is None else [to_markdown(table).rstrip()]

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Collection, Hashable, Iterable, Sequence
 
-from vtbench.configuration import Effect, ExecutionConfig, RunConfig
+from vtbench.configuration import MOST_THREADS, Effect, ExecutionConfig, RunConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.treatment import find_differences
@@ -18,6 +18,15 @@ _NO_OUTLINE = ReportOutline(title="")
 _IN_LIBRARIES = ("timm:", "torchvision:")
 _OF_FILES = ("folder:", "parquet:")
 _CUT = "PATH/"
+
+
+def repeat_command(records: Sequence[RunRecord], outline: ReportOutline = _NO_OUTLINE) -> str | None:
+    """The command that repeats the runs as they were carried out: on such a device, in as many threads, there.
+
+    In the folder of a study it goes on with what is missing. None where no single command made all runs.
+    """
+    command = rebuild_command(records, outline)
+    return None if command is None else shlex.join([*shlex.split(command), *_list_place(records, outline)])
 
 
 def rebuild_command(records: Sequence[RunRecord], outline: ReportOutline = _NO_OUTLINE) -> str | None:
@@ -53,7 +62,7 @@ def spell_alone(record: RunRecord) -> str | None:
     init = config.init and config.init.model_copy(update={"of_arm": False})
     own = {"declared": {}, "recipe": config.recipe.model_copy(update={"changed": changed}), "init": init}
     alone = {"study": None, "arm": None, "config": config.model_copy(update=own)}
-    return rebuild_command([record.model_copy(update=alone)])
+    return repeat_command([record.model_copy(update=alone)])
 
 
 def list_needs(command: str, records: Sequence[RunRecord], outline: ReportOutline = _NO_OUTLINE) -> str:
@@ -103,6 +112,29 @@ def _list_arms(records: Sequence[RunRecord], outline: ReportOutline) -> list[str
     """``--arm`` for each, where the study has others than these."""
     arms = dict.fromkeys(outline.arms or map(name_arm, records))
     return [word for arm in arms for word in ("--arm", arm)] if outline.other_arms else []
+
+
+def _list_place(records: Sequence[RunRecord], outline: ReportOutline) -> list[str]:
+    """Device, cells at once and threads, by which numbers round, where all runs have the same, and the study's folder.
+
+    Where it is not known how many cells ran at once, it is as many as the machine had room for.
+    """
+    is_study = records[0].study is not None
+    out = outline.place if is_study else None
+    words = ["--out", out] if out is not None and out != f"runs/{records[0].study}" else []
+    where = {(one.device.partition(":")[0], one.devices, one.threads) for one in (run.environment for run in records)}
+    if len(where) > 1:
+        return words
+    device, devices, threads = where.pop()
+    words = [*(["--devices", str(devices)] if devices > 1 else []), *words]
+    if device != "cpu":
+        return ["--device", device, *words]
+    threads *= devices
+    if not is_study:
+        return ["--device", device, "--threads", str(threads), *words]
+    jobs = outline.jobs or min(run.environment.num_cores for run in records) // threads
+    jobs = max(1, min(jobs, MOST_THREADS // threads))
+    return ["--device", device, "--jobs", str(jobs), "--threads", str(jobs * threads), *words]
 
 
 def _list_rule(rule: StoppingRule) -> list[str]:

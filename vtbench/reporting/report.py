@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from vtbench.documents.table import Table
 from vtbench.errors import UserError
 from vtbench.files import read_file
 from vtbench.records import RunRecord, TimingRecord, load_record
 from vtbench.records.answers import Answers, load_answers
 from vtbench.records.examples import Examples, read_examples
 from vtbench.records.measured import MeasuredArms
+from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
-from vtbench.reporting.repeating import list_needs, rebuild_command
-from vtbench.reporting.runs import LeftOut, RunKey, identify_run, load_runs
+from vtbench.reporting.repeating import list_needs, repeat_command
+from vtbench.reporting.runs import LeftOut, RunKey, identify_run, load_runs, name_places
 from vtbench.reporting.side_by_side import TwoResults, compare_results
+from vtbench.reporting.sources import refuse_mixtures, tabulate_sources
 from vtbench.run_folder import MEASURED
 from vtbench.settings import undo_treatment
 from vtbench.stats.estimates import Estimate
@@ -33,7 +36,9 @@ class Report:
     ``timings`` are those of the epochs of each run, by `identify_run`, where they were kept; ``examples`` those of the
     runs of one seed; ``trials`` the runs by which arms were tuned; ``answers`` what runs answered to each validation
     image, of those that kept it; ``measured`` what arms take on one machine; ``sides`` two folders beside each other,
-    where two were given that have runs in common. An ``interim`` report says that it is one.
+    where two were given that have runs in common; ``places`` where what is kept of each run lies, ``traced`` the runs
+    that failed and left a traceback there; ``sources`` what is in each of several folders. An
+    ``interim`` report says that it is one.
     """
 
     outline: ReportOutline
@@ -47,6 +52,9 @@ class Report:
     measured: MeasuredArms | None = None
     sides: TwoResults | None = None
     interim: bool = False
+    places: Mapping[RunKey, str] = field(default_factory=dict)
+    traced: frozenset[RunKey] = frozenset()
+    sources: Table | None = None
 
     @property
     def fresh_means(self) -> dict[str, float]:
@@ -57,6 +65,7 @@ class Report:
 def build_report(*folders: Path, base: str | None = None, interim: bool = False) -> Report:
     """Read all runs beneath ``folders`` and compare them. Raises ``UserError`` if there is nothing to report."""
     loaded = load_runs(*folders)
+    refuse_mixtures(folders, loaded.found)
     comparisons = build_comparisons(loaded.records, loaded.outline, base=base)
     provenance = describe_provenance(loaded.records, loaded.outline)
     examples, damaged = _read_all(
@@ -78,6 +87,9 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
         measured,
         compare_results(folders, *(load_runs(folder).records for folder in folders)) if len(folders) == 2 else None,
         interim,
+        name_places(folders, loaded.found),
+        frozenset(identify_run(one.record) for one in loaded.found if one.left_traceback),
+        tabulate_sources(folders, loaded.found),
     )
 
 
@@ -108,7 +120,7 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
     environments = [record.environment for record in records]
     facts = [
         ("data", _join(_describe_data(record) for record in records)),
-        ("recipe", _join(describe_recipe(record) for record in records)),
+        ("recipe", _join(describe_recipe(record) for record in records) + _name_own_settings(records)),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
         (
             "machine",
@@ -124,10 +136,16 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
         ),
         ("commit", _join(_describe_commit(env.commit, env.dirty) for env in environments)),
     ]
-    command = outline.command or rebuild_command(records, outline)
+    command = outline.command or repeat_command(records, outline)
     needs = list_needs(command, records, outline) if command else ""
     repeat = [("command", command or ""), ("the command needs", needs)]
     return [*facts, *(pair for pair in repeat if pair[1])]
+
+
+def _name_own_settings(records: Sequence[RunRecord]) -> str:
+    """The settings that arms declare to be their own, where they do."""
+    keys = list_own_keys(records)
+    return f"; arms differ in {', '.join(keys)}" if keys else ""
 
 
 def _describe_data(record: RunRecord) -> str:
@@ -145,13 +163,14 @@ def describe_machine(record: RunRecord) -> str:
     return f"{where.device_name} ({where.device}), {where.threads} of {where.num_cores} threads, {where.platform}"
 
 
-def describe_recipe(record: RunRecord) -> str:
-    """What a run was trained by, less what is declared of its arm."""
-    recipe, init = undo_treatment(record.config).recipe, record.config.init
+def describe_recipe(record: RunRecord, *, own: bool = False) -> str:
+    """What a run was trained by: with its ``own`` settings, or with those of the study, less what its arm declares."""
+    recipe, init = (record.config if own else undo_treatment(record.config)).recipe, record.config.init
+    optimizer = recipe.optimizer
     return (
-        f"{recipe.name}: {format_items(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, {recipe.optimizer.name}, "
-        f"learning rate {recipe.optimizer.learning_rate:g}, {recipe.schedule.name} schedule, "
-        f"weight decay {recipe.optimizer.weight_decay:g}"
+        f"{recipe.name}: {format_items(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, {optimizer.name}, "
+        f"learning rate {optimizer.learning_rate:g}, {recipe.schedule.name} schedule, "
+        f"weight decay {optimizer.weight_decay:g}"
         + (f"; not trained: {', '.join(recipe.freeze)}" if recipe.freeze else "")
         + (f"; starts from {init.source} (SHA-256 {str(init.sha256)[:12]})" if init is not None else "")
     )

@@ -20,10 +20,12 @@ from vtbench.reporting.outline import (
     load_outline,
     name_arm,
 )
-from vtbench.run_folder import ANSWERS, CONFIG, EXAMPLES, RECORD, TIMING
+from vtbench.run_folder import ANSWERS, CONFIG, ERROR, EXAMPLES, RECORD, STUDY, TIMING
 from vtbench.units import format_items
 
 ARCHIVE_FOLDER = "records"
+_DEEPEST = 4
+"""A record lies in the folder of its run, in that of its arm, in that of cells, in that of the study."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,29 @@ RunKey = tuple[str, str, int, Certificate | None]
 
 
 @dataclass(frozen=True)
+class FoundRun:
+    """One run that is not of tuning. ``path`` is its record's, ``study`` the folder of the study or archive around."""
+
+    path: Path
+    study: Path | None
+    record: RunRecord
+    timings: tuple[TimingRecord, ...]
+
+    @property
+    def left_traceback(self) -> bool:
+        """Whether it failed by a mistake in the code, the traceback of which lies beside its record."""
+        return self.record.status == "failed" and self.path.with_name(ERROR).is_file()
+
+
+@dataclass(frozen=True)
 class LoadedRuns:
     """All that was found: the records in the order of their paths, what was left out, and the report's outline.
 
     ``timings`` are those of the epochs of each run, by `identify_run`; a run whose times were not kept is not in it.
     ``examples`` are the files of examples of the runs of one seed, the lowest of which any run has some.
     ``answers`` are the files of answers to each validation image, of the runs that kept them. ``trials`` are the runs
-    by which arms were tuned, which are compared with no others.
+    by which arms were tuned, which are compared with no others. ``found`` are all runs, with a second record of one
+    cell, such as a copy in another folder, that ``records`` leave out; ``repeated`` are what was left out as such.
     """
 
     records: tuple[RunRecord, ...]
@@ -54,6 +72,8 @@ class LoadedRuns:
     examples: Mapping[RunKey, Path]
     answers: Mapping[RunKey, Path] = field(default_factory=dict)
     trials: tuple[RunRecord, ...] = ()
+    found: tuple[FoundRun, ...] = ()
+    repeated: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +81,8 @@ class _Found:
     """What has been read so far."""
 
     trials: list[RunRecord] = field(default_factory=list)
-    records: list[RunRecord] = field(default_factory=list)
+    runs: list[FoundRun] = field(default_factory=list)
+    studies: dict[Path, Path | None] = field(default_factory=dict)
     timings: dict[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
     examples: dict[RunKey, Path] = field(default_factory=dict)
     answers: dict[RunKey, Path] = field(default_factory=dict)
@@ -89,15 +110,24 @@ def load_runs(*folders: Path) -> LoadedRuns:
                 seen[place] = None
                 _read(path, folder, found)
         found.left_out.extend(_find_unfinished(folder, names[folder]))
-    if not found.records:
+    if not found.runs:
         raise UserError(_explain_emptiness(folders, found.left_out, len(found.trials)))
-    kept, repeated = _drop_repeated(found.records)
+    kept, repeated = _drop_repeated([one.record for one in found.runs])
     trials, again = _drop_repeated(found.trials)
     outline = complete_outline(_find_outline(names, found.left_out), kept)
     lowest = min((seed for _, _, seed, _ in found.examples), default=None)
     examples = {run: path for run, path in found.examples.items() if run[2] == lowest}
-    left_out = (*found.left_out, *repeated, *again)
-    return LoadedRuns(kept, left_out, outline, found.timings, examples, found.answers, trials)
+    return LoadedRuns(
+        kept,
+        (*found.left_out, *repeated, *again),
+        outline,
+        found.timings,
+        examples,
+        found.answers,
+        trials,
+        tuple(found.runs),
+        (*repeated, *again),
+    )
 
 
 def identify_run(record: RunRecord) -> RunKey:
@@ -126,6 +156,19 @@ def name_within(path: Path, folder: Path) -> str:
     return folder.resolve().name if path == folder else path.relative_to(folder).as_posix()
 
 
+def name_places(folders: Sequence[Path], found: Sequence[FoundRun]) -> dict[RunKey, str]:
+    """Where what is kept of each run lies, by `identify_run`: its folder, or its record in an archive.
+
+    It is relative to the one folder that was read; of several each is named with it.
+    """
+    places: dict[RunKey, str] = {}
+    for one in found:
+        path = one.path.parent if one.path.name == RECORD else one.path
+        place = name_within(path, folders[0]) if len(folders) == 1 else path.as_posix()
+        places.setdefault(identify_run(one.record), place)
+    return places
+
+
 def is_archive(folder: Path) -> bool:
     """Whether ``folder`` is a report that was archived: an outline beside a folder of flat records."""
     finish_set(folder)
@@ -151,17 +194,38 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 def _read(path: Path, folder: Path, found: _Found) -> None:
     try:
         record = load_record(path, RunRecord)
-        (found.records if record.config.trial is None else found.trials).append(record)
-        if record.status == "finished" and (examples := locate_examples(path)).is_file():
-            found.examples.setdefault(identify_run(record), examples)
-        if record.answers_sha256 is not None and (answers := locate_answers(path)).is_file():
-            found.answers.setdefault(identify_run(record), answers)
-        path = locate_timings(path)
-        if path.is_file():
-            found.timings.setdefault(identify_run(record), tuple(load_lines(path, TimingRecord)))
     except UserError as error:
-        reason = str(error).removeprefix(f"{path} is ").removeprefix(f"Cannot read {path}: ")
-        found.left_out.append(LeftOut(name_within(path, folder), reason))
+        found.left_out.append(_explain(path, folder, error))
+        return
+    if record.status == "finished" and (examples := locate_examples(path)).is_file():
+        found.examples.setdefault(identify_run(record), examples)
+    if record.answers_sha256 is not None and (answers := locate_answers(path)).is_file():
+        found.answers.setdefault(identify_run(record), answers)
+    timings: tuple[TimingRecord, ...] = ()
+    try:
+        if (timed := locate_timings(path)).is_file():
+            timings = tuple(load_lines(timed, TimingRecord))
+            found.timings.setdefault(identify_run(record), timings)
+    except UserError as error:
+        found.left_out.append(_explain(timed, folder, error))
+    if record.config.trial is None:
+        found.runs.append(FoundRun(path, _find_study(path.parent, folder, found.studies), record, timings))
+    else:
+        found.trials.append(record)
+
+
+def _explain(path: Path, folder: Path, error: UserError) -> LeftOut:
+    reason = str(error).removeprefix(f"{path} is ").removeprefix(f"Cannot read {path}: ")
+    return LeftOut(name_within(path, folder), reason)
+
+
+def _find_study(place: Path, folder: Path, known: dict[Path, Path | None]) -> Path | None:
+    """The study or archive that ``place`` in ``folder`` lies in; ``known`` are those of places looked at before."""
+    if place not in known:
+        around = [place, *place.parents]
+        near = (one for depth, one in enumerate(around) if depth < _DEEPEST or one.is_relative_to(folder))
+        known[place] = next((one for one in near if (one / STUDY).is_file() or (one / OUTLINE_FILE).is_file()), None)
+    return known[place]
 
 
 def _find_unfinished(folder: Path, names: Mapping[Path, Sequence[str]]) -> Iterator[LeftOut]:

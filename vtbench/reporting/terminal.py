@@ -17,7 +17,9 @@ from vtbench.reporting.content import (
     list_further_tables,
     list_tuning_tables,
     name_report,
+    name_together,
 )
+from vtbench.reporting.failures import tell_failures
 from vtbench.reporting.pages.published import (
     TITLE,
     PublishedRow,
@@ -42,7 +44,9 @@ def print_report(report: Report, console: Console) -> None:
         console.print()
         for note in list_side_notes(report.sides):
             print_text(f"- {note}", console)
-        print_text("\nBoth together", console, style="bold")
+    if report.sources is not None:
+        print_text(f"\n{name_together(report)}", console, style="bold")
+        _print_table(report.sources, console)
     for number, comparison in enumerate(report.comparisons, 1):
         if comparison.apart:
             print_text(f"\nKept apart: comparison {number}", console, style="bold yellow")
@@ -57,6 +61,8 @@ def print_report(report: Report, console: Console) -> None:
     console.print()
     for note in list_all_notes(report, SCREEN):
         print_text(f"- {note}", console)
+    for failure in tell_failures(report):
+        print_text(f"- {failure}", console, style="red")
     for left in report.left_out:
         print_text(f"- Left out: {left.path}: {left.reason}", console, style="yellow")
 

@@ -7,6 +7,7 @@ page's style sheet, so that they follow its light and dark.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from vtbench.documents.table import escape_controls
 
 WIDTH = 440.0
 LETTER = 7.0
+_SETTINGS = re.compile(r"[^,=:]+=[^,=]+(,[^,=:]+=[^,=]+)*")
+"""How arms that factors make are called."""
 """How wide a letter of a chart's text is, about."""
 _ARROW = 8.0
 NUM_SERIES = 7
@@ -120,8 +123,16 @@ def name_series(place: int) -> str:
 
 
 def shorten_text(text: str, room: float) -> str:
-    """As much of ``text`` as has room, its middle left out."""
+    """As much of ``text`` as has room: of settings their values, by which names differ; else its middle is left out.
+
+    >>> shorten_text("model=twin,learning_rate=0.05,auto_augment=off", 138)
+    'twin, 0.05, off'
+    >>> shorten_text("tokens-after-the-second-stage", 138)
+    'tokens-af…cond-stage'
+    """
     text, most = " ".join(escape_controls(text).split()), max(5, int(room / LETTER))
+    if len(text) > most and _SETTINGS.fullmatch(text):
+        text = ", ".join(part.partition("=")[2] for part in text.split(","))
     return text if len(text) <= most else f"{text[: (most - 1) // 2]}…{text[len(text) - most // 2 :]}"
 
 

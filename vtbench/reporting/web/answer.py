@@ -1,4 +1,4 @@
-"""What a study answers to its question, in two sentences drawn from its numbers."""
+"""What a study answers to its question, in a few sentences drawn from its numbers."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 from vtbench.records import NotMeasured
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.notes import judge_differences, tell_power
+from vtbench.reporting.notes import judge_differences, tell_power, tell_unjudged
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.stopping import describe_decision
 from vtbench.units import format_items
 
 
 def answer_question(comparison: Comparison) -> list[str]:
-    """At most two sentences of the first comparison: what is decided, and else what the seeds could have shown."""
+    """Of the first comparison: what is decided, and else what the seeds could have shown; then what is not judged."""
     if comparison.until is not None:
         said = [
             f"{arm.name}: {describe_decision(arm.decision)}." for arm in comparison.arms if arm.decision is not None
         ]
         return [" ".join(said)] if said else ["The study runs until it is decided, and no look has been taken yet."]
     sentences = [*judge_differences(comparison), *tell_power(comparison)]
-    return sentences[:2] or list(_describe_means(comparison))
+    return [*sentences[:2], *tell_unjudged(comparison)] if sentences else list(_describe_means(comparison))
 
 
 def _describe_means(comparison: Comparison) -> Iterator[str]:

@@ -50,15 +50,15 @@ def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[R
 
 
 def _list_facts(arm: Arm, runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    facts: dict[str, list[str]] = {"variant": [arm.variant or "not run yet"]}
+    facts: dict[str, list[str]] = {"network": [arm.variant or "not run yet"]}
     if arm.treatment:
         own = ", ".join(f"{key}={spell_setting(value)}" for key, value in arm.treatment.items())
-        facts["declared to be its own"] = [own]
+        facts["settings of its own"] = [own]
     params, macs = format_costs(arm.costs)
     unknown = isinstance(arm.costs, NotMeasured)
     facts["costs"] = [f"unknown: {arm.costs.reason}" if unknown else f"{params} M parameters, {macs} M MACs per image"]  # type: ignore[union-attr]
-    for name, describe in (("recipe", describe_recipe), ("machine", describe_machine)):
-        facts[name] = list(dict.fromkeys(describe(record) for record in runs))
+    facts["recipe"] = list(dict.fromkeys(describe_recipe(record, own=True) for record in runs))
+    facts["machine"] = list(dict.fromkeys(map(describe_machine, runs)))
     facts["commit"] = list(dict.fromkeys(str(record.environment.commit)[:12] for record in runs))
     return [(name, "; ".join(values)) for name, values in facts.items() if values]
 

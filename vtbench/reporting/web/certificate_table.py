@@ -24,14 +24,19 @@ def tabulate_certificates(records: Sequence[RunRecord]) -> Table:
                 by_seed.setdefault(record.seed, set()).add(value)
         values = sorted(set().union(*by_seed.values()))
         if values:
-            rows.append((field.replace("_", " "), _judge(by_seed, values), _list_values(by_seed, values)))
+            verdict = _judge(by_seed, values, is_declared=any(record.config.declared for record in certified))
+            having = sum(getattr(record.certificate, field) is not None for record in certified)
+            verdict += f" ({having} of {len(certified)} runs have one)" if having < len(certified) else ""
+            rows.append((field.replace("_", " "), verdict, _list_values(by_seed, values)))
     return make_table(("certificate", "runs", "SHA-256, begun"), rows)
 
 
-def _judge(by_seed: dict[int, set[str]], values: Sequence[str]) -> str:
+def _judge(by_seed: dict[int, set[str]], values: Sequence[str], *, is_declared: bool) -> str:
     if len(values) == 1:
         return "the same for all"
-    return "the same for all of a seed" if all(len(own) == 1 for own in by_seed.values()) else "differ by arm"
+    if all(len(own) == 1 for own in by_seed.values()):
+        return "the same for all of a seed"
+    return f"differ by arm{', as the study declares' if is_declared else ''}"
 
 
 def _list_values(by_seed: dict[int, set[str]], values: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vtbench.documents.table import Table
+from vtbench.reporting.arm_settings import tabulate_arms, tabulate_settings
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
     count_outcomes,
@@ -20,7 +21,9 @@ from vtbench.reporting.content import (
     list_further_tables,
     list_tuning_tables,
     name_report,
+    name_together,
 )
+from vtbench.reporting.failures import list_failures
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.report import Report
 from vtbench.reporting.side_by_side import list_side_notes, tabulate_sides
@@ -68,6 +71,7 @@ class Section:
     figures: tuple[Shown, ...]
     tables: tuple[NamedTable, ...]
     arms: tuple[ArmDetails, ...]
+    settings: NamedTable
     certificates: NamedTable
 
 
@@ -83,16 +87,18 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
         question=report.outline.question,
         answer=[*describe_progress(report), *answer_question(report.comparisons[0])],
         counts=count_outcomes(report),
-        failed=_list_failed(report),
+        failed=list(list_failures(report)),
         missing=_list_missing(report),
         sections=sections,
         notes=list_all_notes(report),
         sides=report.sides and NamedTable("Old and new", tabulate_sides(report.sides)),
         side_notes=list_side_notes(report.sides) if report.sides else [],
+        sources=report.sources and NamedTable("What is in each folder", report.sources),
         tuning=tuning,
         left_out=report.left_out,
         facts=facts,
         command=command,
+        goes_on=command is not None and report.outline.place is not None,
         needs=needs,
         in_python=report.outline.in_python,
     )
@@ -104,11 +110,12 @@ _TUNING = ("What each arm was tuned to", "What the trials came to")
 def _build(report: Report, index: int, images: Mapping[str, Path]) -> Section:
     comparison = report.comparisons[index]
     return Section(
-        heading=f"Kept apart: comparison {index + 1}" if comparison.apart else "Results",
+        heading=f"Kept apart: comparison {index + 1}" if comparison.apart else name_together(report),
         apart=explain_apart(comparison) if comparison.apart else "",
         figures=tuple(_show_figures(report, index, images)),
         tables=tuple(_list_tables(report, comparison)),
         arms=tuple(list_arm_details(report, comparison)),
+        settings=NamedTable("Settings of data and recipe", tabulate_settings(comparison)),
         certificates=NamedTable("What the runs have in common", tabulate_certificates(comparison.records)),
     )
 
@@ -130,6 +137,9 @@ def _list_tables(report: Report, comparison: Comparison) -> list[NamedTable]:
     if len(comparison.seeds) <= _MOST_SEEDS:
         tables.append(NamedTable(f"{metric.head} of every run", tabulate_seeds(comparison)))
     further = list_further_tables(report, comparison)
+    arms = tabulate_arms(comparison)
+    if arms is not None:
+        tables.append(NamedTable("Which arm is which", arms))
     return [*tables, *(NamedTable(_CAPTIONS.get(table.header[0], table.header[0]), table) for table in further)]
 
 
@@ -154,16 +164,6 @@ def _embed(path: Path) -> str:
         stream = io.BytesIO()
         small.save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _list_failed(report: Report) -> list[tuple[str, int, str]]:
-    return [
-        (arm.name, seed, outcome.value.reason)
-        for comparison in report.comparisons
-        for arm in comparison.arms
-        for seed, outcome in arm.outcomes.items()
-        if outcome.state == "failed" and not isinstance(outcome.value, float)
-    ]
 
 
 def _list_missing(report: Report) -> list[str]:
