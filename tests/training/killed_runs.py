@@ -1,6 +1,7 @@
-"""Kill real processes at random moments: ``python killed_runs.py TASK FOLDER KILLS`` prints a JSON object a kill.
+"""Kill real processes at random moments: ``python killed_runs.py TASK FOLDER KILLS INSIDE`` prints an object a kill.
 
-The parent loads torch once and never computes; every run is a fork of it.
+There are so many kills at least, and so many of them while a file is being written. The parent
+loads torch once and never computes; every run is a fork of it.
 """
 
 from __future__ import annotations
@@ -61,13 +62,13 @@ def until_it_saves(delay: float) -> Callable[[Path], None]:
     return wait
 
 
-def main(folder: Path, num_kills: int) -> None:
+def main(folder: Path, num_kills: int, num_inside_a_save: int) -> None:
     finish_run(folder / "warm_up")
     seconds = finish_run(folder / "reference")
     reference = digest_run(folder / "reference")
     moments = random.Random(0)
-    num_tries = num_killed = 0
-    while num_killed < num_kills:
+    num_tries = num_killed = num_half_written = 0
+    while num_killed < num_kills or num_half_written < num_inside_a_save:
         num_tries += 1
         assert num_tries <= 5 * num_kills, "most runs finished before they could be killed"
         run = folder / str(num_tries)
@@ -77,6 +78,7 @@ def main(folder: Path, num_kills: int) -> None:
             continue  # It was faster than the reference; the moment came too late.
         num_killed += 1
         half_written = [path.name for path in run.rglob("*.partial")]
+        num_half_written += bool(half_written)
         num_checkpoints = len(list(run.glob("checkpoint/*.safetensors")))
         finish_run(run)
         facts = {
@@ -89,4 +91,4 @@ def main(folder: Path, num_kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
