@@ -46,8 +46,11 @@ def test_until_the_block_ends_the_name_does_not_exist(tmp_path: Path) -> None:
     assert target.exists()
 
 
-def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it was opened"))
     with pytest.raises(OSError, match="it is a pipe or a device, not a file"):
         read_file(tmp_path / "pipe")
 
