@@ -140,7 +140,9 @@ def test_a_full_disk_is_one_message_whatever_the_command(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["train", "resnet20", "--out", ""], ["report", " "], ["train", "--data="]])
+@pytest.mark.parametrize(
+    "arguments", [["train", "resnet20", "--data", "nowhere", "--out", ""], ["report", " "], ["train", "--data="]]
+)
 def test_an_empty_argument_is_not_the_current_folder(arguments: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vtbench", *arguments]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -150,7 +152,7 @@ def test_an_empty_argument_is_not_the_current_folder(arguments: list[str], tmp_p
 
 
 def test_an_argument_that_is_no_text_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vtbench", "train", "resnet20", "--out", b"r\xff"]
+    command = [sys.executable, "-m", "vtbench", "train", "resnet20", "--data", "nowhere", "--out", b"r\xff"]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (answer.returncode, answer.stdout) == (2, "")
     assert r"The argument 'r\udcff' is no text in utf-8" in answer.stderr

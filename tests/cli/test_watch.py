@@ -219,9 +219,9 @@ def call(*words: str) -> list[str]:
 
 def test_in_a_pipe_it_is_shown_once_and_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     hold(write_run(tmp_path / "run"))
-    shown = subprocess.run(call(str(tmp_path)), capture_output=True, text=True, timeout=60)
+    shown = subprocess.run(call(str(tmp_path)), capture_output=True, text=True, timeout=300)
     assert shown.returncode == 0 and "4/10" in shown.stdout and "\x1b" not in shown.stdout
-    shown = subprocess.run(call(str(tmp_path / "gone")), capture_output=True, text=True, timeout=60)
+    shown = subprocess.run(call(str(tmp_path / "gone")), capture_output=True, text=True, timeout=300)
     assert shown.returncode == 2 and "There is no folder" in shown.stderr and "Traceback" not in shown.stderr
 
 
@@ -243,7 +243,7 @@ def test_in_a_terminal_it_follows_until_q_or_ctrl_c_and_ends_with_0(tmp_path: Pa
         preexec_fn=prepare,
     )
     os.close(side)
-    seen, sent, ends = b"", False, time.monotonic() + 60
+    seen, sent, ends = b"", False, time.monotonic() + 300
     while time.monotonic() < ends and process.poll() is None:
         if select.select([main], [], [], 0.1)[0]:
             try:
@@ -256,6 +256,6 @@ def test_in_a_terminal_it_follows_until_q_or_ctrl_c_and_ends_with_0(tmp_path: Pa
         if b"7/10" in seen:
             os.write(main, key)
             break
-    assert process.wait(timeout=30) == 0, seen
+    assert process.wait(timeout=300) == 0, seen
     os.close(main)
     assert b"4/10" in seen and b"7/10" in seen

@@ -1,6 +1,5 @@
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,11 +148,8 @@ def test_failed_cells_are_retried_on_request_and_their_error_stays(tmp_path: Pat
 def test_a_stopped_study_says_so_and_goes_on_when_called_again(tmp_path: Path) -> None:
     study = make_study({"slow": "resnet20", "slow2": "resnet32"}, seeds=2)
     stop = StopRequest()
-    started = time.monotonic()
     outcome = run(study, tmp_path, Watcher(lambda event: stop.request()), stop=stop)
-    assert time.monotonic() - started < 5
-    assert outcome.stopped
-    assert outcome.failed == {}
+    assert (outcome.stopped, outcome.finished, outcome.failed) == (True, 0, {})
     again = Watcher()
     assert run(study.model_copy(update={"seeds": 1}), tmp_path, again).finished == 2
 
