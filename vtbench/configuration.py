@@ -26,7 +26,7 @@ from pydantic_core import PydanticKnownError
 
 from vtbench.errors import UserError
 from vtbench.files import read_file
-from vtbench.mistakes import LARGEST_NUMBER, explain_problems
+from vtbench.mistakes import LARGEST_NUMBER, explain_device, explain_problems
 
 _COMPARING = object()  # The context in which notes are left out.
 LARGEST_SIDE = 16_384
@@ -274,6 +274,13 @@ class ExecutionConfig(Configuration):
     uncounted: Annotated[bool, Effect.NOTHING] = Field(
         False, description="Also train a network whose MACs cannot be counted; its record says why."
     )
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, name: str) -> str:
+        if (fault := explain_device(name)) is not None:
+            raise ValueError(fault.rstrip("."))
+        return name
 
     @classmethod
     def list_settings(cls, effect: Effect) -> tuple[str, ...]:

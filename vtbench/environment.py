@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtbench.errors import UserError
+from vtbench.mistakes import explain_device
 from vtbench.records import EnvironmentRecord
+from vtbench.units import format_items
 
 if TYPE_CHECKING:
     import torch
@@ -26,22 +28,23 @@ def count_started() -> int:
 
 def resolve_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there, else raise ``UserError``."""
+    if (fault := explain_device(name)) is not None:
+        raise UserError(fault)
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"There is no device named {name!r}. Allowed: auto, cpu, cuda, cuda:N, mps.") from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"The device {name!r} is not supported. Allowed: auto, cpu, cuda, cuda:N, mps.")
+    except RuntimeError as error:  # A number that no machine counts to.
+        raise UserError(f"There is no device named {name!r}: {error}.") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"The device {name!r} was asked for, but this machine has {torch.cuda.device_count()} CUDA devices."
+            f"The device {name!r} was asked for, but this machine has "
+            f"{format_items(torch.cuda.device_count(), 'CUDA device')}. Take another, or auto."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("The device 'mps' was asked for, but this machine has no Apple GPU that torch can use.")
+        raise UserError("The device 'mps' was asked for, but this machine has no Apple GPU that torch can use. Take auto or cpu.")
     return device
 
 

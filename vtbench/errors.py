@@ -24,6 +24,21 @@ ABBREVIATIONS = {
 """What people write for a name of here."""
 
 
+def list_names(names: Iterable[object], *, most: int | None = None) -> str:
+    """Names in a message, in quotes where a comma, a space or nothing would leave open where one ends.
+
+    Of more than ``most`` the first are named, and how many more there are.
+
+    >>> list_names(["cat", "sports car", "a,b"])
+    "cat, 'sports car', 'a,b'"
+    >>> list_names("abcde", most=3)
+    'a, b, c and 2 more'
+    """
+    words = [str(name) for name in names]
+    shown = [repr(word) if not word or "," in word or word.split() != [word] else word for word in words[:most]]
+    return ", ".join(shown) + (f" and {len(words) - len(shown)} more" if len(shown) < len(words) else "")
+
+
 def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str:
     """Name the nearest of the allowed words, or list them when there are few.
 
@@ -38,8 +53,8 @@ def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str
     if near:
         return f"Did you mean {' or '.join(repr(word) for word in near)}?"
     if len(words) <= 20:
-        return f"Allowed: {', '.join(words) or 'none'}."
-    return f"There are {len(words)}; the first are {', '.join(words[:8])}."
+        return f"Allowed: {list_names(words) or 'none'}."
+    return f"There are {len(words)}; the first are {list_names(words[:8])}."
 
 
 def _plain(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -15,6 +16,8 @@ from vtbench.errors import did_you_mean
 LARGEST_NUMBER = 2**31 - 1
 """Whole numbers end here, so that none sizes what no machine holds."""
 _LONGEST_SHOWN = 80
+_DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+_DEVICE = re.compile(r"auto|(cpu|mps)(:0)?|cuda(:(0|[1-9]\d*))?", re.ASCII)
 _LIMITS = ("ge", "gt", "le", "lt")
 _LIST = "a list, written [first, second]"
 _OTHER_KINDS = {
@@ -65,6 +68,20 @@ def describe_allowed(annotation: Any, limits: Mapping[str, float]) -> str | None
     if float in kinds:
         return _describe_range("a number", limits)
     return _describe_range("a whole number", {"le": LARGEST_NUMBER, **limits})
+
+
+def explain_device(name: str) -> str | None:
+    """What is said of a ``name`` that no device of any machine has; None where some machine may have it.
+
+    >>> explain_device("gpu")
+    "There is no device named 'gpu'. Did you mean 'cuda'? Allowed: auto, cpu, cuda, cuda:N or mps."
+    """
+    if _DEVICE.fullmatch(name):
+        return None
+    near = did_you_mean(name, (one for one in _DEVICES if ":" not in one), most=1)
+    *first, last = _DEVICES
+    allowed = f"Allowed: {', '.join(first)} or {last}."
+    return f"There is no device named {name!r}. {f'{near} ' if near.endswith('?') else ''}{allowed}"
 
 
 def _describe_range(what: str, limits: Mapping[str, float]) -> str:

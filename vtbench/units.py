@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vtbench.errors import list_names
+
 _DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -22,13 +24,12 @@ def format_items(number: int, one: str, many: str | None = None) -> str:
 
 
 def format_names(names: Sequence[str], most: int = 12) -> str:
-    """Print the first names of many, and how many more there are.
+    """Print the first names of many as `list_names` has them, and how many more there are.
 
     >>> format_names(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return list_names(names, most=most)
 
 
 def format_millions(count: int, *, digits: int = 2) -> str:

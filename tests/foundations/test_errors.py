@@ -1,6 +1,6 @@
 """A typo is answered with what helps: the nearest word, all words when they are few, or the first of many."""
 
-from vtbench.errors import did_you_mean
+from vtbench.errors import did_you_mean, list_names
 
 FEW = [f"word-{number}" for number in range(20)]
 
@@ -20,3 +20,8 @@ def test_what_differs_in_capitals_and_signs_alone_or_is_an_abbreviation_is_meant
     for written, meant in [("ResNet-18", "resnet18"), ("VT.ResNet18", "vt_resnet18"), ("vit_b_16", "vit_b16")]:
         assert did_you_mean(written, models) == f"Did you mean {meant!r}?"
     assert did_you_mean("lr", ["learning_rate", "length"]) == "Did you mean 'learning_rate'?"
+
+
+def test_names_in_a_list_are_quoted_where_they_would_run_into_each_other() -> None:
+    assert list_names(["cat", "sports car", "a,b", ""]) == "cat, 'sports car', 'a,b', ''"
+    assert "Allowed: cat, 'sports car'." in did_you_mean("?", ["cat", "sports car"])

@@ -165,7 +165,7 @@ def test_what_are_no_weights_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     for place, message in {
         "nowhere": "No weights to start from lie at .*nowhere",
-        "": "is a study. Start from one of its runs",
+        "": "the folder of a study with 0 finished runs",
         "notes.txt": "No weights to start from can be taken from",
         "nan.safetensors": "not all finite numbers: conv.weight",
         "list.pt": "no state dict",

@@ -14,7 +14,6 @@ from vtbench.catalog import load_catalog
 from vtbench.errors import UserError, did_you_mean
 from vtbench.plugins import PLUGINS
 from vtbench.registry import UnknownNameError
-from vtbench.run_folder import STUDY
 from vtbench.variants import MODELS, Kind, find_kind, split_variant
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
@@ -94,7 +93,12 @@ def check_data(spec: str, *, look: bool) -> None:
 
 def check_teacher(teacher: str | None) -> None:
     """Raise ``UserError`` for a teacher that is neither a run's folder, nor weights of a known variant, nor a name."""
-    if teacher is None or teacher == "none" or teacher.startswith(_PREFIXES) or Path(teacher).is_dir():
+    from vtbench.training.folder import find_finished
+
+    if teacher is None or teacher == "none" or teacher.startswith(_PREFIXES):
+        return
+    if Path(teacher).is_dir():
+        find_finished(Path(teacher))
         return
     variant, at, file = teacher.rpartition("@")
     if not at:
@@ -117,8 +121,7 @@ def check_init(places: Iterable[str | None]) -> None:
             continue
         path = Path(place).expanduser()
         if path.is_dir():
-            if not (path / STUDY).exists():
-                find_finished(path)
+            find_finished(path)
         elif not (path.is_file() and path.suffix in _WEIGHTS):
             raise UserError(
                 f"No weights to start from {'can be taken from' if path.exists() else 'lie at'} {place}. Give the "

@@ -8,6 +8,7 @@ import typer
 
 from vtbench.cli.completion import complete_devices, complete_trackers
 from vtbench.errors import UserError
+from vtbench.mistakes import explain_device
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Track = Annotated[
@@ -22,7 +23,18 @@ Judging = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE: how it is asked, as recipe.window=[64, 64]; repeatable."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)]
+
+
+def check_device(name: str) -> str:
+    """Raises ``UserError`` for a name that no device has."""
+    if (fault := explain_device(name)) is not None:
+        raise UserError(fault)
+    return name
+
+
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices, callback=check_device)
+]
 BATCH_SIZE = ("--batch-size", "-b", "--batch")
 """What people type for the number of images at once."""
 BatchSize = Annotated[

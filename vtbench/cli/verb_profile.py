@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtbench.cli.completion import complete_devices, complete_models
-from vtbench.cli.options import BatchSize, Json, choose_format
+from vtbench.cli.options import BatchSize, Json, check_device, choose_format
 
 if TYPE_CHECKING:
     from vtbench.input_shapes import InputSpec
@@ -67,7 +67,12 @@ def run_profile(
     ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Also measure latency, throughput and memory.")] = False,
     device: Annotated[
-        str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
+        str,
+        typer.Option(
+            help="For --measure: auto, cpu, cuda, cuda:N or mps.",
+            autocompletion=complete_devices,
+            callback=check_device,
+        ),
     ] = "auto",
     precision: Annotated[str, typer.Option(help="For --measure: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="For --measure: CPU threads.")] = None,

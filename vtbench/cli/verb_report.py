@@ -8,7 +8,7 @@ import typer
 
 from vtbench.cli.completion import complete_devices
 from vtbench.cli.loudness import tell
-from vtbench.cli.options import BATCH_SIZE, Json, choose_format
+from vtbench.cli.options import BATCH_SIZE, Json, check_device, choose_format
 from vtbench.cli.overwriting import Overwrite, refuse_replacing
 
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ def run_report(
         bool, typer.Option("--measure", help="Also measure latency and memory of the arms, taking turns.")
     ] = False,
     device: Annotated[
-        str, typer.Option(help="For --measure: auto, cpu, cuda, cuda:N or mps.", autocompletion=complete_devices)
+        str,
+        typer.Option(
+            help="For --measure: auto, cpu, cuda, cuda:N or mps.",
+            autocompletion=complete_devices,
+            callback=check_device,
+        ),
     ] = "auto",
     batch_size: Annotated[int, typer.Option(*BATCH_SIZE, min=1, max=65536, help="For --measure: images at once.")] = 1,
     time_limit: Annotated[float, typer.Option(min=0.1, max=86400, help="For --measure: most seconds an arm.")] = 10.0,

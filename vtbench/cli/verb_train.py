@@ -50,6 +50,7 @@ def run_train(
     from vtbench.run_folder import RECORD, RUN_LOCK
     from vtbench.run_options import name_run
     from vtbench.trackers import check_trackers
+    from vtbench.training.folder import refuse_study
     from vtbench.training.request import plan_run
     from vtbench.variants import leave_folder_out
 
@@ -65,6 +66,7 @@ def run_train(
         check_variants(model)
         check_teacher(config.recipe.distillation.teacher if config.recipe.distillation else None)
         check_init([options.init])
+    refuse_study(folder)
     refuse_held(folder / RUN_LOCK)
     _train(config, folder, trackers, as_json=as_json)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.errors import list_names
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.outline import name_arm
@@ -202,7 +203,7 @@ def _gather(heading: str, phrases: Mapping[str, tuple[str, ...]]) -> Iterator[st
         if said:
             by_phrases.setdefault(said, []).append(arm)
     for said, arms in by_phrases.items():
-        who = "all arms" if len(arms) == len(phrases) > 1 else ", ".join(arms)
+        who = "all arms" if len(arms) == len(phrases) > 1 else list_names(arms)
         yield f"{heading}, {who}: {'; '.join(said)}."
 
 

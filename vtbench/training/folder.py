@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig, list_differences
 from vtbench.datasets.source import may_have_moved
-from vtbench.errors import UserError
+from vtbench.errors import UserError, list_names
 from vtbench.files import check_writable, publish_text, refuse_link
 from vtbench.locking import hold_lock
 from vtbench.records import RunRecord, load_record
-from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK, WEIGHTS
+from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK, STUDY, WEIGHTS
+from vtbench.units import format_items
 
 
 @contextmanager
@@ -124,11 +126,7 @@ def find_finished(folder: Path) -> RunRecord:
     Raises ``UserError`` where no run has ended, where it failed, and where its weights are gone.
     """
     if not (folder / RECORD).exists():
-        begun = (folder / CONFIG).exists()
-        raise UserError(
-            f"There is no finished run in {folder}. "
-            + ("One was begun there: finish it first." if begun else "Give the folder that vtbench train --out wrote.")
-        )
+        raise UserError(f"There is no finished run in {folder}. {_explain_no_run(folder)}")
     record = load_record(folder / RECORD, RunRecord)
     if record.status != "finished":
         raise UserError(f"The run in {folder} failed: {record.error} Give one that has finished.")
@@ -140,6 +138,38 @@ def find_finished(folder: Path) -> RunRecord:
     return record
 
 
+def refuse_study(folder: Path) -> None:
+    """Raise ``UserError`` where ``folder`` is that of a study, which no run is put into."""
+    if (folder / STUDY).exists():
+        raise UserError(
+            f"{folder} is the folder of a study, and a run needs one of its own. Give another folder with --out, or go "
+            "on with the study: vtbench ablate."
+        )
+
+
+def _explain_no_run(folder: Path) -> str:
+    if (folder / CONFIG).exists():
+        return "One was begun there: finish it first."
+    runs = sorted(path.parent for path in folder.glob(f"cells/*/*/{RECORD}"))
+    if (folder / STUDY).exists():
+        begun = f"It is the folder of a study with {format_items(len(runs), 'finished run')}"
+        return f"{begun}. {_show_how(runs)}" if runs else f"{begun}: vtbench ablate goes on with it."
+    if runs := sorted(path.parent for path in folder.glob(f"*/{RECORD}")):
+        return f"It holds {format_items(len(runs), 'run')}. {_show_how(runs)}"
+    if studies := sorted(path.parent for path in folder.glob(f"*/{STUDY}")):
+        cells = sorted(path.parent for path in studies[0].glob(f"cells/*/*/{RECORD}"))
+        held = list_names((study.name for study in studies), most=_MOST_NAMED)
+        return f"It holds {format_items(len(studies), 'study', 'studies')} ({held}). {_show_how(cells)}"
+    if folder.is_file():
+        return "It is a file: give the folder that vtbench train --out wrote."
+    return "Give the folder that vtbench train --out wrote."
+
+
+def _show_how(runs: Sequence[Path]) -> str:
+    return f"Name one of its runs, such as {quote(str(runs[0]))}." if runs else "Name a finished run."
+
+
+_MOST_NAMED = 3
 _PLACES = {"execution": True, "data": {"spec"}, "init": {"source"}, "code": {"path"}}
 """Where a run was carried out, and where what it was made from lay."""
 

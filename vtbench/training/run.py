@@ -18,7 +18,7 @@ from vtbench.run_folder import ANSWERS, CHECKPOINTS, ERROR, RECORD, WEIGHTS
 from vtbench.training.certificate import check_data
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.faults import describe_any_fault, describe_fault
-from vtbench.training.folder import accept_config, find_record, hold_folder
+from vtbench.training.folder import accept_config, find_record, hold_folder, refuse_study
 from vtbench.training.loop import EpochLoop
 from vtbench.training.network import canonical_config
 from vtbench.training.preparation import Prepared, prepare_run
@@ -69,6 +69,7 @@ def train_run(
     """
     config = settle_devices(canonical_config(recall_code(config, folder)))
     device = resolve_device(config.execution.device)
+    refuse_study(folder)
     with hold_folder(folder):
         config = accept_config(folder, identify_start(config, folder))
         record = find_record(folder, config, arm=arm)

@@ -28,7 +28,7 @@ from vtbench.configuration import InitConfig, RunConfig
 from vtbench.errors import UserError
 from vtbench.profiling.subject import kept_randomness
 from vtbench.records import RunRecord, StartRecord, load_record
-from vtbench.run_folder import RECORD, STUDY, WEIGHTS
+from vtbench.run_folder import RECORD, WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.folder import find_finished
 from vtbench.training.foreign_network import settle_shapes
@@ -74,8 +74,6 @@ def open_source(place: str) -> Source:
     if names_library(place):
         return _check(place, load_library_weights(place), None)
     path = Path(place).expanduser()
-    if (path / STUDY).is_file():
-        raise UserError(f"{place} is a study. Start from one of its runs, such as {place}/cells/ARM/seed-0.")
     folder = path if path.is_dir() else path.parent
     is_run = path.is_dir() or (path.name == WEIGHTS and (folder / RECORD).exists())
     if not is_run and not (path.is_file() and path.suffix in _SUFFIXES):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.datasets.statistics import IMAGENET
 from vtbench.errors import UserError
-from vtbench.run_folder import RECORD, WEIGHTS
+from vtbench.run_folder import WEIGHTS
 from vtbench.training.checkpoint import pack_tensors
 from vtbench.training.folder import find_finished
 from vtbench.training.trained import load_variant
@@ -46,7 +46,7 @@ def load_teacher(name: str, data: ImageDataset, num_classes: int, device: torch.
     elif "@" in name:
         variant, _, file = name.rpartition("@")
         model = load_variant(variant, Path(file), data, owner=_OWNER)
-    elif (Path(name) / RECORD).exists():
+    elif Path(name).is_dir():
         variant = find_finished(Path(name)).config.spelling
         model = load_variant(variant, Path(name) / WEIGHTS, data, owner=_OWNER)
     else:
