@@ -44,7 +44,9 @@ def resolve_device(name: str) -> torch.device:
             f"{format_items(torch.cuda.device_count(), 'CUDA device')}. Take another, or auto."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("The device 'mps' was asked for, but this machine has no Apple GPU that torch can use. Take auto or cpu.")
+        raise UserError(
+            "The device 'mps' was asked for, but this machine has no Apple GPU that torch can use. Take auto or cpu."
+        )
     return device
 
 

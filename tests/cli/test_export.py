@@ -14,9 +14,11 @@ from huggingface_hub import ModelCard
 
 import vtbench.models
 from vtbench.cli.main import run
+from vtbench.cli.verb_export import SUFFIXES
 from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
 from vtbench.datasets import load_dataset
 from vtbench.export.card import StudyResult, render_card
+from vtbench.export.formats import FORMATS
 from vtbench.files import hash_file
 from vtbench.records import RunRecord, load_record, save_record
 from vtbench.records.export import ExportRecord
@@ -151,7 +153,7 @@ def test_two_formats_of_one_name_stand_beside_each_other_and_those_of_another_ru
     assert export(classifier, "--format", "card", "--out", tmp_path / "README.md")[0] == 0
     assert (tmp_path / "README.md").read_text().count("`net.") == 2
     code, _, err = export(classifier, "--format", "torch-export", "--out", tmp_path / "net.onnx")
-    assert code == 2 and "net.onnx.json is there already and is not of this run as torch-export" in err
+    assert code == 2 and f"ends in .pt2. Write {tmp_path}/net.pt2." in err
     note = load_record(tmp_path / "net.onnx.json", ExportRecord)
     save_record(tmp_path / "net.onnx.json", note.model_copy(update={"weights_sha256": "0" * 64}))
     code, _, err = export(classifier, "--out", tmp_path / "net.onnx")
@@ -172,6 +174,9 @@ def test_two_formats_of_one_name_stand_beside_each_other_and_those_of_another_ru
         (["{run}", "--data", "folder:nowhere"], "nowhere"),
         (["{run}", "--out", "{empty}/model.onnx"], "no model card of vtbench"),
         (["{run}", "--out", "{empty}"], "no name for the file"),
+        (["{run}", "--out", "model.pt"], "ends in .onnx. Write model.onnx."),
+        (["{run}", "--format", "card", "--out", "card"], "ends in .md. Write card/README.md."),
+        (["{run}", "--out", "-"], "no files are written to standard output"),
     ],
 )
 def test_a_mistake_is_one_message_and_nothing_is_replaced(
@@ -181,3 +186,7 @@ def test_a_mistake_is_one_message_and_nothing_is_replaced(
     code, _, err = export(*(word.format(run=classifier, empty=tmp_path) for word in words))
     assert code == 2 and told in err and "Traceback" not in err
     assert (tmp_path / "README.md").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_verb_knows_how_names_of_every_format_end() -> None:
+    assert {name: FORMATS[name].suffix for name in FORMATS} | {"card": ".md"} == SUFFIXES

@@ -75,6 +75,13 @@ def test_every_option_of_numbers_or_words_says_under_its_own_name_what_it_takes(
         ("train resnet20 --data .", "'.' is a file or folder. Say what kind of data it holds: folder:. or parquet:.."),
         ("train resnet20 --data CIFAR-10", "There is no data set named 'CIFAR-10'. Did you mean 'cifar10'?"),
         ("train resnet20 --set lr=0.1", "Did you mean 'recipe.optimizer.learning_rate'?"),
+        (
+            "train resnet20 --device gpu",
+            "There is no device named 'gpu'. Did you mean 'cuda'? Allowed: auto, cpu, cuda,",
+        ),
+        ("profile resnet20 --measure --device gpus", "There is no device named 'gpus'. Did you mean "),
+        ("evaluate run --device CUDA", "Did you mean 'cuda'?"),
+        ("ablate --device tpu", "There is no device named 'tpu'. Did you mean 'cpu'?"),
         ("train resnet20 --lr", "--lr needs a value."),
         ("train resnet20 --compile=yes", "--compile takes no value: write --compile, or leave it out."),
         ("train resnet20 vt_resnet20", "train takes MODEL and options, and 'vt_resnet20' is left over."),
@@ -88,6 +95,21 @@ def test_every_option_of_numbers_or_words_says_under_its_own_name_what_it_takes(
 )
 def test_a_slip_is_answered_with_what_was_meant(words: str, answer: str, refuse) -> None:
     assert answer in refuse(*words.split(" "))
+
+
+@pytest.mark.parametrize("verb", list_verbs())
+def test_no_file_is_called_standard_output_and_no_folder_as_a_file(verb: str, refuse) -> None:
+    command = build_command(verb)
+    if all(option.name != "out" for option in command.params):
+        return
+    needed = ["resnet20"] if verb == "profile" else ["x" for one in command.params if one.required]
+    assert "no files are written to standard output" in refuse(verb, *needed, "--out", "-")
+    if verb not in ("profile", "export"):
+        assert "what is written is a folder of files. Name a folder, such as numbers;" in refuse(
+            verb, *needed, "--out", "numbers.csv"
+        )
+        Path("file").touch()
+        assert "file is no folder" in refuse(verb, *needed, "--out", "file/inside")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_parts import TinyImages, TinyNet, TinySegmenter, digest_run, load_tiny, tiny_config
 
-from vtbench.configuration import Recipe, RunConfig
+from vtbench.configuration import ExecutionConfig, Recipe, RunConfig
 from vtbench.datasets.batches import EvalBatches
 from vtbench.datasets.dataset import VOID
 from vtbench.errors import UserError
@@ -225,12 +225,15 @@ def change(config: RunConfig, **update: Any) -> RunConfig:
     return config.model_copy(update=update)
 
 
+DEVICELESS = ExecutionConfig().model_copy(update={"device": "abacus"})
+
+
 @pytest.mark.parametrize(
     ("make_config", "message"),
     [
         (lambda: change(tiny_config(), variant=tiny_config().variant[:-1]), "Did you mean '{variant}'"),
         (lambda: change(tiny_config(), variant=f"{tiny_config().variant}:wdth=3"), "unknown option 'wdth'"),
-        (lambda: change(tiny_config(), execution=ExecutionConfig.model_construct(device="abacus")), "no device named 'aba"),
+        (lambda: change(tiny_config(), execution=DEVICELESS), "no device named 'abacus'"),
         (lambda: tiny_config(execution={"device": "cuda:99"}), "CUDA device"),
         (lambda: tiny_config(sync_batch_norm=True, execution={"accumulate": 2}), "sync_batch_norm"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import typer
@@ -25,11 +26,45 @@ Judging = Annotated[
 ]
 
 
-def check_device(name: str) -> str:
+def check_device(context: typer.Context, name: str) -> str:
     """Raises ``UserError`` for a name that no device has."""
-    if (fault := explain_device(name)) is not None:
+    if (fault := explain_device(name)) is not None and not context.resilient_parsing:
         raise UserError(fault)
     return name
+
+
+def check_folder(context: typer.Context, out: Path | None) -> Path | None:
+    """Raises ``UserError`` for an ``--out`` that is or would be no folder: standard output, a file, ``results.csv``."""
+    if out is None or context.resilient_parsing or out.is_dir():
+        return out
+    refuse_standard_output(out)
+    there = next((place for place in (out, *out.parents) if place.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UserError(
+            f"Cannot write to the output folder {out}: {there} is no folder. Give a folder that you may write to with "
+            "--out."
+        )
+    if out.suffix.lower() in _ENDS_OF_FILES:
+        raise UserError(
+            f"--out was given {out}, and what is written is a folder of files. Name a folder, such as "
+            f"{out.with_suffix('')}; what is printed, as JSON with --json, goes into a file with >."
+        )
+    return out
+
+
+def refuse_standard_output(out: Path) -> None:
+    """Raises ``UserError`` for ``-``."""
+    if str(out) == "-":
+        raise UserError(
+            "--out was given '-', and no files are written to standard output, which has what is printed: as JSON with "
+            "--json. Leave --out out, or name a place for the files."
+        )
+
+
+_ENDS_OF_FILES = (
+    *(".csv", ".htm", ".html", ".json", ".jsonl", ".log", ".md", ".ndjson", ".pdf", ".tex", ".txt", ".zip"),
+    *(".gif", ".jpeg", ".jpg", ".png", ".svg", ".onnx", ".pt", ".pt2", ".pth", ".safetensors"),
+)
 
 
 Device = Annotated[

@@ -14,7 +14,7 @@ from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_executors, complete_studies
 from vtbench.cli.exact import EXACT_EXCLUDES, ExactAs, read_choice
 from vtbench.cli.mistyped import ALL
-from vtbench.cli.options import Json, Track
+from vtbench.cli.options import Json, Track, check_folder
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def run_ablate(
         typer.Option(help="Of a Ray cluster: auto, HOST:PORT.  [default: RAY_ADDRESS, else one of this machine]"),
     ] = None,
     execution: Annotated[ExecutionConfig, ("threads", "checkpoint_seconds")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The study's folder.  [default: runs/STUDY]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The study's folder.  [default: runs/STUDY]", callback=check_folder),
+    ] = None,
     store: Annotated[
         str | None, typer.Option(help="Keep the folder there, too, and go on from it: s3://, gs:// or file://.")
     ] = None,

@@ -7,7 +7,7 @@ import typer
 
 from vtbench.cli.completion import complete_datasets, complete_recipes
 from vtbench.cli.loudness import tell
-from vtbench.cli.options import Json, choose_format
+from vtbench.cli.options import Json, check_folder, choose_format
 from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def run_data(
         int | None, typer.Option(min=8, max=16384, help="Side in pixels; else the data set's own.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the numbers and for sheets of images.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the numbers and for sheets of images.", callback=check_folder),
     ] = None,
     recipe: Annotated[
         str | None,

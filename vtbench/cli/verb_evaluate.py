@@ -9,7 +9,7 @@ import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets
-from vtbench.cli.options import BATCH_SIZE, Device, Json, Judging
+from vtbench.cli.options import BATCH_SIZE, Device, Json, Judging, check_folder
 from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def run_evaluate(
     ] = None,
     device: Device = "auto",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the evaluations.  [default: RUN/evaluations]")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the evaluations.  [default: RUN/evaluations]", callback=check_folder
+        ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtbench.cli.completion import complete_datasets
-from vtbench.cli.options import Json
+from vtbench.cli.options import Json, refuse_standard_output
 from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vtbench.records.export import ExportRecord
 
 _CARD = "card"
+SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", _CARD: ".md"}
+"""How the name of what each format writes ends; what does it is loaded later."""
 
 
 def run_export(
@@ -45,9 +47,10 @@ def run_export(
     from vtbench.errors import UserError, did_you_mean
     from vtbench.training.folder import find_finished
 
-    formats = ("onnx", "torch-export", _CARD)
-    if format not in formats:
-        raise UserError(f"--format was given {format!r}. {did_you_mean(format, formats)}")
+    if format not in SUFFIXES:
+        raise UserError(f"--format was given {format!r}. {did_you_mean(format, SUFFIXES)}")
+    if out is not None:
+        _check_name(out, format)
     if data is not None:
         if format == _CARD:
             raise UserError("A card is written from the record and checked on no images. Leave --data out.")
@@ -58,7 +61,6 @@ def run_export(
         return
     record = find_finished(run)
     if out is not None:
-        _refuse_unwritable(out.name)
         _refuse_replacing(out, record, format, overwrite=overwrite)
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
@@ -92,14 +94,21 @@ def _export(
     return path.parent, export.record
 
 
-def _refuse_unwritable(name: str) -> None:
-    """The name stands in the card and in JSON, which hold text only."""
+def _check_name(out: Path, format: str) -> None:
+    """The name ends as files of the format do, and is text: it stands in the card and in JSON."""
     from vtbench.errors import UserError
 
+    refuse_standard_output(out)
+    suffix, stem = SUFFIXES[format], "README" if format == _CARD else "model"
+    if out.name and out.suffix.lower() != suffix and not out.is_dir():
+        raise UserError(
+            f"--out was given {out}, and the name of what --format {format} writes ends in {suffix}. Write "
+            f"{out / f'{stem}{suffix}' if not out.suffix else out.with_suffix(suffix)}."
+        )
     try:
-        name.encode("utf-8")
+        out.name.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UserError(f"--out names a file {name!r} that is no text (UTF-8). Give another name.") from error
+        raise UserError(f"--out names a file {out.name!r} that is no text (UTF-8). Give another name.") from error
 
 
 def _write_card(run: Path, out: Path | None, *, overwrite: bool, as_json: bool) -> None:
@@ -127,7 +136,10 @@ def _refuse_replacing(path: Path, run: RunRecord, format: str, *, overwrite: boo
 
     _refuse_replacing_card(path.parent / CARD, run, overwrite=overwrite)
     if not path.name or path.name == CARD or path.is_dir() or (path.exists() and not path.is_file()):
-        raise UserError(f"--out was given {path}, which is no name for the file. Give one such as model.onnx.")
+        raise UserError(
+            f"--out was given {path}, which is no name for the file. Give one such as "
+            f"{path / f'model{SUFFIXES[format]}'}."
+        )
     if not overwrite:
         is_same = says(ExportRecord, weights_sha256=run.weights_sha256, exported_as=format)
         refuse_replacing(path.parent, [name_note(path.name), path.name], is_same, of=f"this run as {format}")

@@ -7,7 +7,7 @@ import typer
 
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.loudness import open_progress, tell
-from vtbench.cli.options import Device, Json, Judging, choose_format
+from vtbench.cli.options import Device, Json, Judging, check_folder, choose_format
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ _MOST_SHOWN = 5
 def run_predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     image: Annotated[list[Path] | None, typer.Option(help="Image files or folders of them, one or more.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.", callback=check_folder)] = None,
     top: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="Classes that are shown of each image.  [default: 5]")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vtbench.cli.completion import complete_devices, complete_models
-from vtbench.cli.options import BatchSize, Json, check_device, choose_format
+from vtbench.cli.options import BatchSize, Json, check_device, choose_format, refuse_standard_output
 
 if TYPE_CHECKING:
     from vtbench.input_shapes import InputSpec
@@ -114,6 +114,8 @@ def run_profile(
     if input and (size or channels):
         raise UserError("--input says whole shapes, so --image-size and --channels have nothing to say beside it.")
     inputs = tuple(parse_input(text) for text in input or ())
+    if out is not None:
+        refuse_standard_output(out)
     if out is not None and out.exists() and not out.is_file():
         kind = "folder" if out.is_dir() else "pipe or a device"
         raise UserError(f"--out was given {out}, which is a {kind}. Give a file of JSON lines, such as rows.jsonl.")

@@ -8,7 +8,7 @@ import typer
 
 from vtbench.cli.completion import complete_devices
 from vtbench.cli.loudness import tell
-from vtbench.cli.options import BATCH_SIZE, Json, check_device, choose_format
+from vtbench.cli.options import BATCH_SIZE, Json, check_device, check_folder, choose_format
 from vtbench.cli.overwriting import Overwrite, refuse_replacing
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def run_report(
         list[Path] | None, typer.Argument(help="A study, a run, an archived report, or several of them.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the report.  [default: RUNS/report]")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the report.  [default: RUNS/report]", callback=check_folder),
     ] = None,
     format: Annotated[Format, typer.Option(help="What to print.")] = "table",
     as_json: Json = False,

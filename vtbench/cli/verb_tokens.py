@@ -8,7 +8,7 @@ import typer
 from vtbench.cli.commands import ManyValuesCommand
 from vtbench.cli.completion import complete_datasets, complete_models
 from vtbench.cli.loudness import tell, warn
-from vtbench.cli.options import Device, Json
+from vtbench.cli.options import Device, Json, check_folder
 from vtbench.cli.overwriting import Overwrite, refuse_replacing, says
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def run_tokens(
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Weights of --model.")] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder.  [default: RUN/tokens or runs/tokens-MODEL]", callback=check_folder),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

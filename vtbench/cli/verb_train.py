@@ -10,7 +10,7 @@ import typer
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_models
 from vtbench.cli.exact import EXACT_EXCLUDES, ExactAs, read_choice
-from vtbench.cli.options import Json, Track
+from vtbench.cli.options import Json, Track, check_folder
 
 if TYPE_CHECKING:
     from vtbench.configuration import ExecutionConfig, RunConfig
@@ -35,7 +35,12 @@ def run_train(
     execution: ExecutionConfig,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The run's folder; else one below runs/ that is named by the options."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="The run's folder; else one below runs/ that is named by the options.",
+            callback=check_folder,
+        ),
     ] = None,
     exact_as: ExactAs = None,
     track: Track = None,
