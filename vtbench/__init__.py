@@ -4,7 +4,7 @@ The package root imports nothing heavy: each name loads what it needs when it is
 
 >>> import vtbench
 >>> [name for name in dir(vtbench) if not name.startswith("_")]
-['RunFailed', 'UserError', 'create_model', 'load_runs', 'profile', 'report', 'run_study', 'train']
+['RunFailed', 'UserError', 'create_model', 'load_run', 'load_runs', 'profile', 'report', 'run_study', 'train']
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vtbench.api.costs import profile
     from vtbench.api.reports import report
-    from vtbench.api.runs import RunFailed, train
+    from vtbench.api.runs import RunFailed, load_run, train
     from vtbench.api.studies import run_study
     from vtbench.api.tables import load_runs
     from vtbench.errors import UserError
@@ -27,6 +27,7 @@ __all__ = [
     "UserError",
     "__version__",
     "create_model",
+    "load_run",
     "load_runs",
     "profile",
     "report",
@@ -39,6 +40,7 @@ _ROOMS = {
     "RunFailed": "vtbench.api.runs",
     "UserError": "vtbench.errors",
     "create_model": "vtbench.models",
+    "load_run": "vtbench.api.runs",
     "load_runs": "vtbench.api.tables",
     "profile": "vtbench.api.costs",
     "report": "vtbench.api.reports",

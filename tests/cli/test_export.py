@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,9 +124,25 @@ def test_the_card_holds_what_the_record_says_and_is_read_back_by_the_hubs_librar
         "2.62 M",
         "triangle-cross",
         "One run of one seed",
-        "load_run",
     ):
         assert expected in card.text, expected
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch-export"])
+def test_what_the_card_says_of_loading_runs_as_it_stands(
+    classifier: Path, export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    name = f"model{SUFFIXES[format]}"
+    assert export(classifier, "--format", format, "--out", tmp_path / name)[0] == 0
+    of_run, of_file = re.findall(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL)
+    said: dict[str, Any] = {}
+    monkeypatch.chdir(classifier)
+    exec(of_run, said)
+    assert not said["network"].training and said["expects"] == said["run"].preparation
+    assert len(said["expects"]["class_names"]) == load_record(classifier / "record.json", RunRecord).num_classes
+    monkeypatch.chdir(tmp_path)
+    exec(of_file, said)
+    assert tuple(said["scores"].shape) == (1, len(said["expects"]["class_names"]))
 
 
 def test_names_in_a_card_are_text_and_paths_of_the_machine_are_not_in_it(classifier: Path) -> None:

@@ -24,7 +24,7 @@ OFFERED = ("profile", "report", "run_study", "train")
 
 
 def test_the_package_offers_these_names_and_no_others() -> None:
-    assert vtbench.__all__ == ["RunFailed", "UserError", "__version__", "create_model", "load_runs", *OFFERED]
+    assert vtbench.__all__ == ["RunFailed", "UserError", "__version__", "create_model", "load_run", "load_runs", *OFFERED]
 
 
 @pytest.mark.parametrize("room", ["vtbench", *ROOMS])
@@ -47,7 +47,7 @@ def test_the_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     "name",
     [
-        *(f"vtbench.{name}" for name in ("load_runs", *OFFERED)),
+        *(f"vtbench.{name}" for name in ("load_run", "load_runs", *OFFERED)),
         "vtbench.profiling.profile",
         "vtbench.create_model",
         "vtbench.records.load_record",

@@ -1,4 +1,4 @@
-"""`train`: one run, and what came of it."""
+"""`train` and `load_run`: one run, and what came of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from vtbench.run_options import TrainOptions, name_run
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
+
+    from vtbench.training.trained import TrainedRun
 
 
 class RunFailed(RuntimeError):  # noqa: N818 - named as the status of its record is.
@@ -48,11 +50,24 @@ class Run:
         return pd.DataFrame(list_epochs(self.record))
 
     def load_model(self) -> nn.Module:
-        """The trained network in evaluation mode, its weights verified."""
+        """The trained network in evaluation mode, its weights verified; `preparation` says what images it expects."""
+        return self._open().model
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """What the network expects, and what it answers with.
+
+        ``image_size`` is (height, width) in pixels, ``mean`` and ``std`` are of the channels (3) of RGB from 0 to 1, by
+        which images (B, 3, H, W) are normalised, and ``class_names`` are in the order of the scores.
+        """
+        note = self._open().note
+        return {name: getattr(note, name) for name in ("image_size", "mean", "std", "class_names")}
+
+    def _open(self) -> TrainedRun:
         import vtbench.models  # noqa: F401  (fills the registry)
         from vtbench.training.trained import load_run
 
-        return load_run(self.folder).model
+        return load_run(self.folder)
 
     def __repr__(self) -> str:
         facts = dict(self._list_facts())
@@ -72,6 +87,25 @@ class Run:
         if self.record.status == "failed":
             return [("failed:", self.record.error or "unknown")]
         return list_facts(self.record, self.folder)
+
+
+def load_run(folder: str | Path) -> Run:
+    """The finished run in ``folder``, as `train` gave it; its data need not be there.
+
+    Raises `vtbench.errors.UserError` where there is no finished run or its weights are gone; they are verified when
+    they are read.
+
+    >>> import vtbench
+    >>> options = {"recipe": "small", "epochs": 1, "limit_train": 20, "limit_val": 10, "threads": 1}
+    >>> trained = vtbench.train("resnet20:width=2", "runs/narrow", **options, progress=False)
+    >>> run = vtbench.load_run("runs/narrow")
+    >>> run.record == trained.record, run.preparation["image_size"]
+    (True, (32, 32))
+    >>> network = run.load_model()  # a torch.nn.Module in evaluation mode
+    """
+    from vtbench.training.folder import find_finished
+
+    return Run(Path(folder), find_finished(Path(folder)))
 
 
 def train(

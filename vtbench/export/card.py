@@ -202,14 +202,14 @@ def _list_certificate(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _explain_loading(exported: Sequence[ExportRecord]) -> Iterator[str]:
-    yield f"The run's folder, with `{WEIGHTS}` beside `record.json`; the hash of the weights is checked:"
+    yield f"In the run's folder, with `{WEIGHTS}` beside `record.json`; the hash of the weights is checked:"
     yield "```python"
-    yield "from pathlib import Path"
-    yield "import vtbench.models"
-    yield "from vtbench.training.trained import load_run"
-    yield 'run = load_run(Path("RUN"))  # run.model, and run.note: classes, image size, mean and std'
+    yield "import vtbench"
+    yield 'run = vtbench.load_run(".")'
+    yield "network = run.load_model()  # a torch.nn.Module in evaluation mode"
+    yield "expects = run.preparation  # image_size, mean, std, class_names"
     yield "```"
-    yield "or `vtbench predict RUN --image photo.jpg`."
+    yield "or `vtbench predict . --image photo.jpg`."
     for one in sorted(exported, key=lambda one: one.file):
         height, width = one.image_size
         yield ""
