@@ -20,6 +20,7 @@ ABBREVIATIONS = {
     "fp32": "float32",
     "gpu": "cuda",
     "tb": "tensorboard",
+    "tv": "torchvision",
 }
 """What people write for a name of here."""
 
@@ -46,15 +47,23 @@ def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str
     Returns a sentence such as ``"Did you mean 'resnet34' or 'resnet32'?"``; never empty as long as anything is allowed.
     """
     words = list(allowed)
-    meant = _plain(ABBREVIATIONS.get(received.lower(), received))
-    near = [word for word in words if _plain(word) == meant] or difflib.get_close_matches(
-        received, words, n=most, cutoff=0.5
-    )
-    if near:
+    if near := _find_near(received, words, most):
         return f"Did you mean {' or '.join(repr(word) for word in near)}?"
     if len(words) <= 20:
         return f"Allowed: {list_names(words) or 'none'}."
     return f"There are {len(words)}; the first are {list_names(words[:8])}."
+
+
+def find_nearest(received: str, allowed: Iterable[str]) -> str | None:
+    """The nearest of the allowed words, as `did_you_mean` finds it; None where none is near."""
+    return next(iter(_find_near(received, list(allowed), 1)), None)
+
+
+def _find_near(received: str, words: list[str], most: int) -> list[str]:
+    meant = _plain(ABBREVIATIONS.get(received.lower(), received))
+    return [word for word in words if _plain(word) == meant] or difflib.get_close_matches(
+        received, words, n=most, cutoff=0.5
+    )
 
 
 def _plain(word: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from vtbench.errors import did_you_mean
+from vtbench.errors import did_you_mean, find_nearest
 
 LARGEST_NUMBER = 2**31 - 1
 """Whole numbers end here, so that none sizes what no machine holds."""
@@ -78,10 +78,10 @@ def explain_device(name: str) -> str | None:
     """
     if _DEVICE.fullmatch(name):
         return None
-    near = did_you_mean(name, (one for one in _DEVICES if ":" not in one), most=1)
+    near = find_nearest(name, (one for one in _DEVICES if ":" not in one))
+    hint = f"Did you mean {near!r}? " if near is not None else ""
     *first, last = _DEVICES
-    allowed = f"Allowed: {', '.join(first)} or {last}."
-    return f"There is no device named {name!r}. {f'{near} ' if near.endswith('?') else ''}{allowed}"
+    return f"There is no device named {name!r}. {hint}Allowed: {', '.join(first)} or {last}."
 
 
 def _describe_range(what: str, limits: Mapping[str, float]) -> str:

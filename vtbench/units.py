@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from vtbench.errors import list_names
 
@@ -33,13 +34,52 @@ def format_names(names: Sequence[str], most: int = 12) -> str:
 
 
 def format_millions(count: int, *, digits: int = 2) -> str:
-    """Print a count in millions, thousands separated: ``1578954752 -> '1,578.95'``."""
-    return f"{count / 1e6:,.{digits}f}"
+    """Print a count in millions, thousands separated: ``1578954752 -> '1,578.95'``. Only nothing is 0: ``<0.01``."""
+    return _MILLIONS.show(count, digits=digits)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The one unit of all counts in a column: ``size`` of them are 1 ``prefix``."""
+
+    size: float
+    prefix: str
+
+    def entitle(self, what: str) -> str:
+        """The title of the column: ``MACs (M)``."""
+        return f"{what} ({self.prefix})" if self.prefix else what
+
+    def show(self, count: int, *, digits: int = 2) -> str:
+        """A count without its unit; one that would be rounded to 0 and is not is said to be less than the least."""
+        if not self.prefix:
+            return f"{count:,}"
+        if count > 0 and round(count / self.size, digits) == 0:
+            return f"<{10**-digits:.{digits}f}"
+        return f"{count / self.size:,.{digits}f}"
+
+
+_MILLIONS = Scale(1e6, "M")
+
+
+def choose_scale(counts: Iterable[int]) -> Scale:
+    """Millions, as readers of this field expect them, and where no count comes to a tenth of that, less.
+
+    >>> [choose_scale(counts).entitle("MACs") for counts in ((2_000_000, 640), (64_000, 640), (64, 8))]
+    ['MACs (M)', 'MACs (K)', 'MACs']
+    """
+    largest = max(counts, default=0)
+    return _MILLIONS if largest >= 1e5 or largest == 0 else Scale(1e3, "K") if largest >= 1e3 else Scale(1, "")
 
 
 def format_share(part: int, whole: int) -> str:
-    """Print a share in percent that is 100 only where it is whole: ``(9999, 10000) -> '99.9'``."""
-    return "100" if part == whole else f"{min(100 * part / whole, 99.9):.1f}"
+    """Print a share in percent that is 100 only where it is whole, and 0 only where it is nothing.
+
+    >>> format_share(9999, 10000), format_share(1, 10000)
+    ('99.9', '<0.1')
+    """
+    if part == whole:
+        return "100"
+    return "<0.1" if 0 < 100 * part / whole < 0.05 else f"{min(100 * part / whole, 99.9):.1f}"
 
 
 def format_bytes(num_bytes: int, *, digits: int = 1) -> str:

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, model_validator
 
 from vtbench.catalog import Look
 from vtbench.configuration import Configuration, validate_configuration
-from vtbench.errors import UserError
+from vtbench.errors import UserError, find_nearest
 from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry
 
@@ -217,6 +217,8 @@ def split_variant(text: str) -> tuple[str, dict[str, str]]:
     name, colon, tail = text.strip().partition(":")
     if not name or (colon and not tail.strip()):
         raise UserError(f"{text!r} is not a model. Write NAME or NAME:option=value,option=value, e.g. {_EXAMPLE}.")
+    if "=" not in tail.partition(",")[0] and (library := find_nearest(name, _LIBRARIES)) is not None and colon:
+        raise UserError(f"{text!r} is not a model. Did you mean {f'{library}:{tail}'!r}?")
     return name, split_options(text, tail, noun="option", example=_EXAMPLE)
 
 
@@ -302,6 +304,7 @@ def canonical_spelling(text: str) -> str:
     return spec.spell(spec.resolve_options(given))
 
 
+_LIBRARIES = ("timm", "torchvision")
 _FILE = re.compile(r".+\.py:\w+")
 _FOREIGN = re.compile(r"((?:timm|torchvision):[^,]+|.+\.py:\w+)(?:,(.*))?")
 _SLIP = re.compile(r"(timm|torchvision)[/.]([^,:]+)(,.+)?|([a-z]\w*),(\w+=.+)")

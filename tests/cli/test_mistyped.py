@@ -71,6 +71,8 @@ def test_every_option_of_numbers_or_words_says_under_its_own_name_what_it_takes(
             "train timm/vit_tiny,depth=3",
             "'timm/vit_tiny,depth=3' is not a model. Did you mean 'timm:vit_tiny,depth=3'?",
         ),
+        ("profile tim:resnet18", "'tim:resnet18' is not a model. Did you mean 'timm:resnet18'?"),
+        ("train tv:resnet18,progress=no", "Did you mean 'torchvision:resnet18,progress=no'?"),
         ("profile torchvision.resnet18", "Did you mean 'torchvision:resnet18'?"),
         ("train resnet20 --data .", "'.' is a file or folder. Say what kind of data it holds: folder:. or parquet:.."),
         ("train resnet20 --data CIFAR-10", "There is no data set named 'CIFAR-10'. Did you mean 'cifar10'?"),

@@ -66,6 +66,21 @@ def test_options_are_explained_with_allowed_values_and_defaults(monkeypatch, cap
     assert "num_tokens=N  (default 16)" in text
 
 
+def test_the_name_of_a_model_shows_that_model_and_a_part_of_it_all_that_have_it(monkeypatch, capsys):
+    def name(*words: str) -> list[str]:
+        return [entry["name"] for entry in json.loads(list_models(monkeypatch, capsys, *words, "--json"))]
+
+    assert name("resnet20") == ["resnet20"]
+    assert {"resnet20", "vt_resnet20", "se_resnet20"} <= set(name("*resnet20")) == set(name("esnet20"))
+
+
+def test_a_pipe_is_as_wide_as_columns_say(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = list_models(monkeypatch, capsys, "vt_resnet20", "--options").splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any(line.startswith("Options of vt_resnet20: ") for line in lines)
+
+
 def test_a_pattern_that_matches_nothing_is_answered_with_the_nearest(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["vtbench", "list", "vt_resnet43"])
     with pytest.raises(SystemExit) as ending:

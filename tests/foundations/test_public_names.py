@@ -24,7 +24,15 @@ OFFERED = ("profile", "report", "run_study", "train")
 
 
 def test_the_package_offers_these_names_and_no_others() -> None:
-    assert vtbench.__all__ == ["RunFailed", "UserError", "__version__", "create_model", "load_run", "load_runs", *OFFERED]
+    assert vtbench.__all__ == [
+        "RunFailed",
+        "UserError",
+        "__version__",
+        "create_model",
+        "load_run",
+        "load_runs",
+        *OFFERED,
+    ]
 
 
 @pytest.mark.parametrize("room", ["vtbench", *ROOMS])

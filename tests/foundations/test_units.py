@@ -1,6 +1,14 @@
 import pytest
 
-from vtbench.units import format_bytes, format_count, format_duration, format_items, format_millions, format_share
+from vtbench.units import (
+    choose_scale,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_items,
+    format_millions,
+    format_share,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +34,19 @@ def test_numbers_of_things_agree_with_their_noun() -> None:
 
 def test_millions_are_separated_by_thousands() -> None:
     assert format_millions(1_578_954_752) == "1,578.95"
+
+
+def test_only_nothing_is_printed_as_nothing() -> None:
+    assert [format_millions(count) for count in (0, 640, 4_999, 5_001)] == ["0.00", "<0.01", "<0.01", "0.01"]
+    assert format_millions(10, digits=3) == "<0.001"
+    assert [format_share(part, 10_000) for part in (0, 1, 9_999, 10_000)] == ["0.0", "<0.1", "99.9", "100"]
+
+
+def test_counts_of_one_column_have_one_unit_that_suits_the_largest() -> None:
+    scale = choose_scale([4_492, 64])
+    assert (scale.entitle("params"), scale.show(4_492), scale.show(3)) == ("params (K)", "4.49", "<0.01")
+    assert choose_scale([17_563_828_224, 3]).entitle("MACs") == "MACs (M)"
+    assert (choose_scale([900]).entitle("MACs"), choose_scale([900]).show(900)) == ("MACs", "900")
 
 
 @pytest.mark.parametrize(("size", "text"), [(12, "12 B"), (1536, "1.5 KiB"), (60 * 2**20, "60.0 MiB")])

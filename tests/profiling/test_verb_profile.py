@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -101,6 +102,29 @@ def test_tables_for_papers_hold_the_same_numbers(format: str) -> None:
     assert "1,814.07" in result.stdout
     assert ("\\toprule" if format == "latex" else "| ---") in result.stdout
     assert result.stdout.count("stage5") == 2
+
+
+@pytest.mark.parametrize("format", ["markdown", "latex"])
+def test_the_tables_of_one_model_hold_what_the_terminal_shows(format: str) -> None:
+    shown, printed = run("vt_resnet20").stdout, run("vt_resnet20", "--format", format).stdout
+    plain = printed.replace("\\_", "_").replace("\\%", "%").replace("$", "")
+    for line in filter(str.strip, shown.splitlines()[1:]):
+        for cell in re.split(r"  +", line.strip(" ─")):
+            assert cell in plain, cell
+    assert "head" in plain and "<0.01" in plain
+
+
+def test_tables_of_many_models_name_those_that_were_refused() -> None:
+    result = run("resnet20", "timm:nosuch", "--jobs", "2", "--format", "markdown")
+    assert result.exit_code == 2
+    assert "> refused: timm:nosuch: " in result.stdout
+
+
+def test_a_small_network_is_told_of_in_units_that_suit_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 5, 1)\n")
+    table = run(f"{tmp_path}/mine.py:build", "--image-size", "8", "--by", "module").stdout
+    assert "MACs  " in table and "params" in table and "(M)" not in table
+    assert "960" in table and "20" in table
 
 
 @pytest.mark.parametrize("split", ["stage", "role", "module", "operator"])

@@ -19,8 +19,6 @@ Format = Literal["table", "json", "csv", "markdown"]
 
 _HEADERS = ("model", "task", "params M", "MACs M", "setting", "options")
 _NUMERIC = ("params M", "MACs M")
-_PIPE_WIDTH = 1000
-"""Columns of text that is written to a pipe, where no line needs to be cut."""
 
 
 def run_list(
@@ -28,7 +26,7 @@ def run_list(
         list[str] | None,
         typer.Argument(
             metavar="PATTERN",
-            help="Only models whose name contains this text, or is like 'vt_*'; one or several.",
+            help="A model's name; else all whose name contains this text, or is like 'vt_*'; one or several.",
             autocompletion=complete_models,
         ),
     ] = None,
@@ -63,6 +61,7 @@ def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
     for pattern in patterns:
         is_wild = not set("*?[").isdisjoint(pattern)
         found = [name for name in names if (fnmatchcase(name, pattern) if is_wild else pattern in name)]
+        found = [pattern] if pattern in found else found
         if not found:
             what = "is like" if is_wild else "has"
             said = f"No model {what} {pattern!r}{'' if is_wild else ' in its name'}."
@@ -139,18 +138,19 @@ def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool) -> None:
 
 
 def _print_options(entries: "Sequence[CatalogEntry]") -> None:
-    import shutil
     import sys
     import textwrap
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+    from vtbench.documents.terminal import find_width
+
+    width = find_width(sys.stdout)
     models_of: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         for option in entry.options:
             choice = f"{option.name}={_spell_allowed(option)}  (default {option.default})"
             models_of.setdefault((choice, option.description), []).append(entry.name)
     for (choice, description), names in models_of.items():
-        typer.echo(f"\n{choice}")
+        typer.echo("\n" + textwrap.fill(choice, width, subsequent_indent="  ", break_on_hyphens=False))
         for text in (description, f"of {', '.join(names)}"):
             typer.echo(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
 

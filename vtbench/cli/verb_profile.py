@@ -96,8 +96,10 @@ def run_profile(
     """
     from vtbench.cli.commands import quick_import
     from vtbench.cli.first_checks import check_variants
+    from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.input_shapes import parse_image_size, parse_input
+    from vtbench.units import format_items
     from vtbench.variants import is_pattern
 
     format = choose_format(format, as_json)
@@ -129,7 +131,7 @@ def run_profile(
         _refuse_single_options(
             {"input": input, "by": by, "against": against, "compare-tools": compare_tools, "measure": measure}
         )
-    with quick_import():
+    with tell_waiting("loading torch and the counter"), quick_import():
         from vtbench.documents.terminal import open_console
         from vtbench.profiling.breakdown import compare_profiles
         from vtbench.profiling.profile import ProfileSettings, profile_source
@@ -162,19 +164,23 @@ def run_profile(
     failed = False
     base = None
     if against is not None:
-        base = profile_source(_resolve(against, size, channels, num_classes, inputs), settings, batch_size=batch_size)
+        with tell_waiting(f"counting {against}"):
+            source = _resolve(against, size, channels, num_classes, inputs)
+            base = profile_source(source, settings, batch_size=batch_size)
     for name in models:
         try:
-            source = _resolve(name, size, channels, num_classes, inputs)
-            if compare_tools and len(source.inputs) > 1:
-                raise UserError(f"{name}: --compare-tools asks tools about one image, and this model takes several.")
-            counted = profile_source(source, settings, batch_size=batch_size)
+            with tell_waiting(f"counting {name}"):
+                source = _resolve(name, size, channels, num_classes, inputs)
+                if compare_tools and len(source.inputs) > 1:
+                    raise UserError(f"{name}: --compare-tools asks about one image, and this model takes several.")
+                counted = profile_source(source, settings, batch_size=batch_size)
             found.append(ProfiledModel(counted, compare_profiles(counted, base) if base is not None else None))
             sources.append(source)
             if compare_tools:
                 from vtbench.profiling.compare_tools import compare_tools as ask_tools
 
-                found[-1].tools = ask_tools(source, counted)
+                with tell_waiting(f"asking other tools about {name}"):
+                    found[-1].tools = ask_tools(source, counted)
         except UserError as error:
             failed = True
             typer.echo(f"vtbench: {error}", err=True)
@@ -182,7 +188,9 @@ def run_profile(
         from vtbench.profiling.measure import measure_models
 
         given = [source.plan_inputs(batch_size) for source in sources]
-        for findings, measured in zip(found, measure_models(sources, given, wanted), strict=True):
+        with tell_waiting(f"measuring {format_items(len(found), 'model')}, at most {time_limit:g} s each"):
+            taken = measure_models(sources, given, wanted)
+        for findings, measured in zip(found, taken, strict=True):
             findings.measured = measured
     if format == "table":
         print_profiles(found, open_console(), splits=splits, depth=depth)

@@ -52,7 +52,7 @@ _FORMULA = re.compile(r"[=+\-@](?!\d+(\.\d+)?%?$)")
 """What a spreadsheet takes for the beginning of a formula; a number with its sign is none."""
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-_LATEX |= {"±": r"$\pm$", "–": "--", "→": r"$\to$", "×": r"$\times$", "−": "$-$"}
+_LATEX |= {"±": r"$\pm$", "–": "--", "→": r"$\to$", "×": r"$\times$", "−": "$-$", "<": "$<$", ">": "$>$"}
 
 
 def to_markdown(table: Table, *, padded: bool = True) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -16,12 +17,21 @@ from vtbench.documents.table import Table, escape_controls
 from vtbench.documents.wrapping import NameText, WrappedText
 
 _PIPED_WIDTH = 1000
+_NARROWEST = 20
 
 
 def open_console(stream: IO[str] | None = None) -> Console:
-    """A console that wraps at the terminal's width, and not at all where the output is not a terminal."""
+    """A console that wraps at `find_width`."""
     stream = stream or sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
+    return Console(file=stream, width=None if stream.isatty() else find_width(stream), highlight=False)
+
+
+def find_width(stream: IO[str]) -> int:
+    """Columns of the terminal; in a pipe those of the variable ``COLUMNS``, without which no line is broken."""
+    if stream.isatty():
+        return shutil.get_terminal_size().columns
+    wanted = os.environ.get("COLUMNS", "")
+    return max(int(wanted), _NARROWEST) if wanted.isascii() and wanted.isdigit() else _PIPED_WIDTH
 
 
 def print_text(text: str, console: Console, *, style: str = "") -> None:

@@ -21,9 +21,8 @@ from vtbench.documents.table import (
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.profile import Difference, Measurement, Profile, ToolOpinion
-from vtbench.units import format_bytes, format_count, format_items, format_millions, format_share
+from vtbench.units import choose_scale, format_bytes, format_count, format_items, format_share
 
-_NUMERIC = ("runs", "MACs (M)", "%", "params (M)")
 _FREE_LOAD = 0.5
 """Of the load average, what is left on a machine where nothing else runs."""
 _MOST_MISSED = 4
@@ -45,8 +44,10 @@ class ProfiledModel:
 def print_profiles(found: Sequence[ProfiledModel], console: Console, *, splits: Sequence[str], depth: int) -> None:
     """What readers see of ``found``: of one model its facts, else a table of all; then the splits of the MACs."""
     if len(found) == 1:
-        for line in _describe(found[0].profile):
-            print_text(line, console)
+        profile = found[0].profile
+        print_text(f"{profile.model} on {_list_inputs(profile)}", console)
+        for name, text in _describe(profile):
+            print_text(f"  {name:<12} {text}", console)
     for table in _lay_out(found, splits, depth, single=len(found) == 1):
         if table.title:
             print_text(f"\n{table.title}", console)
@@ -63,7 +64,9 @@ def render_profiles(found: Sequence[ProfiledModel], text_format: str, *, splits:
         return to_csv(row for findings in found for row in _list_numbers(findings, splits, depth))
     markdown = text_format == "markdown"
     tables = []
-    for table in _lay_out(found, splits, depth, single=False):
+    single = len(found) == 1
+    facts = [_tabulate_facts(found[0].profile)] if single else []
+    for table in (*facts, *_lay_out(found, splits, depth, single=single)):
         title = f"{'###' if markdown else '%'} {table.title}\n" + "\n" * markdown if table.title else ""
         tables.append(title + (to_markdown(table) if markdown else to_latex(table)))
     notes = (f"\n> {note}\n" if markdown else f"% {escape_latex(note)}\n" for note in _collect_notes(found))
@@ -162,7 +165,12 @@ def _lay_out(found: Sequence[ProfiledModel], splits: Sequence[str], depth: int, 
 
 def _summarize(found: Sequence[ProfiledModel]) -> Table:
     backward = any(findings.profile.training is not None for findings in found)
-    header = ("model", "input", "MACs (M)", "params (M)", "kept (MiB)", *(("step (M)",) if backward else ()))
+    step_of = {id(one): getattr(one.profile.training, "macs", None) for one in found}
+    scale = choose_scale(findings.profile.macs for findings in found)
+    of_params = choose_scale(findings.profile.params for findings in found)
+    of_steps = choose_scale(step for step in step_of.values() if step is not None)
+    header = ("model", "input", scale.entitle("MACs"), of_params.entitle("params"), "kept (MiB)")
+    header += (of_steps.entitle("step"),) if backward else ()
     rows = []
     for findings in found:
         profile = findings.profile
@@ -170,36 +178,49 @@ def _summarize(found: Sequence[ProfiledModel]) -> Table:
         row = [
             profile.model,
             " + ".join(_shape(one.shape[1:]) for one in profile.inputs),
-            format_millions(profile.macs),
+            scale.show(profile.macs),
         ]
-        row += [format_millions(profile.params), NOTHING if kept is None else f"{kept / 2**20:,.1f}"]
+        row += [of_params.show(profile.params), NOTHING if kept is None else _show_mebibytes(kept)]
         if backward:
-            step = getattr(profile.training, "macs", None)
-            row.append(NOTHING if step is None else format_millions(step))
+            step = step_of[id(findings)]
+            row.append(NOTHING if step is None else of_steps.show(step))
         rows.append(tuple(row))
     return make_table(header, rows, numbers=header[2:])
 
 
 def _show_split(profile: Profile, split: str, depth: int) -> Table:
-    total = max(profile.macs, 1)
-    header: tuple[str, ...] = (split, "MACs (M)", "%")
+    total, scale = max(profile.macs, 1), choose_scale([profile.macs])
+    macs_title = scale.entitle("MACs")
+    header: tuple[str, ...] = (split, macs_title, "%")
     rows: list[tuple[str, ...]]
     if split == "operator":
-        header = ("operator", "runs", "MACs (M)", "verdict")
+        header = ("operator", "runs", macs_title, "verdict")
         rows = [
-            (cost.name.removeprefix("aten::"), str(cost.runs), format_millions(cost.macs), cost.verdict)
+            (cost.name.removeprefix("aten::"), str(cost.runs), scale.show(cost.macs), cost.verdict)
             for cost in profile.operators
         ]
     elif split == "module":
-        header = ("module", "kind", "MACs (M)", "%", "params (M)")
+        of_params = choose_scale([profile.params])
+        header = ("module", "kind", macs_title, "%", of_params.entitle("params"))
         rows = [
-            ("  " * level + name, kind, format_millions(macs), f"{100 * macs / total:.1f}", format_millions(params))
+            ("  " * level + name, kind, scale.show(macs), _show_share(macs, total), of_params.show(params))
             for name, macs, level, kind, params in _split(profile, split, depth)
         ]
     else:
         parts = _split(profile, split, depth)
-        rows = [(name, format_millions(macs), f"{100 * macs / total:.1f}") for name, macs, *_ in parts]
-    return make_table(header, rows, numbers=_NUMERIC, title=f"{profile.model} by {split}")
+        rows = [(name, scale.show(macs), _show_share(macs, total)) for name, macs, *_ in parts]
+    words = (split, "kind", "verdict")
+    numbers = [title for title in header if title not in words]
+    return make_table(header, rows, numbers=numbers, title=f"{profile.model} by {split}")
+
+
+def _show_share(macs: int, total: int) -> str:
+    """A share in percent on one digit after the point, 100.0 too, since all stand in one column."""
+    return "<0.1" if 0 < 100 * macs / total < 0.05 else f"{100 * macs / total:.1f}"
+
+
+def _show_mebibytes(size: int) -> str:
+    return "<0.1" if 0 < size / 2**20 < 0.05 else f"{size / 2**20:,.1f}"
 
 
 def _split(profile: Profile, split: str, depth: int) -> Iterator[tuple[Any, ...]]:
@@ -217,27 +238,29 @@ def _split(profile: Profile, split: str, depth: int) -> Iterator[tuple[Any, ...]
 
 def _show_difference(profile: Profile, difference: Difference) -> Table:
     rows = []
+    scale = choose_scale(max(part.this, part.other) for part in difference.parts if part.group != "operator")
     for part in difference.parts:
         if part.group == "operator":
             continue
         name = part.name if part.group in ("total", "parameters") else f"{part.group}: {part.name}"
         ratio = "new" if part.ratio is None else f"{part.ratio:.2f}x" if part.this else "gone"
-        rows.append((name, format_millions(part.other), format_millions(part.this), ratio))
+        rows.append((name, scale.show(part.other), scale.show(part.this), ratio))
     title = f"{profile.model} against {difference.other}"
-    header = ("part (M)", difference.other, profile.model, f"{profile.model} / {difference.other}")
+    header = (scale.entitle("part"), difference.other, profile.model, f"{profile.model} / {difference.other}")
     return Table(header, tuple(rows), (False, True, True, True), title)
 
 
 def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Table:
-    rows = [("vtbench", format_millions(profile.macs), "1.000", "")]
+    scale = choose_scale([profile.macs])
+    rows = [("vtbench", scale.show(profile.macs), "1.000", "")]
     for opinion in tools:
         tool = f"{opinion.tool} {opinion.version or ''}".rstrip()
         if not isinstance(opinion.macs, int):
             rows.append((tool, NOTHING, NOTHING, opinion.macs.reason))
             continue
         ratio = f"{opinion.macs / profile.macs:.3f}" if profile.macs else NOTHING
-        rows.append((tool, format_millions(opinion.macs), ratio, _explain(opinion)))
-    header = ("tool", "MACs (M)", "ratio", "why")
+        rows.append((tool, scale.show(opinion.macs), ratio, _explain(opinion)))
+    header = ("tool", scale.entitle("MACs"), "ratio", "why")
     return make_table(header, rows, numbers=header[1:3], title=f"{profile.model}: what tools print")
 
 
@@ -252,11 +275,12 @@ def _explain(opinion: ToolOpinion) -> str:
 
 
 def _show_measurements(found: Sequence[ProfiledModel]) -> Table:
-    header = ("model", "MACs (M)", "ms/batch", "quartiles", "CPU ms", "images/s", "peak MiB", "n")
+    scale = choose_scale(findings.profile.macs for findings in found)
+    header = ("model", scale.entitle("MACs"), "ms/batch", "quartiles", "CPU ms", "images/s", "peak MiB", "n")
     rows = []
     for findings in found:
         measured = findings.measured
-        macs = format_millions(findings.profile.macs)
+        macs = scale.show(findings.profile.macs)
         if measured is None or isinstance(measured, NotMeasured):
             rows.append((findings.profile.model, macs, *(NOTHING,) * 6))
             continue
@@ -324,28 +348,32 @@ def describe_load(measured: Measurement) -> str | None:
     )
 
 
-def _describe(profile: Profile) -> Iterator[str]:
+def _tabulate_facts(profile: Profile) -> Table:
+    return make_table((profile.model, _list_inputs(profile)), _describe(profile))
+
+
+def _describe(profile: Profile) -> Iterator[tuple[str, str]]:
+    """What is known of one model: names and texts."""
     sizes = profile.parameters
-    yield f"{profile.model} on {_list_inputs(profile)}"
     varies = profile.value_dependence is not None and len(profile.value_dependence.macs) > 1
-    yield f"  MACs         {format_count(profile.macs)} ({profile.macs:,}{', for the values drawn' if varies else ''})"
+    yield "MACs", f"{format_count(profile.macs)} ({profile.macs:,}{', for the values drawn' if varies else ''})"
     frozen = f", {sizes.frozen:,} frozen" if sizes.frozen else ""
-    yield f"  parameters   {format_count(profile.params)} ({profile.params:,}{frozen}); {sizes.buffers:,} in buffers"
+    yield "parameters", f"{format_count(profile.params)} ({profile.params:,}{frozen}); {sizes.buffers:,} in buffers"
     if sizes.idle:
         parts = ", ".join(sizes.idle_parts[:_MOST_IDLE]) + (", ..." if len(sizes.idle_parts) > _MOST_IDLE else "")
-        yield f"               {format_count(sizes.idle)} ({sizes.idle:,}) of these never run: {parts}"
+        yield "idle", f"{format_count(sizes.idle)} ({sizes.idle:,}) of the parameters never run: {parts}"
     bytes_ = ", ".join(f"{format_bytes(size)} {dtype}" for dtype, size in sizes.bytes_by_dtype.items())
-    yield f"  weights      {bytes_ or 'none'}"
+    yield "weights", bytes_ or "none"
     kept = profile.activations
     if not isinstance(kept, NotMeasured):
-        yield f"  activations  {format_bytes(kept.bytes)} kept for the backward pass ({kept.elements:,} numbers)"
+        yield "activations", f"{format_bytes(kept.bytes)} kept for the backward pass ({kept.elements:,} numbers)"
     step = profile.training
     if step is not None and not isinstance(step, NotMeasured):
         forward, backward = format_count(step.forward_macs), format_count(step.backward_macs)
-        yield f"  training     {format_count(step.macs)} a step: {forward} forward, {backward} backward"
+        yield "training", f"{format_count(step.macs)} a step: {forward} forward, {backward} backward"
     twice = profile.covered_macs - profile.stated_only_macs
     share = "every MAC" if twice == profile.macs else f"{format_share(twice, profile.macs)} % of MACs"
-    yield f"  checked      trace and closed forms agree on {share}{' of this pass' if varies else ''}"
+    yield "checked", f"trace and closed forms agree on {share}{' of this pass' if varies else ''}"
 
 
 def _number_or_none(value: Any) -> int | None:

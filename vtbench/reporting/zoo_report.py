@@ -10,6 +10,7 @@ from vtbench.documents.table import (
     NOTHING,
     Table,
     escape_latex,
+    escape_markdown,
     make_table,
     to_csv,
     to_latex,
@@ -43,9 +44,11 @@ def render_zoo(rows: Sequence[ZooRow], text_format: str) -> str:
             row["notes"] = "; ".join(row["notes"])
         return to_csv(plain)
     table = tabulate_zoo(rows)
+    refused = [f"refused: {row.model}: {row.refused}" for row in rows if row.refused is not None]
+    notes = (*refused, summarize_zoo(rows))
     if text_format == "markdown":
-        return f"{to_markdown(table)}\n> {summarize_zoo(rows)}\n"
-    return f"{to_latex(table)}% {escape_latex(summarize_zoo(rows))}\n"
+        return to_markdown(table) + "".join(f"\n> {escape_markdown(note)}\n" for note in notes)
+    return to_latex(table) + "".join(f"% {escape_latex(note)}\n" for note in notes)
 
 
 def tabulate_zoo(rows: Sequence[ZooRow]) -> Table:
