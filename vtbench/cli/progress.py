@@ -118,15 +118,20 @@ class LiveDisplay:
 
 
 class RunDisplay(ProgressListener):
-    """Shows one run. ``on_begin`` is called when it begins."""
+    """Shows one run. ``on_begin`` is called when it begins.
+
+    ``epochs_before`` is how many epochs were done by then, None where the run did not begin, since it had finished.
+    """
 
     def __init__(self, display: LiveDisplay, on_begin: Callable[[], None] = lambda: None) -> None:
         self._display, self._on_begin = display, on_begin
+        self.epochs_before: int | None = None
         self._view: RunView
 
     def on_start(self, start: RunStart) -> None:
         """Say what is trained, and where it goes on."""
         self._on_begin()
+        self.epochs_before = start.first_epoch
         self._display.say(
             f"{start.variant}, seed {start.seed}: {format_items(start.epochs, 'epoch')} of {start.num_train:,} images "
             f"in {start.num_classes} classes, {start.num_val:,} to validate, on {start.device}"

@@ -104,6 +104,8 @@ def run_evaluate(
         names = save_evaluation(record, answers, target)
         records.append(record)
         if not as_json:
+            if len(records) > 1:
+                typer.echo()
             _print(record, opened)
         tell(f"Evaluation: {target} ({', '.join(names)})")
     if as_json:
@@ -128,16 +130,15 @@ def _judge(
 def _print(record: EvaluationRecord, run: TrainedRun) -> None:
     from vtbench.documents.terminal import lay_out, open_console, print_text
     from vtbench.reporting.evaluation_report import list_class_notes, list_lines, tabulate_classes
+    from vtbench.units import format_items
 
     console = open_console()
     own = ", those of the run" if record.is_own else ""
-    console.print()
     print_text(f"{record.variant}, seed {record.seed}, on {record.data}", console, style="bold")
-    print_text(f"{record.num_images:,} validation images in {len(record.classes):,} classes{own}", console)
+    print_text(f"{format_items(record.num_images, 'validation image')} in {format_items(len(record.classes), 'class', 'classes')}{own}", console)
     for name, text in list_lines(record, run.record):
         print_text(f"  {name:<13} {text}", console)
     console.print()
     console.print(lay_out(tabulate_classes(record)))
     for note in list_class_notes(record):
         print_text(note, console)
-    console.print()

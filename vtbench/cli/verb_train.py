@@ -93,17 +93,18 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
             LiveDisplay(open_progress()) as display,
             tell_waiting(_FIRST) as begun,
         ):
+            shown = RunDisplay(display, begun)
             told = RunTracking(tracking, folder, folder.absolute().name)
-            record = train_run(config, folder, listener=ListenerGroup(RunDisplay(display, begun), told), stop=stop)
+            record = train_run(config, folder, listener=ListenerGroup(shown, told), stop=stop)
     except RunStopped as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(130) from None
-    _print_record(record, folder, as_json=as_json)
+    _print_record(record, folder, shown.epochs_before, as_json=as_json)
     if record.status == "failed":
         raise typer.Exit(1)
 
 
-def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
+def _print_record(record: RunRecord, folder: Path, before: int | None, *, as_json: bool) -> None:
     import json
 
     from vtbench.records import NotMeasured
@@ -115,12 +116,15 @@ def _print_record(record: RunRecord, folder: Path, *, as_json: bool) -> None:
         typer.echo(f"vtbench: {record.variant}, seed {record.seed}, failed: {record.error} Run: {folder}", err=True)
         return
     typer.echo(f"{record.variant}, seed {record.seed}")
-    for name, text in list_facts(record, folder):
+    for name, text in list_facts(record, folder, len(record.epochs) if before is None else before):
         typer.echo(f"  {name:<11} {text}")
 
 
-def list_facts(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
-    """What came of a finished run, and what it cost: names and texts."""
+def list_facts(record: RunRecord, folder: Path, before: int = 0) -> list[tuple[str, str]]:
+    """What came of a finished run, and what it cost: names and texts.
+
+    ``before`` is how many of its epochs had been done when it was gone on with.
+    """
     from vtbench.records import NotMeasured
     from vtbench.units import format_items, format_millions
 
@@ -128,6 +132,9 @@ def list_facts(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
     weights = " (averaged weights)" if record.config.recipe.ema_decay is not None else ""
     metric = record.metric
     length = format_items(len(record.epochs), "epoch")
+    if before:
+        now = len(record.epochs) - before
+        length += f" ({before} before, {now} now)" if now else " before, none now"
     lines = [
         (metric.label, f"{metric.show(record.headline)} of {record.num_val:,} validation images{weights}"),
         (

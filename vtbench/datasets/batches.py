@@ -65,6 +65,20 @@ LABELS: Targets = Labels()
 """The targets of whoever asks for no others."""
 
 
+def describe_large_batch(num_train: int, batch_size: int) -> str | None:
+    """What a batch that holds the whole training split means; None where the split is larger.
+
+    >>> describe_large_batch(20, 64)
+    'A batch of 64 holds all 20 training images, so that an epoch is one step of 20. A smaller --batch-size takes more.'
+    """
+    if batch_size <= num_train:
+        return None
+    return (
+        f"A batch of {batch_size:,} holds all {num_train:,} training images, so that an epoch is one step of "
+        f"{num_train:,}. A smaller --batch-size takes more."
+    )
+
+
 class Normalizer:
     """Turn uint8 pixels of images so many pixels wide into (pixel / 255 - mean) / std, in float32."""
 

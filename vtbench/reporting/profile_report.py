@@ -169,8 +169,8 @@ def _summarize(found: Sequence[ProfiledModel]) -> Table:
     scale = choose_scale(findings.profile.macs for findings in found)
     of_params = choose_scale(findings.profile.params for findings in found)
     of_steps = choose_scale(step for step in step_of.values() if step is not None)
-    header = ("model", "input", scale.entitle("MACs"), of_params.entitle("params"), "kept (MiB)")
-    header += (of_steps.entitle("step"),) if backward else ()
+    titles = (scale.entitle("MACs"), of_params.entitle("params"), "kept (MiB)")
+    header = ("model", "input", *titles, *((of_steps.entitle("step"),) if backward else ()))
     rows = []
     for findings in found:
         profile = findings.profile

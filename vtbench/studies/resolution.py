@@ -296,19 +296,22 @@ def inspect_study(study: ResolvedStudy, *, arms: Container[str] | None = None) -
 
 def _inspect_all_data(study: ResolvedStudy) -> DataFacts:
     """The facts of the data that arms share, and of those that arms have of their own."""
+    from vtbench.datasets.batches import describe_large_batch
+
     known: dict[DataConfig, DataFacts] = {}
     of_arms: dict[str, DataFacts] = {}
-    for arm, (data, *_) in treat_arms(study.data, study.recipe, study.arms, study.treatments).items():
+    notes: dict[str | None, None] = {}
+    for arm, (data, recipe, *_) in treat_arms(study.data, study.recipe, study.arms, study.treatments).items():
         try:
             of_arms[arm] = known[data] = known.get(data) or inspect_data(data, study.task)
         except UserError as error:
             if data == study.data:
                 raise
             raise UserError(f"The arm {arm!r}: {error}") from error
+        notes |= {known[data].note: None, describe_large_batch(known[data].num_train, recipe.batch_size): None}
     shared = known.get(study.data) or next(iter(known.values()))
-    notes = dict.fromkeys(facts.note for facts in known.values() if facts.note is not None)
     own = {arm: facts for arm, facts in of_arms.items() if facts is not shared}
-    return replace(shared, note="\n".join(notes) or None, of_arms=own)
+    return replace(shared, note="\n".join(filter(None, notes)) or None, of_arms=own)
 
 
 def _try_foreign(study: ResolvedStudy, arm: str, setting: Any) -> nn.Module:

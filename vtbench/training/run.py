@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import RunConfig, list_differences
+from vtbench.datasets.batches import describe_large_batch
 from vtbench.datasets.dataset import HasMaskFiles, describe_taken, list_taken
 from vtbench.datasets.duplicates import describe_leakage
 from vtbench.environment import resolve_device
@@ -88,11 +89,14 @@ def train_run(
                     for note in (
                         describe_taken(prepared.train),
                         describe_leakage(prepared.train, prepared.val),
+                        describe_large_batch(len(prepared.train), trained.recipe.batch_size),
                         describe_sharing(trained.recipe, trained.execution, trained.model),
                     ):
                         if note is not None:
                             listener.on_message(note)
                 record = _Run(prepared, folder, listener, stop or StopRequest(), arm, study).carry_out()
+        elif study is None:
+            listener.on_message(f"Nothing was trained: the run in {folder} had finished before.")
         if record.status == "finished":
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
             if record.weights_sha256 is not None and not (folder / WEIGHTS).exists():
