@@ -21,7 +21,7 @@ def format_count(count: int, *, digits: int = 2) -> str:
 
 def format_items(number: int, one: str, many: str | None = None) -> str:
     """Print how many of something: ``(1, 'thread') -> '1 thread'``, ``(2, 'batch', 'batches') -> '2 batches'``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def format_names(names: Sequence[str], most: int = 12) -> str:

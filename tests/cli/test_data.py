@@ -108,3 +108,31 @@ def test_a_painted_mask_has_the_colours_of_its_classes_and_void_is_white() -> No
     assert [tuple(colour) for colour in painted.reshape(-1, 3).tolist()] == [*palette, (255, 255, 255)]
     black = np.zeros((2, 2, 3), np.uint8)
     assert np.array_equal(overlay_mask(black, mask, palette), (0.6 * painted).round().astype(np.uint8))
+
+
+def write_classes(root: Path, sizes: list[tuple[int, int]]) -> Path:
+    """Two classes of two images of each of ``sizes`` (width, height) a split."""
+    draws = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            for number, (width, height) in enumerate(sizes * 2):
+                pixels = draws.integers(0, 256, (height, width, 3), np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ([(16, 16)], "16x16 pixels, RGB: as they are"),
+        ([(32, 32)], "16x16 pixels, RGB: scaled, nothing is cut"),
+        ([(32, 32), (40, 20)], "16x16 pixels, RGB: scaled so that the shorter side fits, then cut at the centre"),
+    ],
+)
+def test_it_says_what_becomes_of_images_of_another_size(
+    vtbench_data, tmp_path: Path, sizes: list[tuple[int, int]], told: str
+) -> None:
+    text, said, code = vtbench_data(f"folder:{write_classes(tmp_path, sizes)}", "--image-size", "16")
+    assert code == 0, said
+    assert told in " ".join(text.split())

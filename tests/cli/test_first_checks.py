@@ -5,14 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import vtbench.models  # noqa: F401 - the full check needs the models.
+from vtbench.catalog import load_catalog
 from vtbench.cli import waiting
+from vtbench.cli.first_checks import WITHOUT_ATTENTION
 from vtbench.cli.waiting import tell_waiting
 from vtbench.errors import UserError
 from vtbench.locking import hold_lock, refuse_held
 from vtbench.records import save_record
-from vtbench.variants import canonical_spelling
+from vtbench.tokens.attention import Wish, observe_attention
+from vtbench.variants import canonical_spelling, create_model
 
 sys.path.append(str(Path(__file__).parents[1] / "reporting"))
 from synthetic_runs import make_run
@@ -63,6 +67,13 @@ def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> N
         "data set named 'scne'": ["ablate", "components", "--data", "scne", "--out", gone],
         "no model named 'vt_resnet43'": ["tokens", "--model", "vt_resnet43", "--index", "0"],
         "There is no finished run in": ["tokens", gone, "--index", "0"],
+        "'num_tokens' was given 'abc': allowed: a whole number": ["train", "vt_resnet20:num_tokens=abc"],
+        "resnet18 has no visual tokens and no attention": ["tokens", "--model", "resnet18", "--image", __file__],
+        "vt_resnet20 has some. Leave": ["tokens", "--model", "vt_resnet20", "--image", __file__, "--head", "0"],
+        "resnet20 has no visual tokens and no": ["tokens", str(run), "--index", "0"],
+        f"The image {gone} cannot be read": ["tokens", "--model", "vt_resnet20", "--image", gone],
+        "--index needs --data here": ["tokens", "--model", "vt_resnet20", "--index", "0"],
+        "no device named 'gpu'. Did you mean 'cuda'?": ["train", "resnet20", "--device", "gpu"],
         "no finished run in": ["predict", gone, "--image", str(tmp_path)],
         f"no finished run in {gone}": ["evaluate", gone],
         f"finished run in {gone}": ["export", gone],
@@ -80,6 +91,14 @@ def test_names_and_paths_are_refused_before_torch_is_loaded(tmp_path: Path) -> N
     for expected, answer in zip(mistakes, answers, strict=True):
         assert answer.startswith("False ")
         assert expected in answer
+
+
+@pytest.mark.parametrize("name", ["resnet20", "se_resnet20", "fpn_resnet18:width=4"])
+def test_families_that_are_said_to_have_no_attention_have_none(name: str) -> None:
+    family = next(entry.family for entry in load_catalog() if entry.name == name.partition(":")[0])
+    assert family in WITHOUT_ATTENTION
+    with pytest.raises(UserError, match="no visual tokens and no attention to look at"):
+        observe_attention(create_model(name, num_classes=2, image_size=32), torch.zeros(1, 3, 32, 32), Wish())
 
 
 @pytest.mark.parametrize("variant", ["resnet21", "resnet20:widht=3", "vt_resnet20:tokenizer=foo"])

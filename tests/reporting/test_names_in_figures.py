@@ -33,7 +33,7 @@ def draw_data() -> Figure:
 
 def draw_looks() -> Figure:
     panel = Panel(map=np.full((2, 2), 0.25), picture=IMAGE, title=NAME)
-    return draw_overview([(IMAGE, [panel])], title=NAME, caption=NAME)
+    return draw_overview([(NAME, IMAGE, [panel])], title=NAME, caption=NAME)
 
 
 @pytest.mark.parametrize("draw", [draw_evaluation, draw_data, draw_looks])

@@ -18,6 +18,9 @@ from vtbench.variants import MODELS, Kind, find_kind, split_variant
 
 _PLACEHOLDER = re.compile(r"\{(.*?)\}")
 _PREFIXES = ("timm:", "torchvision:")
+_NUMBERS: dict[str, tuple[type, str]] = {"integer": (int, "a whole number"), "number": (float, "a number")}
+WITHOUT_ATTENTION = ("resnet", "resnet_small", "se_resnet", "fpn_resnet")
+"""Families of convolutions and gates of channels."""
 _WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
@@ -55,6 +58,37 @@ def check_variants(*variants: str, look: bool = True) -> None:
                 *words, last = (repr(str(word)) for word in allowed)
                 expected = f"{', '.join(words)} or {last}" if words else last
                 raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {expected}.")
+            if (kind := _NUMBERS.get(known[name][option].type)) is not None and not _is_number(value, *kind):
+                raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {kind[1]}.")
+
+
+def check_attention(variant: str, *, asks_of_heads: bool) -> None:
+    """Raise ``UserError`` for a registered model that is known to have nothing that ``tokens`` looks at.
+
+    ``asks_of_heads`` is whether ``--head`` or ``--look`` was given. Of other models the network says what it has.
+    """
+    name = split_variant(variant)[0]
+    entry = next((entry for entry in load_catalog() if entry.name == name), None)
+    if entry is None:
+        return
+    if any(option.name == "num_tokens" for option in entry.options):
+        if asks_of_heads:
+            raise UserError(
+                f"--head and --look are of networks without visual tokens, and {variant} has some. Leave them out."
+            )
+    elif entry.family in WITHOUT_ATTENTION:
+        raise UserError(
+            f"{variant} has no visual tokens and no attention to look at. Give a network with attention, such as "
+            "vt_resnet20 or timm:vit_tiny_patch16_224."
+        )
+
+
+def _is_number(text: str, kind: type, _: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _find_in_plugins(variant: str) -> bool:
@@ -89,6 +123,15 @@ def check_data(spec: str, *, look: bool) -> None:
         place = Path(path).expanduser()
         if not (place.is_file() or place.is_dir()):
             source.open(knobs, None)
+
+
+def check_files(what: str, paths: Iterable[Path]) -> None:
+    """Raise ``UserError`` for the path of an ``--image`` or ``--mask`` that is no file."""
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"The {what} {path} cannot be read: there is no such file. Check the path.")
+        if path.is_dir():
+            raise UserError(f"--{what} was given the folder {path}. Give its files, such as {path}/*.png.")
 
 
 def check_teacher(teacher: str | None) -> None:

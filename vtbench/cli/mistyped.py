@@ -26,6 +26,7 @@ _MEANT = {
     "decay": "weight-decay",
     "dtype": "precision",
     "folder": "out",
+    "format": "json",
     "gpus": "devices",
     "img-size": "image-size",
     "input": "image",

@@ -135,7 +135,8 @@ def _print(record: EvaluationRecord, run: TrainedRun) -> None:
     console = open_console()
     own = ", those of the run" if record.is_own else ""
     print_text(f"{record.variant}, seed {record.seed}, on {record.data}", console, style="bold")
-    print_text(f"{format_items(record.num_images, 'validation image')} in {format_items(len(record.classes), 'class', 'classes')}{own}", console)
+    images = format_items(record.num_images, "validation image")
+    print_text(f"{images} in {format_items(len(record.classes), 'class', 'classes')}{own}", console)
     for name, text in list_lines(record, run.record):
         print_text(f"  {name:<13} {text}", console)
     console.print()

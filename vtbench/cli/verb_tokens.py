@@ -79,10 +79,11 @@ def run_tokens(
     background.
     """
     from vtbench.cli.commands import quick_import
-    from vtbench.cli.first_checks import check_data, check_variants
+    from vtbench.cli.first_checks import check_attention, check_data, check_files, check_variants
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.files import check_writable, refuse_link
+    from vtbench.input_shapes import parse_image_size
     from vtbench.training.folder import find_finished
     from vtbench.units import format_items
 
@@ -92,8 +93,18 @@ def run_tokens(
         raise UserError("Which images? Give either --image FILE..., or --index N... of the data set that --data names.")
     if model is not None:
         check_variants(model)
+        variant = model
     else:
-        find_finished(run or Path())
+        variant = find_finished(run or Path()).config.variant
+    check_attention(variant, asks_of_heads=bool(head) or look is not None)
+    if index and model is not None and data is None:
+        raise UserError(
+            "--index needs --data here: an untrained model has no data set of its own. Write --data scenes."
+        )
+    if image_size is not None:
+        parse_image_size(image_size)
+    check_files("image", image or ())
+    check_files("mask", mask or ())
     if data is not None:
         check_data(data, look=True)
     with tell_waiting("loading torch and the models"), quick_import():
@@ -157,11 +168,7 @@ def _read_rows(
     subject: "Subject", data: str | None, split: Literal["train", "val"], index: list[int]
 ) -> "list[ShownImage]":
     from vtbench.datasets.shown_images import read_rows
-    from vtbench.errors import UserError
 
     spec = data or subject.own_data
-    if spec is None:
-        raise UserError(
-            "--index needs --data here: an untrained model has no data set of its own. Write --data scenes."
-        )
+    assert spec is not None, "without a run there is --data"
     return read_rows(spec, split, index, subject.image_size, whole=subject.sees_whole)

@@ -34,7 +34,7 @@ def list_facts(record: DataRecord) -> list[tuple[str, str]]:
     if record.taken:
         facts.append(("taken", ", ".join(f"{part}: {name}" for part, name in record.taken.items())))
     facts += [
-        ("given as", f"{_show_size(record.image_size)} pixels, RGB"),
+        ("given as", f"{_show_size(record.image_size)} pixels, RGB: {_describe_fit(record)}"),
         ("mean", " ".join(f"{value:.4f}" for value in record.mean)),
         ("deviation", " ".join(f"{value:.4f}" for value in record.std)),
     ]
@@ -45,6 +45,19 @@ def list_facts(record: DataRecord) -> list[tuple[str, str]]:
     if record.pixel_classes:
         facts.append(("of pixels", f"{len(record.pixel_classes)} classes"))
     return [*facts, *((f"{one.split} content", one.content[:_SHOWN_OF_HASH]) for one in record.splits)]
+
+
+def _describe_fit(record: DataRecord) -> str:
+    """What is done to images of the sizes in the files, so that they have that of the network."""
+    height, width = record.image_size
+    sizes = {size for one in record.splits for size in (one.sizes.smallest, one.sizes.median, one.sizes.largest)}
+    if sizes == {record.image_size}:
+        return "as they are"
+    if all(one_height * width == one_width * height for one_height, one_width in sizes):
+        return "scaled, nothing is cut"
+    if record.masks and not record.classes:
+        return "scaled to fit whole; a margin fills what lacks, void in masks"
+    return "scaled so that the shorter side fits, then cut at the centre"
 
 
 def tabulate_splits(record: DataRecord) -> Table:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import shorten
 from vtbench.reporting.style import INK, MUTED
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _CAPTION_WIDTH = 115
 _LARGEST_FACTOR = 5
 _INK_OF_MAP = 0.7
 _PICTURE_SHORTEST = 240
+_LONGEST_NAME = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +64,20 @@ def draw_tokens(
     return figure
 
 
-def draw_overview(rows: Sequence[tuple[NDArray[np.uint8], Sequence[Panel]]], *, title: str, caption: str) -> Figure:
-    """One image a row: the picture, then the same few tokens in every row. Call it inside `house_style`."""
+def draw_overview(
+    rows: Sequence[tuple[str, NDArray[np.uint8], Sequence[Panel]]], *, title: str, caption: str
+) -> Figure:
+    """One image a row: its name over the picture, then the same few tokens in every row. Call it in `house_style`."""
     figure = _open_slide(title, caption)
-    doublings = choose_doublings([panel.map for _, panels in rows for panel in panels])
-    columns = 1 + max(len(panels) for _, panels in rows)
+    doublings = choose_doublings([panel.map for *_, panels in rows for panel in panels])
+    columns = 1 + max(len(panels) for *_, panels in rows)
     grid = figure.add_gridspec(
         len(rows), columns, left=0.02, right=0.98, top=0.83, bottom=0.15, hspace=0.2, wspace=0.05
     )
-    for row, (picture_YXC, panels) in enumerate(rows):
-        _show(figure.add_subplot(grid[row, 0]), picture_YXC)
+    for row, (name, picture_YXC, panels) in enumerate(rows):
+        place = figure.add_subplot(grid[row, 0])
+        _show(place, picture_YXC)
+        place.set_title(escape_controls(shorten(name, _LONGEST_NAME)), fontsize=12, color=MUTED, pad=4)
         for column, panel in enumerate(panels, start=1):
             draw_panel(figure.add_subplot(grid[row, column]), panel, doublings, size=12)
     draw_key(figure, doublings, (0.3, 0.075, 0.4, 0.022))

@@ -118,10 +118,10 @@ def _draw_all(record: TokensRecord, images: Sequence[MappedImage], place: int) -
     module = record.images[0].modules[place]
     chosen = choose_tokens([image.maps[place].attention for image in images])
     rows = []
-    for image in images:
+    for noted, image in zip(record.images, images, strict=True):
         maps_LHW = image.maps[place].attention
         panels = [Panel(_title(module, token, maps_LHW[token]), image.picture, maps_LHW[token]) for token in chosen]
-        rows.append((image.picture, panels))
+        rows.append((shorten_name(noted.name), image.picture, panels))
     return draw_overview(
         rows,
         title=f"Spatial attention{_count_tokens(module, len(chosen))}, {_name_module(module)}",
