@@ -148,7 +148,7 @@ def test_a_stopped_study_says_how_to_go_on(vtbench: Call, monkeypatch: pytest.Mo
     monkeypatch.setattr("vtbench.cli.verb_ablate._leave", sys.exit)
     code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
     assert code == 130
-    assert "1 of 2 cells are finished" in errors
+    assert "1 of 2 cells finished" in errors
     assert "The same command goes on from there" in errors
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vtbench.api.asking import read_execution, read_options
 from vtbench.errors import UserError
 from vtbench.run_options import StudyOptions
+from vtbench.units import format_items
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,7 +43,8 @@ class StudyRun:
 
     def __repr__(self) -> str:
         failed = f", {len(self.outcome.failed)} failed" if self.outcome.failed else ""
-        return f"StudyRun({self.folder}: {self.outcome.finished} of {self.outcome.num_cells} cells finished{failed})"
+        cells = format_items(self.outcome.num_cells, "cell")
+        return f"StudyRun({self.folder}: {self.outcome.finished} of {cells} finished{failed})"
 
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()

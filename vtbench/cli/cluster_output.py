@@ -22,7 +22,7 @@ def print_cluster(plan: StudyPlan, cluster: ClusterPlan) -> None:
     trials = sum(arm.num_open_trials for arm in plan.arms)
     tuning = f", {trials:,} runs of tuning" if trials else ""
     print_text(f"{plan.study.name}: {plan.study.question}", console, style="bold")
-    print_text(f"{num_open:,} of {num_cells:,} cells to run{tuning}, on {devices}:\n", console)
+    print_text(f"{num_open:,} of {format_items(num_cells, 'cell')} to run{tuning}, on {devices}:\n", console)
     header = ("arm", "to run", "MACs a cell", "GPU-h a cell", "memory a GPU")
     rows = [_show_arm(one, cluster, bound) for one in cluster.arms]
     console.print(lay_out(make_table(header, rows, numbers=header[1:]), look="plain"))

@@ -132,9 +132,10 @@ class RunDisplay(ProgressListener):
         """Say what is trained, and where it goes on."""
         self._on_begin()
         self.epochs_before = start.first_epoch
+        images, classes = format_items(start.num_train, "image"), format_items(start.num_classes, "class", "classes")
         self._display.say(
-            f"{start.variant}, seed {start.seed}: {format_items(start.epochs, 'epoch')} of {start.num_train:,} images "
-            f"in {start.num_classes} classes, {start.num_val:,} to validate, on {start.device}"
+            f"{start.variant}, seed {start.seed}: {format_items(start.epochs, 'epoch')} of {images} "
+            f"in {classes}, {start.num_val:,} to validate, on {start.device}"
         )
         if start.first_epoch or start.first_batch:
             done = f" after {format_items(start.first_batch, 'batch', 'batches')}" if start.first_batch else ""

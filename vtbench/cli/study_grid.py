@@ -15,7 +15,7 @@ from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS
 from vtbench.records import RunRecord
 from vtbench.studies.cells import Cell, ResolvedStudy
-from vtbench.units import format_duration
+from vtbench.units import format_duration, format_items
 
 _WIDEST_GRID = 6
 
@@ -38,7 +38,8 @@ class StudyGrid:
         """A title and the grid; only numbers of cells and means where seeds are many."""
         done = sum(record.status == "finished" for record in self.records.values())
         failed = len(self.records) - done
-        title = f"{self.study.name}{', tuning' if self._tunes else ''}: {done} of {len(self.cells)} cells done"
+        title = f"{self.study.name}{', tuning' if self._tunes else ''}: "
+        title += f"{done} of {format_items(len(self.cells), 'cell')} done"
         title += f", {failed} failed" if failed else ""
         title += f", {format_duration(self.seconds_left)} left" if self.seconds_left else ""
         title += f", in {escape_controls(str(self.place))}" if self.place is not None else ""

@@ -42,12 +42,13 @@ def print_plan(plan: StudyPlan) -> None:
     table = make_table(header, map(_show_arm, plan.counted), numbers=header[1:])
     num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
     open_trials = sum(arm.num_open_trials for arm in plan.arms)
-    trials = f"{open_trials} of {plan.num_trials} runs of tuning and " if plan.num_trials else ""
+    trials = f"{open_trials} of {format_items(plan.num_trials, 'run')} of tuning and " if plan.num_trials else ""
     print_text(f"{study.name}: {study.question}", console, style="bold")
     console.print(
         Text(
-            f"{study.data.spec}: {facts.num_train:,} training and {facts.num_val:,} validation images, "
-            f"{facts.num_classes} classes; recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}; "
+            f"{study.data.spec}: {facts.num_train:,} training and {format_items(facts.num_val, 'validation image')}, "
+            f""
+            f"{format_items(facts.num_classes, 'class', 'classes')}; recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}; "
             f"folder {plan.folder}\n"
         )
     )
@@ -72,7 +73,7 @@ def print_plan(plan: StudyPlan) -> None:
         )
     console.print(
         Text(
-            f"\n{trials}{num_open:,} of {num_cells:,} cells to run, {plan.placement.jobs} at once with "
+            f"\n{trials}{num_open:,} of {format_items(num_cells, 'cell')} to run, {plan.placement.jobs} at once with "
             f"{format_items(plan.placement.threads, 'thread')} each ({plan.placement.reason}): "
             f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
@@ -147,7 +148,10 @@ def print_verdict(checks: Sequence[ResumeCheck]) -> None:
         circumstances = f"{format_items(execution.threads or 1, 'thread')}, {execution.device}"
         print_text(f"\n{check.cell.arm} ({config.variant}), {circumstances}", console, style="bold")
         console.print(
-            Text(f"killed {check.kills} times, {check.kills_while_saving} of these while it saved: {verdict}")
+            Text(
+                f"killed {format_items(check.kills, 'time')}, {check.kills_while_saving} of these while it saved: "
+                f"{verdict}"
+            )
         )
         for name, digest in check.digests.items():
             print_text(f"  {digest[:16]}  {name}", console)

@@ -85,7 +85,8 @@ class StudyDisplay:
         study, tuning = state.study, state.study.tuning
         if tuning is None or state.stage is None or state.stage.is_last:
             self._display.say(
-                f"{study.name}: {len(state.cells)} cells (arms x seeds: {len(study.arms)} x {study.seeds}), "
+                f"{study.name}: {format_items(len(state.cells), 'cell')} (arms x seeds: {len(study.arms)} x "
+                f"{study.seeds}), "
                 f"{done} done before"
             )
             own = {
@@ -96,7 +97,8 @@ class StudyDisplay:
                 self._display.say(f"{arm}: tuned to {', '.join(f'{k}={spell_setting(v)}' for k, v in values.items())}")
             return
         self._display.say(
-            f"{study.name}: {state.stage.name}: {len(state.cells)} runs of {len(study.arms)} arms, validated on "
+            f"{study.name}: {state.stage.name}: {format_items(len(state.cells), 'run')} of "
+            f"{format_items(len(study.arms), 'arm')}, validated on "
             f"{100 * tuning.held_out:g} % of the training split; {done} done before"
         )
 

@@ -202,7 +202,8 @@ def _run(
     if outcome.stopped:
         tracking.close(within_seconds=_TRACKERS_END_WITHIN_SECONDS)
         typer.echo(
-            f"Stopped: {outcome.finished} of {outcome.num_cells} cells are finished, and what others had done is "
+            f"Stopped: {outcome.finished} of {format_items(outcome.num_cells, 'cell')} finished, "
+            "and what others had done is "
             f"saved, in {folder}. The same command goes on from there.",
             err=True,
         )
@@ -218,7 +219,8 @@ def _run(
         tracking.close()
     if outcome.without_weights:
         typer.echo(
-            f"The weights of {outcome.without_weights} finished cells are gone. The report needs none; to have them "
+            f"The weights of {format_items(outcome.without_weights, 'finished cell')} are gone. "
+            "The report needs none; to have them "
             "again, remove the record.json of a cell and repeat the command.",
             err=True,
         )
@@ -265,7 +267,9 @@ def _leave(code: int) -> NoReturn:
 
 
 def _print_failures(outcome: StudyOutcome) -> None:
-    typer.echo(f"\n{len(outcome.failed)} of {outcome.num_cells} cells failed:", err=True)
+    from vtbench.units import format_items
+
+    typer.echo(f"\n{len(outcome.failed)} of {format_items(outcome.num_cells, 'cell')} failed:", err=True)
     for label, error in outcome.failed.items():
         typer.echo(f"- {label}: {error}", err=True)
     typer.echo("The same command with --retry-failed runs them again; their errors are kept beside them.", err=True)

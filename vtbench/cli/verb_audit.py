@@ -28,6 +28,7 @@ def run_audit(
     from vtbench.records import NotMeasured, to_json
     from vtbench.reporting import audit_report
     from vtbench.reporting.runs import load_runs
+    from vtbench.units import format_items
 
     format = choose_format(format, as_json)
     records = load_runs(*runs).records if runs else ()
@@ -39,7 +40,7 @@ def run_audit(
         return counts
 
     counter = make_counter()
-    with tell_waiting("counting what the claims speak of", lambda: f"{len(counted)} networks so far"):
+    with tell_waiting("counting what the claims speak of", lambda: f"{format_items(len(counted), 'network')} so far"):
         findings = audit.run_audit(count, records, table=table)
     if format == "table":
         audit_report.print_audit(findings, open_console())

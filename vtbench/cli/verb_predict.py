@@ -94,11 +94,13 @@ def run_predict(
 def _refuse_overwriting(folder: Path, images: "list[NamedImage]", *, masks: bool, overwrite: bool) -> None:
     from vtbench.errors import UserError
     from vtbench.reporting.prediction_report import list_files
+    from vtbench.units import format_items
 
     there = [name for name in list_files([image.name for image in images], masks=masks) if (folder / name).exists()]
     if there and not overwrite:
         raise UserError(
-            f"{folder} holds predictions already: {len(there)} files would be replaced, the first {there[0]}. "
+            f"{folder} holds predictions already: {format_items(len(there), 'file')} would be replaced, "
+            f"the first {there[0]}. "
             "Give another folder with --out, or --overwrite."
         )
 

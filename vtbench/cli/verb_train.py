@@ -136,7 +136,10 @@ def list_facts(record: RunRecord, folder: Path, before: int = 0) -> list[tuple[s
         now = len(record.epochs) - before
         length += f" ({before} before, {now} now)" if now else " before, none now"
     lines = [
-        (metric.label, f"{metric.show(record.headline)} of {record.num_val:,} validation images{weights}"),
+        (
+            metric.label,
+            f"{metric.show(record.headline)} of {format_items(record.num_val, 'validation image')}{weights}",
+        ),
         (
             "trained",
             f"{length}, recipe {record.config.recipe.name}, {record.config.data.spec}",

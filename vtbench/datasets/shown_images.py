@@ -21,6 +21,7 @@ from vtbench.datasets.sources.parquet import ParquetKnobs, RowGroups
 from vtbench.datasets.split_files import find_files
 from vtbench.errors import UserError
 from vtbench.files import read_file
+from vtbench.units import format_items
 
 # Dimensions: H height, W width in pixels, C channels (3, RGB); Y, X height and width of the picture that is shown.
 
@@ -62,7 +63,7 @@ def read_files(
     """
     if masks and len(masks) != len(images):
         raise UserError(
-            f"{len(images)} images were given with --image and {len(masks)} masks with --mask. "
+            f"{format_items(len(images), 'image')} and {format_items(len(masks), 'mask')} were given. "
             "Give one mask for each image, in the same order, or none."
         )
     datas = [_read(path) for path in masks] if masks else [None] * len(images)

@@ -12,6 +12,7 @@ from rich.text import Text
 from vtbench.documents.table import NOTHING, Table, escape_controls, make_table, to_markdown
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records.finding import Finding
+from vtbench.units import format_items
 
 
 def count_verdicts(findings: Sequence[Finding]) -> str:
@@ -19,7 +20,8 @@ def count_verdicts(findings: Sequence[Finding]) -> str:
     verdicts = Counter(finding.status for finding in findings)
     unexplained = sum(finding.status == "contradicted" and not finding.known for finding in findings)
     return (
-        f"{len(findings)} claims: {verdicts['contradicted']} contradicted ({unexplained} of them not explained), "
+        f"{format_items(len(findings), 'claim')}: {verdicts['contradicted']} contradicted "
+        f"({unexplained} of them not explained), "
         f"{verdicts['not tested']} not tested, {verdicts['reproduced']} reproduced"
     )
 

@@ -152,8 +152,8 @@ def _describe_data(record: RunRecord) -> str:
     data = record.config.data
     size = f", {data.image_size} px" if data.image_size else ""
     return (
-        f"{data.spec}{size}: {record.num_train:,} training and {record.num_val:,} validation images, "
-        f"{record.num_classes} classes"
+        f"{data.spec}{size}: {record.num_train:,} training and {format_items(record.num_val, 'validation image')}, "
+        f"{format_items(record.num_classes, 'class', 'classes')}"
     )
 
 

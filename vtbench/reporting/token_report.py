@@ -19,6 +19,7 @@ from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRec
 from vtbench.reporting.style import house_style
 from vtbench.reporting.token_figure import Panel, draw_overview, draw_tokens
 from vtbench.stats.attention_maps import MappedImage, choose_tokens, compare_maps, measure_entropy
+from vtbench.units import format_items
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,7 +156,11 @@ def _title(module: ModuleMapsRecord, token: int, map_HW: NDArray[np.float64]) ->
 def _count_tokens(module: ModuleMapsRecord, num_shown: int | None = None) -> str:
     if module.rows:
         return f" of {module.tokenizer}"
-    return f" of {module.num_tokens} tokens" if num_shown is None else f" of {num_shown} of {module.num_tokens} tokens"
+    return (
+        f" of {format_items(module.num_tokens, 'token')}"
+        if num_shown is None
+        else f" of {num_shown} of {module.num_tokens} tokens"
+    )
 
 
 def _name_module(module: ModuleMapsRecord) -> str:

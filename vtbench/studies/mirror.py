@@ -20,6 +20,7 @@ from vtbench.run_folder import CHECKPOINTS, RECORD, RUN_LOCK, STUDY, STUDY_LOCK
 from vtbench.stores import Store, StoreError
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.ledger import Ledger
+from vtbench.units import format_items
 
 _AGAIN_SECONDS = 5.0
 _NOTES = ".store.json"
@@ -59,7 +60,7 @@ def fetch_study(store: Store, folder: Path, study: ResolvedStudy, tell: Callable
     if not wanted:
         return
     places = {name: place_within(folder, name) for name in sorted(wanted, key=_rank)}
-    tell(f"Fetching {len(wanted)} files of the study from {store.url}.")
+    tell(f"Fetching {format_items(len(wanted), 'file')} of the study from {store.url}.")
     for name, place in places.items():
         publish_bytes(place, store.read(name))
 

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from vtbench.errors import UserError
 from vtbench.stats.attention_maps import Maps, TokenMaps
 from vtbench.training.token_maps import Observed
+from vtbench.units import format_items
 
 # B images, N heads, Q queries, M keys, P keys that are no places (class and register tokens) and come first, H height
 # and W width of the map that the other keys make up: M = P + H W.
@@ -58,7 +59,8 @@ def observe_attention(model: nn.Module, images_BCHW: Tensor, wish: Wish, *, only
     for index in only:
         if index not in range(len(calls)):
             raise UserError(
-                f"There is no module {index}: this model has {len(calls)} calls of attention, numbered from 0."
+                f"There is no module {index}: this model has {format_items(len(calls), 'call')} of attention, "
+                "numbered from 0."
             )
     chosen = sorted(set(only)) or range(len(calls))
     prefix = getattr(model, "num_prefix_tokens", None)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vtbench.errors import UserError
 from vtbench.relations.relation import Relation
 from vtbench.stats.attention_maps import TokenMaps
+from vtbench.units import format_items
 
 # B images, C channels, H height, W width; L tokens (M: the tokens that are mixed); D dimensions; N heads.
 
@@ -118,7 +119,7 @@ def _find_modules(model: nn.Module, only: Sequence[int]) -> dict[int, Any]:
     for index in only:
         if index not in modules:
             raise UserError(
-                f"There is no module {index}: this model has {len(modules)} modules of visual tokens, "
+                f"There is no module {index}: this model has {format_items(len(modules), 'module')} of visual tokens, "
                 f"numbered 0 to {len(modules) - 1}."
             )
     return {index: modules[index] for index in sorted(set(only)) or modules}

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from vtbench.metrics import Metric
 from vtbench.reporting.charts.svg import WIDTH, Scale, draw_chart, draw_frame, draw_line, element, group, name_series
 from vtbench.reporting.token_curves import TokenCurve
+from vtbench.units import format_items
 
 _LEFT, _TOP, _BOTTOM = 46.0, 26.0, 250.0
 _LINE = 16.0
@@ -36,7 +37,7 @@ def chart_tokens(curves: Sequence[TokenCurve], metric: Metric, title: str) -> Ma
                 low, high = map(up.place, mean.interval)
                 drawn.append(element("line", x1=x, x2=x, y1=low, y2=high, class_=f"bar {series}"))
             drawn.append(element("circle", cx=x, cy=up.place(mean.mean), r=5, class_=f"mean {series}"))
-            tip = f"{arm.name}: {number} tokens, {metric.label} {metric.show(mean.mean)}"
+            tip = f"{arm.name}: {format_items(number, 'token')}, {metric.label} {metric.show(mean.mean)}"
             parts.append(group(drawn, arm=arm.name, tip=tip))
         y = _BOTTOM + 50 + _LINE * place
         parts.append(draw_line([(_LEFT, y), (_LEFT + 22, y)], f"curve {series}"))

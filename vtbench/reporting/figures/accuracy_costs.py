@@ -63,7 +63,8 @@ def _write_caption(comparison: Comparison, points: Sequence[Point]) -> str:
     seeds = format_items(len(comparison.seeds), "seed")
     bars = "; bars: 95 % t interval, small dots: single seeds" if any(point.half_width for point in points) else ""
     front = "; dashed: Pareto front" if len(points) > 1 else ""
-    return f"{_shorten(record.config.data.spec)}, {record.config.recipe.epochs} epochs, {seeds}{bars}{front}"
+    epochs = format_items(record.config.recipe.epochs, "epoch")
+    return f"{_shorten(record.config.data.spec)}, {epochs}, {seeds}{bars}{front}"
 
 
 def _shorten(spec: str) -> str:
