@@ -127,6 +127,21 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert "[1/6] convolution, seed 0: finished with 71.50 %" in lines
     assert "[1/6] dynamic+position, seed 0: FAILED: NaN" in lines
     assert "\x1b" not in stream.getvalue()
+    assert shown.failures_told == {second.label}
+
+
+def test_the_last_frame_stays_and_has_every_cell() -> None:
+    shown, display, stream = open_display(terminal=True)
+    with display:
+        state = run_two_cells(shown)
+        for cell in state.cells:
+            shown.on_begin(cell)
+            shown.on_end(CellResult(cell, "finished", 180.0))
+            shown.on_record(cell, make_record(cell, 71.5))
+        shown.on_turn()
+    last = stream.getvalue().rpartition("components: 6 of 6 cells done")[2]
+    assert last.count("71.50") == 6 and "left" not in last
+    assert "\x1b[1A" not in last and "\x1b[2K" not in last, "nothing is erased after it"
 
 
 def test_a_cell_that_was_stopped_is_said_to_be_saved_only_if_it_is(tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ def test_no_file_is_called_standard_output_and_no_folder_as_a_file(verb: str, re
         ("report runs --archive a --all-figures", "--all-figures has no effect beside --archive."),
         ("data scenes --draws 2", "--draws has no effect without --out."),
         ("watch --once --every 3", "--every has no effect beside --once. Leave out one of the two."),
+        ("ablate --no-probe", "--no-probe has no effect without --plan."),
+        ("train resnet20 --format json", "train has no option --format. Did you mean --json?"),
         ("ablate --plan --measure", "--measure has no effect beside --plan."),
         ("ablate --verify-resume --track mlflow", "--track has no effect beside --verify-resume."),
         ("ablate --list --seeds 2", "--seeds has no effect beside --list."),

@@ -36,7 +36,8 @@ SURFACE = {
     ),
     "ablate": (
         f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs try exact-as executor "
-        f"address device devices workers {EXECUTION} uncounted out store plan cluster fresh retry-failed verify-resume "
+        f"address device devices workers {EXECUTION} uncounted out store plan cluster no-probe fresh retry-failed "
+        "verify-resume "
         "list measure track json"
     ),
     "watch": "runs once every json",

@@ -60,6 +60,7 @@ def test_no_more_cells_at_once_than_there_are() -> None:
 def test_what_the_user_wants_is_not_measured() -> None:
     chosen = choose(jobs=2)
     assert (chosen.jobs, chosen.threads, chosen.measured) == (2, 2, ())
+    assert chosen.reason == "--jobs and --threads"
 
 
 def test_more_jobs_than_threads_leave_one_thread_each() -> None:
@@ -75,6 +76,7 @@ def test_the_threads_of_a_study_that_has_begun_are_kept() -> None:
     before = Placement(jobs=2, threads=2, reason="the fastest measured")
     assert choose(before=before, threads=8).model_dump(include={"jobs", "threads"}) == {"jobs": 4, "threads": 2}
     assert choose(before=before, jobs=1).threads == 2
+    assert choose(before=before).reason == "the threads a cell that the study was begun with"
 
 
 def test_all_cores_are_shared_out_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,16 @@ def test_a_plan_says_cells_costs_and_time_and_writes_nothing(tmp_path: Path) -> 
     assert not (tmp_path / "mini").exists()
 
 
+def test_a_plan_without_a_probe_measures_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "measure_in_groups", None)
+    session = Session(SpeedyExecutor({1: 2.0}), StopRequest(), threads=2)
+    study = make_study({"good": "resnet20", "better": "resnet32"}, seeds=2)
+    made = plan_study(study, tmp_path / "mini", session, unmeasured="it was left out")
+    assert made.seconds == NotMeasured(reason="good: it was left out")
+    assert isinstance(made.macs, Total)
+    assert (made.placement.jobs, made.placement.measured) == (2, ())
+
+
 def test_a_plan_counts_only_what_is_still_to_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "inspect_study", lambda study: FACTS)
     for seed in (0, 1):

@@ -4,7 +4,7 @@ from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
 from vtbench.errors import UserError
 from vtbench.run_options import StudyOptions
 from vtbench.studies import resolution
-from vtbench.studies.cells import ResolvedStudy
+from vtbench.studies.cells import ResolvedStudy, describe_twins
 from vtbench.studies.resolution import inspect_study, resolve_study
 from vtbench.studies.study import Study
 from vtbench.variants import MODELS
@@ -31,6 +31,17 @@ def test_without_flags_a_study_is_what_its_file_says() -> None:
     assert (study.recipe.name, study.recipe.epochs, study.seeds, study.reference) == ("small", 7, 2, "twin")
     assert study.data == STUDY.data
     assert study.execution.threads is None
+
+
+def test_arms_that_train_the_very_same_thing_are_named() -> None:
+    arms = {"one": "resnet20", "two": "resnet20:width=16", "other one": "resnet20", "wide": "resnet20:width=32"}
+    treatments = {"wide": {"recipe.epochs": 7}, "other one": {"recipe.epochs": 3}}
+    study = resolve().model_copy(update={"arms": arms, "treatments": treatments})
+    spelt = study.model_copy(update={"arms": arms | {"two": "resnet20"}})
+    assert list(describe_twins(study)) == []
+    assert list(describe_twins(spelt)) == [
+        "The arms one, two train the very same thing, resnet20: all but one of them are duplicates."
+    ]
 
 
 def test_another_base_changes_every_arm() -> None:

@@ -55,11 +55,12 @@ def check_variants(*variants: str, look: bool = True) -> None:
                 raise UserError(f"The model {name!r}: unknown option {option!r}. {hint}")
             allowed = known[name][option].allowed
             if allowed is not None and value not in map(str, allowed):
-                *words, last = (repr(str(word)) for word in allowed)
-                expected = f"{', '.join(words)} or {last}" if words else last
+                *first, last = (repr(str(word)) for word in allowed)
+                expected = f"{', '.join(first)} or {last}" if first else last
                 raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {expected}.")
-            if (kind := _NUMBERS.get(known[name][option].type)) is not None and not _is_number(value, *kind):
-                raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {kind[1]}.")
+            number, words = _NUMBERS.get(known[name][option].type, (str, ""))
+            if not _reads_as(value, number):
+                raise UserError(f"The model {name!r}: {option!r} was given {value!r}: allowed: {words}.")
 
 
 def check_attention(variant: str, *, asks_of_heads: bool) -> None:
@@ -83,7 +84,7 @@ def check_attention(variant: str, *, asks_of_heads: bool) -> None:
         )
 
 
-def _is_number(text: str, kind: type, _: str) -> bool:
+def _reads_as(text: str, kind: type) -> bool:
     try:
         kind(text)
     except ValueError:

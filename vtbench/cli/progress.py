@@ -72,8 +72,8 @@ class LiveDisplay:
     """Shows runs while the block runs: ``with LiveDisplay(Console()) as display``.
 
     On a terminal it is, from the first run on, one live block: ``above`` (any rich renderable, for example the grid of
-    a study), then a line for each run under way. In a pipe nothing is redrawn; what is said with `say` appears as
-    lines.
+    a study), which stays at the end, then a line for each run under way. In a pipe nothing is redrawn; what is said
+    with `say` appears as lines.
     """
 
     def __init__(self, console: Console) -> None:
@@ -88,7 +88,10 @@ class LiveDisplay:
         return self
 
     def __exit__(self, *problem: object) -> None:
+        was_shown = self._live.is_started
         self._live.stop()
+        if was_shown and self.above is not None:
+            self.console.print(self.above)
 
     @property
     def live(self) -> bool:

@@ -47,9 +47,8 @@ def print_plan(plan: StudyPlan) -> None:
     console.print(
         Text(
             f"{study.data.spec}: {facts.num_train:,} training and {format_items(facts.num_val, 'validation image')}, "
-            f""
-            f"{format_items(facts.num_classes, 'class', 'classes')}; recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}; "
-            f"folder {plan.folder}\n"
+            f"{format_items(facts.num_classes, 'class', 'classes')}; recipe {study.recipe.name}, "
+            f"{format_items(study.recipe.epochs, 'epoch')}; folder {plan.folder}\n"
         )
     )
     if facts.note is not None:

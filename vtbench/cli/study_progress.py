@@ -22,7 +22,6 @@ from vtbench.studies.running import StudyState
 from vtbench.units import format_duration, format_items
 
 _SECONDS_BETWEEN_LINES = 20.0
-_FIRST_SENTENCE = 300
 
 
 class StudyDisplay:
@@ -35,6 +34,7 @@ class StudyDisplay:
         self._running: dict[Path, tuple[Cell, RunView]] = {}
         self._records: dict[Path, RunRecord] = {}
         self._last_line: dict[Path, float] = {}
+        self.failures_told: set[str] = set()
 
     def on_set_aside(self, folder: Path) -> None:
         """Say where the old study is now."""
@@ -139,7 +139,9 @@ class StudyDisplay:
             saved = any((result.cell.folder / CHECKPOINTS).glob("*"))
             self._say(result.cell, "stopped and saved" if saved else "stopped before there was anything to save")
         else:
-            self._say(result.cell, f"FAILED: {(result.error or 'unknown')[:_FIRST_SENTENCE]}")
+            error = result.error or "unknown"
+            self._say(result.cell, f"FAILED: {error}")
+            self.failures_told |= set() if self._display.console.quiet else {result.cell.label}
 
     def on_record(self, cell: Cell, record: RunRecord) -> None:
         """Fill the cell of the grid in."""

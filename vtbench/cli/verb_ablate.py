@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from vtbench.studies.study import Study
 
 COMMAND = DerivedCommand
+NEEDS = {"no-probe": ("plan",)}
 _OF_RUNS = ("fresh", "measure", "track")
 EXCLUDES = {
     "list": ALL,
     "plan": ("verify-resume", *_OF_RUNS),
     "verify-resume": ("retry-failed", "try", *_OF_RUNS),
     "exact-as": ("try", *EXACT_EXCLUDES),
+    "no-probe": ("try",),
 }
 MOST_JOBS = 10_000
 _TRACKERS_END_WITHIN_SECONDS = 5.0
@@ -81,6 +84,7 @@ def run_ablate(
     cluster: Annotated[
         str | None, typer.Option(help="With --plan: on such a cluster, as nodes=4,gpus=8,gpu=h100,price=2.5.")
     ] = None,
+    no_probe: Annotated[bool, typer.Option("--no-probe", help="With --plan: measure nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move the folder aside and start another study.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
     verify_resume: Annotated[
@@ -127,7 +131,8 @@ def run_ablate(
         file, settle = study if is_study_file(study) else None, session.executor.settle_device
         resolved = resolve_study(name, found, options, execution, file=file, settle_device=settle)
     if plan:
-        _plan(resolved, folder, session, cluster, retry_failed=retry_failed, as_json=as_json)
+        unmeasured = "measuring was left out with --no-probe" if no_probe else None
+        _plan(resolved, folder, session, cluster, unmeasured, retry_failed=retry_failed, as_json=as_json)
     elif verify_resume:
         _verify(resolved, folder, session, as_json=as_json)
     else:
@@ -199,6 +204,7 @@ def _run(
             tracked = TrackedStudy(shown, tracking)
             watcher = MirroredStudy(tracked, mirror) if mirror is not None else tracked
             outcome = carry_out_study(study, folder, session, watcher=watcher, on_look=shown.on_look, **wishes)
+            shown.on_turn()  # The last frame stays.
     if outcome.stopped:
         tracking.close(within_seconds=_TRACKERS_END_WITHIN_SECONDS)
         typer.echo(
@@ -226,7 +232,7 @@ def _run(
         )
     is_kept = _end_mirror(mirror, within_seconds=_STORE_IS_TRIED_SECONDS)
     if outcome.failed:
-        _print_failures(outcome)
+        _print_failures(outcome, shown.failures_told)
     if outcome.failed or not is_kept:
         raise typer.Exit(1)
 
@@ -266,12 +272,12 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _print_failures(outcome: StudyOutcome) -> None:
+def _print_failures(outcome: StudyOutcome, told: Container[str]) -> None:
     from vtbench.units import format_items
 
     typer.echo(f"\n{len(outcome.failed)} of {format_items(outcome.num_cells, 'cell')} failed:", err=True)
     for label, error in outcome.failed.items():
-        typer.echo(f"- {label}: {error}", err=True)
+        typer.echo(f"- {label}{'' if label in told else f': {error}'}", err=True)
     typer.echo("The same command with --retry-failed runs them again; their errors are kept beside them.", err=True)
 
 
@@ -284,21 +290,30 @@ def _check_cluster(text: str, *, plan: bool) -> None:
 
 
 def _plan(
-    study: ResolvedStudy, folder: Path, session: Session, cluster: str | None, *, retry_failed: bool, as_json: bool
+    study: ResolvedStudy,
+    folder: Path,
+    session: Session,
+    cluster: str | None,
+    unmeasured: str | None,
+    *,
+    retry_failed: bool,
+    as_json: bool,
 ) -> None:
     from vtbench.cli.cluster_output import list_cluster, print_cluster
     from vtbench.cli.study_output import list_plan, print_plan
     from vtbench.cli.waiting import tell_waiting
     from vtbench.documents.table import to_plain_json
     from vtbench.studies.cluster_plan import is_here, parse_cluster, plan_cluster
-    from vtbench.studies.planning import plan_study
+    from vtbench.studies.planning import ELSEWHERE, plan_study
     from vtbench.units import format_items
 
     asked = parse_cluster(cluster) if cluster is not None else None
-    is_measured = asked is None or is_here(asked[1], study.execution.device)
+    if asked is not None and not is_here(asked[1], study.execution.device):
+        unmeasured = ELSEWHERE
+    is_measured = unmeasured is None
     what = f"building {format_items(len(study.arms), 'arm')}{' and measuring some' if is_measured else ''}"
     with session.stop.on_signals(), tell_waiting(what):
-        plan = plan_study(study, folder, session, retry_failed=retry_failed, is_elsewhere=not is_measured)
+        plan = plan_study(study, folder, session, retry_failed=retry_failed, unmeasured=unmeasured)
         there = plan_cluster(plan, *asked, is_measured=is_measured) if asked is not None else None
     if session.stop.requested:
         raise typer.Exit(130)

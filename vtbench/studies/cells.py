@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from vtbench.configuration import CodeConfig, Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
+from vtbench.errors import list_names
 from vtbench.search_space import TuningConfig
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.treatments import treat_arms
@@ -82,6 +84,20 @@ class Cell(Configuration):
         """The same cell, carried out with other ``settings``."""
         execution = self.config.execution.model_copy(update=settings)
         return self.model_copy(update={"config": self.config.model_copy(update={"execution": execution})})
+
+
+def describe_twins(study: ResolvedStudy) -> Iterator[str]:
+    """A sentence for arms that train the very same thing: one variant, data, recipe and weights to start from."""
+    arms_of: dict[str, list[str]] = {}
+    for arm, (data, recipe, _) in treat_arms(study.data, study.recipe, study.arms, study.treatments).items():
+        what = (study.spell(arm), data, recipe, study.inits.get(arm))
+        arms_of.setdefault(repr(what), []).append(arm)
+    for arms in arms_of.values():
+        if len(arms) > 1:
+            yield (
+                f"The arms {list_names(arms)} train the very same thing, {study.arms[arms[0]]}: all but one of "
+                "them are duplicates."
+            )
 
 
 def list_cells(study: ResolvedStudy, folder: Path) -> list[Cell]:

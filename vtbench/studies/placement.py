@@ -22,6 +22,7 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.executor import Session
 from vtbench.studies.probe import measure_speeds
 from vtbench.studies.ways import TriedWay, list_settings, try_ways
+from vtbench.units import format_items
 
 _MOST_CANDIDATES = 4
 
@@ -124,10 +125,12 @@ def _share_out(
         threads = before.threads if before is not None else widest
         return Placement(jobs=min(jobs or most, most), threads=threads, reason="a job a cell")
     if before is not None:
-        jobs = min(jobs or max(1, total // before.threads), most)
-        return before.model_copy(update={"jobs": jobs})
+        now = min(jobs or max(1, total // before.threads), most)
+        reason = f"{'--jobs, and ' if jobs else ''}the threads a cell that the study was begun with"
+        return before.model_copy(update={"jobs": now, "reason": reason})
     if jobs is not None:
-        return Placement(jobs=min(jobs, most), threads=_divide(total, jobs, widest), reason="as asked for")
+        given = "--jobs and --threads" if session.threads else f"--jobs, and all {format_items(total, 'core')}"
+        return Placement(jobs=min(jobs, most), threads=_divide(total, jobs, widest), reason=given)
     if affinity.num_gpus:
         jobs = min(max(1, affinity.num_gpus // execution.devices), most)
         reason = "one cell a GPU" if execution.devices == 1 else f"{execution.devices} GPUs a cell"
@@ -138,7 +141,9 @@ def _share_out(
     if not may_measure:
         jobs = min(total, most)
         return Placement(
-            jobs=jobs, threads=_divide(total, jobs, widest), reason="a cell a core, until the study measures it"
+            jobs=jobs,
+            threads=_divide(total, jobs, widest),
+            reason="a cell a core; the study itself measures what is fastest",
         )
     on_measuring()
     return _measure(cells, total, widest, most, session)
@@ -163,4 +168,6 @@ def _measure(cells: Sequence[Cell], total: int, widest: int, most: int, session:
     if not measured:
         return Placement(jobs=1, threads=widest, reason="the probe could not measure anything, so one cell at a time")
     best = max(measured, key=lambda one: one.images_per_second)
-    return Placement(jobs=best.jobs, threads=best.threads, reason="the fastest measured", measured=tuple(measured))
+    given = f" with the {format_items(total, 'thread')} of --threads" if session.threads else ""
+    reason = f"the fastest measured{given}"
+    return Placement(jobs=best.jobs, threads=best.threads, reason=reason, measured=tuple(measured))

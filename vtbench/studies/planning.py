@@ -33,7 +33,7 @@ MOST_MEASURED = 8
 MANY_CELLS = 1000
 """With more cells to be run a plan shall be there in ten seconds: `FEW_COUNTED` and `FEW_MEASURED` take the place of
 the two above, and the machine is not tried out for the fastest way to share it out."""
-_ELSEWHERE = NotMeasured(reason="the study is to run on other machines than this")
+ELSEWHERE = "the study is to run on other machines than this"
 FEW_COUNTED = 32
 FEW_MEASURED = 2
 _QUICK_MACS = 40e9
@@ -136,12 +136,12 @@ class StudyPlan:
 
 
 def plan_study(
-    study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool = False, is_elsewhere: bool = False
+    study: ResolvedStudy, folder: Path, session: Session, *, retry_failed: bool = False, unmeasured: str | None = None
 ) -> StudyPlan:
     """Find out what is missing in ``folder``, build and count arms, and measure a few of them for some seconds each.
 
-    Nothing is measured of a study that is to run on another kind of machine (``is_elsewhere``). How many: see
-    `MOST_COUNTED`, `MOST_MEASURED` and `MANY_CELLS`. Writes nothing there.
+    Nothing is measured where ``unmeasured`` says why not, as `ELSEWHERE` does. How many: see `MOST_COUNTED`,
+    `MOST_MEASURED` and `MANY_CELLS`. Writes nothing there.
     """
     ledger = Ledger(folder)
     ledger.check(study, same_data=True)
@@ -155,7 +155,7 @@ def plan_study(
     ledger.check(study, same_data=check_identity(study, ledger))
     before = read_placement(folder)
     placement = choose_placement(
-        still_open or cells, session, before=before, may_measure=not (is_quick or is_elsewhere)
+        still_open or cells, session, before=before, may_measure=not is_quick and unmeasured is None
     )
     of_arms = {cell.arm: cell for cell in reversed(cells)}
     counted = [placement.arrange(cell) for arm in study.arms if arm in chosen and (cell := of_arms.get(arm))]
@@ -164,8 +164,8 @@ def plan_study(
     spread = _spread(costs, most) if costs else counted
     is_queue = session.executor.affinity(study.execution.device).is_queue
     jobs = len(spread) if is_queue else placement.jobs  # What waits in a queue is nobody's neighbour.
-    measured: dict[Cell, CellSpeed | NotMeasured] = dict.fromkeys(spread, _ELSEWHERE)
-    if not is_elsewhere:
+    measured: dict[Cell, CellSpeed | NotMeasured] = dict.fromkeys(spread, NotMeasured(reason=unmeasured or ""))
+    if unmeasured is None:
         measured = dict(zip(spread, measure_in_groups(spread, jobs, session, is_quick=is_quick), strict=True))
     for cell in counted:
         if isinstance(seen := measured.get(cell), CellSpeed):

@@ -24,7 +24,7 @@ from vtbench.search_space import TuningConfig
 from vtbench.settings import change_settings
 from vtbench.stats.sequential import plan_looks
 from vtbench.stats.stopping import StoppingRule
-from vtbench.studies.cells import ResolvedStudy
+from vtbench.studies.cells import ResolvedStudy, describe_twins
 from vtbench.studies.study import Study
 from vtbench.studies.treatments import resolve_treatments, treat, treat_arms
 from vtbench.variants import MODELS, find_model, split_variant
@@ -309,6 +309,7 @@ def _inspect_all_data(study: ResolvedStudy) -> DataFacts:
                 raise
             raise UserError(f"The arm {arm!r}: {error}") from error
         notes |= {known[data].note: None, describe_large_batch(known[data].num_train, recipe.batch_size): None}
+    notes |= dict.fromkeys(describe_twins(study))
     shared = known.get(study.data) or next(iter(known.values()))
     own = {arm: facts for arm, facts in of_arms.items() if facts is not shared}
     return replace(shared, note="\n".join(filter(None, notes)) or None, of_arms=own)
