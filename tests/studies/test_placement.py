@@ -60,7 +60,7 @@ def test_no_more_cells_at_once_than_there_are() -> None:
 def test_what_the_user_wants_is_not_measured() -> None:
     chosen = choose(jobs=2)
     assert (chosen.jobs, chosen.threads, chosen.measured) == (2, 2, ())
-    assert chosen.reason == "--jobs and --threads"
+    assert chosen.reason == "--jobs, and all 4 cores"
 
 
 def test_more_jobs_than_threads_leave_one_thread_each() -> None:

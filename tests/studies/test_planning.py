@@ -47,6 +47,7 @@ def test_a_plan_says_cells_costs_and_time_and_writes_nothing(tmp_path: Path) -> 
 
 def test_a_plan_without_a_probe_measures_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "measure_in_groups", None)
+    monkeypatch.setattr(planning, "count_costs", lambda *what: COSTS)
     session = Session(SpeedyExecutor({1: 2.0}), StopRequest(), threads=2)
     study = make_study({"good": "resnet20", "better": "resnet32"}, seeds=2)
     made = plan_study(study, tmp_path / "mini", session, unmeasured="it was left out")

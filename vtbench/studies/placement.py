@@ -143,7 +143,7 @@ def _share_out(
         return Placement(
             jobs=jobs,
             threads=_divide(total, jobs, widest),
-            reason="a cell a core; the study itself measures what is fastest",
+            reason="a cell a core, until the study measures it",
         )
     on_measuring()
     return _measure(cells, total, widest, most, session)
