@@ -146,6 +146,16 @@ def test_what_takes_long_says_so_and_how_far_it_is(
     assert capsys.readouterr().err.startswith("vtbench: counting, 3 of 7 (")
 
 
+def test_the_time_of_a_step_is_said_when_it_ends_and_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(waiting, "is_verbose", lambda: True)
+    with tell_waiting("counting") as end:
+        end()
+        assert capsys.readouterr().err == "vtbench: counting: 0.0 s\n"
+    assert capsys.readouterr().err == ""
+
+
 def test_what_is_done_at_once_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with tell_waiting("counting"):
         pass

@@ -32,7 +32,8 @@ def test_a_tracked_run_is_the_run_that_it_would_have_been_also_where_a_tracker_f
     words = ("--track", "tensorboard", "--track", "mlflow")
     tracked = train(tmp_path / "tracked", *words, MLFLOW_TRACKING_URI="nonsense://nowhere")
     assert tracked.returncode == 0, tracked.stderr
-    (warning,) = [line for line in tracked.stderr.splitlines() if "Tracking" in line]
+    (warning,) = [line for line in tracked.stderr.splitlines() if "Tracking with" in line]
+    assert f"Tracking: tensorboard in {tmp_path / 'tracked'}\n" in tracked.stderr
     assert "mlflow failed" in warning and "Traceback" not in tracked.stderr
     assert read_steps(tmp_path / "tracked") == [1, 2]
     record = json.loads((tmp_path / "tracked" / "record.json").read_text())

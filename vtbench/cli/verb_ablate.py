@@ -181,7 +181,7 @@ def _run(
     measure: bool,
     **wishes: bool,
 ) -> None:
-    from vtbench.cli.loudness import open_progress, warn
+    from vtbench.cli.loudness import open_progress, tell, warn
     from vtbench.cli.mirrored_study import MirroredStudy
     from vtbench.cli.progress import LiveDisplay
     from vtbench.cli.study_progress import StudyDisplay
@@ -223,6 +223,8 @@ def _run(
     if trackers:
         tracking.conclude(f"{study.name}: report", tabulate_summary(build_report(folder).comparisons[0]))
         tracking.close()
+        if (places := tracking.describe_places()) is not None:
+            tell(places)
     if outcome.without_weights:
         typer.echo(
             f"The weights of {format_items(outcome.without_weights, 'finished cell')} are gone. "

@@ -44,7 +44,7 @@ def run_list(
         raise UserError("--options explains them below the table. Leave it out, or --json and --format.")
     entries = _select(patterns or [])
     if format == "table":
-        _print_table(entries, is_chosen=bool(patterns) or options)
+        _print_table(entries, is_chosen=bool(patterns), is_explained=options)
         if options:
             _print_options(entries)
     else:
@@ -118,8 +118,8 @@ def _tabulate(entries: "Sequence[CatalogEntry]") -> "Table":
     return make_table(_HEADERS, map(_describe, entries), numbers=_NUMERIC)
 
 
-def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool) -> None:
-    """On a terminal too narrow for them, the options of chosen models follow the table, and of all are left out."""
+def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool, is_explained: bool) -> None:
+    """On a terminal too narrow for options, those of chosen models follow the table unless they are explained there."""
     from vtbench.documents.terminal import lay_out, open_console, print_text
 
     console, table = open_console(), _tabulate(entries)
@@ -127,14 +127,14 @@ def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool) -> None:
     with console.capture() as printed:
         console.print(lay_out(table if fits else table.without("options"), whole=_HEADERS[:-1]))
     typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
-    if not fits and is_chosen:
+    if not fits and is_chosen and not is_explained:
         models_of: dict[str, list[str]] = {}
         for name, *_, names in table.rows:
             models_of.setdefault(names, []).append(name)
         for names, models in models_of.items():
             print_text(f"\nOptions of {', '.join(models)}: {', '.join(names.split())}", console)
-    elif not fits:
-        tell("\nOptions of a model: vtbench list NAME; what they mean: vtbench list NAME --options")
+    elif not fits and not is_explained:
+        tell("\nvtbench list NAME names the options of a model, and with --options what they mean.")
 
 
 def _print_options(entries: "Sequence[CatalogEntry]") -> None:
@@ -151,7 +151,8 @@ def _print_options(entries: "Sequence[CatalogEntry]") -> None:
             models_of.setdefault((choice, option.description), []).append(entry.name)
     for (choice, description), names in models_of.items():
         typer.echo("\n" + textwrap.fill(choice, width, subsequent_indent="  ", break_on_hyphens=False))
-        for text in (description, f"of {', '.join(names)}"):
+        of_models = [f"of {', '.join(names)}"] if len(entries) > 1 else []
+        for text in (description, *of_models):
             typer.echo(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
 
 

@@ -81,7 +81,7 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
 
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
-    from vtbench.cli.loudness import open_progress, warn
+    from vtbench.cli.loudness import open_progress, tell, warn
     from vtbench.cli.progress import LiveDisplay, RunDisplay
     from vtbench.trackers.tracking import RunTracking, open_tracking
     from vtbench.training import ListenerGroup, RunStopped, StopRequest, train_run
@@ -99,6 +99,8 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
     except RunStopped as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(130) from None
+    if (places := tracking.describe_places()) is not None:
+        tell(places)
     _print_record(record, folder, shown.epochs_before, as_json=as_json)
     if record.status == "failed":
         raise typer.Exit(1)

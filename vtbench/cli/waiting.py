@@ -33,15 +33,18 @@ def tell_waiting(what: str, how_far: Callable[[], str] = lambda: "") -> Iterator
             typer.echo(f"vtbench: {what}{f', {far}' if far else ''} ({passed}) ...", err=True)
             pause = min(2 * pause, _LONGEST_SECONDS)
 
+    def end() -> None:
+        if is_verbose() and not ended.is_set():
+            typer.echo(f"vtbench: {what}: {format_duration(time.monotonic() - begun)}", err=True)
+        ended.set()
+
     if is_quiet():
         yield ended.set
         return
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
     try:
-        yield ended.set
+        yield end
     finally:
-        ended.set()
+        end()
         teller.join()
-        if is_verbose():
-            typer.echo(f"vtbench: {what}: {format_duration(time.monotonic() - begun)}", err=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import threading
 import uuid
@@ -61,6 +62,14 @@ class Tracking:
         self._thread.join(within_seconds)
         if self._thread.is_alive():
             self._warn(f"Tracking was not done within {within_seconds:.0f} s and is cut short. The runs are unharmed.")
+
+    def describe_places(self) -> str | None:
+        """Where to look for what was told, in one line; None where there is no tracker, or none that worked."""
+        working = [name for name in self._names if name not in self._failed]
+        elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+        places = [elsewhere if name == "mlflow" and elsewhere else str(self._root) for name in working]
+        told = ", ".join(f"{name} in {place}" for name, place in zip(working, places, strict=True))
+        return f"Tracking: {told}" if told else None
 
     def _put(self, task: Callable[[], None]) -> None:
         if self._names:
