@@ -14,6 +14,11 @@ import pytest
 from PIL import Image
 
 from vtbench.cli.main import run
+from vtbench.cli.verb_train import list_facts
+from vtbench.records import EpochRecord
+
+sys.path.append(str(Path(__file__).parents[1] / "reporting"))
+from synthetic_runs import make_run
 
 SMALL = ["--recipe", "small", "--limit-train", "40", "--limit-val", "20", "--threads", "1", "--device", "cpu"]
 FOLDER = "runs/resnet20-scenes-small-epochs-{epochs}-limit-train-40-limit-val-20-seed0"
@@ -41,16 +46,27 @@ def test_a_run_prints_its_course_and_its_summary_and_the_same_command_shows_it_a
     assert code == 0
     assert "\x1b" not in output + errors
     lines = errors.splitlines()
-    assert lines[0] == "resnet20, seed 0: 1 epoch of 40 images in 10 classes, 20 to validate, on cpu"
-    assert lines[1].startswith("epoch 1/1  loss ")
-    assert len(lines) == 2
+    assert lines[0].startswith("A batch of 64 holds all 40 training images, so that an epoch is one step of 40.")
+    assert lines[1] == "resnet20, seed 0: 1 epoch of 40 images in 10 classes, 20 to validate, on cpu"
+    assert lines[2].startswith("epoch 1/1  loss ")
+    assert len(lines) == 3
     summary = output.splitlines()
     assert summary[0] == "resnet20, seed 0"
     assert summary[1].startswith("  top-1 ")
     assert "an image of 3x32x32" in output
     assert summary[-1].split() == ["run", FOLDER.format(epochs=1)]
     assert Path(FOLDER.format(epochs=1), "record.json").exists()
-    assert vtbench("train", "resnet20", *SMALL, "--epochs", "1") == (0, output, "")
+    again = output.replace("1 epoch,", "1 epoch before, none now,")
+    told = f"Nothing was trained: the run in {FOLDER.format(epochs=1)} had finished before.\n"
+    assert vtbench("train", "resnet20", *SMALL, "--epochs", "1") == (0, again, told)
+
+
+@pytest.mark.parametrize(("before", "told"), [(0, "3 epochs"), (1, "3 epochs (1 before, 2 now)")])
+def test_the_summary_of_a_run_that_went_on_tells_its_epochs_before_and_now(before: int, told: str) -> None:
+    record = make_run(epochs=3)
+    epochs = tuple(EpochRecord(epoch=number, learning_rate=0.1, train={}, val={}) for number in range(3))
+    facts = dict(list_facts(record.model_copy(update={"epochs": epochs}), Path("x"), before))
+    assert facts["trained"].startswith(f"{told}, recipe small")
 
 
 def test_json_is_all_that_comes_on_standard_output(vtbench) -> None:

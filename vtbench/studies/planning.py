@@ -118,10 +118,12 @@ class StudyPlan:
         """The sum over all open cells; of a sample of arms, their mean times the number of open cells."""
         wanted = [arm for arm in self.counted if arm.num_runs]
         values: list[float] = []
+        unknown = {arm.arm: value.reason for arm in wanted if isinstance(value := of_cell(arm), NotMeasured)}
         for arm in wanted:
             value = of_cell(arm)
             if isinstance(value, NotMeasured):
-                return NotMeasured(reason=f"{arm.arm}: {value.reason}")
+                of_all = len(unknown) == len(wanted) > 1 and len(set(unknown.values())) == 1
+                return NotMeasured(reason=value.reason if of_all else f"{arm.arm}: {value.reason}")
             values.append(value)
         total = sum(arm.num_runs * value for arm, value in zip(wanted, values, strict=True))
         num_arms = sum(arm.num_runs > 0 for arm in self.arms)
