@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-_SPELT_OUT = "backslashreplace"
+_SPELT_OUT = "vtbench.spelt_out"
+_PLAIN = {"–": "-", "—": "-", "−": "-", "─": "-", "━": "=", "±": "+-", "×": "x", "·": ".", "…": "~", "→": "->"}
 
 
 def outlive_readers() -> None:
     r"""From here on, what is written into a pipe that nobody reads any more is dropped, and the work goes on.
 
-    Letters that the output's encoding lacks are spelt out (``\u2013``).
+    Lines, dashes and the like that the output's encoding lacks are written with letters of ASCII, and other letters
+    that it lacks are spelt out (``\u0142``).
 
     When it is standard output whose reader went away, one line on standard error says so; another fault of it, such as
     a full disk, is raised once. Faults of standard error are dropped. An output that was closed beforehand (``>&-``) is
     the null device: its number would else be that of the next file to be opened.
     """
+    codecs.register_error(_SPELT_OUT, _spell_out)
     sys.stdout = _guard(sys.stdout, "vtbench: the reader of this output has gone; the work goes on without it.\n")
     sys.stderr = _guard(sys.stderr, "")
 
@@ -39,6 +43,13 @@ def _guard(stream: TextIO | None, notice: str) -> TextIO:
         errors=_SPELT_OUT,
         line_buffering=True,
     )
+
+
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(one) or one.encode("ascii", "backslashreplace").decode() for one in letters), error.end
 
 
 class _Pipe(io.FileIO):

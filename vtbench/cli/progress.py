@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
+from rich.progress import Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from vtbench.documents.table import NOTHING, escape_controls
@@ -20,6 +20,7 @@ from vtbench.units import format_duration, format_items
 
 _REFRESHES_PER_SECOND = 4
 _MEMORY_EPOCHS = 5
+_WIDE_BAR_WIDTH = 40
 _BAR_WIDTH = 8  # The longest line then just fits 80 columns.
 
 
@@ -174,7 +175,7 @@ class RunDisplay(ProgressListener):
 
 def _line_of(view: RunView) -> RenderableType:
     cells: list[RenderableType] = [f"epoch {min(view.epoch + 1, view.epochs)}/{view.epochs}"]
-    cells.append(ProgressBar(total=1.0, completed=view.done, width=_BAR_WIDTH))
+    cells.append(draw_bar(view.done, _BAR_WIDTH))
     cells += [f"loss {show_number(view.loss)}"]
     if view.val is not None:
         cells.append(f"val {view.metric.show(view.val, digits=view.metric.digits - 1)}")
@@ -182,6 +183,30 @@ def _line_of(view: RunView) -> RenderableType:
         cells.append(f"train {view.metric.show(view.train, digits=view.metric.digits - 1)}")
     cells += [_speed(view), _left(view)]
     return lay_out_live([""] * len(cells), [cells])
+
+
+def draw_bar(part: float, width: int) -> Text:
+    """How much is done, from 0 to 1: told by its lines, so that it needs no colours."""
+    done = int(part * width)
+    return Text.assemble(("━" * done, "bar.complete"), ("─" * (width - done), "bar.back"))
+
+
+class _BarColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return draw_bar(task.percentage / 100, _WIDE_BAR_WIDTH)
+
+
+def open_bar(console: Console) -> Progress:
+    """A bar for work of known length, with the time that is left; gone in the end, and none in a pipe."""
+    return Progress(
+        TextColumn("{task.description}"),
+        _BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=console.quiet or not console.is_terminal,
+    )
 
 
 def _table_of(views: list[RunView]) -> RenderableType:

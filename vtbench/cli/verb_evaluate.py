@@ -115,14 +115,12 @@ def run_evaluate(
 def _judge(
     run: TrainedRun, data: LoadedDataset, device: torch.device, settings: dict[str, Any]
 ) -> tuple[EvaluationRecord, Answers]:
-    from rich.progress import Progress
-
     from vtbench.cli.loudness import open_progress
+    from vtbench.cli.progress import open_bar
     from vtbench.evaluation.evaluate import evaluate_run
 
-    console = open_progress()
     num_batches = -(-len(data) // run.record.config.recipe.batch_size)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with open_bar(open_progress()) as progress:
         bar = progress.add_task("Evaluating", total=num_batches)
         return evaluate_run(run, data, device, settings=settings, after_batch=lambda: progress.advance(bar))
 

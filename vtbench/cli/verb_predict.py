@@ -118,27 +118,25 @@ def _predict(
     """Ask the network; whatever is written comes to its place when all is there."""
     from contextlib import nullcontext
 
-    from rich.progress import track
-
+    from vtbench.cli.progress import open_bar
     from vtbench.files import publish_set
     from vtbench.records.predictions import PredictionsRecord
     from vtbench.reporting.prediction_report import write_tables
     from vtbench.settings import read_settings
     from vtbench.training.prediction import Predictor
 
-    predictor, console = Predictor(run, device, white), open_progress()
+    predictor = Predictor(run, device, white)
     predictor.check_range((image.read(), str(image.path)) for image in images)
-    with publish_set(folder) if folder is not None else nullcontext() as staged:
-        shown = track(
-            images, "Predicting", console=console, transient=True, disable=console.quiet or not console.is_terminal
-        )
+    with publish_set(folder) if folder is not None else nullcontext() as staged, open_bar(open_progress()) as bar:
         record = PredictionsRecord(
             task=run.record.task,
             variant=run.record.variant,
             run=str(run.folder),
             weights_sha256=run.record.weights_sha256,
             settings=read_settings(run.record.config.data, run.record.config.recipe, settings),
-            images=tuple(_ask(predictor, image, run, staged, top) for image in shown),
+            images=tuple(
+                _ask(predictor, image, run, staged, top) for image in bar.track(images, description="Predicting")
+            ),
         )
         if staged is not None:
             write_tables(record, staged)

@@ -9,13 +9,15 @@ import textwrap
 from collections.abc import Collection, Sequence
 from typing import IO, Literal
 
-from rich.box import SIMPLE_HEAD
+from rich.box import Box
 from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 
 from vtbench.documents.table import Table, escape_controls
 from vtbench.documents.wrapping import NameText, WrappedText
 
+_RULED = Box("    \n    \n ── \n    \n    \n    \n    \n    \n", ascii=True)
+"""Without ``ascii`` rich would put a frame of its own in its place; outputs spell what they have no letter for."""
 _PIPED_WIDTH = 1000
 _NARROWEST = 20
 
@@ -59,7 +61,7 @@ def lay_out(
     """
     ruled = look != "plain"
     rich_table = RichTable(
-        box=SIMPLE_HEAD if ruled else None,
+        box=_RULED if ruled else None,
         show_edge=look == "framed",
         pad_edge=False,
         padding=(0, gap - ruled, 0, 0),
