@@ -13,6 +13,7 @@ from vtbench.cli.study_progress import StudyDisplay
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
 from vtbench.locking import Owner
 from vtbench.records import CostRecord, EnvironmentRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
+from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted
 from vtbench.studies.executor import CellResult
@@ -257,6 +258,16 @@ def test_a_plan_shows_cells_macs_and_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert lines[-1] == (
         "4 of 6 cells to run, 2 at once with 1 thread each (as asked for): about 6 min 06 s, 13.78 TMACs"
     )
+
+
+def test_a_plan_of_nothing_and_one_until_decided_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(2.0)
+    done = replace(plan, arms=tuple(replace(arm, num_open=0) for arm in plan.arms))
+    assert print_in(monkeypatch, done, width=200)[-1] == "Nothing is left to run: all 6 cells have ended."
+    rule = StoppingRule(looks=(3, 5), num_contrasts=1)
+    until = replace(plan, study=plan.study.model_copy(update={"until": rule}))
+    lines = print_in(monkeypatch, until, width=200)
+    assert "At most so many: seeds are added, in looks at 3, 5 seeds, until all is decided." in lines
 
 
 def test_a_plan_fits_80_columns_and_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:

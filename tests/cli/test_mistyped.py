@@ -54,6 +54,7 @@ def test_every_option_of_numbers_or_words_says_under_its_own_name_what_it_takes(
     ("words", "answer"),
     [
         ("trian resnet20", "There is no verb 'trian'. Did you mean 'train'?"),
+        ("completion bash", "There is no verb 'completion'. Write vtbench --install-completion."),
         (
             "--json list",
             "--json is no option of vtbench itself. Options of a verb stand behind it: vtbench VERB --json.",

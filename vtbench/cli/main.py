@@ -24,6 +24,8 @@ from vtbench.cli.started import dismiss_helpers, help_first
 from vtbench.errors import UserError, describe_file_fault, did_you_mean
 
 _Options = Mapping[str, Sequence[str]]
+_OPTIONS_MEANT = {"completion": "--install-completion", "help": "-h", "version": "--version"}
+"""Verbs of other programs that are options here."""
 _ORDER = (
     "list",
     "data",
@@ -69,7 +71,9 @@ class _Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The name and the whole command of the verb, and the arguments that are left."""
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            raise UserError(f"There is no verb {args[0]!r}. {did_you_mean(args[0], self.commands)}")
+            meant = _OPTIONS_MEANT.get(args[0])
+            hint = f"Write vtbench {meant}." if meant is not None else did_you_mean(args[0], self.commands)
+            raise UserError(f"There is no verb {args[0]!r}. {hint}")
         name, _, rest = super().resolve_command(ctx, args)
         return name, build_command(str(name)), rest
 

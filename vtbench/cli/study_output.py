@@ -12,7 +12,7 @@ from vtbench.documents.table import NOTHING, make_table, to_plain_json
 from vtbench.documents.terminal import lay_out, open_console, print_text
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.settings import spell_setting
-from vtbench.units import format_count, format_duration, format_items, format_millions
+from vtbench.units import format_count, format_duration, format_items, format_millions, format_names
 
 if TYPE_CHECKING:
     from vtbench.studies.cells import ResolvedStudy
@@ -70,6 +70,12 @@ def print_plan(plan: StudyPlan) -> None:
             "estimated from them, ± at 95 %. The study builds every arm before it starts.",
             console,
         )
+    if (rule := study.until) is not None:
+        looks = format_names([str(seeds) for seeds in rule.looks])
+        print_text(f"\nAt most so many: seeds are added, in looks at {looks} seeds, until all is decided.", console)
+    if not num_open + open_trials:
+        print_text(f"\nNothing is left to run: all {format_items(num_cells, 'cell')} have ended.", console)
+        return
     console.print(
         Text(
             f"\n{trials}{num_open:,} of {format_items(num_cells, 'cell')} to run, {plan.placement.jobs} at once with "
@@ -188,7 +194,8 @@ def _show_time(seconds: Total | NotMeasured) -> str:
 def _show_macs(macs: Total | NotMeasured) -> str:
     if isinstance(macs, NotMeasured):
         return f"MACs unknown ({macs.reason})"
-    return f"{'' if macs.error is None else 'about '}{format_count(round(macs.value))}MACs{_show_error(macs)}"
+    count = format_count(round(macs.value))
+    return f"{'' if macs.error is None else 'about '}{count}{' ' if count.isdigit() else ''}MACs{_show_error(macs)}"
 
 
 def _show_error(total: Total) -> str:
