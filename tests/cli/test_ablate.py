@@ -137,10 +137,12 @@ def test_a_changed_study_is_refused_with_the_difference(vtbench: Call, monkeypat
 
 def test_failed_cells_are_named_and_give_exit_code_1(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend(monkeypatch, finished=1, failed={"wide, seed 0": "The training loss became NaN."})
-    code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
+    code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu", "--json")
     assert code == 1
-    assert "1 of 2 cells failed:\n- wide, seed 0: The training loss became NaN.\n" in errors
-    assert "--retry-failed" in errors
+    assert "wide, seed 0: The training loss became NaN.\n" in errors
+    assert "1 of 2 cells failed. The same command with --retry-failed runs them again" in errors
+    code, _, errors = vtbench("ablate", "mine.toml", "--device", "cpu")
+    assert (code, "became NaN" in errors) == (1, False), "the report has said so"
 
 
 def test_a_stopped_study_says_how_to_go_on(vtbench: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,17 +33,23 @@ def is_verbose() -> bool:
 
 def tell(text: str) -> None:
     """Say what stands beside the result, such as where files were written."""
-    import sys
-
-    from vtbench.documents.terminal import wrap_words
-
     if not is_quiet():
-        typer.echo(wrap_words(text, sys.stderr), err=True)
+        say(text)
 
 
 def warn(text: str) -> None:
     """Say on standard error what stops nothing and should be known."""
-    typer.echo(f"vtbench: {text}", err=True)
+    say(f"vtbench: {text}")
+
+
+def say(text: str) -> None:
+    """Say on standard error what is to be known with ``-q``, too; lines are broken between words."""
+    import sys
+
+    from vtbench.documents.table import escape_controls
+    from vtbench.documents.terminal import wrap_words
+
+    typer.echo(wrap_words(escape_controls(text), sys.stderr), err=True)
 
 
 def open_progress() -> Console:

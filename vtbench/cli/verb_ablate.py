@@ -14,6 +14,7 @@ import typer
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_executors, complete_studies
 from vtbench.cli.exact import EXACT_EXCLUDES, ExactAs, read_choice
+from vtbench.cli.loudness import say
 from vtbench.cli.mistyped import ALL
 from vtbench.cli.options import Json, Track, check_folder
 from vtbench.errors import UserError
@@ -207,11 +208,10 @@ def _run(
             shown.on_turn()  # The last frame stays.
     if outcome.stopped:
         tracking.close(within_seconds=_TRACKERS_END_WITHIN_SECONDS)
-        typer.echo(
+        say(
             f"Stopped: {outcome.finished} of {format_items(outcome.num_cells, 'cell')} finished, "
             "and what others had done is "
-            f"saved, in {folder}. The same command goes on from there.",
-            err=True,
+            f"saved, in {folder}. The same command goes on from there."
         )
         _end_mirror(mirror, within_seconds=_STORE_ENDS_WITHIN_SECONDS)
         _leave(130)
@@ -226,15 +226,14 @@ def _run(
         if (places := tracking.describe_places()) is not None:
             tell(places)
     if outcome.without_weights:
-        typer.echo(
+        say(
             f"The weights of {format_items(outcome.without_weights, 'finished cell')} are gone. "
             "The report needs none; to have them "
-            "again, remove the record.json of a cell and repeat the command.",
-            err=True,
+            "again, remove the record.json of a cell and repeat the command."
         )
     is_kept = _end_mirror(mirror, within_seconds=_STORE_IS_TRIED_SECONDS)
     if outcome.failed:
-        _print_failures(outcome, shown.failures_told)
+        _print_failures(outcome, shown.failures_told if as_json else outcome.failed)  # A table tells them, too.
     if outcome.failed or not is_kept:
         raise typer.Exit(1)
 
@@ -263,7 +262,7 @@ def _end_mirror(mirror: Mirror | None, *, within_seconds: float) -> bool:
     """Whether the store, if there is one, has everything; else it is said."""
     lacking = mirror.close(within_seconds=within_seconds) if mirror is not None else None
     if lacking is not None:
-        typer.echo(lacking, err=True)
+        say(lacking)
     return lacking is None
 
 
@@ -277,10 +276,13 @@ def _leave(code: int) -> NoReturn:
 def _print_failures(outcome: StudyOutcome, told: Container[str]) -> None:
     from vtbench.units import format_items
 
-    typer.echo(f"\n{len(outcome.failed)} of {format_items(outcome.num_cells, 'cell')} failed:", err=True)
     for label, error in outcome.failed.items():
-        typer.echo(f"- {label}{'' if label in told else f': {error}'}", err=True)
-    typer.echo("The same command with --retry-failed runs them again; their errors are kept beside them.", err=True)
+        if label not in told:
+            say(f"{label}: {error}")
+    say(
+        f"\n{len(outcome.failed)} of {format_items(outcome.num_cells, 'cell')} failed. The same command with "
+        "--retry-failed runs them again; their errors are kept beside them."
+    )
 
 
 def _check_cluster(text: str, *, plan: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vtbench.cli.completion import complete_models
-from vtbench.cli.loudness import tell
+from vtbench.cli.loudness import tell, warn
 from vtbench.cli.options import Json, choose_format
 from vtbench.errors import UserError
 
@@ -85,9 +85,9 @@ def _describe_plugins() -> "list[CatalogEntry]":
                 try:
                     entries.append(describe_preset(MODELS[name]))
                 except UserError as error:
-                    typer.echo(f"vtbench: {name} of {MODELS[name].package} is not listed: {error}", err=True)
+                    warn(f"{name} of {MODELS[name].package} is not listed: {error}")
     for fault in PLUGINS.faults:
-        typer.echo(f"vtbench: {fault}", err=True)
+        warn(fault)
     return entries
 
 

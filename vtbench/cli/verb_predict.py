@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vtbench.cli.commands import ManyValuesCommand
-from vtbench.cli.loudness import open_progress, tell
+from vtbench.cli.loudness import open_progress, say, tell
 from vtbench.cli.options import Device, Json, Judging, check_folder, choose_format
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run_predict(
     else:
         typer.echo(render_predictions(record, format, most), nl=False)
     for path in left_out:
-        typer.echo(f"Left out, because its name is not that of an image: {path}", err=True)
+        say(f"Left out, because its name is not that of an image: {path}")
     if folder is not None:
         pictures = f"{len(found)} PNGs each in masks/ and overlays/, " if masks else ""
         tell(f"Predictions: {folder} ({pictures}predictions.csv, predictions.json)")

@@ -96,6 +96,7 @@ def run_profile(
     """
     from vtbench.cli.commands import quick_import
     from vtbench.cli.first_checks import check_variants
+    from vtbench.cli.loudness import warn
     from vtbench.cli.waiting import tell_waiting
     from vtbench.errors import UserError
     from vtbench.input_shapes import parse_image_size, parse_input
@@ -183,7 +184,7 @@ def run_profile(
                     found[-1].tools = ask_tools(source, counted)
         except UserError as error:
             failed = True
-            typer.echo(f"vtbench: {error}", err=True)
+            warn(str(error))
     if wanted is not None and found:
         from vtbench.profiling.measure import measure_models
 

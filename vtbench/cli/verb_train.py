@@ -10,6 +10,7 @@ import typer
 from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_models
 from vtbench.cli.exact import EXACT_EXCLUDES, ExactAs, read_choice
+from vtbench.cli.loudness import say, warn
 from vtbench.cli.options import Json, Track, check_folder
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
 
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
-    from vtbench.cli.loudness import open_progress, tell, warn
+    from vtbench.cli.loudness import open_progress, tell
     from vtbench.cli.progress import LiveDisplay, RunDisplay
     from vtbench.trackers.tracking import RunTracking, open_tracking
     from vtbench.training import ListenerGroup, RunStopped, StopRequest, train_run
@@ -97,7 +98,7 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
             told = RunTracking(tracking, folder, folder.absolute().name)
             record = train_run(config, folder, listener=ListenerGroup(shown, told), stop=stop)
     except RunStopped as stopped:
-        typer.echo(str(stopped), err=True)
+        say(str(stopped))
         raise typer.Exit(130) from None
     if (places := tracking.describe_places()) is not None:
         tell(places)
@@ -115,7 +116,7 @@ def _print_record(record: RunRecord, folder: Path, before: int | None, *, as_jso
         typer.echo(json.dumps({"folder": str(folder), **record.model_dump(mode="json")}, indent=2, sort_keys=True))
         return
     if record.status == "failed" or isinstance(record.headline, NotMeasured):
-        typer.echo(f"vtbench: {record.variant}, seed {record.seed}, failed: {record.error} Run: {folder}", err=True)
+        warn(f"{record.variant}, seed {record.seed}, failed: {record.error} Run: {folder}")
         return
     typer.echo(f"{record.variant}, seed {record.seed}")
     for name, text in list_facts(record, folder, len(record.epochs) if before is None else before):
