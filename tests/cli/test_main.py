@@ -87,8 +87,8 @@ def test_output_that_finds_no_place_ends_in_a_message_and_a_stated_code(to: str,
 @pytest.mark.parametrize(
     ("encoding", "spelt"),
     [
-        ("ascii", rb"\xb1 \u2013 \udcff"),
-        ("latin-1", b"\xb1 \\u2013 \\udcff"),
+        ("ascii", rb"+- - \udcff"),
+        ("latin-1", b"\xb1 - \\udcff"),
         ("utf-8:surrogateescape", "\xb1 \u2013 \\udcff".encode()),
     ],
 )
@@ -103,7 +103,7 @@ def test_letters_that_a_terminal_lacks_are_spelt_out() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     subprocess.run([sys.executable, "-c", PRINT_LETTERS], stdout=theirs, env=environment, check=True)
     os.close(theirs)
-    assert os.read(ours, 100).strip() == rb"\xb1 \u2013 \udcff"
+    assert os.read(ours, 100).strip() == rb"+- - \udcff"
     os.close(ours)
 
 
