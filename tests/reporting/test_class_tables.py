@@ -73,7 +73,7 @@ def test_the_table_says_what_is_absent_and_the_notes_that_it_enters_no_mean() ->
     assert table.rows[0] == ("sky", "50.00", "70.00 ± 127.06", "95.00 ± 63.53", "+25.00 ± 190.59")
     assert table.rows[2] == ("sign & post", "absent", "–", "–", "–")
     notes = " ".join(list_class_notes([comparison]))
-    assert "Absent from the truth of the validation images: sign & post." in notes
+    assert "Absent from the truth of the validation images: 'sign & post'." in notes
     assert "2.50 % of all are void" in notes
 
 
