@@ -134,6 +134,18 @@ def test_of_many_arms_tables_scroll_the_answer_is_short_and_print_shows_all(tmp_
     assert code.text_content().startswith("vtbench ")  # type: ignore[union-attr]
 
 
+def test_arms_of_factors_leave_room_for_numbers_and_are_told_apart_in_charts(tmp_path: Path, open_page: Open) -> None:
+    names = [f"model=twin,learning_rate={rate},auto_augment=off" for rate in (0.05, 0.1, 0.2)]
+    runs = [make_run(name, seed, 70.0 + seed + len(name) / 10) for name in names for seed in (0, 1)]
+    page = open_page(write_report(write_study(tmp_path, runs, seeds=None)).page, width=360)  # type: ignore[arg-type]
+    assert sorted(page.locator("#table-1-1 tbody th").all_inner_texts()) == names
+    for row in page.locator("#table-1-1 tbody tr").all():
+        assert row.locator("td").first.bounding_box()["x"] < 200  # type: ignore[index]
+    labels = page.locator("svg .label").all_text_contents()
+    assert {"twin, 0.1, off", "twin, 0.2, off"} <= set(labels)
+    assert not any("…" in label for label in labels)
+
+
 def test_a_page_fits_a_narrow_screen(open_page: Open) -> None:
     page = open_page(REPORTS / "components_cifar10" / "report.html", width=360)
     assert page.evaluate("document.documentElement.scrollWidth") == 360

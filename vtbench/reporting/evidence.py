@@ -202,12 +202,13 @@ def _list_limits(found: Sequence[StudyEvidence]) -> Iterator[str]:
         for _, _, contrast in _go_through(found)
         if contrast.effect.interval is not None and contrast.effect.n >= FEWEST_FOR_SPREAD
     ]
+    epochs = format_items(max(record.config.recipe.epochs for record in records), "epoch")
+    seeds = format_items(max(contrast.effect.n for _, _, contrast in _go_through(found)), "seed")
     yield (
         f"What they cannot say: the claims are of ImageNet, 90 epochs and networks of over 11 M parameters; these are "
         f"of at most {max(record.num_train for record in records):,} training images, "
-        f"{max(record.config.recipe.epochs for record in records)} epochs, {params / 1e6:.2f} M parameters and "
-        f"{max(contrast.effect.n for _, _, contrast in _go_through(found))} seeds. A gain here confirms none of them "
-        "there, and no gain refutes none."
+        f"{epochs}, {params / 1e6:.2f} M parameters and {seeds}. A gain here confirms none of them there, and no gain "
+        "refutes none."
     )
     if findable:
         yield (

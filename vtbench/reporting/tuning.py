@@ -15,6 +15,7 @@ from vtbench.records import RunRecord
 from vtbench.reporting.outline import name_arm
 from vtbench.search_space import Range, TuningConfig
 from vtbench.settings import read_settings, spell_setting
+from vtbench.units import format_items
 
 if TYPE_CHECKING:
     from vtbench.reporting.report import Report
@@ -153,8 +154,8 @@ def list_tuning_notes(tuning: Tuning) -> Iterator[str]:
     config, metric = tuning.config, tuning.metric
     num_trials = sorted({len(arm.trials) for arm in tuning.arms})
     yield (
-        f"Every arm had {' or '.join(map(str, num_trials))} trials of {config.seeds} "
-        f"run{'s' if config.seeds > 1 else ''} (seeds from {config.first_seed} on), validated on "
+        f"Every arm had {' or '.join(map(str, num_trials))} trial{'s' if num_trials != [1] else ''} of "
+        f"{format_items(config.seeds, 'run')} (seeds from {config.first_seed} on), validated on "
         f"{100 * config.held_out:g} % of the training split, which they were not trained on, and never on the "
         "validation split; the best mean was then run with the seeds of the tables above."
     )

@@ -19,6 +19,7 @@ from vtbench.reporting.charts.svg import (
 )
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.curves import Curve, choose_named, list_curves, spread_heights
+from vtbench.units import format_items
 
 _LEFT, _TOP, _LEAST_BOTTOM, _LINE = 46.0, 26.0, 250.0, 14.0
 
@@ -65,7 +66,8 @@ def _draw_curve(curve: Curve, across: Scale, up: Scale, series: str, height: flo
         parts.append(draw_line([points[-1], (end + 5, points[-1][1]), (end + 9, height)], f"curve thin {series}"))
         room = WIDTH - end - 14
         parts.append(element("text", shorten_text(curve.name, room), x=end + 12, y=height + 4, class_="label"))
-    return group(parts, arm=curve.name, tip=f"{curve.name}: {float(curve.mean[-1]):.2f} after {epochs[-1]} epochs")
+    tip = f"{curve.name}: {float(curve.mean[-1]):.2f} after {format_items(int(epochs[-1]), 'epoch')}"
+    return group(parts, arm=curve.name, tip=tip)
 
 
 def _spread_names(named: list[Curve], up: Scale, bottom: float) -> list[float]:

@@ -128,7 +128,7 @@ def shorten_text(text: str, room: float) -> str:
     >>> shorten_text("model=twin,learning_rate=0.05,auto_augment=off", 138)
     'twin, 0.05, off'
     >>> shorten_text("tokens-after-the-second-stage", 138)
-    'tokens-af…cond-stage'
+    'tokens-af…ond-stage'
     """
     text, most = " ".join(escape_controls(text).split()), max(5, int(room / LETTER))
     if len(text) > most and _SETTINGS.fullmatch(text):

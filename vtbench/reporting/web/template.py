@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vtbench.documents.table import escape_controls
+
+_AFTER = re.compile(r"(?<=[,=])(?=.)")
 
 
 def render_template(name: str, **content: Any) -> str:
@@ -18,7 +21,7 @@ def render_template(name: str, **content: Any) -> str:
 
 @cache
 def _open_templates() -> Environment:
-    return Environment(
+    templates = Environment(
         loader=PackageLoader("vtbench.reporting.web"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -27,6 +30,17 @@ def _open_templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    templates.filters["breakable"] = break_after_settings
+    return templates
+
+
+def break_after_settings(text: str) -> Markup:
+    """The text, escaped, which may be broken after each ``,`` and ``=``.
+
+    >>> break_after_settings("lr=0.1,<b>")
+    Markup('lr=<wbr>0.1,<wbr>&lt;b&gt;')
+    """
+    return Markup("<wbr>").join(_AFTER.split(escape_controls(text)))
 
 
 def _finalize(value: Any) -> Any:
