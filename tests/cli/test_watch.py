@@ -174,7 +174,7 @@ def test_studies_and_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: 
     watch = Watch([tmp_path])
     text = "".join(show(tmp_path).split())
     for place in ("one", "other"):
-        assert f"mine:0of1cellsdone,in{tmp_path}/{place}/mine" in text
+        assert f"mine:0of1celldone,in{tmp_path}/{place}/mine" in text
     cells = [(row["study_folder"], row["run"]) for row in watch.list_runs()]
     assert cells == [
         *((f"{tmp_path}/{place}/mine", "a, seed 0") for place in ("one", "other")),
