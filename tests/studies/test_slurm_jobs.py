@@ -95,7 +95,7 @@ def test_a_cell_whose_jobs_never_say_a_word_fails_with_what_is_known(
         make_cells(tmp_path / "study", "good"), 1, watcher=CellNotes(), stop=StopRequest()
     )
     assert result.status == "failed"
-    assert "ended 1 times without a word" in (result.error or "")
+    assert "ended 1 time without a word" in (result.error or "")
 
 
 def test_each_cell_gets_the_cpus_that_a_job_asks_for_and_none_is_measured(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_what_cannot_be_shown_is_one_sentence() -> None:
     model = Vit(Fused(), has_class=True)
     for wish, only, told in [
         (Wish(heads=(2,)), (), "There is no head 2: block has 2, numbered from 0"),
-        (Wish(), (1,), "There is no module 1: this model has 1 calls of attention"),
+        (Wish(), (1,), "There is no module 1: this model has 1 call of attention"),
     ]:
         with pytest.raises(UserError, match=told):
             observe_attention(model, IMAGES, wish, only=only)

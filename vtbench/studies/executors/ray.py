@@ -32,6 +32,7 @@ from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatche
 from vtbench.studies.executors.local import WORKER
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
+from vtbench.units import format_items
 
 _WAIT_SECONDS = 0.1
 _MOST_CALLS = 500
@@ -198,7 +199,7 @@ class _Crew:
                 return CellResult(cell, "stopped", seconds)
             handed.losses += 1
             if handed.losses > MOST_LOSSES:
-                reason = f"The cell lost its machine {handed.losses} times without an epoch in between."
+                reason = f"The cell lost its machine {format_items(handed.losses, 'time')} without an epoch in between."
                 return CellResult(cell, "failed", seconds, f"{reason} The last time: {_shorten(problem)}")
             self._say(handed, f"{cell.label} lost its machine and goes on from its last checkpoint on another.")
             self._submit(handed)

@@ -31,6 +31,7 @@ from vtbench.studies.executors.local import WORKER
 from vtbench.studies.mailbox import CellSide, StudySide
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
+from vtbench.units import format_items
 
 _LARGEST_ARRAY = 1000
 _MOST_REQUEUES = 10_000
@@ -271,7 +272,8 @@ class _Queue:
         one.losses += 1
         if one.losses > MOST_LOSSES:
             errors = _shorten(one.job.stderr() or one.job.stdout() or "it left no log")
-            reason = f"The cell's job ended {one.losses} times without a word and without an epoch in between."
+            times = format_items(one.losses, "time")
+            reason = f"The cell's job ended {times} without a word and without an epoch in between."
             return "failed", f"{reason} The last time: {errors}"
         text = f"{one.cell.label} lost its job ({one.job.state}) and goes on from its last checkpoint in another."
         if one.began is not None:
