@@ -10,7 +10,7 @@ import pytest
 from test_ablate_output import COSTS, FACTS, STARTED, make_study
 
 from vtbench.cli.progress import RunView
-from vtbench.cli.study_clock import StudyClock
+from vtbench.cli.study_clock import StudyClock, share_out
 from vtbench.metrics import TOP1
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.studies.cells import Cell, list_cells
@@ -131,6 +131,27 @@ def test_from_the_second_finished_cell_on_the_error_is_below_a_quarter(
             assert left >= max(alone)
         study.turn(1.0 + study.now / 500)
     assert max(errors) < 0.25
+
+
+def test_the_last_cells_are_reckoned_to_share_the_cores_where_they_do() -> None:
+    seconds = {}
+    for shares in (False, True):
+        study = Simulation(1, 5, 2, 0)
+        study.trains = dict.fromkeys(study.trains, 100.0)
+        study.clock = StudyClock(2, study.count, study.facts, shares_at_the_end=shares, now=lambda s=study: s.now)  # type: ignore[misc]
+        study.turn(0.0)
+        while study.num_finished < 2:
+            study.turn(1.0)
+        seconds[shares] = study.clock.seconds_left(study.running, study.waiting)
+    assert seconds[False] == pytest.approx(2 * 106, rel=0.02)
+    assert seconds[True] == pytest.approx(1.5 * 106, rel=0.02)
+
+
+def test_cells_that_share_the_cores_go_on_faster_as_others_end() -> None:
+    assert share_out([10.0], 2) == 10.0
+    assert share_out([10.0, 20.0], 2) == 20.0
+    assert share_out([10.0, 10.0, 10.0], 2) == pytest.approx(15.0)
+    assert share_out([2.0, 10.0, 10.0], 2) == pytest.approx(3.0 + 8.0)
 
 
 def test_a_cell_that_begins_does_not_make_the_time_jump() -> None:

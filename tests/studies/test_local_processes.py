@@ -12,7 +12,7 @@ from stand_in_cells import make_study
 
 from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
-from vtbench.studies.executor import CellResult
+from vtbench.studies.executor import CellResult, fits_at_the_end
 from vtbench.studies.executors import local
 from vtbench.studies.executors.local import CellProcess, LocalProcesses, confine
 from vtbench.training import StopRequest
@@ -73,6 +73,29 @@ def test_cells_begin_in_order_and_no_more_at_once_than_there_are_slots(tmp_path:
     execute(tmp_path, ["a", "b", "c", "d", "e"], jobs=2, watcher=watcher)
     assert watcher.begun == [f"{arm}, seed 0" for arm in "abcde"]
     assert watcher.most_at_once == 2
+
+
+@pytest.mark.parametrize(("free", "most_at_once"), [(2**40, 3), (2**10, 2)])
+def test_the_last_cells_share_the_cores_where_memory_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, most_at_once: int
+) -> None:
+    monkeypatch.setattr(local, "count_free_bytes", lambda: free)
+    watcher, running = Watcher(), []
+    watcher.react = lambda event: running.append(len(watcher.begun) - len(watcher.ended))
+    cells = list_cells(make_study(dict.fromkeys([f"slow{n}" for n in range(7)], "resnet20"), seeds=1), tmp_path)
+    executor = LocalProcesses(stand_in_cells.COMMAND).sharing_at_the_end()
+    results = list(executor.run(cells, 2, watcher=watcher, stop=StopRequest()))
+    assert [result.status for result in results] == ["finished"] * 7
+    assert max(running) == most_at_once
+    assert watcher.begun == [cell.label for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("num_left", "jobs", "fits"),
+    [(2, 2, False), (3, 2, True), (4, 2, False), (2, 1, False), (9, 8, True), (12, 8, True), (13, 8, False)],
+)
+def test_all_that_is_left_shares_the_cores_once_it_is_half_as_many_again(num_left: int, jobs: int, fits: bool) -> None:
+    assert fits_at_the_end(num_left, jobs) == fits
 
 
 def test_whatever_takes_one_cell_down_leaves_the_others(tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def test_the_fastest_measured_split_is_taken() -> None:
     assert (one.jobs, one.threads) == (1, 4)
 
 
+def test_the_last_cells_share_the_cores_where_the_user_left_the_number_to_us_and_each_has_one_thread() -> None:
+    measured = choose(seconds={4: 1.0, 2: 1.8, 1: 3.0})
+    assert measured.shares_at_the_end
+    assert choose(before=measured).shares_at_the_end
+    assert not choose(before=measured, jobs=2).shares_at_the_end
+    assert not choose(seconds={4: 1.0, 2: 1.8, 1: 9.0}).shares_at_the_end, "two cells of two threads"
+    assert not choose(jobs=4).shares_at_the_end
+    assert not choose(num_gpus=2).shares_at_the_end
+
+
 def test_a_split_that_fails_is_not_taken() -> None:
     assert choose(seconds={4: 1.0, 2: 2.1}).jobs == 1
 

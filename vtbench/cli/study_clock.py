@@ -1,7 +1,7 @@
 """How long a study still takes: what is not yet measured is estimated from measured cells of like cost.
 
 What is estimated is the time of an epoch of an arm, from the MACs of all its images. The cells that wait are laid out
-over the places in the order in which they are run.
+over the places in the order in which they are run, and the last ones share them where they do so in the study.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from vtbench.cli.progress import RunView
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.stats.lines import fit_line
 from vtbench.studies.cells import Cell
+from vtbench.studies.executor import fits_at_the_end
 from vtbench.studies.probe import weigh_images
 from vtbench.studies.resolution import DataFacts
 from vtbench.training import RunStart
@@ -27,13 +28,20 @@ class StudyClock:
     """Hears when cells begin, start and finish, and says what is left.
 
     ``count`` counts the cost of a variant at an image size and a number of classes, which ``facts`` have of each arm;
-    without them no arm is counted that has not begun.
+    without them no arm is counted that has not begun. ``shares_at_the_end`` is that of the study's `Placement`.
     """
 
     def __init__(
-        self, jobs: int, count: CountCosts, facts: DataFacts | None = None, *, now: Callable[[], float] = time.monotonic
+        self,
+        jobs: int,
+        count: CountCosts,
+        facts: DataFacts | None = None,
+        *,
+        shares_at_the_end: bool = False,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._count, self._facts, self._now = jobs, count, facts, now
+        self._shares_at_the_end = shares_at_the_end
         self._begun: dict[Path, float] = {}
         self._part: dict[Path, float] = {}
         self._finished: dict[str, list[float]] = {}
@@ -93,10 +101,19 @@ class StudyClock:
             left = view.seconds_left()
             whole = estimate(cell) * self._part.get(cell.folder, 1.0)
             busy.append(max(0.0, whole - self._now() + self._begun[cell.folder]) if left is None else left)
+        return self._lay_out(busy, [estimate(cell) for cell in waiting])
+
+    def _lay_out(self, busy: list[float], waiting: Sequence[float]) -> float:
+        """When the last cell ends, of those that need ``busy`` more seconds and those that need ``waiting`` each."""
         free_at = busy + [0.0] * (self._jobs - len(busy))
         heapq.heapify(free_at)
-        for cell in waiting:
-            heapq.heapreplace(free_at, free_at[0] + estimate(cell))
+        begin = 0.0
+        for place, seconds in enumerate(waiting):
+            left = [at - begin for at in free_at if at > begin] + list(waiting[place:])
+            if self._shares_at_the_end and fits_at_the_end(len(left), self._jobs):
+                return begin + share_out(left, self._jobs)
+            begin = free_at[0]
+            heapq.heapreplace(free_at, begin + seconds)
         return max(free_at)
 
     def _fit(self, measured: Mapping[str, float]) -> Callable[[Cell], float]:
@@ -112,3 +129,12 @@ class StudyClock:
             return epochs * (mean if macs is None else start + rate * macs)
 
         return estimate
+
+
+def share_out(seconds: Sequence[float], cores: int) -> float:
+    """When the last of cells is done that take so many ``seconds`` alone, and begin together on so many ``cores``."""
+    now = done = 0.0
+    for place, alone in enumerate(sorted(seconds)):
+        now += (alone - done) * max(1.0, (len(seconds) - place) / cores)
+        done = alone
+    return now

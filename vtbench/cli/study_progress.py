@@ -50,7 +50,9 @@ class StudyDisplay:
             self._on_begin()
         self._state, self._records = state, dict(state.records)
         study, placement = state.study, state.placement
-        self._clock = StudyClock(placement.jobs, self._count, state.facts)
+        self._clock = StudyClock(
+            placement.jobs, self._count, state.facts, shares_at_the_end=placement.shares_at_the_end
+        )
         for cell in state.cells:
             if (record := state.records.get(cell.folder)) is not None:
                 self._clock.note_costs(cell, record)

@@ -56,7 +56,9 @@ def run_ablate(
         ),
     ] = "components",
     options: StudyOptions,
-    jobs: Annotated[str, typer.Option(help="Cells at once; auto measures how many are fastest.")] = "auto",
+    jobs: Annotated[
+        str, typer.Option(help="Cells at once; auto measures how many are fastest; the last may share.")
+    ] = "auto",
     ways: Annotated[
         list[str] | None,
         typer.Option(

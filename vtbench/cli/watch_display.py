@@ -42,6 +42,7 @@ class WatchedStudy:
     cells: tuple[Cell, ...]
     runs: tuple[LiveRun, ...]
     jobs: int
+    shares_at_the_end: bool = False
 
     def sum_up(self) -> StudyGrid:
         """The grid, with the time that is left as the study itself would tell it."""
@@ -60,7 +61,7 @@ class WatchedStudy:
         return StudyGrid(self.study, self.cells, ended, begun, left, place=self.folder)
 
     def _estimate(self, views: dict[Path, tuple[Cell, RunView]]) -> float | None:
-        clock = StudyClock(max(self.jobs, len(views)), _count_nothing)
+        clock = StudyClock(self.jobs, _count_nothing, shares_at_the_end=self.shares_at_the_end)
         for cell, run in zip(self.cells, self.runs, strict=True):
             if run.record is not None:
                 clock.note_costs(cell, run.record)
@@ -138,7 +139,8 @@ class Watch:
         placement = self.reader.read(folder / PLACEMENT, lambda path: Placement.model_validate_json(path.read_bytes()))
         cells = find_stage(study, folder, lambda cell: self._look_at_cell(cell).record).cells
         runs = tuple(self._look_at_cell(cell) for cell in cells)
-        return WatchedStudy(folder, study, cells, runs, placement.jobs if placement is not None else 1)
+        jobs, shares = (1, False) if placement is None else (placement.jobs, placement.shares_at_the_end)
+        return WatchedStudy(folder, study, cells, runs, jobs, shares)
 
     def _look_at_cell(self, cell: Cell) -> LiveRun:
         """The run of a cell; a record that is that of another run is a problem, and no result."""

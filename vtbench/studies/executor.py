@@ -111,6 +111,10 @@ class Executor(ABC):
         """This executor, whose cells keep the open file ``lock`` for as long as they live."""
         return self
 
+    def sharing_at_the_end(self) -> Executor:
+        """This executor, whose last cells share the cores among them where one would be left idle."""
+        return self
+
     def start(self, cell: Cell) -> RunningCell:
         """Begin one cell that can be killed. Raises ``UserError`` where none can be."""
         raise UserError(
@@ -159,6 +163,15 @@ class Session:
     jobs: int | None = None
     threads: int | None = None
     ways: tuple[str, ...] = ()
+
+
+def fits_at_the_end(num_left: int, jobs: int) -> bool:
+    """Whether the ``num_left`` cells of a study, more than ``jobs`` and at most half as many again, share the cores.
+
+    In turns, the last of them would run with cores idle beside them: three cells of an hour each take two hours on two
+    cores, and an hour and a half where they share. What a cell computes does not depend on its neighbours.
+    """
+    return jobs < num_left <= jobs + jobs // 2
 
 
 def count_cores() -> int:

@@ -44,7 +44,9 @@ class Placement(Configuration):
     measured: tuple[MeasuredPlacement, ...] = ()
     tried: tuple[TriedWay, ...] = Field((), description="what else the user allowed, and what it gave")
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"tried"})
+    shares_at_the_end: bool = Field(False, description="whether the last cells may be more than jobs")
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"tried", "shares_at_the_end"})
 
     def arrange(self, cell: Cell) -> Cell:
         """The cell as it is carried out: with its threads, and in the ways that were taken."""
@@ -85,6 +87,9 @@ def choose_placement(
     is_queue = session.executor.affinity(cells[0].config.execution.device).is_queue
     _check_ways(session, before, is_queue=is_queue)
     placement = _share_out(cells, session, before=before, on_measuring=on_measuring, may_measure=may_measure)
+    # Cells of one thread lose nothing by taking turns on a core; the threads of one cell wait for each other.
+    shares = session.jobs is None and bool(placement.measured) and placement.jobs > 1 and placement.threads == 1
+    placement = placement.model_copy(update={"shares_at_the_end": shares})
     if before is not None or not (session.ways and may_measure):
         return placement
     on_measuring()

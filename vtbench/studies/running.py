@@ -160,7 +160,8 @@ def _run_stage(
     records = {cell.folder: record for cell in stage.cells if (record := ledger.find_record(cell)) is not None}
     watcher.on_study(StudyState(study, folder, stage.cells, records, tuple(waiting), placement, left_by, facts, stage))
     keeper = _BookKeeper(watcher, ledger, facts)
-    _drain(session.executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
+    executor = session.executor.sharing_at_the_end() if placement.shares_at_the_end else session.executor
+    _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
 
 
 def _refuse_links(cells: Sequence[Cell], folder: Path) -> None:

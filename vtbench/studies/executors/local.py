@@ -21,22 +21,36 @@ from dataclasses import dataclass, replace
 
 from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
-from vtbench.studies.events import CellEnded, CellStarted, Event, decode_event
-from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatcher, Executor, count_cores
+from vtbench.studies.events import CellEnded, CellEpoch, CellStarted, Event, decode_event
+from vtbench.studies.executor import (
+    EXECUTORS,
+    Affinity,
+    CellResult,
+    CellWatcher,
+    Executor,
+    count_cores,
+    fits_at_the_end,
+)
 from vtbench.training import StopRequest
 from vtbench.training.exits import describe_exit
 
 WORKER = (sys.executable, "-m", "vtbench.studies.worker")
+_PART_OF_FREE_MEMORY = 0.5
+"""Cells that share the cores at the end of a study take no more of the memory that is free."""
 
 
 @EXECUTORS.register("local")
 @dataclass(frozen=True)
 class LocalProcesses(Executor):
-    """The executor of one machine. ``inherited`` are open files that keep a lock while any cell lives."""
+    """The executor of one machine. ``inherited`` are open files that keep a lock while any cell lives.
+
+    Where ``shares_at_the_end``, the last cells begin together as soon as `fits_at_the_end` says so.
+    """
 
     command: Sequence[str] = WORKER
     inherited: Sequence[int] = ()
     grace_seconds: float = 3.5
+    shares_at_the_end: bool = False
 
     def affinity(self, device: str) -> Affinity:
         """The cores of this process, and one place a GPU."""
@@ -45,6 +59,10 @@ class LocalProcesses(Executor):
     def holding(self, lock: int) -> Executor:
         """This executor, whose processes inherit ``lock``."""
         return replace(self, inherited=(*self.inherited, lock))
+
+    def sharing_at_the_end(self) -> Executor:
+        """This executor, which may begin a few more cells at its end than there are cores."""
+        return replace(self, shares_at_the_end=True)
 
     def start(self, cell: Cell) -> CellProcess:
         """Begin a cell in the first place."""
@@ -55,8 +73,13 @@ class LocalProcesses(Executor):
         waiting, free, running = deque(cells), deque(range(jobs)), dict[CellProcess, int]()
         emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]] = queue.SimpleQueue()
         deadline: float | None = None
+        cell_bytes = 0
         try:
             while running or (waiting and not stop.requested):
+                if self.shares_at_the_end and waiting and fits_at_the_end(len(running) + len(waiting), jobs):
+                    extra = len(running) + len(waiting) - jobs
+                    if cell_bytes and extra * cell_bytes < _PART_OF_FREE_MEMORY * count_free_bytes():
+                        free.extend(range(jobs, jobs + extra))
                 while waiting and free and not stop.requested:
                     place, cell = free.popleft(), waiting.popleft()
                     process = CellProcess(cell, confine(cell, place), command=self.command, inherited=self.inherited)
@@ -76,6 +99,8 @@ class LocalProcesses(Executor):
                 except queue.Empty:
                     continue
                 if event is not None:
+                    if isinstance(event, CellEpoch):
+                        cell_bytes = max(cell_bytes, process.count_bytes())
                     watcher.on_event(process.cell, event)
                     continue
                 free.append(running.pop(process))
@@ -88,6 +113,13 @@ class LocalProcesses(Executor):
             deadline = time.monotonic() + self.grace_seconds
             for process in running:
                 process.end_by(deadline)
+
+
+def count_free_bytes() -> int:
+    """Memory that new processes can have without others being swapped out."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def list_gpus(device: str) -> tuple[str, ...]:
@@ -153,6 +185,15 @@ class CellProcess:
     def is_alive(self) -> bool:
         """Whether the process still runs."""
         return self.popen.poll() is None
+
+    def count_bytes(self) -> int:
+        """The memory that the process has now, 0 if it is gone."""
+        import psutil
+
+        try:
+            return int(psutil.Process(self.popen.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
 
     def events(self) -> Iterator[Event]:
         """What the cell emits, until its process is gone."""
