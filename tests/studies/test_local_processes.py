@@ -233,7 +233,7 @@ def test_a_study_that_is_killed_takes_its_cells_along(tmp_path: Path) -> None:
     _wait_for(checkpoint.exists)
 
 
-def _wait_for(condition: object, seconds: float = 10.0) -> None:
+def _wait_for(condition: object, seconds: float = 60.0) -> None:
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():
