@@ -2,24 +2,32 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 DEMO_EPOCHS ?= 12
 WORKERS ?= auto
 
-.PHONY: help setup browser demo test lint types architecture pytest slow golden reports clean
+.PHONY: help install setup browser demo test lint types architecture pytest slow golden reports clean
 
 help:
 	@echo "make demo    set up, then list, profile, train, ablate and report on the embedded data (a few minutes)"
 	@echo "make test    set up, then lint, types, architecture and tests"
+	@echo "make install set up the package alone, as make demo does; make setup adds what the checks need"
 	@echo "make slow    set up, then the tests that take longer"
 	@echo "make browser install the browser that tests of pages take, where there is none"
 	@echo "make golden  count the costs anew after a deliberate change of a model"
 	@echo "make reports render the committed reports and the README anew from their records"
 
+install: $(INSTALLED)
+
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $(INSTALLED)
+
+$(READY): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $(READY)
 
@@ -29,7 +37,7 @@ browser: setup
 	{ test "$$(id -u)" = 0 && apt-get install -y -qq chromium; } || sudo -n apt-get install -y -qq chromium || \
 	$(BIN)/playwright install chromium || echo "No browser could be installed: the tests of pages will say so."
 
-demo: setup
+demo: install
 	@echo "== Which models are there?"
 	$(BIN)/vtbench list
 	@echo "== What do the last stage's convolutions cost, and what do tokens cost in their place?"

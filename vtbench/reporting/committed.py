@@ -7,6 +7,7 @@ Numbers in README.md stand between markers and are rendered from what is committ
     <!-- generated: costs -->        the catalogue's costs of the ResNets and their VT twins
     <!-- generated: costs of segmentation -->    those of FPN and VT-FPN
     <!-- generated: evidence -->    what all archived reports together say about the paper's claims
+    <!-- generated: setup -->       what the two set-ups take
     <!-- generated: PAGE -->         what a page shows of itself, such as the figure of reports/published
     <!-- generated: STUDY -->        table and figures of the archived report reports/STUDY
     <!-- end -->
@@ -30,6 +31,7 @@ from vtbench.reporting.notes import list_notes
 from vtbench.reporting.pages import PAGES
 from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import is_archive
+from vtbench.reporting.setup_sizes import render_setups
 from vtbench.reporting.tables import tabulate_summary
 from vtbench.units import format_millions
 
@@ -57,6 +59,8 @@ def render_block(name: str, root: Path) -> str:
         return render_costs(*_COSTS[name])
     if name == "evidence":
         return render_evidence(root / "reports")
+    if name == "setup":
+        return render_setups(root / "reports" / "setup")
     if name in PAGES and (block := PAGES[name].block) is not None:
         return block()
     folder = root / "reports" / name
@@ -64,7 +68,7 @@ def render_block(name: str, root: Path) -> str:
         return render_study(folder, name)
     studies = [path.stem for path in sorted((root / "ablations").glob("*.toml"))]
     if name not in studies:
-        hint = did_you_mean(name, (*_COSTS, "evidence", *PAGES, *studies))
+        hint = did_you_mean(name, (*_COSTS, "evidence", "setup", *PAGES, *studies))
         raise UserError(f"README.md has a generated block {name!r}, which is neither a block nor a study. {hint}")
     return f"No report of the study `{name}` has been committed yet."
 
