@@ -9,8 +9,10 @@ import pytest
 from stand_in_cells import IN_PROCESS
 
 from vtbench.configuration import ExecutionConfig, RunConfig
+from vtbench.documents.table import to_markdown
 from vtbench.errors import UserError
 from vtbench.records import RunRecord
+from vtbench.reporting.arm_settings import tabulate_arms
 from vtbench.reporting.factor_tables import tabulate_effects
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import build_report
@@ -177,8 +179,12 @@ def test_declared_differences_are_compared_and_the_effect_of_each_factor_is_show
     narrow = [mean for name, mean in means.items() if "width=4" in name]
     expected = sum(wide) / 4 - sum(narrow) / 4
     assert table.rows[2][3].startswith(f"{expected:+.2f}")
-    text = render_markdown(report)
-    assert "`recipe.augmentation.flip=off`, `recipe.optimizer.learning_rate=0.05`" in text
+    which = tabulate_arms(comparison)
+    assert which is not None and set(which.header) == {"arm", "network", "learning_rate", "flip"}
+    rows = [dict(zip(which.header, row, strict=True)) for row in which.rows]
+    own = {"network": "resnet20:width=6", "learning_rate": "0.05", "flip": "off"}
+    assert {"arm": "learning_rate=0.05,flip=off,width=6"} | own in rows
+    assert to_markdown(which) in render_markdown(report)
     command = dict(report.provenance)["command"]
     assert "--set recipe.batch_size=20" in command and "learning_rate" not in command
 
