@@ -13,3 +13,9 @@ def own_cache(tmp_path_factory):
 def no_signs_of_life(monkeypatch):
     """Let what a verb says not depend on how busy the machine is."""
     monkeypatch.setattr("vtbench.cli.waiting.FIRST_AFTER_SECONDS", 3600.0)
+
+
+@pytest.fixture(autouse=True)
+def no_width_of_a_caller(monkeypatch):
+    """Let tables be as wide in the tests as without a terminal, whatever started them."""
+    monkeypatch.delenv("COLUMNS", raising=False)

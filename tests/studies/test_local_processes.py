@@ -160,10 +160,13 @@ def test_a_cell_that_is_still_loading_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
-    cells = list_cells(make_study({"slow": "resnet32", "brisk": "resnet20"}, seeds=1), tmp_path)
+    arms = dict.fromkeys(["slow", *(f"brisk{n}" for n in range(9))], "resnet20")
     watcher = Watcher()
-    results = stand_in_cells.LOCAL.run(cells, 2, watcher=watcher, stop=StopRequest())
-    next(results)
+    results = stand_in_cells.LOCAL.run(
+        list_cells(make_study(arms, seeds=1), tmp_path), 2, watcher=watcher, stop=StopRequest()
+    )
+    while not any(label == "slow, seed 0" for label, _ in watcher.events):
+        next(results)
     results.close()  # type: ignore[attr-defined]
     assert (tmp_path / "cells" / "slow" / "seed-0" / "checkpoint").exists()
 

@@ -123,7 +123,7 @@ def test_a_study_that_all_arms_start_alike_prints_the_command_and_is_not_compare
     facts = dict(report.provenance)
     assert f"--init {place} --freeze 'trunk.*'" in facts["command"]
     assert f"not trained: trunk.*; starts from {place} (SHA-256 " in facts["recipe"]
-    apart = build_report(tmp_path / "both").comparisons
+    apart = build_report(tmp_path / "both" / "scratch", tmp_path / "both" / "started").comparisons
     assert len(apart) == 2 and "starting weights" in apart[1].apart
 
 
