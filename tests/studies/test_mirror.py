@@ -60,6 +60,23 @@ def test_what_was_sent_is_fetched_where_the_folder_is_gone_without_locks(
     assert fetch(store, tmp_path / "there") == []
 
 
+def test_nothing_is_sent_before_there_is_a_study_which_is_sent_before_all_else(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = (folder / "study.json").read_bytes()
+    (folder / "study.json").unlink()
+    assert Mirror(store, folder, pytest.fail).close(within_seconds=30) is None
+    assert store.list_files() == {}
+    written = []
+    write = Store.write
+    monkeypatch.setattr(Store, "write", lambda self, name, data: (written.append(name), write(self, name, data)))
+    mirrored = Mirror(store, folder, pytest.fail)
+    (folder / "study.json").write_bytes(told)
+    mirrored.note(folder / CELL)
+    assert mirrored.close(within_seconds=30) is None
+    assert written[0] == "study.json" and f"{CELL}/record.json" in written
+
+
 def test_files_travel_so_that_the_store_can_be_taken_up_at_any_moment_and_old_checkpoints_go(
     store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

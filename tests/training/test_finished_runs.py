@@ -15,6 +15,7 @@ from synthetic_runs import make_run
 
 def finish(folder: Path) -> None:
     save_record(folder / "record.json", make_run(seed=0))
+    (folder / "weights.safetensors").touch()
 
 
 def make_study(folder: Path, *cells: str) -> Path:
@@ -37,6 +38,14 @@ def test_a_study_says_how_many_runs_it_has_and_names_one(tmp_path: Path) -> None
     assert f"There is no finished run in {folder}. It is the folder of a study with 2 finished runs." in answer
     assert f"such as '{folder}/cells/static/seed-0'." in answer
     assert "a study with 0 finished runs: vtbench ablate goes on" in refuse(make_study(tmp_path / "begun"))
+
+
+def test_a_run_that_failed_is_not_one_to_name(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "a" / "first")
+    save_record(folder / "cells" / "static" / "seed-0" / "record.json", make_run(seed=0, error="out of luck"))
+    assert "a study with 0 finished runs: vtbench ablate goes on" in refuse(folder)
+    make_study(tmp_path / "a" / "second", "static/seed-1")
+    assert f"such as {tmp_path}/a/second/cells/static/seed-1." in refuse(tmp_path / "a")
 
 
 def test_a_folder_of_runs_or_of_studies_says_so_and_names_one(tmp_path: Path) -> None:

@@ -105,10 +105,6 @@ def _check_name(out: Path, format: str) -> None:
             f"--out was given {out}, and the name of what --format {format} writes ends in {suffix}. Write "
             f"{out / f'{stem}{suffix}' if not out.suffix else out.with_suffix(suffix)}."
         )
-    try:
-        out.name.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(f"--out names a file {out.name!r} that is no text (UTF-8). Give another name.") from error
 
 
 def _write_card(run: Path, out: Path | None, *, overwrite: bool, as_json: bool) -> None:

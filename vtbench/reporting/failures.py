@@ -43,9 +43,9 @@ def tell_failures(report: Report) -> Iterator[str]:
     """One sentence a run that failed: why, and where to look."""
     for run in list_failures(report):
         where = run.traceback or run.place
-        yield f"Failed: {run.name}: {_first_line(run.reason)}{f' ({where})' if where else ''}"
+        yield f"Failed: {run.name}: {_shorten(run.reason)}{f' ({where})' if where else ''}"
 
 
-def _first_line(text: str) -> str:
+def _shorten(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
     return lines[-1] if text.startswith("Traceback") else lines[0] if lines else "no message"

@@ -18,7 +18,7 @@ from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.repeating import list_needs, repeat_command
-from vtbench.reporting.runs import LeftOut, RunKey, identify_run, load_runs, name_places
+from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, load_runs, name_places
 from vtbench.reporting.side_by_side import TwoResults, compare_results
 from vtbench.reporting.sources import refuse_mixtures, tabulate_sources
 from vtbench.run_folder import MEASURED
@@ -88,7 +88,7 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
         compare_results(folders, *(load_runs(folder).records for folder in folders)) if len(folders) == 2 else None,
         interim,
         name_places(folders, loaded.found),
-        frozenset(identify_run(one.record) for one in loaded.found if one.left_traceback),
+        find_traced(loaded.found),
         tabulate_sources(folders, loaded.found),
     )
 

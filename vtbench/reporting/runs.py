@@ -169,6 +169,12 @@ def name_places(folders: Sequence[Path], found: Sequence[FoundRun]) -> dict[RunK
     return places
 
 
+def find_traced(found: Sequence[FoundRun]) -> frozenset[RunKey]:
+    """The runs that left a traceback in the place that `name_places` gives them."""
+    first = {identify_run(one.record): one for one in reversed(found)}
+    return frozenset(run for run, one in first.items() if one.left_traceback)
+
+
 def is_archive(folder: Path) -> bool:
     """Whether ``folder`` is a report that was archived: an outline beside a folder of flat records."""
     finish_set(folder)

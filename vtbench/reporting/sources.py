@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.errors import UserError
-from vtbench.reporting.outline import load_outline, name_arm
+from vtbench.reporting.outline import ReportOutline, load_outline, name_arm
 from vtbench.reporting.runs import FoundRun
 from vtbench.units import format_items, format_names
 
@@ -35,7 +35,7 @@ def tabulate_sources(folders: Sequence[Path], found: Sequence[FoundRun]) -> Tabl
     for folder in folders:
         beneath = _list_beneath(folder, found)
         studies = dict.fromkeys(one.study for one in beneath if one.study is not None)
-        outlines = [outline for study in studies if (outline := load_outline(study)) is not None]
+        outlines = [outline for study in studies if (outline := _load_outline(study)) is not None]
         rows.append(
             (
                 folder.as_posix(),
@@ -46,6 +46,14 @@ def tabulate_sources(folders: Sequence[Path], found: Sequence[FoundRun]) -> Tabl
             )
         )
     return make_table(("folder", "study", "its base", "arms", "runs"), rows, numbers=("runs",))
+
+
+def _load_outline(study: Path) -> ReportOutline | None:
+    """That of the study in a folder; None where it is damaged, which stands among what was left out."""
+    try:
+        return load_outline(study)
+    except UserError:
+        return None
 
 
 def _list_beneath(folder: Path, found: Sequence[FoundRun]) -> list[FoundRun]:

@@ -2,7 +2,8 @@
 
 The folder here stays the place of work. A thread of its own sends what has changed; a store that fails meanwhile holds
 nothing up and is sent what it lacks when it answers again. Files are sent in an order in which the store can be taken
-up at any moment: weights before the checksum of a checkpoint, and a cell's record last of its files.
+up at any moment: what says which study it is first of all, weights before the checksum of a checkpoint, and a cell's
+record last of its files.
 """
 
 from __future__ import annotations
@@ -124,6 +125,11 @@ class Mirror:
     def _send(self, changed: Iterable[Path]) -> None:
         if self._there is None:
             self._there = self._store.list_files()
+        if STUDY not in self._there:
+            if not (self._folder / STUDY).exists():
+                return
+            self._send_one(STUDY, self._folder / STUDY)
+            changed = [self._folder]
         for folder in changed:
             here = {path.relative_to(self._folder).as_posix(): path for path in folder.rglob("*") if _is_kept(path)}
             for name in sorted(here, key=_rank):

@@ -150,19 +150,24 @@ def refuse_study(folder: Path) -> None:
 def _explain_no_run(folder: Path) -> str:
     if (folder / CONFIG).exists():
         return "One was begun there: finish it first."
-    runs = sorted(path.parent for path in folder.glob(f"cells/*/*/{RECORD}"))
+    runs = _list_finished(folder, "cells/*/*")
     if (folder / STUDY).exists():
         begun = f"It is the folder of a study with {format_items(len(runs), 'finished run')}"
         return f"{begun}. {_show_how(runs)}" if runs else f"{begun}: vtbench ablate goes on with it."
-    if runs := sorted(path.parent for path in folder.glob(f"*/{RECORD}")):
-        return f"It holds {format_items(len(runs), 'run')}. {_show_how(runs)}"
+    if held := list(folder.glob(f"*/{RECORD}")):
+        return f"It holds {format_items(len(held), 'run')}. {_show_how(_list_finished(folder, '*'))}"
     if studies := sorted(path.parent for path in folder.glob(f"*/{STUDY}")):
-        cells = sorted(path.parent for path in studies[0].glob(f"cells/*/*/{RECORD}"))
-        held = list_names((study.name for study in studies), most=_MOST_NAMED)
-        return f"It holds {format_items(len(studies), 'study', 'studies')} ({held}). {_show_how(cells)}"
+        names = list_names((study.name for study in studies), most=_MOST_NAMED)
+        cells = _list_finished(folder, "*/cells/*/*")
+        return f"It holds {format_items(len(studies), 'study', 'studies')} ({names}). {_show_how(cells)}"
     if folder.is_file():
         return "It is a file: give the folder that vtbench train --out wrote."
     return "Give the folder that vtbench train --out wrote."
+
+
+def _list_finished(folder: Path, pattern: str) -> list[Path]:
+    """The folders of runs that can be taken: a run that failed has a record, too, and no weights."""
+    return sorted(path.parent for path in folder.glob(f"{pattern}/{WEIGHTS}") if (path.parent / RECORD).exists())
 
 
 def _show_how(runs: Sequence[Path]) -> str:

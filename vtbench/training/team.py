@@ -136,7 +136,7 @@ class Team:
 
 @cache
 def join_started() -> Team:
-    """The team of the processes that torchrun has started; returns when all are here."""
+    """The team of the processes that torchrun has started; the first one's is there when all are."""
     return Team.meet(among_dead=True)
 
 
