@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_study
 
+from vtbench.documents.table import NOTHING
+from vtbench.reporting.failures import list_failures
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.side_by_side import TwoResults, list_side_notes, tabulate_sides
@@ -62,3 +64,24 @@ def test_folders_that_share_no_run_are_parts_of_one_result(tmp_path: Path) -> No
     assert new[3:] == ("convolution", "2")
     assert "\n## Both together\n" in render_markdown(report)
     assert ">Both together</h2>" in render_page(report, {})
+
+
+def test_a_damaged_study_beside_others_is_left_out_and_the_report_stands(tmp_path: Path) -> None:
+    build_sides(tmp_path, list_runs(OLD), [make_run("convolution", seed, 70.0) for seed in (3, 4)])
+    (tmp_path / "new" / "study.json").write_text("{")
+    report = build_report(tmp_path / "old", tmp_path / "new")
+    assert report.sources is not None
+    assert [row[1] for row in report.sources.rows] == ["components", NOTHING]
+    assert any("study.json is damaged" in left.reason for left in report.left_out)
+
+
+def test_a_traceback_is_named_where_it_lies_and_nowhere_else(tmp_path: Path) -> None:
+    failed = [make_run("convolution", 3, error="out of luck")]
+    build_sides(tmp_path, [*list_runs(OLD), *failed], failed)
+    (tmp_path / "new" / "cells" / "convolution" / "seed-3" / "error.txt").write_text("Traceback")
+    named = [
+        failure.traceback
+        for folders in (("old", "new"), ("new", "old"))
+        for failure in list_failures(build_report(*(tmp_path / name for name in folders)))
+    ]
+    assert named == [None, f"{tmp_path.as_posix()}/new/cells/convolution/seed-3/error.txt"]

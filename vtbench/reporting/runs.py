@@ -75,6 +75,13 @@ class LoadedRuns:
     found: tuple[FoundRun, ...] = ()
     repeated: tuple[LeftOut, ...] = ()
 
+    def list_beneath(self, folder: Path) -> tuple[RunRecord, ...]:
+        """The records of one of the folders that were read. Raises ``UserError`` if there are none in it."""
+        beneath = [one.record for one in self.found if one.path.is_relative_to(folder)]
+        if not beneath:
+            raise UserError(_explain_emptiness((folder,), self.left_out, len(self.trials)))
+        return _drop_repeated(beneath)[0]
+
 
 @dataclass(frozen=True)
 class _Found:
