@@ -96,6 +96,18 @@ def test_braces_name_shards_and_what_is_not_there_is_said(root: Path, spec: str)
     return refused(spec.format(root=root), said, "train-001")
 
 
+def test_of_subsets_that_braces_name_one_is_to_be_said_and_is_taken(tmp_path: Path) -> None:
+    for subset, labels in ("de", [0, 1, 1]), ("en", [1, 0, 0]):
+        for split in "train", "val":
+            write_shard(tmp_path / subset / f"{split}-0.tar", make_samples(len(subset + split), labels))
+    spec = f"{tmp_path}/{{de,en}}/{{train,val}}-{{0..0}}.tar"
+    refused(spec, "2 files of the train split in 2 places (de, en)", f"webdataset:{spec},subset=en")
+    for subset, labels in ("de", [0, 1, 1]), ("en", [1, 0, 0]):
+        for split in "train", "val":
+            assert load(f"{spec},subset={subset}", split).labels.tolist() == labels
+    refused(f"{spec},subset=fr", "no subset 'fr' of tar files; there are: de, en")
+
+
 def test_braces_are_ranges_and_alternatives_or_refused() -> None:
     assert expand_braces("a-{9..11}.tar") == ["a-9.tar", "a-10.tar", "a-11.tar"]
     assert expand_braces("plain.tar") == ["plain.tar"]

@@ -163,7 +163,7 @@ def check_files(knobs: HuggingFaceKnobs, path: str, builder: Any, chosen: Mappin
     card = root / "README.md"
     declared = card.is_file() and re.search(r"^configs:", card.read_text("utf-8", errors="replace"), re.MULTILINE)
     if builder.name in _TABLES and not declared:
-        check_exports(inside, spelling, f"{spelling}/{{}}")
+        check_exports(inside, spelling, f"{spelling}/")
         if knobs.train is None or knobs.val is None:
             check_one_subset(inside, spelling)
 

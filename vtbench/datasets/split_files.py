@@ -47,7 +47,18 @@ def list_tables(path: Path, wanted: Wanted = Wanted()) -> list[DataFile]:
     """The files of the kind at or below ``path``, of the subset that is ``wanted``, by name."""
     root = path if path.is_dir() else path.parent
     paths = list(_walk_tables(path, wanted.ending)) if path.is_dir() else [path]
-    return _take_subset(sorted((DataFile.find(found, root) for found in paths), key=lambda file: file.path), wanted)
+    return take_subset(sorted((DataFile.find(found, root) for found in paths), key=lambda file: file.path), wanted)
+
+
+def take_subset(files: list[DataFile], wanted: Wanted) -> list[DataFile]:
+    """Of ``files`` those of the subset that is ``wanted``. Raises ``UserError`` where there are none."""
+    if wanted.subset is None:
+        return files
+    found = [file for file in files if _find_subset(file.name) == wanted.subset.rstrip("/")]
+    if not found:
+        there = _list(sorted({_find_subset(file.name) for file in files})) or "none"
+        raise UserError(f"There is no subset {wanted.subset!r} of {wanted.one_file}s; there are: {there}.")
+    return found
 
 
 def says_nothing_of_splits(files: Sequence[DataFile], wanted: Wanted) -> bool:
@@ -97,7 +108,7 @@ def choose_files(files: Sequence[DataFile], path: str, wanted: Wanted) -> dict[S
     found: dict[Split, tuple[DataFile, ...]] = {"train": tuple(train), "val": tuple(val)}
     joined = [split for split, text in _list_named(wanted) if "+" in text]
     uncertain = {split: [file.name for file in some] for split, some in found.items() if split not in joined}
-    check_exports(uncertain, f"{kind}:{path}", f"{kind}:{path},subset={{}}")
+    check_exports(uncertain, f"{kind}:{path}", f"{kind}:{path},subset=")
     if len(named) < 2:
         check_one_subset({split: [file.name for file in some] for split, some in found.items()}, f"{kind}:{path}")
     for chosen in found.values():
@@ -114,7 +125,7 @@ def name_splits(files: Mapping[Split, Sequence[DataFile]], wanted: Wanted) -> di
 def check_exports(names: Mapping[Split, Sequence[str]], spelling: str, narrower: str) -> None:
     """Raise ``UserError`` unless the files of each split, by their paths, are one export of one subset.
 
-    ``narrower`` is how ``--data`` takes the subset ``{}`` alone.
+    ``narrower`` is how ``--data`` takes a subset alone, up to its name.
     """
     for split, paths in names.items():
         subsets = sorted({_find_subset(name) for name in paths})
@@ -122,7 +133,7 @@ def check_exports(names: Mapping[Split, Sequence[str]], spelling: str, narrower:
             raise UserError(
                 f"{spelling} has {len(paths)} files of the {split} split in {len(subsets)} places ({_list(subsets)}): "
                 "subsets, or the same data twice, and it cannot be seen which are meant. Name one place, as with "
-                f"{narrower.format(subsets[-1])}, or put files that belong together into one folder."
+                f"{narrower}{subsets[-1]}, or put files that belong together into one folder."
             )
         _check_numbered_alike(split, paths, spelling)
 
@@ -201,16 +212,6 @@ def _check_different(files: Sequence[DataFile]) -> None:
             if first := seen.get(content):
                 raise DataError(f"{first.path} and {file.path} are the same file twice. Take one away.")
             seen[content] = file
-
-
-def _take_subset(files: list[DataFile], wanted: Wanted) -> list[DataFile]:
-    if wanted.subset is None:
-        return files
-    found = [file for file in files if _find_subset(file.name) == wanted.subset.rstrip("/")]
-    if not found:
-        there = _list(sorted({_find_subset(file.name) for file in files})) or "none"
-        raise UserError(f"There is no subset {wanted.subset!r} of {wanted.one_file}s; there are: {there}.")
-    return found
 
 
 def _list_named(wanted: Wanted) -> list[tuple[Split, str]]:

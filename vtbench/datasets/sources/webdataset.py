@@ -25,7 +25,7 @@ from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_fol
 from vtbench.datasets.dataset import DataError, ImageSplit, Split
 from vtbench.datasets.decoding import decode_images, probe_images, spread_evenly, tell_white
 from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
-from vtbench.datasets.split_files import Wanted, choose_files, list_tables, name_splits
+from vtbench.datasets.split_files import Wanted, choose_files, list_tables, name_splits, take_subset
 from vtbench.datasets.tar_shards import Shard, TarMembers, check_samples, expand_braces, open_shard, read_texts
 from vtbench.errors import UserError, did_you_mean
 
@@ -157,7 +157,7 @@ def _list_shards(knobs: WebDatasetKnobs, wanted: Wanted) -> Sequence[DataFile]:
             f"{gone[0]}. Complete them, or name those that there are."
         )
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    return [DataFile.find(path, root) for path in paths]
+    return take_subset([DataFile.find(path, root) for path in paths], wanted)
 
 
 def _choose_members(first: Shard, knobs: WebDatasetKnobs, spelling: str) -> _Members:
