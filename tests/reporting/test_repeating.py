@@ -12,8 +12,10 @@ from synthetic_runs import make_run
 
 from vtbench.cli.main import run
 from vtbench.configuration import RunConfig, list_differences
+from vtbench.datasets import DATASETS, list_datasets
 from vtbench.records import RunRecord, save_record
 from vtbench.reporting.archive import archive_runs, list_archives
+from vtbench.reporting.repeating import list_needs
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.web.arms import list_arm_details
 from vtbench.run_folder import RECORD
@@ -118,6 +120,17 @@ def test_the_command_of_an_arm_asks_for_its_run_with_what_the_study_gave_it(
             assert config.spelling == wanted.spelling
             differences = list_differences(config, wanted, exclude={"variant", "code", "declared"})
             assert differences == [("execution.threads", 1, None)]  # Those that the run had.
+
+
+def test_data_that_lie_in_files_of_the_user_are_among_what_a_command_needs() -> None:
+    needed = {name: list_needs("", [make_run(spec=name.replace("PATH", "data/mine"))]) for name in list_datasets()}
+    of_files = {name for name in needed if name.endswith(":PATH")}
+    assert of_files >= {"folder:PATH", "parquet:PATH", "webdataset:PATH"}
+    assert len(of_files) < len(DATASETS)
+    for name, told in needed.items():
+        assert told.startswith(name.replace("PATH", "data/mine; paths are as")) is (name in of_files), name
+        assert bool(told) is (name in of_files), name
+    assert list_needs("", [make_run(spec="of_a_package_that_is_gone:x=1")]).startswith("of_a_package_that_is_gone:x=1;")
 
 
 def test_a_part_of_a_study_and_two_of_its_folders_are_repeated_by_its_own_command(

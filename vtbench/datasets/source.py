@@ -10,6 +10,7 @@ from typing import Any
 from vtbench.configuration import Configuration, validate_configuration
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.errors import UserError
+from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry, UnknownNameError
 from vtbench.variants import spell_variant, split_options
 
@@ -17,7 +18,8 @@ from vtbench.variants import spell_variant, split_options
 class Knobs(Configuration):
     """Base of what the user may choose of one data set: one field, one knob.
 
-    A data set that lies in the user's files has a field ``path: str``, which is spelt first and without its name.
+    A data set that lies in the user's files has a field ``path: str``, which is spelt first and without its name; one
+    with a title names what can be had from elsewhere.
     """
 
 
@@ -78,6 +80,15 @@ def may_have_moved(before: str, now: str) -> bool:
     return (
         before != now and len(kinds) == 1 and not {"path", "root"}.isdisjoint(DATASETS[kinds.pop()].knobs.model_fields)
     )
+
+
+def needs_files(spec: str) -> bool:
+    """Whether ``spec`` is of files that the user brings, whose path it says, or of a data set not known here."""
+    name = spec.strip().partition(":")[0]
+    if name not in DATASETS:
+        PLUGINS.load()
+    path = DATASETS[name].knobs.model_fields.get("path") if name in DATASETS else None
+    return name not in DATASETS or (path is not None and path.title is None)
 
 
 def find_white(spec: str) -> float | None:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Hashable, Iterable, Sequence
 
 from vtbench.configuration import MOST_THREADS, Effect, ExecutionConfig, RunConfig
+from vtbench.datasets.source import needs_files
 from vtbench.records import RunRecord
 from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.treatment import find_differences
@@ -16,7 +17,6 @@ from vtbench.stats.stopping import StoppingRule
 
 _NO_OUTLINE = ReportOutline(title="")
 _IN_LIBRARIES = ("timm:", "torchvision:")
-_OF_FILES = ("folder:", "parquet:")
 _CUT = "PATH/"
 
 
@@ -75,7 +75,7 @@ def list_needs(command: str, records: Sequence[RunRecord], outline: ReportOutlin
         distillation = config.recipe.distillation
         sources = (config.init and config.init.source, distillation and distillation.teacher)
         needs += [config.recipe.file, *(one for one in sources if one and not one.startswith(_IN_LIBRARIES))]
-        needs.append(config.data.spec if config.data.spec.startswith(_OF_FILES) else None)
+        needs.append(config.data.spec if needs_files(config.data.spec) else None)
     codes = {record.config.code.path: record.config.code for record in records if record.config.code is not None}
     needs += [f"{path} (SHA-256 {code.sha256[:12]})" for path, code in codes.items()]
     if not (named := dict.fromkeys(need for need in needs if need)):
