@@ -91,6 +91,16 @@ def test_other_bytes_under_the_same_name_size_and_time_are_believed_to_be_the_sa
     assert identify(root) == first
 
 
+def test_pictures_that_stand_twice_under_an_ending_in_small_and_capital_letters_are_refused(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "data", num_train=2)
+    for path in [*(root / "train").rglob("*.png")]:
+        (capital := path.with_suffix(".PNG")).write_bytes(path.read_bytes())
+        if capital.samefile(path):
+            pytest.skip("this disk does not tell small letters from capital ones")
+    with pytest.raises(UserError, match=r"4 of the 8 images of .*cat/0\.PNG and cat/0\.png"):
+        list_images(root / "train", ("cat", "dog"))
+
+
 def test_a_link_that_leads_nowhere_is_named(root: Path) -> None:
     (root / "train/dog/9.png").symlink_to(root / "nowhere.png")
     with pytest.raises(UserError, match=r"9\.png cannot be had"):

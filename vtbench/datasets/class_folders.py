@@ -124,7 +124,7 @@ class _Listing:
             self.sizes.append(status.st_size)
             self.modified_ns.append(status.st_mtime_ns)
             stems.append(name[: -len(ending)])
-            endings.add(ending)
+            endings.add(name[-len(ending) :])
         if len(endings) > 1:
             self._count_twice(prefix, [file.name for file in files], stems)
         return stems
