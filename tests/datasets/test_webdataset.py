@@ -241,6 +241,15 @@ def test_json_without_a_usual_field_or_label_members_are_asked_for(tmp_path: Pat
     refused(tmp_path / "e", "names of classes in", "numbers in")
 
 
+@pytest.mark.parametrize("number", [99999999999999999999, -(10**18), 10**18])
+def test_a_number_in_json_that_no_class_can_have_is_named(tmp_path: Path, number: int) -> None:
+    write_shard(
+        make_shards(tmp_path, "json", ({"label": 0}, {"label": 1})) / "train-001.tar",
+        make_samples(4, [{"label": 1}, {"label": number}, {"label": 0}], "json"),
+    )
+    refused(tmp_path, "The label of '0005' in", f"train-001.tar is {number}.", "of 18 digits at most")
+
+
 def test_a_tar_file_without_a_kind_is_answered_with_the_kind(root: Path) -> None:
     with pytest.raises(UserError, match="webdataset:"):
         load_dataset(DataConfig(spec=str(root / "train-000.tar")), "train", seed=0)

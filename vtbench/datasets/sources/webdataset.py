@@ -35,7 +35,8 @@ _NUM_PROBED = 64
 _JSON = "json"
 _USUAL_LABELS = ("cls", _JSON)
 _USUAL_FIELDS = ("label", "cls", "class", "target", "category")
-_INTEGER = re.compile(r"-?\d{1,18}")
+_MOST_DIGITS = 18
+_INTEGER = re.compile(rf"-?\d{{1,{_MOST_DIGITS}}}")
 _MOST_LISTED = 8
 
 
@@ -220,13 +221,17 @@ def _read_values(shard: Shard, chosen: _Members) -> list[int] | list[str]:
             values.append(described[chosen.field])
     kinds = [type(value) for value in values]
     odd = next((at for at, kind in enumerate(kinds) if kind not in (int, str) or kind is not kinds[0]), None)
-    odd = next((at for at, value in enumerate(values) if value == ""), odd)
+    odd = next((at for at, value in enumerate(values) if value == "" or _is_too_large(value)), odd)
     if odd is not None:
         raise DataError(
             f"The label of {[*shard.samples][odd]!r} in {shard.file.path} is {values[odd]!r}. A label is the number of "
-            "a class, or its name, and of one kind in all samples."
+            f"a class, of {_MOST_DIGITS} digits at most, or its name, and of one kind in all samples."
         )
     return values
+
+
+def _is_too_large(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS
 
 
 def _parse(text: str, sample: str, shard: Shard) -> dict[str, Any]:
