@@ -6,7 +6,7 @@ import torch
 
 from vtbench.configuration import AugmentationConfig, DataConfig
 from vtbench.datasets import load_dataset
-from vtbench.datasets.batches import BatchMaker, EvalBatches, Normalizer, TrainBatches
+from vtbench.datasets.batches import BatchMaker, EvalBatches, Normalizer, TrainBatches, describe_large_batch
 
 CONFIG = DataConfig(spec="scenes:num_train=210,num_val=50", image_size=16)
 
@@ -36,6 +36,12 @@ def test_an_epoch_holds_every_image_once_and_keeps_the_last_partial_batch(train)
     assert len(found) == len(batches) == 7
     assert found[-1][0].shape == (18, 3, 16, 16)
     assert sorted(torch.cat([labels for _, labels in found]).tolist()) == sorted(train.labels.tolist())
+
+
+def test_a_batch_is_spoken_of_only_where_the_training_split_does_not_fill_it():
+    assert describe_large_batch(63, 64).startswith("A batch of 64 holds all 63 training images")
+    assert describe_large_batch(64, 64) is None
+    assert describe_large_batch(65, 64) is None
 
 
 def test_a_resume_inside_an_epoch_sees_the_batches_that_were_to_come(train):

@@ -66,7 +66,7 @@ LABELS: Targets = Labels()
 
 
 def describe_large_batch(num_train: int, batch_size: int) -> str | None:
-    """What a batch that holds the whole training split means; None where the split is larger.
+    """What a batch larger than the training split means; None where the split fills one batch or more.
 
     >>> describe_large_batch(20, 64)
     'A batch of 64 holds all 20 training images, so that an epoch is one step of 20. A smaller --batch-size takes more.'

@@ -17,9 +17,9 @@ from vtbench.documents.table import escape_controls
 
 WIDTH = 440.0
 LETTER = 7.0
+"""How wide a letter of a chart's text is, about."""
 _SETTINGS = re.compile(r"[^,=:]+=[^,=]+(,[^,=:]+=[^,=]+)*")
 """How arms that factors make are called."""
-"""How wide a letter of a chart's text is, about."""
 _ARROW = 8.0
 NUM_SERIES = 7
 """Colours of series; further ones are dashed."""
