@@ -169,7 +169,7 @@ def fits_at_the_end(num_left: int, jobs: int) -> bool:
     """Whether the ``num_left`` cells of a study, more than ``jobs`` and at most half as many again, share the cores.
 
     In turns, the last of them would run with cores idle beside them: three cells of an hour each take two hours on two
-    cores, and an hour and a half where they share. What a cell computes does not depend on its neighbours.
+    cores, and an hour and a half at best where they share. What a cell computes does not depend on its neighbours.
     """
     return jobs < num_left <= jobs + jobs // 2
 
