@@ -76,9 +76,10 @@ class LocalProcesses(Executor):
         cell_bytes = 0
         try:
             while running or (waiting and not stop.requested):
-                if self.shares_at_the_end and waiting and fits_at_the_end(len(running) + len(waiting), jobs):
+                if self.shares_at_the_end and waiting and not stop.requested:
                     extra = len(running) + len(waiting) - jobs
-                    if cell_bytes and extra * cell_bytes < _PART_OF_FREE_MEMORY * count_free_bytes():
+                    fits = bool(cell_bytes) and fits_at_the_end(jobs + extra, jobs)
+                    if fits and extra * cell_bytes < _PART_OF_FREE_MEMORY * count_free_bytes():
                         free.extend(range(jobs, jobs + extra))
                 while waiting and free and not stop.requested:
                     place, cell = free.popleft(), waiting.popleft()
