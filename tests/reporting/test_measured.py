@@ -70,3 +70,17 @@ def test_an_interim_report_says_in_its_title_and_first_note_what_is_missing(tmp_
     for text in (render_markdown(build_report(study)), render_markdown(whole)):
         assert "(interim)" not in text
         assert "Interim" not in text
+
+
+def test_energy_has_a_column_where_a_meter_was_read(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", list_runs())
+    arms = (measure("convolution", 2.0).model_copy(update={"energy_joules": 0.0417}), measure("static", 3.0))
+    save_record(study / "measured.json", MeasuredArms(arms=arms, energy_of="GPU 0"))
+    report = build_report(study)
+    table = tabulate_measured(report, report.comparisons[0])
+    assert table is not None
+    assert table.header[-1] == "energy (mJ/image)"
+    assert [row[-1] for row in table.rows] == ["41.70", "–"]
+    notes = list_all_notes(report)
+    assert "Energy is that of GPU 0, at rest and by other processes included: the median of windows." in notes
+    assert "Energy: no meter." in notes

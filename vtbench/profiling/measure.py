@@ -58,7 +58,7 @@ class MeasureSettings:
 
 
 @dataclass
-class _Arm:
+class WarmModel:
     """One model in the round robin, and what it is given: a batch of images, as a rule."""
 
     model: nn.Module
@@ -68,13 +68,22 @@ class _Arm:
     samples: list[float] = field(default_factory=list)
     cpu_samples: list[float] = field(default_factory=list)
 
+    @property
+    def batch_size(self) -> int:
+        """Images of one pass."""
+        return next((len(tensor) for _, tensor in self.arguments.list_tensors() if tensor.dim()), 1)
+
+    def run(self, passes: int) -> None:
+        """Make so many passes, and wait until the device has done them."""
+        for _ in range(passes):
+            self.arguments.call(self.model)
+        _synchronize(self.device)
+
     def take_sample(self) -> float:
         """Seconds of one pass, the device's queue emptied before and after."""
         _synchronize(self.device)
         start, cpu_start = time.perf_counter(), time.process_time()
-        for _ in range(self.passes):
-            self.arguments.call(self.model)
-        _synchronize(self.device)
+        self.run(self.passes)
         self.cpu_samples.append((time.process_time() - cpu_start) / self.passes)
         return (time.perf_counter() - start) / self.passes
 
@@ -89,12 +98,12 @@ def measure_models(
     """
     device = settings.find_device()
     results: list[Measurement | NotMeasured | None] = [None] * len(sources)
-    arms: dict[int, _Arm] = {}
+    arms: dict[int, WarmModel] = {}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    with _threads(settings.threads), kept_randomness(), torch.inference_mode():
+    with execution_of(settings):
         for place, (source, planned) in enumerate(zip(sources, given, strict=True)):
             try:
-                arms[place] = _warm_up(source, planned, device, _DTYPES[settings.dtype])
+                arms[place] = warm_up(source, planned, device, settings.dtype)
             except UserError:
                 raise
             except Exception as error:  # Whatever a model raises on a device that does not suit it.
@@ -191,9 +200,10 @@ def measure_peak_memory(model: nn.Module, arguments: Arguments, device: torch.de
     return meter.peak
 
 
-def _warm_up(source: Source, given: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> _Arm:
-    model = source.build().to(device=device, dtype=dtype).eval()
-    arm = _Arm(model, make_arguments(given, model, device), device)
+def warm_up(source: Source, given: tuple[Any, ...], device: torch.device, dtype: str) -> WarmModel:
+    """The model in evaluation on ``device``, after its first passes; raises what the model does."""
+    model = source.build().to(device=device, dtype=_DTYPES[dtype]).eval()
+    arm = WarmModel(model, make_arguments(given, model, device), device)
     last = [arm.take_sample() for _ in range(_WARM_UP_PASSES)][-1]
     arm.cpu_samples.clear()
     arm.passes = max(1, round(_SHORTEST_SAMPLE_SECONDS / max(last, 1e-9)))
@@ -201,17 +211,16 @@ def _warm_up(source: Source, given: tuple[Any, ...], device: torch.device, dtype
 
 
 def _summarize(
-    arm: _Arm, dtype: str, settled: bool, together: tuple[str, ...], environment: EnvironmentRecord
+    arm: WarmModel, dtype: str, settled: bool, together: tuple[str, ...], environment: EnvironmentRecord
 ) -> Measurement:
-    batch_size = next((len(tensor) for _, tensor in arm.arguments.list_tensors() if tensor.dim()), 1)
     low, middle, high = find_quartiles(arm.samples)
     return Measurement(
         latency_ms=1000 * middle,
         latency_ms_quartiles=(1000 * low, 1000 * high),
-        latency_per_image_ms=1000 * middle / batch_size,
-        images_per_second=batch_size / middle,
+        latency_per_image_ms=1000 * middle / arm.batch_size,
+        images_per_second=arm.batch_size / middle,
         peak_memory_bytes=measure_peak_memory(arm.model, arm.arguments, arm.device),
-        batch_size=batch_size,
+        batch_size=arm.batch_size,
         dtype=dtype,
         threads=torch.get_num_threads(),
         num_samples=len(arm.samples),
@@ -229,6 +238,13 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+@contextmanager
+def execution_of(settings: MeasureSettings) -> Iterator[None]:
+    """Inference with the threads of ``settings``; the state of random generators is kept."""
+    with _threads(settings.threads), kept_randomness(), torch.inference_mode():
+        yield
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vtbench.errors import UserError
+from vtbench.profiling.energy import measure_energy, open_meter
 from vtbench.profiling.measure import MeasureSettings, measure_models
 from vtbench.profiling.profile import ProfileSettings, profile_source
 from vtbench.profiling.sources import Source, resolve_source
@@ -12,28 +13,33 @@ from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.records.measured import MeasuredArm, MeasuredArms
 from vtbench.records.profile import Part
 
-_NO_METER = NotMeasured(reason="this machine has no meter of energy that vtbench reads; it estimates none")
-
 
 def measure_arms(arms: Sequence[tuple[str, RunRecord]], settings: MeasureSettings, *, batch_size: int) -> MeasuredArms:
     """Measure the network of one run of each named arm at the size of its images. Costs by role are counted.
+
+    Energy is read where the machine has a meter; where it has none, the record says why.
 
     Raises ``UserError`` for a network that is no longer there.
     """
     sources = [_find_source(record) for _, record in arms]
     given = [source.plan_inputs(batch_size) for source in sources]
     found = measure_models(sources, given, settings)
+    meter = open_meter(settings.find_device())
+    energies = (
+        [meter] * len(arms) if isinstance(meter, NotMeasured) else measure_energy(sources, given, settings, meter)
+    )
     return MeasuredArms(
+        energy_of=None if isinstance(meter, NotMeasured) else meter.covers,
         arms=tuple(
             MeasuredArm(
                 arm=arm,
                 variant=record.variant,
                 measurement=measured,
                 roles=_count_roles(source),
-                energy_joules=_NO_METER,
+                energy_joules=energy,
             )
-            for (arm, record), source, measured in zip(arms, sources, found, strict=True)
-        )
+            for (arm, record), source, measured, energy in zip(arms, sources, found, energies, strict=True)
+        ),
     )
 
 

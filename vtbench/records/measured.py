@@ -9,7 +9,7 @@ from vtbench.records.record import NotMeasured, Record
 
 
 class MeasuredArm(Record):
-    """One arm. ``roles`` are its MACs for one image by what they are for; ``energy`` is in joules an image."""
+    """One arm. ``roles`` are its MACs for one image by what they are for; ``energy_joules`` is that of an image."""
 
     arm: str
     variant: str
@@ -19,9 +19,10 @@ class MeasuredArm(Record):
 
 
 class MeasuredArms(Record):
-    """All arms that were measured together, taking turns."""
+    """All arms that were measured together, taking turns. ``energy_of`` is what the meter of energy covers."""
 
     format: Literal[1] = 1
+    energy_of: str | None = None
     arms: tuple[MeasuredArm, ...]
 
     def find(self, arm: str, variant: str) -> MeasuredArm | None:

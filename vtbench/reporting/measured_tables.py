@@ -22,12 +22,19 @@ def find_measured(report: Report, arm: Arm) -> MeasuredArm | None:
 
 
 def tabulate_measured(report: Report, comparison: Comparison) -> Table | None:
-    """One row an arm: MACs, latency with its quartiles, throughput, peak memory. None where nothing was measured."""
+    """One row an arm: MACs, latency with its quartiles, throughput, peak memory, energy where a meter was read.
+
+    None where nothing was measured.
+    """
     found = [(arm, one) for arm in comparison.arms if (one := find_measured(report, arm)) is not None]
     if not found:
         return None
-    header = ("measured", "MACs (M)", "latency (ms)", "quartiles (ms)", "images/s", "peak memory")
-    return make_table(header, [(arm.name, *_list_cells(arm, one)) for arm, one in found], numbers=header[1:])
+    header: tuple[str, ...] = ("measured", "MACs (M)", "latency (ms)", "quartiles (ms)", "images/s", "peak memory")
+    rows = [(arm.name, *_list_cells(arm, one)) for arm, one in found]
+    if report.measured is not None and report.measured.energy_of is not None:
+        header = (*header, "energy (mJ/image)")
+        rows = [(*row, _format_energy(one)) for row, (_, one) in zip(rows, found, strict=True)]
+    return make_table(header, rows, numbers=header[1:])
 
 
 def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
@@ -53,6 +60,8 @@ def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
                 f"The quartiles had not settled when time was up: {', '.join(unsettled)}. They are not compared."
             )
         notes.extend(_compare_ranks(done))
+    if report.measured is not None and (covers := report.measured.energy_of) is not None:
+        notes.append(f"Energy is that of {covers}, at rest and by other processes included: the median of windows.")
     notes += dict.fromkeys(
         f"Energy: {one.energy_joules.reason}." for _, one in found if isinstance(one.energy_joules, NotMeasured)
     )
@@ -73,6 +82,10 @@ def _list_cells(arm: Arm, one: MeasuredArm) -> tuple[str, ...]:
         f"{measured.images_per_second:,.0f}",
         NOTHING if isinstance(memory, NotMeasured) else format_bytes(memory),
     )
+
+
+def _format_energy(one: MeasuredArm) -> str:
+    return NOTHING if isinstance(one.energy_joules, NotMeasured) else f"{1000 * one.energy_joules:,.2f}"
 
 
 def _compare_ranks(done: list[tuple[Arm, Measurement]]) -> Iterator[str]:
