@@ -28,3 +28,12 @@ class MeasuredArms(Record):
     def find(self, arm: str, variant: str) -> MeasuredArm | None:
         """What was measured of an arm, if it still is the same variant."""
         return next((one for one in self.arms if (one.arm, one.variant) == (arm, variant)), None)
+
+
+class LatencyEntry(Record):
+    """One model of a survey: what is counted of one image, beside what a pass over a batch takes."""
+
+    model: str
+    macs: int
+    params: int
+    measurement: Measurement | NotMeasured

@@ -62,7 +62,7 @@ def render_block(name: str, root: Path) -> str:
     if name == "setup":
         return render_setups(root / "reports" / "setup")
     if name in PAGES and (block := PAGES[name].block) is not None:
-        return block()
+        return block(root / "reports")
     folder = root / "reports" / name
     if is_archive(folder):
         return render_study(folder, name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.records import CostRecord, NotMeasured
@@ -59,7 +60,13 @@ def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
             notes.append(
                 f"The quartiles had not settled when time was up: {', '.join(unsettled)}. They are not compared."
             )
-        notes.extend(_compare_ranks(done))
+        timed = [
+            Timed(arm.name, arm.variant, arm.costs.macs, one) for arm, one in done if isinstance(arm.costs, CostRecord)
+        ]
+        if find_conflicts(timed):
+            notes.append(f"MACs and latency rank arms differently: {tell_conflicts(timed)}")
+        elif len(timed) > 1:
+            notes.append("Of no two arms does the one with fewer MACs clearly take longer.")
     if report.measured is not None and (covers := report.measured.energy_of) is not None:
         notes.append(f"Energy is that of {covers}, at rest and by other processes included: the median of windows.")
     notes += dict.fromkeys(
@@ -88,23 +95,34 @@ def _format_energy(one: MeasuredArm) -> str:
     return NOTHING if isinstance(one.energy_joules, NotMeasured) else f"{1000 * one.energy_joules:,.2f}"
 
 
-def _compare_ranks(done: list[tuple[Arm, Measurement]]) -> Iterator[str]:
-    """Pairs of which the one with fewer MACs surely takes longer, by their ratio; the farthest first."""
-    counted = [(arm, arm.costs.macs, one) for arm, one in done if isinstance(arm.costs, CostRecord)]
+class Timed(NamedTuple):
+    """One network by its name in the text, its spelling, its MACs for an image and its time."""
+
+    name: str
+    variant: str
+    macs: int
+    measurement: Measurement
+
+
+def find_conflicts(timed: Sequence[Timed]) -> list[tuple[Timed, Timed]]:
+    """Pairs (lean, dear) of which the one with fewer MACs surely takes longer, by their ratio; the farthest first."""
     pairs = []
-    for first, second in combinations(counted, 2):
-        (lean, few, slow), (dear, many, fast) = sorted((first, second), key=lambda one: one[1])
-        ratio = slow.compare(dear.variant)
-        if few < many and ratio is not None and ratio[0] > 1:
-            pairs.append((ratio[0], lean, few, slow, dear, many, fast))
+    for first, second in combinations(timed, 2):
+        lean, dear = sorted((first, second), key=lambda one: one.macs)
+        ratio = lean.measurement.compare(dear.variant)
+        if lean.macs < dear.macs and ratio is not None and ratio[0] > 1:
+            pairs.append((ratio[0], lean, dear))
     pairs.sort(key=lambda pair: -pair[0])
-    if pairs:
-        told = [
-            f"{lean.name} has {few / 1e6:.2f} M MACs and takes {slow.latency_ms:.2f} ms, {dear.name} "
-            f"{many / 1e6:.2f} M and {fast.latency_ms:.2f} ms"
-            for _, lean, few, slow, dear, many, fast in pairs[:_MOST_PAIRS]
-        ]
-        more = f"; {len(pairs) - _MOST_PAIRS} more pairs" if len(pairs) > _MOST_PAIRS else ""
-        yield f"MACs and latency rank arms differently: {'; '.join(told)}{more}."
-    elif len(counted) > 1:
-        yield "Of no two arms does the one with fewer MACs clearly take longer."
+    return [(lean, dear) for _, lean, dear in pairs]
+
+
+def tell_conflicts(timed: Sequence[Timed]) -> str:
+    """The pairs that MACs and latency rank differently, at most three of them by name."""
+    pairs = find_conflicts(timed)
+    told = [
+        f"{lean.name} has {lean.macs / 1e6:.2f} M MACs and takes {lean.measurement.latency_ms:.2f} ms, {dear.name} "
+        f"{dear.macs / 1e6:.2f} M and {dear.measurement.latency_ms:.2f} ms"
+        for lean, dear in pairs[:_MOST_PAIRS]
+    ]
+    more = f"; {len(pairs) - _MOST_PAIRS} more pairs" if len(pairs) > _MOST_PAIRS else ""
+    return f"{'; '.join(told)}{more}."

@@ -190,7 +190,7 @@ def _write_page(reports: Path) -> list[Path]:
     return [write_published_report(folder).markdown] if folder.is_dir() else []
 
 
-def _render_block() -> str:
+def _render_block(reports: Path) -> str:
     return f"![{TITLE}](reports/published/accuracy_macs.svg)\n\n{list_items(list_published_notes(load_rows())[:1])}"
 
 
