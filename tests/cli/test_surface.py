@@ -109,3 +109,12 @@ def test_every_execution_setting_says_what_it_does_to_the_numbers_and_to_the_use
     assert sorted(name for names in effects for name in names) == sorted(ExecutionConfig.model_fields)
     for kind in (ExecutionConfig, TrainOptions, StudyOptions):
         assert all(field.description for field in kind.model_fields.values())
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_default_in_brackets_and_an_option_are_broken_only_where_they_have_no_room_on_a_line(columns: int) -> None:
+    for verb in list_verbs():
+        text = CliRunner().invoke(app, [verb, "-h"], env={"COLUMNS": str(columns)}).output
+        assert text.startswith("Usage") and text.isascii()
+        broken = [" ".join(found.split()) for found in re.findall(r"\[[^\[\]]*\n[^\[\]]*\]|--[\w-]*-\n *\w+", text)]
+        assert [found for found in broken if len(found) <= columns - 36] == []

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from vtbench.catalog import load_catalog
 from vtbench.cli.main import run
+from vtbench.cli.verb_list import _spell_default
 
 
 def list_models(monkeypatch, capsys, *arguments: str) -> str:
@@ -64,6 +66,13 @@ def test_options_are_explained_with_allowed_values_and_defaults(monkeypatch, cap
     text = list_models(monkeypatch, capsys, "vt_resnet18", "--options")
     assert "projector=on|off|zeroed  (default on)" in text
     assert "num_tokens=N  (default 16)" in text
+    assert "token_dim=N  (default 0: 16 times the width (8 times with three stages))" in text
+
+
+def test_a_default_of_nothing_says_what_it_stands_for():
+    options = {option for entry in load_catalog() for option in entry.options if option.default == 0}
+    assert {option.name for option in options} == {"token_dim", "pyramid_channels", "head_channels"}
+    assert all(_spell_default(option).startswith("0: ") for option in options)
 
 
 def test_the_name_of_a_model_shows_that_model_and_a_part_of_it_all_that_have_it(monkeypatch, capsys):

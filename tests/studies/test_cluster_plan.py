@@ -125,3 +125,21 @@ def test_the_verb_prints_hours_sizes_and_what_they_rest_on_without_measuring_her
     refused = CliRunner().invoke(app, [*given, "--cluster", "gpu=h100"])
     assert refused.exit_code != 0
     assert "Give --plan, too" in str(refused.exception) + refused.output
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "told"),
+    [
+        (True, "or plan without --no-probe, since there is such a GPU here"),
+        (False, "or plan where there is such a GPU"),
+    ],
+)
+def test_who_leaves_the_probe_out_where_the_gpu_is_is_told_so(
+    has_gpu: bool, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vtbench.studies.cluster_plan.is_here", lambda gpu, device: has_gpu)
+    given = ["ablate", "components", "--device", "cpu", "--data", "scenes:num_train=50,num_val=20", "--arm", "static"]
+    planned = ["--plan", "--no-probe", "--cluster", "gpu=h100", "--out", str(tmp_path / "out")]
+    outcome = CliRunner().invoke(app, [*given, *planned])
+    assert outcome.exit_code == 0, outcome.output
+    assert told in " ".join(outcome.output.split())

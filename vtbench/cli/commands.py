@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -124,6 +125,36 @@ class VerbCommand(TyperCommand):
     def spell_out(self, words: list[str]) -> list[str]:
         """The words as click reads them."""
         return words
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, in which ``[default: auto]`` and ``--dry-run`` are not broken where they have room on a line."""
+        return str(super().get_help(ctx)).translate({ord(mark): sign for sign, mark in _UNBROKEN.items()})
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options, less the breaks that `get_help` is to be without."""
+        write = formatter.write_dl
+        formatter.write_dl = lambda rows: write(_keep_whole(list(rows), formatter.width))
+        super().format_options(ctx, formatter)
+
+
+_UNBROKEN = {" ": "\xa0", "-": "\u2011"}
+"""Where a line may be broken, and what stands there while lines are broken so that they are not."""
+_WHOLE = re.compile(r"\[[^\[\]]*\]|--[\w-]+")
+_WIDEST_NAME, _SPACING = 30, 2
+"""Columns that click gives to names of options, and between these and what is said of them."""
+
+
+def _keep_whole(rows: list[tuple[str, str]], width: int) -> list[tuple[str, str]]:
+    room = width - min(_WIDEST_NAME, max((len(name) for name, _ in rows), default=0)) - 2 * _SPACING
+
+    def join(match: re.Match[str]) -> str:
+        return (
+            match[0].translate({ord(sign): mark for sign, mark in _UNBROKEN.items()})
+            if len(match[0]) <= room
+            else match[0]
+        )
+
+    return [(name, _WHOLE.sub(join, text)) for name, text in rows]
 
 
 def _is_given(ctx: Any, name: str) -> bool:

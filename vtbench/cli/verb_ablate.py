@@ -314,13 +314,16 @@ def _plan(
     from vtbench.units import format_items
 
     asked = parse_cluster(cluster) if cluster is not None else None
-    if asked is not None and not is_here(asked[1], study.execution.device):
+    has_gpu = asked is not None and is_here(asked[1], study.execution.device)
+    if asked is not None and not has_gpu:
         unmeasured = ELSEWHERE
     is_measured = unmeasured is None
     what = f"building {format_items(len(study.arms), 'arm')}{' and measuring some' if is_measured else ''}"
     with session.stop.on_signals(), tell_waiting(what):
         plan = plan_study(study, folder, session, retry_failed=retry_failed, unmeasured=unmeasured)
-        there = plan_cluster(plan, *asked, is_measured=is_measured) if asked is not None else None
+        there = None
+        if asked is not None:
+            there = plan_cluster(plan, *asked, is_measured=is_measured, could_measure=has_gpu)
     if session.stop.requested:
         raise typer.Exit(130)
     if as_json:

@@ -112,6 +112,14 @@ def _spell_allowed(option: "OptionEntry") -> str:
     return {"integer": "N", "number": "X"}.get(option.type, "TEXT")
 
 
+def _spell_default(option: "OptionEntry") -> str:
+    """The default, with what it stands for where the description says that of it: ``0: twice the width``."""
+    import re
+
+    meaning = re.search(rf"(?:^|; ){re.escape(str(option.default))}: ([^;]+)", option.description)
+    return f"{option.default}: {meaning[1]}" if meaning and option.allowed is None else str(option.default)
+
+
 def _tabulate(entries: "Sequence[CatalogEntry]") -> "Table":
     from vtbench.documents.table import make_table
 
@@ -147,7 +155,7 @@ def _print_options(entries: "Sequence[CatalogEntry]") -> None:
     models_of: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         for option in entry.options:
-            choice = f"{option.name}={_spell_allowed(option)}  (default {option.default})"
+            choice = f"{option.name}={_spell_allowed(option)}  (default {_spell_default(option)})"
             models_of.setdefault((choice, option.description), []).append(entry.name)
     for (choice, description), names in models_of.items():
         typer.echo("\n" + textwrap.fill(choice, width, subsequent_indent="  ", break_on_hyphens=False))

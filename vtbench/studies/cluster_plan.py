@@ -93,8 +93,13 @@ class ClusterPlan:
         return self.knobs.nodes * self.knobs.gpus
 
 
-def plan_cluster(plan: StudyPlan, knobs: ClusterKnobs, gpu: PublishedGpu, *, is_measured: bool) -> ClusterPlan:
-    """Work out what ``plan`` takes on the cluster; ``is_measured`` says that its times are of that GPU."""
+def plan_cluster(
+    plan: StudyPlan, knobs: ClusterKnobs, gpu: PublishedGpu, *, is_measured: bool, could_measure: bool = False
+) -> ClusterPlan:
+    """Work out what ``plan`` takes on the cluster.
+
+    ``is_measured`` says that its times are of that GPU, and ``could_measure`` that they could be: this machine has one.
+    """
     share = 1.0 if knobs.sustained is None else knobs.sustained
     rate = share * gpu.peak_macs(plan.study.execution.precision)
     first = {cell.arm: cell for cell in reversed(list_cells(plan.study, plan.folder))}
@@ -109,7 +114,7 @@ def plan_cluster(plan: StudyPlan, knobs: ClusterKnobs, gpu: PublishedGpu, *, is_
     most_seeds = plan.study.until.looks[-1] if plan.study.until is not None else plan.study.seeds
     savings = _expect_savings(len(plan.arms), most_seeds)
     is_bound = not is_measured and knobs.sustained is None
-    assumptions = tuple(_state(plan, knobs, gpu, is_measured=is_measured))
+    assumptions = tuple(_state(plan, knobs, gpu, is_measured=is_measured, could_measure=could_measure))
     return ClusterPlan(knobs, gpu, tuple(arms), sizes, savings, most_seeds, is_bound, assumptions)
 
 
@@ -182,7 +187,9 @@ def _expect_savings(num_arms: int, most_seeds: int) -> tuple[tuple[float, float,
     return tuple((effect, seeds, seeds / most_seeds) for effect, seeds in taken)
 
 
-def _state(plan: StudyPlan, knobs: ClusterKnobs, gpu: PublishedGpu, *, is_measured: bool) -> list[str]:
+def _state(
+    plan: StudyPlan, knobs: ClusterKnobs, gpu: PublishedGpu, *, is_measured: bool, could_measure: bool
+) -> list[str]:
     execution = plan.study.execution
     peak = 2 * gpu.peak_macs(execution.precision) / 1e12
     sheet = f"{gpu.title}: {peak:g} dense TFLOP/s in {execution.precision}, {gpu.memory_gb:g} GB ({gpu.source})."
@@ -191,9 +198,10 @@ def _state(plan: StudyPlan, knobs: ClusterKnobs, gpu: PublishedGpu, *, is_measur
     elif knobs.sustained is not None:
         rate = f"Training sustains {knobs.sustained:g} of that peak, as stated; reading images does not hold it up."
     else:
+        where = "without --no-probe, since there is such a GPU here" if could_measure else "where there is such a GPU"
         rate = (
             "Hours are bounds from below, at that peak, which no training comes to. State sustained=SHARE, or plan "
-            "where there is such a GPU, and it is measured."
+            f"{where}, and it is measured."
         )
     scaling = (
         "A cell stays on its devices, for no scaling was stated; devices beyond one a cell are idle."
