@@ -146,6 +146,23 @@ def test_arms_of_factors_leave_room_for_numbers_and_are_told_apart_in_charts(tmp
     assert not any("…" in label for label in labels)
 
 
+BROKEN = """cells => cells.flatMap(cell => [...cell.childNodes]).filter(node => {
+  const range = document.createRange(); range.selectNodeContents(node);
+  return !/\\s/.test(node.textContent) && new Set([...range.getClientRects()].map(line => line.top)).size > 1;
+}).map(node => node.textContent)"""
+"""The words between which a line may be broken, of those that are broken inside."""
+
+
+def test_a_name_on_a_narrow_screen_is_broken_between_its_words(tmp_path: Path, open_page: Open) -> None:
+    names = ["static+position", "recurrent_tokens-without/position"]
+    runs = [make_run(name, seed, 70.0 + seed) for name in names for seed in (0, 1)]
+    page = open_page(write_report(write_study(tmp_path, runs, seeds=None)).page, width=360)  # type: ignore[arg-type]
+    cells = page.locator("#table-1-1 tbody th")
+    assert sorted(cells.all_inner_texts()) == sorted(names)
+    assert min(cell.bounding_box()["height"] for cell in cells.all()) > 40  # type: ignore[index]
+    assert page.locator("#table-1-1 tbody th, dd, code span").evaluate_all(BROKEN) == []
+
+
 def test_a_page_fits_a_narrow_screen(open_page: Open) -> None:
     page = open_page(REPORTS / "components_cifar10" / "report.html", width=360)
     assert page.evaluate("document.documentElement.scrollWidth") == 360

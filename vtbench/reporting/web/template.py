@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from vtbench.documents.table import escape_controls
 
-_AFTER = re.compile(r"(?<=[,=])(?=.)")
+_AFTER = re.compile(r"(?<=[,=])(?=.)|(?<=\w[-+_/])(?=\w)")
 
 
 def render_template(name: str, **content: Any) -> str:
@@ -30,15 +30,15 @@ def _open_templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters["breakable"] = break_after_settings
+    templates.filters["breakable"] = allow_breaks
     return templates
 
 
-def break_after_settings(text: str) -> Markup:
-    """The text, escaped, which may be broken after each ``,`` and ``=``.
+def allow_breaks(text: str) -> Markup:
+    """The text, escaped, which may be broken after each ``,`` and ``=``, and between words after ``+ - _`` and ``/``.
 
-    >>> break_after_settings("lr=0.1,<b>")
-    Markup('lr=<wbr>0.1,<wbr>&lt;b&gt;')
+    >>> allow_breaks("lr=0.1,<b>"), allow_breaks("static+position")
+    (Markup('lr=<wbr>0.1,<wbr>&lt;b&gt;'), Markup('static+<wbr>position'))
     """
     return Markup("<wbr>").join(_AFTER.split(escape_controls(text)))
 
