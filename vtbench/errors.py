@@ -25,19 +25,29 @@ ABBREVIATIONS = {
 """What people write for a name of here."""
 
 
-def list_names(names: Iterable[object], *, most: int | None = None) -> str:
+def format_names(names: Iterable[object], *, most: int | None = 12) -> str:
     """Names in a message, in quotes where a comma, a space or nothing would leave open where one ends.
 
-    Of more than ``most`` the first are named, and how many more there are.
+    Of more than ``most`` the first are named, and how many more there are; None names all.
 
-    >>> list_names(["cat", "sports car", "a,b"])
+    >>> format_names(["cat", "sports car", "a,b"])
     "cat, 'sports car', 'a,b'"
-    >>> list_names("abcde", most=3)
+    >>> format_names("abcde", most=3)
     'a, b, c and 2 more'
     """
     words = [str(name) for name in names]
     shown = [repr(word) if not word or "," in word or word.split() != [word] else word for word in words[:most]]
     return ", ".join(shown) + (f" and {len(words) - len(shown)} more" if len(shown) < len(words) else "")
+
+
+def format_value(value: object) -> str:
+    """A value as Python has it, but a large number as people write it; it is read as the same again.
+
+    >>> [format_value(value) for value in (1e12, 2_500_000.0, 100_000.0, 1.0, 1e-05, 8, "8")]
+    ['1e12', '2.5e6', '100000.0', '1.0', '1e-05', '8', '8']
+    """
+    short = f"{value:g}" if isinstance(value, float) else ""
+    return short.replace("e+0", "e").replace("e+", "e") if "e+" in short and float(short) == value else str(value)
 
 
 def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str:
@@ -50,8 +60,8 @@ def did_you_mean(received: str, allowed: Iterable[str], *, most: int = 3) -> str
     if near := _find_near(received, words, most):
         return f"Did you mean {' or '.join(repr(word) for word in near)}?"
     if len(words) <= 20:
-        return f"Allowed: {list_names(words) or 'none'}."
-    return f"There are {len(words)}; the first are {list_names(words[:8])}."
+        return f"Allowed: {format_names(words, most=None) or 'none'}."
+    return f"There are {len(words)}; the first are {format_names(words[:8])}."
 
 
 def find_nearest(received: str, allowed: Iterable[str]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from vtbench.errors import did_you_mean, find_nearest
+from vtbench.errors import did_you_mean, find_nearest, format_value
 
 LARGEST_NUMBER = 2**31 - 1
 """Whole numbers end here, so that none sizes what no machine holds."""
@@ -46,7 +46,7 @@ def explain_problems(
 
 def show_value(value: Any) -> str:
     """A value as it came, its end left out where it is long."""
-    text = repr(value)
+    text = format_value(value) if isinstance(value, float) else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 

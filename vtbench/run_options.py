@@ -23,7 +23,7 @@ from vtbench.configuration import (
     Recipe,
     RunConfig,
 )
-from vtbench.errors import UserError
+from vtbench.errors import UserError, format_value
 from vtbench.settings import (
     change_settings,
     list_settings,
@@ -194,7 +194,7 @@ def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
             switches.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             for one in value if isinstance(value, list) else [value]:
-                valued += [f"--{flag}", str(one)]
+                valued += [f"--{flag}", format_value(one)]
     return valued + switches
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from vtbench.configuration import MOST_ARMS, MOST_SEEDS, Configuration
+from vtbench.errors import format_value
 from vtbench.settings import ROOTS, check_key
 
 Choice = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -37,7 +38,8 @@ class Range(Configuration):
     def _check_ends(self) -> Range:
         if not self.low < self.high or (self.log and self.low <= 0):
             above = ", above 0 as log = true wants it" if self.log else ""
-            raise ValueError(f"a range goes from low to a higher high{above}; it was given {self.low} and {self.high}")
+            given = f"{format_value(self.low)} and {format_value(self.high)}"
+            raise ValueError(f"a range goes from low to a higher high{above}; it was given {given}")
         return self
 
     @property

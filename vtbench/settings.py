@@ -15,7 +15,7 @@ from typing import Any, get_args
 from pydantic_core import to_jsonable_python
 
 from vtbench.configuration import Configuration, DataConfig, Recipe, RunConfig, validate_configuration
-from vtbench.errors import ABBREVIATIONS, UserError, did_you_mean
+from vtbench.errors import ABBREVIATIONS, UserError, did_you_mean, format_value
 
 _NAMES = frozenset({"recipe.name", *(f"recipe.{note}" for note in Recipe.NOTES)})
 """What a recipe is called, where it came from and what was changed about it: no settings."""
@@ -137,14 +137,14 @@ def read_settings(data: DataConfig, recipe: Recipe, keys: Iterable[str]) -> dict
 def spell_setting(value: Any) -> str:
     """A value as ``--set`` takes it.
 
-    >>> [spell_setting(value) for value in (None, True, 0.05, [0.8, 1.0], "adamw")]
-    ['none', 'on', '0.05', '[0.8, 1.0]', 'adamw']
+    >>> [spell_setting(value) for value in (None, True, 0.05, 1e12, [0.8, 1.0], "adamw")]
+    ['none', 'on', '0.05', '1e12', '[0.8, 1.0]', 'adamw']
     """
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
-    return json.dumps(value) if isinstance(value, list | tuple) else str(value)
+    return json.dumps(value) if isinstance(value, list | tuple) else format_value(value)
 
 
 def undo_treatment(config: RunConfig) -> RunConfig:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from vtbench.errors import list_names
 
 _DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -22,15 +20,6 @@ def format_count(count: int, *, digits: int = 2) -> str:
 def format_items(number: int, one: str, many: str | None = None) -> str:
     """Print how many of something: ``(1, 'thread') -> '1 thread'``, ``(2, 'batch', 'batches') -> '2 batches'``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def format_names(names: Sequence[str], most: int = 12) -> str:
-    """Print the first names of many as `list_names` has them, and how many more there are.
-
-    >>> format_names(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
-    return list_names(names, most=most)
 
 
 def format_millions(count: int, *, digits: int = 2) -> str:

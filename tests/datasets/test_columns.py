@@ -12,7 +12,7 @@ from vtbench.datasets.parquet_table import (
     find_mask_columns,
     shows_masks,
 )
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 
 IMAGE = pa.struct({"bytes": "binary", "path": "string"})
 WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -44,7 +44,7 @@ def expect_refusal(find, schema, *parts, wanted=None):
 )
 def test_a_label_column_that_cannot_be_is_refused_and_no_other_taken_for_it(label, other):
     schema = make_schema(image="images", label=label, **{other: "ints"})
-    listed = f"{list_names([other])} (int64"
+    listed = f"{format_names([other])} (int64"
     expect_refusal(find_label_column, schema, "The column 'label'", "labels are integers", "label=NAME", listed)
 
 

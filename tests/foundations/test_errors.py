@@ -1,6 +1,6 @@
 """A typo is answered with what helps: the nearest word, all words when they are few, or the first of many."""
 
-from vtbench.errors import did_you_mean, list_names
+from vtbench.errors import did_you_mean, format_names
 
 FEW = [f"word-{number}" for number in range(20)]
 
@@ -23,5 +23,11 @@ def test_what_differs_in_capitals_and_signs_alone_or_is_an_abbreviation_is_meant
 
 
 def test_names_in_a_list_are_quoted_where_they_would_run_into_each_other() -> None:
-    assert list_names(["cat", "sports car", "a,b", ""]) == "cat, 'sports car', 'a,b', ''"
+    assert format_names(["cat", "sports car", "a,b", ""]) == "cat, 'sports car', 'a,b', ''"
     assert "Allowed: cat, 'sports car'." in did_you_mean("?", ["cat", "sports car"])
+
+
+def test_of_more_than_a_dozen_names_the_first_are_named_unless_all_are_wanted() -> None:
+    letters = "abcdefghijklmn"
+    assert format_names(letters) == "a, b, c, d, e, f, g, h, i, j, k, l and 2 more"
+    assert format_names(letters, most=None) == ", ".join(letters)

@@ -230,3 +230,9 @@ def test_a_last_line_that_was_cut_short_anywhere_is_dropped(tmp_path: Path) -> N
 def test_a_name_that_is_no_text_is_spelled_out_in_a_record_that_can_be_read_again(tmp_path: Path) -> None:
     save_record(tmp_path / "a.json", NotMeasured(reason="r\udcff of \\ é"))
     assert load_record(tmp_path / "a.json", NotMeasured).reason == "r\\udcff of \\ é"
+    save_lines(tmp_path / "a.jsonl", [NotMeasured(reason="r\udcff of \\ é")])
+    with append_lines(tmp_path / "a.jsonl", NotMeasured) as (found, add):
+        add(NotMeasured(reason="r\udcff again"))
+    assert [one.reason for one in (*found, *load_lines(tmp_path / "a.jsonl", NotMeasured)[1:])] == [
+        "r\\udcff of \\ é", "r\\udcff again"
+    ]  # fmt: skip

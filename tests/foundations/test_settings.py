@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from vtbench.cli.main import app
 from vtbench.configuration import DataConfig, RunConfig
 from vtbench.errors import UserError
-from vtbench.run_options import RunOptions, TrainOptions
+from vtbench.run_options import RunOptions, TrainOptions, spell_flags
+from vtbench.search_space import Range
 from vtbench.settings import (
     change_settings,
     list_settings,
@@ -130,3 +131,12 @@ def test_set_on_the_command_line_is_refused_in_one_line() -> None:
     result = CliRunner().invoke(app, ["train", "resnet20", "--set", "recipe.epoch=3"])
     assert isinstance(result.exception, UserError)
     assert "Did you mean 'recipe.epochs'" in str(result.exception)
+
+
+def test_a_large_number_is_shown_as_people_write_it_wherever_one_is_shown() -> None:
+    with pytest.raises(UserError, match="was given 1e12: allowed: a number from 0 to less than 1"):
+        change_settings(DataConfig(), load_recipe("small"), {"recipe.label_smoothing": 1e12}, source="test")
+    with pytest.raises(ValueError, match=r"it was given 1e12 and 2\.5e9"):
+        Range(low=1e12, high=2.5e9)
+    assert spell_setting(1e12) == "1e12"
+    assert spell_flags(TrainOptions(learning_rate=1e12), ("learning_rate",)) == ["--learning-rate", "1e12"]

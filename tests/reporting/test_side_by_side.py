@@ -8,6 +8,7 @@ import pytest
 from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_study
 
 from vtbench.documents.table import NOTHING
+from vtbench.reporting.content import list_all_notes
 from vtbench.reporting.failures import list_failures
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import Report, build_report
@@ -64,6 +65,14 @@ def test_folders_that_share_no_run_are_parts_of_one_result(tmp_path: Path) -> No
     assert new[3:] == ("convolution", "2")
     assert "\n## Both together\n" in render_markdown(report)
     assert ">Both together</h2>" in render_page(report, {})
+
+
+def test_runs_that_both_folders_have_are_counted_once_and_that_is_said(tmp_path: Path) -> None:
+    report = build_sides(tmp_path, list_runs(OLD), [*list_runs(OLD)[:2], make_run("convolution", 3, 70.0)])
+    assert report.comparisons[0].arms[0].outcomes.keys() == {0, 1, 2, 3}
+    told = "2 records repeat one that was read before, equal in settings and outcome: each run is counted once."
+    assert told in list_all_notes(report) and told in render_page(report, {})
+    assert not [note for note in list_all_notes(build_report(tmp_path / "old")) if "repeat" in note]
 
 
 def test_a_damaged_study_beside_others_is_left_out_and_the_report_stands(tmp_path: Path) -> None:

@@ -31,6 +31,13 @@ def test_more_seeds_and_arms_extend_a_study_and_fewer_take_nothing_away(tmp_path
     assert study.seeds == 3
 
 
+def test_bytes_that_are_no_text_are_spelt_in_a_study_as_in_records_and_it_can_be_read_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.adopt(make_study(question="Is r\udcff text?"))
+    study = ledger.read_study()
+    assert study is not None and study.question == "Is r\\udcff text?"
+
+
 def test_wording_and_reference_may_change(tmp_path: Path) -> None:
     Ledger(tmp_path).adopt(make_study())
     Ledger(tmp_path).adopt(make_study(question="Really?", reference="better"))

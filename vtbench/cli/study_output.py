@@ -10,9 +10,10 @@ from rich.text import Text
 
 from vtbench.documents.table import NOTHING, make_table, to_plain_json
 from vtbench.documents.terminal import lay_out, open_console, print_text
+from vtbench.errors import format_names
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.settings import spell_setting
-from vtbench.units import format_count, format_duration, format_items, format_millions, format_names
+from vtbench.units import format_count, format_duration, format_items, format_millions
 
 if TYPE_CHECKING:
     from vtbench.studies.cells import ResolvedStudy
@@ -71,7 +72,7 @@ def print_plan(plan: StudyPlan) -> None:
             console,
         )
     if (rule := study.until) is not None:
-        looks = format_names([str(seeds) for seeds in rule.looks])
+        looks = format_names(rule.looks)
         print_text(f"\nAt most so many: seeds are added, in looks at {looks} seeds, until all is decided.", console)
     if not num_open + open_trials:
         print_text(f"\nNothing is left to run: all {format_items(num_cells, 'cell')} have ended.", console)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vtbench.datasets.data_files import DataFile
 from vtbench.datasets.dataset import DataError, Split
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 
 _MOST_NAMED = 5
 
@@ -88,7 +88,7 @@ def check_classes(names: Sequence[str], labels: Mapping[Split, NDArray[np.int64]
         missing = np.flatnonzero(np.bincount(some, minlength=len(names)) == 0)
         if len(missing):
             more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-            named = ", ".join(f"{label} ({list_names([names[label]])})" for label in missing[:_MOST_NAMED]) + more
+            named = ", ".join(f"{label} ({format_names([names[label]])})" for label in missing[:_MOST_NAMED]) + more
             raise UserError(
                 f"The {split} split of {place} has no image of {len(missing)} of the {len(names)} classes: {named}. "
                 + (f"Give it some, or take the class out of both splits. {mend}" if split == "val" else mend)
@@ -154,4 +154,4 @@ def _check_below(part: Labelled, num_classes: int, column: str) -> None:
 
 
 def _list(names: Sequence[str]) -> str:
-    return list_names(names, most=_MOST_NAMED)
+    return format_names(names, most=_MOST_NAMED)

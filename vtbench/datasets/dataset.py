@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
@@ -96,7 +96,7 @@ def list_taken(data: object) -> dict[str, str]:
 
 def describe_taken(data: object) -> str | None:
     """One line for the user, in which each part is spelt as the knob is that would change it; None without a choice."""
-    taken = ", ".join(f"{part}={list_names([name])}" for part, name in list_taken(data).items())
+    taken = ", ".join(f"{part}={format_names([name])}" for part, name in list_taken(data).items())
     return f"taken from the data: {taken}" if taken else None
 
 

@@ -17,7 +17,7 @@ from vtbench.datasets.data_files import resolve_folder
 from vtbench.datasets.dataset import Split
 from vtbench.datasets.split_files import check_exports, check_one_subset
 from vtbench.datasets.walking import is_left_behind
-from vtbench.errors import UserError, did_you_mean, list_names
+from vtbench.errors import UserError, did_you_mean, format_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,14 +115,14 @@ def choose_splits(knobs: HuggingFaceKnobs, builder: Any) -> dict[Split, str]:
             raise UserError(f"huggingface:{knobs.path} has no split {wanted!r}. {did_you_mean(wanted, there)}")
         if found is None:
             raise UserError(
-                f"huggingface:{knobs.path} has no {split} split by its name; it has {list_names(there) or 'none'}. "
+                f"huggingface:{knobs.path} has no {split} split by its name; it has {format_names(there) or 'none'}. "
                 f"Name one with huggingface:{knobs.path},{split}=NAME."
             )
         chosen[split] = found
     if chosen["train"] == chosen["val"]:
         raise UserError(
             f"huggingface:{knobs.path} is to be trained and validated on the same split, {chosen['train']!r}. "
-            f"Name another with train= or val=; there are {list_names(there)}."
+            f"Name another with train= or val=; there are {format_names(there)}."
         )
     return chosen
 

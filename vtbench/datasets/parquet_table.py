@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtbench.datasets.data_files import DataFile
 from vtbench.datasets.dataset import DataError
-from vtbench.errors import UserError, did_you_mean, list_names
+from vtbench.errors import UserError, did_you_mean, format_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,9 @@ def read_schema(file: DataFile) -> pa.Schema:
             f"{file.path} cannot be read as a parquet file: {error}. Replace it, or take it away."
         ) from error
     if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
-        raise DataError(f"{file.path} has several columns of the name {list_names(twice)}. Rename all but one of them.")
+        raise DataError(
+            f"{file.path} has several columns of the name {format_names(twice)}. Rename all but one of them."
+        )
     return schema
 
 
@@ -162,7 +164,7 @@ def _choose(place: str, schema: pa.Schema, wanted: str | None, role: _Role, spel
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{place} has several columns that may be of {name}s: {list_names(found)}. {mend} {columns}")
+        raise UserError(f"{place} has several columns that may be of {name}s: {format_names(found)}. {mend} {columns}")
     if role is _LABEL and shows_masks(schema):
         mend += f" For masks, write {spelling},num_classes=NUMBER."
     names = ", ".join(role.usual[:-1])
@@ -212,7 +214,7 @@ def _read_feature(schema: pa.Schema, column: str) -> dict[str, Any]:
 
 
 def _list_columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{list_names([field.name])} ({_shorten(str(field.type))})" for field in schema)
+    return ", ".join(f"{format_names([field.name])} ({_shorten(str(field.type))})" for field in schema)
 
 
 def _shorten(text: str) -> str:

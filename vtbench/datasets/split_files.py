@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from vtbench.datasets.data_files import DataFile, fingerprint_files
 from vtbench.datasets.dataset import DataError, Split
 from vtbench.datasets.walking import walk_files
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 
 _SPLIT_WORD = re.compile(r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?![a-z])", re.IGNORECASE)
 _MEANS: dict[str, str] = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
@@ -274,4 +274,4 @@ def _find_subset(path: str) -> str:
 
 
 def _list(names: Iterable[str]) -> str:
-    return list_names(names, most=_MOST_LISTED)
+    return format_names(names, most=_MOST_LISTED)

@@ -71,9 +71,7 @@ def load_table(path: Path, kind: type[R]) -> tuple[R, ...]:
 
 def save_lines(path: Path, records: Iterable[Record]) -> None:
     """Write records as JSON Lines, one object a line, whole or not at all."""
-    publish_text(
-        path, "".join(json.dumps(r.model_dump(mode="json"), sort_keys=True, allow_nan=False) + "\n" for r in records)
-    )
+    publish_text(path, "".join(_to_line(record.model_dump(mode="json")) for record in records))
 
 
 def load_lines(path: Path, kind: type[R]) -> list[R]:
@@ -130,8 +128,11 @@ def _check_torn(torn: bytes, path: Path, kind: type[Written]) -> None:
             ) from error
 
 
+def _to_line(plain: Any) -> str:
+    return spell_bytes(json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
 def _append(stream: IO[bytes], record: Written) -> None:
-    line = json.dumps(record.model_dump(mode="json", exclude_defaults=True), sort_keys=True, allow_nan=False)
-    stream.write(line.encode() + b"\n")
+    stream.write(_to_line(record.model_dump(mode="json", exclude_defaults=True)).encode())
     stream.flush()
     os.fsync(stream.fileno())

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.errors import format_names
 from vtbench.metrics import CLASS_IOU, VOID_PERCENT, read_classes
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Arm, Comparison, Score
 from vtbench.reporting.tables import format_difference, format_estimate, number_score
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
-from vtbench.units import format_names
 
 CLASSES_FILE = "classes.csv"
 """The file of a report that has every class and every arm."""

@@ -11,6 +11,7 @@ from vtbench.reporting.measured_tables import list_measured_notes, tabulate_meas
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import Report
 from vtbench.reporting.tuning import find_tuning, list_tuning_notes, tabulate_response, tabulate_tuning
+from vtbench.units import format_items
 
 
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
@@ -22,6 +23,7 @@ def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     classes = list_class_notes(report.comparisons, extent)
     notes = (
         *describe_progress(report),
+        *_describe_copies(report),
         *list_notes(report.comparisons),
         *effects,
         *images,
@@ -54,6 +56,13 @@ def describe_progress(report: Report) -> list[str]:
         "missing. Numbers are of what is there and will move; who stops when they please finds differences that are "
         "none more often than the intervals say."
     ]
+
+
+def _describe_copies(report: Report) -> list[str]:
+    if not report.num_copies:
+        return []
+    repeats = format_items(report.num_copies, "record repeats", "records repeat")
+    return [f"{repeats} one that was read before, equal in settings and outcome: each run is counted once."]
 
 
 INTERIM = " (interim)"

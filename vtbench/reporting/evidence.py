@@ -15,7 +15,7 @@ from statistics import fmean
 
 from vtbench.catalog import CatalogEntry, load_catalog
 from vtbench.documents.table import Table, list_items, make_table, to_markdown
-from vtbench.errors import list_names
+from vtbench.errors import format_names
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.archive import list_archives
 from vtbench.reporting.comparisons import Arm, Comparison
@@ -235,7 +235,7 @@ def _list_values(arm: Arm) -> dict[int, float]:
 
 
 def _name_arms(pairs: Sequence[tuple[Arm, Arm]], side: int) -> str:
-    return list_names(pair[side].name for pair in pairs)
+    return format_names((pair[side].name for pair in pairs), most=None)
 
 
 def _describe_setting(record: RunRecord) -> str:

@@ -64,7 +64,7 @@ def _find(folder: Path) -> Iterator[tuple[Literal["study", "run"], Path]]:
                 yield from _find(Path(entry.path))
 
 
-def list_names(folder: Path) -> dict[Path, list[str]]:
+def list_entries(folder: Path) -> dict[Path, list[str]]:
     """Everything in ``folder`` and beneath it, by the folder that it is in; links are not followed."""
     return {Path(place): [*folders, *files] for place, folders, files in os.walk(folder)}
 

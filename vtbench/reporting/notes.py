@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from vtbench.errors import format_names
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured
 from vtbench.reporting.comparisons import Arm, Comparison
@@ -14,7 +15,7 @@ from vtbench.stats.estimates import Estimate, PairedDifference, find_spread
 from vtbench.stats.power import POWER, count_needed_seeds, find_smallest_effect
 from vtbench.stats.simultaneous import correct_level
 from vtbench.stats.stopping import StoppingRule, describe_decision
-from vtbench.units import format_items, format_names
+from vtbench.units import format_items
 
 FEWEST_FOR_SPREAD = 3
 """Of fewer seeds the spread is not known well enough to say what others would show."""

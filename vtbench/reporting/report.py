@@ -37,8 +37,8 @@ class Report:
     runs of one seed; ``trials`` the runs by which arms were tuned; ``answers`` what runs answered to each validation
     image, of those that kept it; ``measured`` what arms take on one machine; ``sides`` two folders beside each other,
     where two were given that have runs in common; ``places`` where what is kept of each run lies, ``traced`` the runs
-    that failed and left a traceback there; ``sources`` what is in each of several folders. An
-    ``interim`` report says that it is one.
+    that failed and left a traceback there; ``sources`` what is in each of several folders, of which
+    ``num_copies`` runs are equal to one of another folder. An ``interim`` report says that it is one.
     """
 
     outline: ReportOutline
@@ -55,6 +55,7 @@ class Report:
     places: Mapping[RunKey, str] = field(default_factory=dict)
     traced: frozenset[RunKey] = frozenset()
     sources: Table | None = None
+    num_copies: int = 0
 
     @property
     def fresh_means(self) -> dict[str, float]:
@@ -90,6 +91,7 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
         name_places(folders, loaded.found),
         find_traced(loaded.found),
         tabulate_sources(folders, loaded.found),
+        loaded.num_copies,
     )
 
 

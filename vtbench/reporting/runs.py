@@ -10,7 +10,7 @@ from pathlib import Path
 from vtbench.errors import UserError
 from vtbench.files import finish_set, finish_sets, is_staged
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
-from vtbench.reporting.found_folders import is_run, list_names
+from vtbench.reporting.found_folders import is_run, list_entries
 from vtbench.reporting.outline import (
     OUTLINE_FILE,
     ReportOutline,
@@ -62,7 +62,8 @@ class LoadedRuns:
     ``examples`` are the files of examples of the runs of one seed, the lowest of which any run has some.
     ``answers`` are the files of answers to each validation image, of the runs that kept them. ``trials`` are the runs
     by which arms were tuned, which are compared with no others. ``found`` are all runs, with a second record of one
-    cell, such as a copy in another folder, that ``records`` leave out; ``repeated`` are what was left out as such.
+    cell, such as a copy in another folder, that ``records`` leave out; ``repeated`` are those of another outcome, and
+    ``num_copies`` says how many are equal to the first.
     """
 
     records: tuple[RunRecord, ...]
@@ -74,6 +75,7 @@ class LoadedRuns:
     trials: tuple[RunRecord, ...] = ()
     found: tuple[FoundRun, ...] = ()
     repeated: tuple[LeftOut, ...] = ()
+    num_copies: int = 0
 
     def list_beneath(self, folder: Path) -> tuple[RunRecord, ...]:
         """The records of one of the folders that were read. Raises ``UserError`` if there are none in it."""
@@ -110,7 +112,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
                 f"There is no folder {folder}. Give a study, a run or a folder of them, such as runs/components."
             )
         finish_sets(folder)
-        names[folder] = list_names(folder)
+        names[folder] = list_entries(folder)
         for path in _find_records(folder, names[folder]):
             place = path.resolve() if len(folders) > 1 else path
             if place not in seen:
@@ -134,6 +136,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
         trials,
         tuple(found.runs),
         (*repeated, *again),
+        len(found.runs) - len(kept) - len(repeated),
     )
 
 

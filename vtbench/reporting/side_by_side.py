@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
-from vtbench.errors import list_names
+from vtbench.errors import format_names
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.outline import name_arm
@@ -16,7 +16,7 @@ from vtbench.reporting.tables import format_estimate
 from vtbench.reporting.treatment import find_changed_settings, find_differences
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
-from vtbench.units import format_items, format_names
+from vtbench.units import format_items
 
 Pair = tuple[RunRecord, RunRecord]
 
@@ -203,7 +203,7 @@ def _gather(heading: str, phrases: Mapping[str, tuple[str, ...]]) -> Iterator[st
         if said:
             by_phrases.setdefault(said, []).append(arm)
     for said, arms in by_phrases.items():
-        who = "all arms" if len(arms) == len(phrases) > 1 else list_names(arms)
+        who = "all arms" if len(arms) == len(phrases) > 1 else format_names(arms, most=None)
         yield f"{heading}, {who}: {'; '.join(said)}."
 
 

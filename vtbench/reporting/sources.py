@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtbench.documents.table import NOTHING, Table, make_table
-from vtbench.errors import UserError
+from vtbench.errors import UserError, format_names
 from vtbench.reporting.outline import ReportOutline, load_outline, name_arm
 from vtbench.reporting.runs import FoundRun
-from vtbench.units import format_items, format_names
+from vtbench.units import format_items
 
 _MOST_NAMED = 6
 
@@ -65,7 +65,7 @@ def _explain(folder: Path, studies: Sequence[Path], single: Sequence[Path]) -> s
     counts += f" and {format_items(len(single), 'single run')}" if single else ""
     named = [place.as_posix() for place in (*studies, *single)]
     return (
-        f"{folder} holds {counts}, which do not belong into one table: {format_names(named, _MOST_NAMED)}. Give one "
-        f"of them, as in vtbench report {named[0]}, or those that are to stand beside each other, as in "
+        f"{folder} holds {counts}, which do not belong into one table: {format_names(named, most=_MOST_NAMED)}. "
+        f"Give one of them, as in vtbench report {named[0]}, or those that are to stand beside each other, as in "
         f"vtbench report {named[0]} {named[1]}."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vtbench.configuration import ExecutionConfig, RunConfig, list_differences
+from vtbench.errors import format_value
 from vtbench.records import Certificate, RunRecord
 from vtbench.settings import read_treatment, undo_treatment
 
@@ -141,4 +142,4 @@ def find_changed_settings(first: RunRecord, second: RunRecord) -> tuple[str, ...
             "init": _has_own_start(first, second) or {"source", "of_arm"},
         },
     )
-    return tuple(f"{key}: {ours} and {theirs}" for key, ours, theirs in differences)
+    return tuple(f"{key}: {format_value(ours)} and {format_value(theirs)}" for key, ours, theirs in differences)

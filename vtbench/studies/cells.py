@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from vtbench.configuration import CodeConfig, Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
-from vtbench.errors import list_names
+from vtbench.errors import format_names
 from vtbench.search_space import TuningConfig
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.treatments import treat_arms
@@ -95,7 +95,7 @@ def describe_twins(study: ResolvedStudy) -> Iterator[str]:
     for arms in arms_of.values():
         if len(arms) > 1:
             yield (
-                f"The arms {list_names(arms)} train the very same thing, {study.arms[arms[0]]}: all but one of "
+                f"The arms {format_names(arms)} train the very same thing, {study.arms[arms[0]]}: all but one of "
                 "them are duplicates."
             )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from vtbench.configuration import DataConfig
 from vtbench.datasets.dataset import Split
 from vtbench.datasets.loading import identify_data
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 from vtbench.records import Certificate
 from vtbench.run_folder import RECORD
 from vtbench.settings import undo_treatment
@@ -84,4 +84,4 @@ def _name(cells: list[Cell]) -> str:
     arms: dict[int, list[str]] = {}
     for cell in cells:
         arms.setdefault(cell.config.seed, []).append(cell.arm)
-    return ", ".join(f"seed {seed} ({list_names(names)})" for seed, names in arms.items())
+    return ", ".join(f"seed {seed} ({format_names(names)})" for seed, names in arms.items())

@@ -18,15 +18,15 @@ cell depends on them. The files are
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import Effect, ExecutionConfig, list_differences
 from vtbench.datasets.source import may_have_moved
+from vtbench.documents.table import to_plain_json
 from vtbench.environment import describe_environment, resolve_device
-from vtbench.errors import UserError
+from vtbench.errors import UserError, format_value
 from vtbench.files import publish_text, read_file
 from vtbench.records import (
     Certificate,
@@ -86,7 +86,8 @@ class Ledger:
             common["data"] = existing.data.model_copy(update={"spec": study.data.spec})
         differences = list_differences(existing.model_copy(update=common), asked, exclude=_FREE)
         if differences:
-            named = "; ".join(f"{key} is {there} there and {here} now" for key, there, here in differences)
+            spelt = ((key, format_value(there), format_value(here)) for key, there, here in differences)
+            named = "; ".join(f"{key} is {there} there and {here} now" for key, there, here in spelt)
             raise UserError(
                 f"The folder {self.folder} holds another study: {named}. Repeat the call that made "
                 "it, give another folder with --out, or start afresh with --fresh, which moves the old one aside."
@@ -100,7 +101,7 @@ class Ledger:
             joined: dict[str, Any] = {part: {**getattr(existing, part), **getattr(study, part)} for part in _OF_ARMS}
             joined["other_arms"] = tuple(arm for arm in study.other_arms if arm not in joined["arms"])
             study = study.model_copy(update={**joined, "seeds": max(study.seeds, existing.seeds)})
-        publish_text(self.path, json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+        publish_text(self.path, to_plain_json(study.model_dump(mode="json")))
 
     def list_certificates(self) -> list[tuple[Cell, Certificate]]:
         """Every cell of the folder that was begun, and what its run was certified to be: by its record, if it ended."""

@@ -21,7 +21,7 @@ from vtbench.datasets.dataset import (
     HasSides,
     ImageDataset,
 )
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 from vtbench.metrics import VOID_PERCENT, score_segmentation
 from vtbench.tasks.task import TASKS, Objective
 
@@ -107,7 +107,7 @@ class Segmentation:
         if recipe.class_weights is not None and len(recipe.class_weights) != len(names):
             raise UserError(
                 f"The recipe {recipe.name!r} has {len(recipe.class_weights)} class_weights, but {train.name} has "
-                f"{len(names)} classes: {list_names(names)}."
+                f"{len(names)} classes: {format_names(names, most=None)}."
             )
         return recipe
 

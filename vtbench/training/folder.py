@@ -10,9 +10,10 @@ from shlex import quote
 
 from vtbench.configuration import Effect, ExecutionConfig, RunConfig, list_differences
 from vtbench.datasets.source import may_have_moved
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 from vtbench.files import check_writable, publish_text, refuse_link
 from vtbench.locking import hold_lock
+from vtbench.mistakes import show_value
 from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK, STUDY, WEIGHTS
 from vtbench.units import format_items
@@ -74,7 +75,9 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     )
     differences = list_differences(resumed, asked)
     if differences:
-        named = "; ".join(f"{key} is {there!r} there and {here!r} here" for key, there, here in differences)
+        named = "; ".join(
+            f"{key} is {show_value(there)} there and {show_value(here)} here" for key, there, here in differences
+        )
         raise UserError(
             f"The folder {folder} holds a run of another configuration: {named}. "
             "Give another folder with --out, or remove this one."
@@ -117,7 +120,10 @@ def describe_other(record: RunRecord, config: RunConfig, *, arm: str | None = No
         differences.insert(0, ("data.spec", before, now))
     if arm is not None and record.arm != arm:
         differences.insert(0, ("arm", record.arm, arm))
-    return "; ".join(f"{key} is {there!r} in it and {here!r} here" for key, there, here in differences) or None
+    return (
+        "; ".join(f"{key} is {show_value(there)} in it and {show_value(here)} here" for key, there, here in differences)
+        or None
+    )
 
 
 def find_finished(folder: Path) -> RunRecord:
@@ -157,7 +163,7 @@ def _explain_no_run(folder: Path) -> str:
     if held := list(folder.glob(f"*/{RECORD}")):
         return f"It holds {format_items(len(held), 'run')}. {_show_how(_list_finished(folder, '*'))}"
     if studies := sorted(path.parent for path in folder.glob(f"*/{STUDY}")):
-        names = list_names((study.name for study in studies), most=_MOST_NAMED)
+        names = format_names((study.name for study in studies), most=_MOST_NAMED)
         cells = _list_finished(folder, "*/cells/*/*")
         return f"It holds {format_items(len(studies), 'study', 'studies')} ({names}). {_show_how(cells)}"
     if folder.is_file():

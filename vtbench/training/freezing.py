@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from vtbench.errors import UserError, did_you_mean, list_names
+from vtbench.errors import UserError, did_you_mean, format_names
 
 
 def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> None:
             )
     frozen = [name for name, both in names.items() if any(fnmatchcase(one, p) for one in both for p in patterns)]
     if len(frozen) == len(names):
-        raise UserError(f"The patterns {list_names(patterns)} freeze every parameter. Leave something to train.")
+        raise UserError(f"The patterns {format_names(patterns)} freeze every parameter. Leave something to train.")
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)
 

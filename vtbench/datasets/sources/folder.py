@@ -20,7 +20,7 @@ from vtbench.datasets.decoding import decode_images, probe_images, spread_evenly
 from vtbench.datasets.masked import MaskedFiles, open_masked
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.walking import list_entries, walk_files
-from vtbench.errors import UserError, list_names
+from vtbench.errors import UserError, format_names
 from vtbench.files import read_file
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
@@ -247,7 +247,7 @@ def _find_split(root: Path, split: Split, named: str | None) -> Path:
         if there:
             return there[0]
     sought = ", ".join(f"{name}/" for names in usual for name in names)
-    inside = list_names(entry.name for entry in entries[:8]) or "nothing"
+    inside = format_names(entry.name for entry in entries[:8]) or "nothing"
     raise UserError(
         f"{root} has no {split} split: there is none of {sought} in it, but {inside}. Add one of them, or name the "
         f"folder with folder:{root},{split}=NAME; where the data lie deeper, write folder:{root}/FOLDER."
