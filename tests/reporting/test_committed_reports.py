@@ -82,7 +82,9 @@ def test_a_registered_page_is_rendered_in_order_and_shown_in_the_readme(
         (reports / "planted.md").write_text("planted")
         return [reports / "planted.md"]
 
-    monkeypatch.setitem(PAGES._entries, "planted", Page(order=0, write=write, block=lambda reports: "of the planted page"))
+    monkeypatch.setitem(
+        PAGES._entries, "planted", Page(order=0, write=write, block=lambda reports: "of the planted page")
+    )
     archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "reports" / "components")
     assert [path.name for path in render_committed(tmp_path / "reports")] == ["planted.md", "report.md"]
     text = render_readme("<!-- generated: planted -->\n<!-- end -->", tmp_path)
