@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from image_files import encode, make_image
+from PIL import Image
 
 from vtbench.configuration import DataConfig
 from vtbench.datasets import LoadedDataset, load_dataset, tar_shards
@@ -253,3 +254,51 @@ def test_a_number_in_json_that_no_class_can_have_is_named(tmp_path: Path, number
 def test_a_tar_file_without_a_kind_is_answered_with_the_kind(root: Path) -> None:
     with pytest.raises(UserError, match="webdataset:"):
         load_dataset(DataConfig(spec=str(root / "train-000.tar")), "train", seed=0)
+
+
+MASK = np.arange(64, dtype=np.uint8).reshape(8, 8) % 3
+
+
+def make_masked_shards(root: Path, image: str = "jpg", mask: str = "png") -> Path:
+    """Samples of an image, a mask whose pixels move on by one a sample, and a label."""
+    for name, numbers in (("train-000", range(3)), ("train-001", range(3, 5)), ("val-000", range(5, 7))):
+        members = make_samples(numbers[0], [at % 2 for at in numbers], image=image)
+        members |= {f"{at:04d}.{mask}": encode(Image.fromarray((MASK + at) % 3)) for at in numbers}
+        write_shard(root / f"{name}.tar", members)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "knobs"),
+    [
+        ("jpg", "png", "num_classes=3"),
+        ("png", "seg.png", "num_classes=3"),
+        ("png", "truth.png", "mask=truth.png,num_classes=3"),
+    ],
+)
+def test_shards_give_the_mask_of_each_image_and_to_others_its_label(
+    tmp_path: Path, image: str, mask: str, knobs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTBENCH_CACHE_LIMIT_MB", "0")
+    root = make_masked_shards(tmp_path, image, mask)
+    data = pickle.loads(pickle.dumps(load(f"{root},{knobs}")))
+    assert not data.split.class_names
+    assert (len(data), data.taken["mask"], data.taken["image"]) == (5, mask, image)
+    rows = np.array([4, 0, 3])
+    assert np.array_equal(data.read_masks(rows), np.stack([(MASK + at) % 3 for at in rows]))
+    assert data.read(rows).shape == (3, 8, 8, 3)
+    assert len(load(f"{root},{knobs}", "val")) == 2
+    if mask != "png":
+        assert load(root).labels.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_what_is_wrong_with_masks_in_shards_is_named(tmp_path: Path) -> None:
+    root = make_masked_shards(tmp_path / "a")
+    refused(f"{root},mask=png", "nothing says how many there are")
+    refused(f"{root},num_classes=2", "0000.png in", "train-000.tar")
+    refused(f"{root},num_classes=3,label=cls", "label= is of labels")
+    refused(f"{root},num_classes=3,mask=seg.png", "have no mask (.seg.png)", "0000")
+    unmasked = make_masked_shards(tmp_path / "c")
+    write_shard(unmasked / "val-000.tar", make_samples(5, [0, 1], image="jpg"))
+    refused(f"{unmasked},num_classes=3", "2 of the 2 samples", "no mask (.png)")
+    refused(f"{make_shards(tmp_path / 'b')},num_classes=3", "none of mask.png, seg.png", "mask=ENDING")

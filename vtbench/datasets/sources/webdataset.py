@@ -1,4 +1,4 @@
-"""Shards of WebDataset: tar files of images with their labels beside them; the split is read off the file's name.
+"""Shards of WebDataset: tar files of images with labels or masks beside them; the split is read off the file's name.
 
 Samples are read from their places in the shards, in the order that (seed, epoch, sample index) draws, as those of any
 other data set are: nothing is shuffled by shards, and no process has shards of its own.
@@ -21,10 +21,12 @@ from PIL import Image
 from pydantic import Field
 
 from vtbench.datasets.class_labels import Labelled, agree_on_names, check_classes
+from vtbench.datasets.conventions import MaskKnobs, find_convention
 from vtbench.datasets.data_files import DataFile, fingerprint_files, resolve_folder
 from vtbench.datasets.dataset import DataError, ImageSplit, Split
 from vtbench.datasets.decoding import decode_images, probe_images, spread_evenly, tell_white
-from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
+from vtbench.datasets.masked import MaskedFiles, open_masked
+from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.split_files import Wanted, choose_files, list_tables, name_splits, take_subset
 from vtbench.datasets.tar_shards import Shard, TarMembers, check_samples, expand_braces, open_shard, read_texts
 from vtbench.errors import UserError, did_you_mean
@@ -38,19 +40,27 @@ _USUAL_FIELDS = ("label", "cls", "class", "target", "category")
 _MOST_DIGITS = 18
 _INTEGER = re.compile(rf"-?\d{{1,{_MOST_DIGITS}}}")
 _MOST_LISTED = 8
+_USUAL_MASKS = ("mask.png", "seg.png", "segmentation.png", "annotation.png", "label.png")
+_BESIDE_PHOTOGRAPHS = "png"
+_PHOTOGRAPHS = frozenset({"jpg", "jpeg", "webp"})
 
 
-class WebDatasetKnobs(Knobs):
+class WebDatasetKnobs(MaskKnobs):
     """Where the shards lie, and which members of a sample count."""
 
     path: str = Field(description="a folder of .tar files, or their names with braces, such as train-{000..146}.tar")
     image: str | None = Field(None, description="endings of images, such as jpg or jpg+png; else all that are known")
+    mask: str | None = Field(None, description="ending of masks, instead of labels; found when classes are said")
     label: str | None = Field(None, description="ending of labels, numbers or names of classes; else cls, or json")
     field: str | None = Field(None, description="of json labels: the field that counts; else label, cls or class")
     subset: str | None = Field(None, description="folder of the files to take, where several hold some")
     train: str | None = Field(None, description="files to train on, by split or name, A+B or with braces; else train")
     val: str | None = Field(None, description="files to validate on, likewise; else val or test")
-    white: float | None = Field(None, gt=0, description="value of white in images of more than 8 bits, such as 4095")
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether masks are wanted, and no labels."""
+        return self.mask is not None or self.asks_for_masks
 
     @property
     def wanted(self) -> Wanted:
@@ -99,6 +109,8 @@ def open_webdataset(knobs: WebDatasetKnobs, image_size: int | None) -> dict[Spli
     """Find the shards, samples and labels of both splits. Raises ``UserError`` for what is wrong with any."""
     spelling, wanted = f"webdataset:{knobs.path}", knobs.wanted
     files = choose_files(_list_shards(knobs, wanted), knobs.path, wanted)
+    if knobs.is_masked:
+        return _open_masked(knobs, files, image_size)
     chosen = _choose_members(open_shard(files["train"][0]), knobs, spelling)
     samples = {split: _read_samples(some, chosen) for split, some in files.items()}
     names, labels = _number({split: some.labels for split, some in samples.items()}, files, chosen)
@@ -124,6 +136,52 @@ def open_webdataset(knobs: WebDatasetKnobs, image_size: int | None) -> dict[Spli
         )
         for split in files
     }
+
+
+def _open_masked(
+    knobs: WebDatasetKnobs, files: Mapping[Split, Sequence[DataFile]], image_size: int | None
+) -> dict[Split, ImageSplit]:
+    """Both splits of images with a mask in each sample. Raises as `open_webdataset`."""
+    images, mask = _choose_mask(open_shard(files["train"][0]), knobs)
+    found: dict[Split, MaskedFiles] = {}
+    for split, some in files.items():
+        shards = [open_shard(file) for file in some]
+        for shard in shards:
+            check_samples(shard, (mask,), "mask")
+            check_samples(shard, images, "image")
+        members = (TarMembers.join([TarMembers.of_shard(one, ends) for one in shards]) for ends in (images, (mask,)))
+        of_images, of_masks = members
+        endings = {one for shard in shards for sample in shard.samples.values() for one in sample if one in images}
+        taken = {"image": "+".join(sorted(endings)), "mask": mask, **name_splits(files, knobs.wanted)}
+        fingerprint = f"{fingerprint_files(some)} {taken['image']} {mask}"
+        if not len(of_images):
+            raise UserError(f"The {split} split of webdataset:{knobs.path} has no samples. Give it some.")
+        found[split] = MaskedFiles(of_images.fetch, of_masks.fetch, len(of_images), fingerprint, taken)
+    root = Path(os.path.commonpath([file.path.parent for some in files.values() for file in some]))
+    return open_masked(found, find_convention(knobs, root), image_size, knobs.white)
+
+
+def _choose_mask(first: Shard, knobs: WebDatasetKnobs) -> tuple[tuple[str, ...], str]:
+    """The endings of images, and that of masks. Raises ``UserError`` where neither the user nor the endings tell."""
+    for name in ("label", "field"):
+        if getattr(knobs, name) is not None:
+            raise UserError(f"{name}= is of labels, and the images of {knobs.path} are to have masks. Leave it out.")
+    if not first.samples:
+        raise DataError(f"{first.file.path} has no samples. Replace it, or take it away.")
+    sample, members = next(iter(first.samples.items()))
+    found = [one for one in _USUAL_MASKS if one in members]
+    if not found and _BESIDE_PHOTOGRAPHS in members and not _PHOTOGRAPHS.isdisjoint(members):
+        found = [_BESIDE_PHOTOGRAPHS]
+    if knobs.mask is None and len(found) != 1:
+        said = f"several that may be ({', '.join(found)})" if found else f"none of {', '.join(_USUAL_MASKS)}"
+        raise UserError(
+            f"Of the members of a sample of webdataset:{knobs.path} one should be its mask, and there is {said}. The "
+            f"first sample {sample!r} of {first.file.path} has .{', .'.join(members)}. Name the ending of masks with "
+            "mask=ENDING."
+        )
+    mask = _spell(knobs.mask) if knobs.mask is not None else found[0]
+    images = _list_image_endings(knobs, sample, first)
+    return tuple(one for one in images if one != mask), mask
 
 
 @dataclass(frozen=True)
@@ -166,11 +224,8 @@ def _choose_members(first: Shard, knobs: WebDatasetKnobs, spelling: str) -> _Mem
     if not first.samples:
         raise DataError(f"{first.file.path} has no samples. Replace it, or take it away.")
     sample, members = next(iter(first.samples.items()))
-    known = tuple(ending.removeprefix(".") for ending in Image.registered_extensions())
-    images = tuple(_spell(one) for one in knobs.image.split("+")) if knobs.image is not None else known
+    images = _list_image_endings(knobs, sample, first)
     there = f"The first sample {sample!r} of {first.file.path} has .{', .'.join(members)}."
-    if knobs.image is not None and (odd := [one for one in images if one not in known]):
-        raise UserError(f"The ending {odd[0]!r} is of no format of images that is known. {there}")
     label = (
         _spell(knobs.label) if knobs.label is not None else next((one for one in _USUAL_LABELS if one in members), None)
     )
@@ -187,6 +242,19 @@ def _choose_members(first: Shard, knobs: WebDatasetKnobs, spelling: str) -> _Mem
         return _Members(images, label, None)
     check_samples(first, (label,), "label")
     return _Members(images, label, knobs.field or _find_field(first, spelling))
+
+
+def _list_image_endings(knobs: WebDatasetKnobs, sample: str, first: Shard) -> tuple[str, ...]:
+    known = tuple(ending.removeprefix(".") for ending in Image.registered_extensions())
+    if knobs.image is None:
+        return known
+    images = tuple(_spell(one) for one in knobs.image.split("+"))
+    if odd := [one for one in images if one.rpartition(".")[2] not in known]:
+        raise UserError(
+            f"The ending {odd[0]!r} is of no format of images that is known. The first sample {sample!r} of "
+            f"{first.file.path} has .{', .'.join(first.samples[sample])}."
+        )
+    return images
 
 
 def _spell(ending: str) -> str:
