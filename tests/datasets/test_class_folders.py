@@ -11,10 +11,11 @@ import pytest
 from image_files import encode, make_folder, make_image
 
 from vtbench.configuration import DataConfig
-from vtbench.datasets import data_files
+from vtbench.datasets import data_files, load_dataset, load_datasets
 from vtbench.datasets.class_folders import list_classes, list_images
 from vtbench.datasets.data_files import DataFile, fingerprint_files
 from vtbench.datasets.loading import identify_data
+from vtbench.datasets.sources import folder as folder_source
 from vtbench.datasets.walking import walk_files
 from vtbench.errors import UserError
 
@@ -56,6 +57,18 @@ def test_a_folder_that_was_opened_before_is_listed_and_not_read_again(
     assert len(read) == 13
     assert identify(root) == first
     assert len(read) == 13
+
+
+def test_each_split_is_listed_once_for_whoever_wants_both(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    monkeypatch.setattr(
+        folder_source, "list_images", lambda folder, names: listed.append(folder.name) or list_images(folder, names)
+    )
+    data = DataConfig(spec=f"folder:{root}", limit_train=4)
+    both = load_datasets(data, seed=1)
+    assert listed == ["train", "val"]
+    for one, split in zip(both, ("train", "val"), strict=True):
+        assert one.fingerprint == load_dataset(data, split, seed=1).fingerprint
 
 
 def identify(root: Path) -> str:

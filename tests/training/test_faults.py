@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_parts import TinyImages, digest_run, load_tiny, tiny_config, tiny_world
+from tiny_parts import TinyImages, digest_run, load_both, load_tiny, tiny_config, tiny_world
 
 from vtbench.configuration import OptimizerConfig
 from vtbench.datasets import DataError
@@ -91,7 +91,7 @@ def test_a_validation_loss_that_is_no_number_fails_the_run(tiny: pytest.MonkeyPa
     def load(config: Any, split: str, *, seed: int) -> TinyImages:
         return TinyImages(12, 2, std=(0.0, 1.0, 1.0)) if split == "val" else load_tiny(config, split, seed=seed)
 
-    tiny.setattr("vtbench.training.preparation.load_dataset", load)
+    tiny.setattr("vtbench.training.preparation.load_datasets", load_both(load))
     with np.errstate(all="ignore"):
         record = train_run(tiny_config(), tmp_path)
     assert record.error is not None
@@ -119,7 +119,7 @@ def test_an_image_that_turns_corrupt_is_named_and_the_epochs_before_are_kept(
     def load(config: Any, split: str, *, seed: int) -> TinyImages:
         return VanishingImages(20, 1) if split == "train" else load_tiny(config, split, seed=seed)
 
-    tiny.setattr("vtbench.training.preparation.load_dataset", load)
+    tiny.setattr("vtbench.training.preparation.load_datasets", load_both(load))
     record = train_run(tiny_config(), tmp_path)
     assert record.status == "failed"
     assert record.error == "The image cat/7.png is corrupt: image file is truncated."
@@ -131,7 +131,7 @@ def test_an_image_that_turns_corrupt_is_named_and_the_epochs_before_are_kept(
 def test_data_that_changed_since_the_run_was_begun_is_refused(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fail_at_step(tiny, 4, DataError("gone"))
     train_run(tiny_config(), tmp_path)
-    tiny.setattr("vtbench.training.preparation.load_dataset", lambda config, split, seed: TinyImages(20, 9))
+    tiny.setattr("vtbench.training.preparation.load_datasets", load_both(lambda config, split, seed: TinyImages(20, 9)))
     with pytest.raises(UserError, match="changed since then: train data, val data"):
         train_run(tiny_config(), tmp_path)
 

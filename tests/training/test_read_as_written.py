@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_parts import digest_run, tiny_config
+from tiny_parts import digest_run, load_both, tiny_config
 
 from vtbench.configuration import DataConfig
 from vtbench.datasets import load_dataset
@@ -57,7 +57,7 @@ class AlterAfterFirstEpoch(ProgressListener):
 def test_no_epoch_of_altered_pixels_is_recorded_and_the_same_command_goes_on_to_the_same_bits(
     tiny: pytest.MonkeyPatch, tmp_path: Path, task: str, cut: bool, workers: int
 ) -> None:
-    tiny.setattr("vtbench.training.preparation.load_dataset", load_dataset)
+    tiny.setattr("vtbench.training.preparation.load_datasets", load_both(load_dataset))
     train(tmp_path / "undisturbed")
     altered = 16 * 16 * (3 if task == "classification" else 1)
     record = train(tmp_path / "run", AlterAfterFirstEpoch(altered, cut=cut), workers=workers)

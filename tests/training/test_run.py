@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_parts import TinyImages, TinyNet, TinySegmenter, digest_run, load_tiny, tiny_config
+from tiny_parts import TinyImages, TinyNet, TinySegmenter, digest_run, load_both, load_tiny, tiny_config
 
 from vtbench.configuration import ExecutionConfig, Recipe, RunConfig
 from vtbench.datasets.batches import EvalBatches
@@ -274,7 +274,7 @@ def test_data_without_masks_are_refused_before_anything_is_written(tiny: pytest.
     class Unmasked(TinyImages):
         read_masks = None  # type: ignore[assignment]
 
-    tiny.setattr("vtbench.training.preparation.load_dataset", lambda config, split, seed: Unmasked(20, 1))
+    tiny.setattr("vtbench.training.preparation.load_datasets", load_both(lambda config, split, seed: Unmasked(20, 1)))
     with pytest.raises(UserError, match=r"has no masks\. Give them to a data set of yours"):
         train_run(tiny_config(), tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
@@ -284,7 +284,7 @@ def test_data_that_cannot_be_had_leaves_no_folder_behind(tiny: pytest.MonkeyPatc
     def refuse(*arguments: Any, **options: Any) -> None:
         raise UserError("There is no folder of images.")
 
-    tiny.setattr("vtbench.training.preparation.load_dataset", refuse)
+    tiny.setattr("vtbench.training.preparation.load_datasets", load_both(refuse))
     with pytest.raises(UserError, match="no folder of images"):
         train_run(tiny_config(), tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []

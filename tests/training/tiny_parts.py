@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,6 +158,11 @@ def tiny_config(*, seed: int = 0, execution: dict[str, Any] | None = None, **rec
     )
 
 
+def load_both(load: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    """What loads both splits by ``load``, which loads one."""
+    return lambda config, seed: (load(config, "train", seed=seed), load(config, "val", seed=seed))
+
+
 @contextmanager
 def tiny_world(task: str = "classification") -> Iterator[pytest.MonkeyPatch]:
     """Make the tiny networks and images known, configurations those of ``task``, and the environment a fixed one."""
@@ -181,7 +186,7 @@ def tiny_world(task: str = "classification") -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("tiny_parts._TASK", task)
         patch.setitem(MODELS._entries, "tiny", spec)
         patch.setitem(MODELS._entries, "tiny_segmentation", segmenter)
-        patch.setattr("vtbench.training.preparation.load_dataset", load_tiny)
+        patch.setattr("vtbench.training.preparation.load_datasets", load_both(load_tiny))
         patch.setattr("vtbench.training.preparation.describe_environment", lambda device: environment)
         yield patch
 

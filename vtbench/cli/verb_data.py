@@ -61,7 +61,7 @@ def run_data(
     from vtbench.cli.commands import quick_import
     from vtbench.cli.waiting import tell_waiting
     from vtbench.configuration import DataConfig, validate_configuration
-    from vtbench.datasets import load_dataset
+    from vtbench.datasets import load_datasets
     from vtbench.datasets.inspection import survey_data
     from vtbench.datasets.source import parse_dataset
     from vtbench.documents.terminal import open_console
@@ -80,10 +80,8 @@ def run_data(
         if not overwrite:
             refuse_replacing(out, DATA_FILES, says(DataRecord, data=data), of=data)
     with tell_waiting("reading the data"):
-        splits: dict[Split, LoadedDataset] = {
-            "train": load_dataset(config, "train", seed=0),
-            "val": load_dataset(config, "val", seed=0),
-        }
+        train, val = load_datasets(config, seed=0)
+    splits: dict[Split, LoadedDataset] = {"train": train, "val": val}
     sheets: dict[str, Sheet] = {}
     if out is not None:
         with quick_import():

@@ -158,8 +158,37 @@ def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDatase
     Images are decoded once into the cache when they fit in it, all of them or else those of the subset; otherwise they
     are decoded whenever they are read. Raises ``UserError`` when anything about either split is wrong.
     """
+    return _load(_open(config), config, split, seed)
+
+
+def load_datasets(config: DataConfig, *, seed: int) -> tuple[LoadedDataset, LoadedDataset]:
+    """What `load_dataset` gives of ``train`` and of ``val``, with the files of both looked at once."""
+    opened = _open(config)
+    return _load(opened, config, "train", seed), _load(opened, config, "val", seed)
+
+
+def identify_data(config: DataConfig, seeds: Iterable[int]) -> dict[int, dict[Split, str]]:
+    """For each of ``seeds`` the fingerprints of what `load_dataset` gives, with nothing decoded.
+
+    Raises ``UserError`` when anything about either split is wrong.
+    """
+    name, splits = _open(config)
+    if config.held_out is not None:
+        splits = dict.fromkeys(splits, splits["train"])
+    return {
+        seed: {split: _fingerprint(one, _select(one, config, split, seed, name)) for split, one in splits.items()}
+        for seed in seeds
+    }
+
+
+def _open(config: DataConfig) -> tuple[str, dict[Split, ImageSplit]]:
+    """The canonical name of the data set, and its splits, whole."""
     source, knobs, name = parse_dataset(config.spec)
-    splits = source.open(knobs, config.image_size)
+    return name, source.open(knobs, config.image_size)
+
+
+def _load(opened: tuple[str, dict[Split, ImageSplit]], config: DataConfig, split: Split, seed: int) -> LoadedDataset:
+    name, splits = opened
     chosen = splits["train" if config.held_out is not None else split]
     rows = _select(chosen, config, split, seed, name)
     images, places = _cache_or_read(chosen, rows)
@@ -168,21 +197,6 @@ def load_dataset(config: DataConfig, split: Split, *, seed: int) -> LoadedDatase
     if not chosen.class_names:
         data.read_masks(np.arange(min(1, len(data)), dtype=np.int64))  # Decodes and checks them all, if they fit.
     return data
-
-
-def identify_data(config: DataConfig, seeds: Iterable[int]) -> dict[int, dict[Split, str]]:
-    """For each of ``seeds`` the fingerprints of what `load_dataset` gives, with nothing decoded.
-
-    Raises ``UserError`` when anything about either split is wrong.
-    """
-    source, knobs, name = parse_dataset(config.spec)
-    splits = source.open(knobs, config.image_size)
-    if config.held_out is not None:
-        splits = dict.fromkeys(splits, splits["train"])
-    return {
-        seed: {split: _fingerprint(one, _select(one, config, split, seed, name)) for split, one in splits.items()}
-        for seed in seeds
-    }
 
 
 def _select(chosen: ImageSplit, config: DataConfig, split: Split, seed: int, name: str) -> NDArray[np.int64]:

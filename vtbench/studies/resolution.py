@@ -242,12 +242,12 @@ class DataFacts:
 
 def inspect_data(data: DataConfig, task: str) -> DataFacts:
     """Open both splits, so that data that cannot be used for ``task`` are refused before anything is written."""
-    from vtbench.datasets import load_dataset
+    from vtbench.datasets import load_datasets
     from vtbench.datasets.dataset import describe_taken
     from vtbench.datasets.duplicates import describe_leakage
     from vtbench.tasks import TASKS
 
-    train, val = load_dataset(data, "train", seed=0), load_dataset(data, "val", seed=0)
+    train, val = load_datasets(data, seed=0)
     names = TASKS[task].name_classes(train)
     notes = [note for note in (describe_taken(train), describe_leakage(train, val)) if note is not None]
     return DataFacts(len(train), len(val), names, train.image_size, "\n".join(notes) or None)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vtbench.configuration import CodeConfig, ExecutionConfig, Recipe, RunConfig, list_differences
-from vtbench.datasets import load_dataset
+from vtbench.datasets import load_datasets
 from vtbench.datasets.batches import EvalBatches, TrainBatches
 from vtbench.datasets.dataset import ImageDataset
 from vtbench.environment import describe_environment, find_version
@@ -145,8 +145,7 @@ def prepare_run(
 def _gather_material(config: RunConfig, device: torch.device, world: World) -> _Material:
     check_code(config.code)
     task = find_task(config.spelling)
-    train = load_dataset(config.data, "train", seed=config.seed)
-    val = load_dataset(config.data, "val", seed=config.seed)
+    train, val = load_datasets(config.data, seed=config.seed)
     recipe, execution = task.settle_recipe(config.recipe, train), config.execution
     share: dict[str, Any] = {"targets": task, "rank": world.rank, "num_ranks": world.size}
     train_batches = TrainBatches(
@@ -207,8 +206,7 @@ def _certify_untreated(
         return None
     plain = undo_treatment(config)
     if plain.data != config.data:
-        train = load_dataset(plain.data, "train", seed=config.seed)
-        val = load_dataset(plain.data, "val", seed=config.seed)
+        train, val = load_datasets(plain.data, seed=config.seed)
     recipe = find_task(config.variant).settle_recipe(plain.recipe, train)
     batches = TrainBatches(train, batch_size=recipe.batch_size, seed=config.seed, augmentation=recipe.augmentation)
     before, now = config.recipe.distillation, plain.recipe.distillation
