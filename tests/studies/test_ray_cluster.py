@@ -1,6 +1,7 @@
 """A study on a real Ray cluster of two nodes, one of which is killed, comes to the bytes of one machine."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,12 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]
         yield process
 
 
+def read_address(cluster: subprocess.Popen[str]) -> str:
+    """The first line that is one: libraries may print others before."""
+    assert cluster.stdout is not None
+    return next(line.strip() for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+", line.strip()))
+
+
 def ablate(*options: str) -> list[str]:
     given = ["--device", "cpu", "--jobs", "2", "--threads", "2"]
     return ["-m", "vtbench", "ablate", "study.toml", *given, *options]
@@ -82,8 +89,8 @@ def test_a_study_on_two_nodes_of_which_one_is_killed_and_that_is_stopped_comes_t
         assert local.communicate()[0].count("finished with") == 4
     expected = hash_cells(tmp_path / "local")
     with running([str(Path(__file__).with_name("ray_nodes.py"))], tmp_path) as cluster:
-        assert cluster.stdin is not None and cluster.stdout is not None
-        there = ["--out", "spread", "--executor", "ray", "--address", cluster.stdout.readline().strip()]
+        assert cluster.stdin is not None
+        there = ["--out", "spread", "--executor", "ray", "--address", read_address(cluster)]
         with running(ablate(*there), tmp_path) as stopped:
             see_epochs(tmp_path / "spread", beyond=[0, 0])
             stopped.send_signal(signal.SIGINT)

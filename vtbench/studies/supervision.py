@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from vtbench.locking import DEAD_AFTER_SECONDS, Heartbeats
 from vtbench.run_folder import RUN_LOCK
@@ -56,25 +57,30 @@ def post(cell: Cell, command: tuple[str, ...] = WORKER, tell_seconds: float = 0.
     return Posting(cell.model_dump_json(), str(Path.cwd()), settings, command, tell_seconds)
 
 
-def supervise(posting: Posting, tell: Tell) -> CellResult:
-    """Run the cell in a process of its own until it ends or the study wants to stop, and say how it ended.
-
-    A process of an earlier attempt that still holds the cell's folder is waited for, until it has left or has shown no
-    sign of life for so long that it is dead.
-    """
-    cell = Cell.model_validate_json(posting.cell)
+def describe_unseen(posting: Posting, cell: Cell) -> str | None:
+    """What is wrong where this machine does not see the folders that it must; None if it does."""
     for path in (Path(posting.directory), cell.folder):
         if not path.is_dir():
-            error = (
+            return (
                 f"{socket.gethostname()} does not see {path}. Call the study from, and let it write to, a folder that "
                 "all machines share under one path."
             )
-            return CellResult(cell, "failed", 0.0, error)
+    return None
+
+
+def supervise(posting: Posting, tell: Tell, *, own: Mapping[str, str] = MappingProxyType({})) -> CellResult:
+    """Run the cell in a process of its own until it ends or the study wants to stop, and say how it ended.
+
+    A process of an earlier attempt that still holds the cell's folder is waited for, until it has left or has shown no
+    sign of life for so long that it is dead. ``own`` are variables of its environment, before all others.
+    """
+    cell = Cell.model_validate_json(posting.cell)
+    if (unseen := describe_unseen(posting, cell)) is not None:
+        return CellResult(cell, "failed", 0.0, unseen)
     if not _await_others(cell.folder / RUN_LOCK, tell):
         return CellResult(cell, "stopped", 0.0)
-    process = CellProcess(
-        cell, {**posting.environment, **confine(cell, 0)}, command=posting.command, directory=posting.directory
-    )
+    environment = {**posting.environment, **confine(cell, 0), **own}
+    process = CellProcess(cell, environment, command=posting.command, directory=posting.directory)
     emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]] = queue.SimpleQueue()
     threading.Thread(target=forward_events, args=(process, emitted), daemon=True).start()
     deadline: float | None = None

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 
-from vtbench.environment import resolve_device
+from vtbench.environment import count_started, resolve_device
 from vtbench.errors import UserError
 from vtbench.training.faults import describe_any_fault
 from vtbench.training.loop import EpochLoop
@@ -70,6 +70,6 @@ def help_once() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # The first process hears it, and all agree on it.
     threading.Thread(target=_leave_with_the_first, daemon=True).start()
-    follow(Team.meet(), StopRequest(), once=True)
+    follow(join_started() if count_started() > 1 else Team.meet(), StopRequest(), once=True)
     sys.stderr.flush()
     os._exit(0)  # Taking torch down in good order takes a second or more.

@@ -30,6 +30,7 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, decode_event
 from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatcher, Executor
 from vtbench.studies.executors.local import WORKER
+from vtbench.studies.spanning import LOST, Other, Span, carry_first, place, reserve, shorten
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
 from vtbench.units import format_items
@@ -117,12 +118,16 @@ class RayTasks(Executor):
 
 @dataclass
 class _Handed:
-    """A cell that was handed out: its number, when, and how often in a row it has lost its machine."""
+    """A cell that was handed out: its number, when, and how often in a row it has lost its machine.
+
+    ``group`` are the places of its processes where they are on several machines.
+    """
 
     cell: Cell
     number: int
     began: float
     losses: int = 0
+    group: Any = None
 
 
 class _Crew:
@@ -144,8 +149,9 @@ class _Crew:
         self._handed.append(handed)
         self._submit(handed)
         self._watcher.on_begin(cell)
-        if not any(node["Alive"] and _fits(cell, node["Resources"]) for node in self._ray.nodes()):
-            wanted = ", ".join(f"{value} {name}" for name, value in _list_resources(cell).items())
+        span = Span.of(cell)
+        if not span.fits_all(self._list_machines()):
+            wanted = ", ".join(f"{value} {name}" for name, value in span.whole.items())
             self._say(handed, f"No machine of the cluster has {wanted}: the cell waits for one.")
 
     def listen(self, seconds: float, *, stopping: bool) -> Iterator[CellResult]:
@@ -176,35 +182,54 @@ class _Crew:
                 self.dismiss()
                 self._ray.wait(list(self.running), num_returns=len(self.running), timeout=GRACE_SECONDS)
                 self.cancel()
+                for handed in self.running.values():
+                    self._release(handed)
             self._ray.kill(self._board)
 
     def _submit(self, handed: _Handed) -> None:
-        wanted = _list_resources(handed.cell)
-        task = self._task.options(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0), name=handed.cell.label)
+        span, machines = Span.of(handed.cell), self._list_machines()
         posting = post(handed.cell, self._command, self._tell_seconds)
-        self.running[task.remote(self._board, handed.number, posting)] = handed
+        if span.fits_one(machines) or not span.fits_all(machines):
+            wanted = {"num_cpus": span.whole["CPU"], "num_gpus": span.whole.get("GPU", 0)}
+        else:
+            handed.group = reserve(self._ray, span)
+            wanted = place(self._ray, handed.group, span, rank=0)
+        task = self._task.options(**wanted, name=handed.cell.label)
+        places = None if handed.group is None else (span, handed.group)
+        self.running[task.remote(self._board, handed.number, posting, places)] = handed
+
+    def _release(self, handed: _Handed) -> None:
+        if handed.group is not None:
+            self._ray.util.remove_placement_group(handed.group)
+            handed.group = None
+
+    def _list_machines(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def _conclude(self, task: Any, handed: _Handed, *, stopping: bool) -> CellResult | None:
         """How a cell ended; None if it lost its machine and was begun again."""
         errors, cell = self._ray.exceptions, handed.cell
         seconds = time.monotonic() - handed.began
+        self._release(handed)
         try:
             status, error = self._ray.get(task)
         except errors.TaskCancelledError:
             return CellResult(cell, "stopped", seconds)
         except (errors.RayTaskError, errors.RuntimeEnvSetupError, errors.TaskUnschedulableError) as problem:
-            return CellResult(cell, "failed", seconds, f"Ray could not run the cell: {_shorten(problem)}")
+            return CellResult(cell, "failed", seconds, f"Ray could not run the cell: {shorten(problem)}")
         except errors.RayError as problem:
-            if stopping:
-                return CellResult(cell, "stopped", seconds)
-            handed.losses += 1
-            if handed.losses > MOST_LOSSES:
-                reason = f"The cell lost its machine {format_items(handed.losses, 'time')} without an epoch in between."
-                return CellResult(cell, "failed", seconds, f"{reason} The last time: {_shorten(problem)}")
-            self._say(handed, f"{cell.label} lost its machine and goes on from its last checkpoint on another.")
-            self._submit(handed)
-            return None
-        return CellResult(cell, status, seconds, error)
+            status, error = LOST, shorten(problem)
+        if status != LOST:
+            return CellResult(cell, status, seconds, error)
+        if stopping:
+            return CellResult(cell, "stopped", seconds)
+        handed.losses += 1
+        if handed.losses > MOST_LOSSES:
+            reason = f"The cell lost its machine {format_items(handed.losses, 'time')} without an epoch in between."
+            return CellResult(cell, "failed", seconds, f"{reason} The last time: {error}")
+        self._say(handed, f"{cell.label} lost its machine and goes on from its last checkpoint on another.")
+        self._submit(handed)
+        return None
 
     def _say(self, handed: _Handed, text: str) -> None:
         self._watcher.on_event(handed.cell, CellMessage(text=text))
@@ -232,8 +257,13 @@ class Switchboard:
         self._stop = True
 
 
-def carry_cell(board: Any, number: int, posting: Posting) -> tuple[str, str | None]:
-    """The task: supervise a cell on the machine that it was placed on; its status and error."""
+def carry_cell(
+    board: Any, number: int, posting: Posting, places: tuple[Span, Any] | None = None
+) -> tuple[str, str | None]:
+    """The task: supervise a cell on the machine that it was placed on; its status and error.
+
+    ``places`` are those of its processes where they are on several machines.
+    """
     import ray
 
     def tell(lines: list[bytes]) -> bool:
@@ -243,24 +273,14 @@ def carry_cell(board: Any, number: int, posting: Posting) -> tuple[str, str | No
         except ray.exceptions.RayError as error:
             raise ConnectionError("the study is gone") from error
 
+    if places is not None:
+        return carry_first(posting, *places, tell, Companion)
     result = supervise(posting, tell)
     return result.status, result.error
 
 
-def _list_resources(cell: Cell) -> dict[str, int]:
-    """What a cell asks for: a CPU a thread, and its GPUs."""
-    execution = cell.config.execution
-    gpus = {"GPU": execution.devices} if execution.device.startswith("cuda") else {}
-    return {"CPU": execution.threads or 1, **gpus}
-
-
-def _fits(cell: Cell, resources: dict[str, float]) -> bool:
-    return all(resources.get(name, 0) >= value for name, value in _list_resources(cell).items())
-
-
-def _shorten(problem: Exception) -> str:
-    """The last line of what Ray says that has words in it: the cause stands there."""
-    return [line.strip() for line in str(problem).splitlines() if line.strip()][-1][:300]
+class Companion(Other):
+    """`Other` where Ray can import it first: `vtbench.studies.spanning` needs the executors before."""
 
 
 @contextlib.contextmanager
