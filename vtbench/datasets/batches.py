@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from vtbench.configuration import AugmentationConfig
 from vtbench.datasets.augmentation import Augmentation, AugmentationDraws
-from vtbench.datasets.counter_based import derive_key, shuffle
-from vtbench.datasets.dataset import ImageDataset
+from vtbench.datasets.counter_based import derive_key, shuffle, shuffle_in_windows
+from vtbench.datasets.dataset import DrawnInWindows, ImageDataset
 from vtbench.datasets.mixing import mix_images, mix_labels
 from vtbench.datasets.workers import BatchLoader
 
@@ -119,8 +119,13 @@ class BatchMaker:
         """The samples in the order of ``epoch``: shuffled by (seed, epoch), or as they stand when there is no seed."""
         if self._order is None or self._epoch != epoch:
             size = len(self.dataset)
-            plain = np.arange(size, dtype=np.int64)
-            self._order = plain if self.seed is None else shuffle(derive_key("order", self.seed, epoch), size)
+            groups = self.dataset.groups if isinstance(self.dataset, DrawnInWindows) else None
+            if self.seed is None:
+                self._order = np.arange(size, dtype=np.int64)
+            elif groups is None:
+                self._order = shuffle(derive_key("order", self.seed, epoch), size)
+            else:
+                self._order = shuffle_in_windows(derive_key("order", self.seed, epoch), *groups)
             self._epoch = epoch
         return self._order
 

@@ -66,6 +66,18 @@ def shuffle(key: int, size: int) -> NDArray[np.int64]:
     return np.argsort(words, kind="stable").astype(np.int64, copy=False)
 
 
+def shuffle_in_windows(key: int, groups_N: NDArray[np.int64], window: int) -> NDArray[np.int64]:
+    """A permutation of ``range(N)`` in which few groups come at a time; ``groups_N`` is the group of each index.
+
+    Groups are put into random order, and of ``window`` of them at a time the indices are. With a window of all groups
+    it is `shuffle`.
+    """
+    numbers, group_of_N = np.unique(groups_N, return_inverse=True)
+    place_of = np.argsort(shuffle(derive_key("groups", key), len(numbers)))
+    words_N = draw_words(key, np.arange(len(groups_N), dtype=np.int64), 1)[:, 0]
+    return np.lexsort((words_N, place_of[group_of_N] // window)).astype(np.int64, copy=False)
+
+
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(_FIRST)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(_SECOND)

@@ -117,6 +117,28 @@ class NeedsPacking(Protocol):
 
 
 @runtime_checkable
+class InGroups(Protocol):
+    """A split of which one image costs as much as those beside it: drawn from few groups at a time."""
+
+    @property
+    def group_starts(self) -> NDArray[np.int64]:
+        """The first image of each group, ascending, (G,)."""
+
+    @property
+    def window(self) -> int:
+        """How many groups are shuffled together."""
+
+
+@runtime_checkable
+class DrawnInWindows(Protocol):
+    """A data set whose order in training is that of `shuffle_in_windows`."""
+
+    @property
+    def groups(self) -> tuple[NDArray[np.int64], int] | None:
+        """The group of each image, (N,), and the window; None for one that is shuffled whole."""
+
+
+@runtime_checkable
 class HasOriginalMasks(Protocol):
     """Data whose masks can be had as large as they were made."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from PIL import Image
 
@@ -46,6 +46,26 @@ class Footer(NamedTuple):
     file: str
     num_rows: int
     schema: pa.Schema
+
+
+class Asked(Protocol):
+    """Which data set, subset and splits a user names, for whatever reads them."""
+
+    @property
+    def path(self) -> str:
+        """A name on the hub or a folder."""
+
+    @property
+    def config(self) -> str | None:
+        """The subset."""
+
+    @property
+    def train(self) -> str | None:
+        """The split to train on."""
+
+    @property
+    def val(self) -> str | None:
+        """The split to validate on."""
 
 
 class UnreachableHubError(UserError):
@@ -97,14 +117,14 @@ def _check_holds_data(folder: Path) -> None:
             )
 
 
-def open_builder(hub: Any, knobs: HuggingFaceKnobs, path: str) -> Any:
+def open_builder(hub: Any, knobs: Asked, path: str) -> Any:
     takes = inspect.signature(hub.load_dataset_builder).parameters
     foreign_code = {"trust_remote_code": False} if "trust_remote_code" in takes else {}
     with explained(knobs.path):
         return hub.load_dataset_builder(path, knobs.config, **foreign_code)
 
 
-def choose_splits(knobs: HuggingFaceKnobs, builder: Any) -> dict[Split, str]:
+def choose_splits(knobs: Asked, builder: Any) -> dict[Split, str]:
     """The library's name of each split."""
     there = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
     chosen: dict[Split, str] = {}
@@ -137,14 +157,14 @@ def load_tables(knobs: HuggingFaceKnobs, builder: Any, chosen: Mapping[Split, st
         return {split: builder.as_dataset(split=name) for split, name in chosen.items()}
 
 
-def check_files(knobs: HuggingFaceKnobs, path: str, builder: Any, chosen: Mapping[Split, str]) -> None:
+def check_files(knobs: Asked, path: str, builder: Any, chosen: Mapping[Split, str]) -> None:
     """Raise ``UserError`` for files that the library would take wrongly: twice, or though they are no data.
 
     It finds splits in any part of a path, so that ``test/train/1.png``, of a class called train, is of both. That
     tables are not certainly of one export is seen in a local folder alone, where no README.md says which files count.
     """
     root, spelling = Path(path).resolve(), f"huggingface:{knobs.path}"
-    files = {split: _list_files(builder, name) for split, name in chosen.items()}
+    files = {split: list_files(builder, name) for split, name in chosen.items()}
     if both := sorted(set(files["train"]) & set(files["val"])):
         raise UserError(
             f"The library datasets would take {len(both)} files of {spelling} for both splits, the first {both[0]}, "
@@ -185,7 +205,7 @@ def read_footers(knobs: HuggingFaceKnobs, builder: Any, name: str) -> tuple[Foot
             return Footer(file, num_rows, schema)
 
     with explained(knobs.path), ThreadPoolExecutor(_READERS) as pool:
-        return tuple(pool.map(open_and_read, _list_files(builder, name)))
+        return tuple(pool.map(open_and_read, list_files(builder, name)))
 
 
 def _read_parquet_footer(stream: Any) -> tuple[int, pa.Schema]:
@@ -210,10 +230,11 @@ def _read_arrow_footer(stream: Any) -> tuple[int, pa.Schema]:
 
 def count_images(builder: Any, name: str) -> int:
     """Image files of the split ``name`` of a folder, by their endings."""
-    return sum(Path(file).suffix.lower() in Image.registered_extensions() for file in _list_files(builder, name))
+    return sum(Path(file).suffix.lower() in Image.registered_extensions() for file in list_files(builder, name))
 
 
-def _list_files(builder: Any, name: str) -> list[str]:
+def list_files(builder: Any, name: str) -> list[str]:
+    """Paths or addresses of the files of the split ``name``."""
     files = builder.config.data_files
     return [str(file) for file in files.get(name, ())] if isinstance(files, dict) else []
 

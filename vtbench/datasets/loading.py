@@ -21,6 +21,7 @@ from vtbench.datasets.dataset import (
     HasSides,
     Images,
     ImageSplit,
+    InGroups,
     NeedsPacking,
     Split,
     list_taken,
@@ -71,6 +72,13 @@ class LoadedDataset:
     def content(self) -> str:
         """A hash of all that the source holds of the split: the same for every seed, limit and size of the images."""
         return derive_fingerprint(self.split.fingerprint, self.split.fingerprint)
+
+    @cached_property
+    def groups(self) -> tuple[NDArray[np.int64], int] | None:
+        """Those of `DrawnInWindows`, wherever the images are read from."""
+        if not isinstance(self.split, InGroups):
+            return None
+        return np.searchsorted(self.split.group_starts, self.rows, side="right"), self.split.window
 
     @property
     def taken(self) -> dict[str, str]:

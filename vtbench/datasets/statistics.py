@@ -8,15 +8,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vtbench.datasets.cache import find_cache_folder
-from vtbench.datasets.dataset import DataError, ImageSplit
+from vtbench.datasets.dataset import DataError, ImageSplit, InGroups
 from vtbench.datasets.decoding import split_rows, spread_evenly
 from vtbench.datasets.memory import recall, remember
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
 _MOST_IMAGES = 4096
+_MOST_GROUPS = 64
 _LEAST_STD = 1 / 255  # Of images in one flat colour; dividing by zero would be worse.
 
 Triple = tuple[float, float, float]
@@ -37,6 +39,8 @@ IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def measure_statistics(split: ImageSplit) -> ChannelStatistics:
     """Means and deviations over up to 4,096 images spread evenly over ``split``, whatever the limit on it.
 
+    Of a split in groups they are from 64 of those at most.
+
     Sums are of integers, so that the result does not depend on their order. Measured once and remembered with a
     checksum. Raises `DataError` when all those images are of one value, which tells nothing.
     """
@@ -51,7 +55,7 @@ def measure_statistics(split: ImageSplit) -> ChannelStatistics:
 
 
 def _measure(split: ImageSplit) -> ChannelStatistics:
-    rows = spread_evenly(len(split.labels), _MOST_IMAGES)
+    rows = _choose_rows(split)
     counts_CV = np.zeros((3, 256), np.int64)
     for some in split_rows(rows, 3 * math.prod(split.image_size)):
         images_BHWC = split.read(some)
@@ -68,6 +72,16 @@ def _measure(split: ImageSplit) -> ChannelStatistics:
     variance_C = (counts_CV @ values**2) / total - mean_C**2
     std_C = np.maximum(np.sqrt(np.maximum(variance_C, 0)) / 255, _LEAST_STD)
     return ChannelStatistics(_triple((mean_C / 255).tolist()), _triple(std_C.tolist()))
+
+
+def _choose_rows(split: ImageSplit) -> NDArray[np.int64]:
+    """Rows spread evenly, of a split in groups over few of those."""
+    if not isinstance(split, InGroups) or len(split.group_starts) <= _MOST_GROUPS:
+        return spread_evenly(len(split.labels), _MOST_IMAGES)
+    ends = np.append(split.group_starts[1:], len(split.labels))
+    chosen = spread_evenly(len(split.group_starts), _MOST_GROUPS)
+    rows = np.concatenate([np.arange(split.group_starts[at], ends[at]) for at in chosen])
+    return rows[spread_evenly(len(rows), _MOST_IMAGES)]
 
 
 def _triple(values: list[float]) -> Triple:
