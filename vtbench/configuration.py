@@ -246,7 +246,7 @@ class ExecutionConfig(Configuration):
     command that repeats a run follow from it.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"uncounted", "devices"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"uncounted", "devices", "shard_optimizer"})
 
     device: Annotated[str, Effect.PLACE] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: Annotated[int, Effect.PLACE] = Field(
@@ -271,6 +271,9 @@ class ExecutionConfig(Configuration):
         1, ge=1, le=LARGEST_BATCH, description="Micro-batches a step, seen by batch normalisation: another training."
     )
     checkpoint_seconds: Annotated[float, Effect.NOTHING] = Field(60.0, gt=0, description="Save at least so often.")
+    shard_optimizer: Annotated[bool, Effect.NOTHING] = Field(
+        False, description="Of --devices each keeps a part of the optimiser's state: less memory, no other bit."
+    )
     uncounted: Annotated[bool, Effect.NOTHING] = Field(
         False, description="Also train a network whose MACs cannot be counted; its record says why."
     )

@@ -31,13 +31,13 @@ SURFACE = {
         "time-limit jobs out format json"
     ),
     "train": (
-        f"model {RUN} seed device devices threads workers {EXECUTION} checkpoint-seconds uncounted out exact-as "
-        "track json"
+        f"model {RUN} seed device devices threads workers {EXECUTION} checkpoint-seconds shard-optimizer uncounted "
+        "out exact-as track json"
     ),
     "ablate": (
         f"study {RUN} base arm seeds until smallest-effect max-seeds threads jobs try exact-as executor "
-        f"address device devices workers {EXECUTION} uncounted out store plan cluster no-probe fresh retry-failed "
-        "verify-resume "
+        f"address device devices workers {EXECUTION} shard-optimizer uncounted out store plan cluster no-probe fresh "
+        "retry-failed verify-resume "
         "list measure track json"
     ),
     "watch": "runs once every json",

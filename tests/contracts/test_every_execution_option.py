@@ -11,7 +11,7 @@ from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.ledger import Ledger
 from vtbench.training.folder import accept_config, write_config
 
-CHANGES_NO_BIT = {"workers", "checkpoint_seconds", "uncounted"}
+CHANGES_NO_BIT = {"workers", "checkpoint_seconds", "uncounted", "shard_optimizer"}
 GOES_ON = {*CHANGES_NO_BIT, "devices"}
 """Another number of devices changes rounding, and a run goes on with it: machines fail."""
 RECIPE = Recipe(name="mini", epochs=2)

@@ -16,7 +16,8 @@ from tiny_parts import digest_run, tiny_config
 
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
-from vtbench.training import ProgressListener, RunStopped, StopRequest, train_run
+from vtbench.training import ProgressListener, RunStopped, StopRequest, train_run, trainer
+from vtbench.training.optimization import read_optimizer_state
 from vtbench.training.team import settle_devices
 from vtbench.training.trainer import split_share
 
@@ -48,6 +49,37 @@ def test_three_processes_train_the_network_of_one(tmp_path: Path) -> None:
         assert one.averaged_val == pytest.approx(other.averaged_val, rel=1e-5)
     answers = [load_file(tmp_path / folder / "answers.safetensors") for folder in "13"]
     assert np.array_equal(answers[0]["truth"], answers[1]["truth"])
+
+
+@pytest.mark.parametrize("name", ["adamw", pytest.param("sgd", marks=pytest.mark.slow)])
+def test_an_optimiser_in_parts_takes_the_steps_of_a_whole_one_and_another_number_goes_on_from_it(
+    tmp_path: Path, tiny_helpers: pytest.MonkeyPatch, name: str
+) -> None:
+    """To the bit: a parameter's step needs its own state alone."""
+    counts: list[int] = []
+    tiny_helpers.setattr(
+        trainer, "read_optimizer_state", lambda one: counts.append(len(state := read_optimizer_state(one))) or state
+    )
+    settings = {"optimizer": {"name": name, "learning_rate": 0.01}, "gradient_clip_norm": 1.0, **PLAIN}
+    whole = train_run(tiny_config(execution={"devices": 2}, **settings), tmp_path / "whole")
+    num_whole = counts.pop()
+    parts = tiny_config(execution={"devices": 2, "shard_optimizer": True}, **settings)
+    assert train_run(parts, tmp_path / "parts").error is whole.error is None
+    assert 0 < counts.pop() < num_whole
+    for file in ("weights.safetensors", "metrics.jsonl", "certificate.json"):
+        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    stop = StopRequest()
+    with pytest.raises(RunStopped):
+        train_run(parts, tmp_path / "stopped", listener=StopsAt(stop), stop=stop)
+    (saved,) = (tmp_path / "stopped" / "checkpoint").glob("*.safetensors")
+    assert sum(key.startswith("optimizer.") for key in load_file(saved)) == num_whole
+    assert train_run(parts, tmp_path / "stopped").error is None
+    weights = "weights.safetensors"
+    assert (tmp_path / "stopped" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    with pytest.raises(RunStopped):
+        train_run(parts, tmp_path / "alone", listener=StopsAt(again := StopRequest()), stop=again)
+    alone = train_run(tiny_config(**settings), tmp_path / "alone")
+    assert alone.epochs[-1].train["loss"] == pytest.approx(whole.epochs[-1].train["loss"], rel=0.05)
 
 
 @pytest.mark.parametrize(

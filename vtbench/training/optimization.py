@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from vtbench.configuration import OptimizerConfig, Recipe
+from vtbench.training.world import ALONE
+
+Build = Callable[..., torch.optim.Optimizer]
+"""Makes an optimiser of a kind over groups of parameters, with settings; see `World.share_out`."""
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: OptimizerConfig, build: Build = ALONE.share_out) -> torch.optim.Optimizer:
     """Build the optimiser over the parameters of ``model``, in the fastest implementation that torch has for it.
 
     ``momentum`` is beta1 and ``squared_decay`` beta2 of AdamW. With ``decay_norm_and_bias`` off, parameters of fewer
@@ -29,12 +34,18 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         groups = [group for group in groups if group["params"]]
     if config.name == "sgd":
         return _start_momentum(
-            _without_compiler(torch.optim.SGD)(
-                groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
+            build(
+                _without_compiler(torch.optim.SGD),
+                groups,
+                lr=config.learning_rate,
+                momentum=config.momentum,
+                nesterov=config.nesterov,
+                fused=True,
             )
         )
     if config.name == "rmsprop":
-        return _without_compiler(torch.optim.RMSprop)(
+        return build(
+            _without_compiler(torch.optim.RMSprop),
             groups,
             lr=config.learning_rate,
             alpha=config.squared_decay,
@@ -43,8 +54,13 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
             foreach=True,
         )
     betas = (config.momentum, config.squared_decay)
-    return _without_compiler(torch.optim.AdamW)(
-        groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True
+    return build(
+        _without_compiler(torch.optim.AdamW),
+        groups,
+        lr=config.learning_rate,
+        betas=betas,
+        eps=config.epsilon,
+        fused=True,
     )
 
 
@@ -61,15 +77,16 @@ def _without_compiler(kind: type[_Kind]) -> type[_Kind]:
     return type(kind.__name__, (kind,), plain)
 
 
-def _start_momentum(optimizer: torch.optim.SGD) -> torch.optim.SGD:
+def _start_momentum(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """Let momentum start from zero, which gives the weights that it gives where torch makes the buffers itself.
 
     torch's fused SGD (2.14.1) makes them in the first step without filling them, and leaves them so where a loss scale
     overflows in that step: the second would add to whatever lay in the memory.
     """
-    for parameter, group in _parameters_of(optimizer):
+    part = _own_part(optimizer)
+    for parameter, group in _parameters_of(part):
         if group["momentum"]:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
+            part.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
     return optimizer
 
 
@@ -80,30 +97,43 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def read_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's tensors under names ``<index of the parameter>.<key>``; the rest follows from the recipe."""
+    """The optimiser's tensors under names ``<index of the parameter>.<key>``; the rest follows from the recipe.
+
+    Of one that is shared out they are those of this process, under the same names.
+    """
+    part = _own_part(optimizer)
     return {
         f"{index}.{key}": value
         for index, (parameter, _) in enumerate(_parameters_of(optimizer))
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for key, value in part.state.get(parameter, {}).items()
         if isinstance(value, Tensor)
     }
 
 
 def restore_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `read_optimizer_state` read.
+    """Put back what `read_optimizer_state` read, in all processes together; one that is shared out takes its part.
 
     A buffer of a parameter's shape gets the parameter's memory layout: fused kernels walk through both side by side.
     """
-    parameters = list(_parameters_of(optimizer))
-    optimizer.state.clear()
+    part, parameters = _own_part(optimizer), list(_parameters_of(optimizer))
+    own = {id(parameter) for parameter, _ in _parameters_of(part)}
+    part.state.clear()
     for name, value in tensors.items():
         index, _, key = name.partition(".")
         parameter, group = parameters[int(index)]
+        if id(parameter) not in own:
+            continue
         if value.shape == parameter.shape:
             restored = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
         else:
             restored = value.clone().to(parameter.device if group.get("fused") else "cpu")
-        optimizer.state[parameter][key] = restored
+        part.state[parameter][key] = restored
+
+
+def _own_part(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """What this process has of ``optimizer``: all, unless that is a ZeroRedundancyOptimizer."""
+    part: torch.optim.Optimizer = getattr(optimizer, "optim", optimizer)
+    return part
 
 
 def _parameters_of(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, object]]]:

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import Store
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from vtbench.errors import UserError
 from vtbench.training.faults import RankFault, describe_any_fault
@@ -82,6 +83,13 @@ class Ranks(World):
         dist.all_gather_object(values, value, group=self._control)
         return values
 
+    def collect(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those of all, in main memory; they are pickled."""
+        parts: list[Any] | None = [None] * self.size if self.is_first else None
+        own = {name: value.detach().cpu() for name, value in tensors.items()}
+        dist.gather_object(own, parts, dst=0, group=self._control)
+        return {name: value for part in parts or () for name, value in part.items()}
+
     def barrier(self) -> None:
         """Wait until all processes are here."""
         self.sum_counts([0])
@@ -95,6 +103,12 @@ class Ranks(World):
         parallel = DistributedDataParallel(_WithSpare(model), find_unused_parameters=True)
         parallel.register_comm_hook(None, _sum_bucket)
         return parallel
+
+    def share_out(self, kind: type[Optimizer], groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
+        """ZeroRedundancyOptimizer: a parameter is stepped where its state is, then sent to all (ZeRO, stage 1)."""
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+
+        return ZeroRedundancyOptimizer(groups, kind, **settings)
 
     def keep_gradients(self, model: nn.Module) -> AbstractContextManager[Any]:
         """DistributedDataParallel's ``no_sync``."""

@@ -74,7 +74,8 @@ class Trainer:
         if execution.compile:
             self._compiled = torch.compile(self._parallel, dynamic=False, options={"deterministic": True})
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay is not None else None
-        self.optimizer = build_optimizer(self.model, recipe.optimizer)
+        self._sharing = world if execution.shard_optimizer else ALONE
+        self.optimizer = build_optimizer(self.model, recipe.optimizer, self._sharing.share_out)
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self._frozen_norms = find_frozen_norms(self.model)
         self._scaler = torch.amp.GradScaler(device.type, enabled=execution.precision == "float16")
@@ -165,7 +166,8 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next step depends on, as named tensors and as JSON values; sums are those of all."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"optimizer.{name}": value for name, value in read_optimizer_state(self.optimizer).items()}
+        state = self._sharing.collect(read_optimizer_state(self.optimizer))
+        tensors |= {f"optimizer.{name}": value for name, value in state.items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
         tensors |= {f"tally.{name}": value for name, value in self.world.all_sum(self._tally.sums).items()}

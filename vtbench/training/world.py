@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 class World:
@@ -40,6 +41,10 @@ class World:
         """What each process gives, in their order."""
         return [value]
 
+    def collect(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """In the first process those of all, which have no name in common; nothing in the others."""
+        return tensors
+
     def barrier(self) -> None:
         """Wait until all processes are here."""
 
@@ -54,6 +59,10 @@ class World:
     def parallelize(self, model: nn.Module) -> nn.Module:
         """``model`` as it is called in training: its gradients are the sums of those of all processes."""
         return model
+
+    def share_out(self, kind: type[Optimizer], groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
+        """An optimiser of ``kind`` whose state is in parts, one in each process; its steps are those of one."""
+        return kind(groups, **settings)
 
     def keep_gradients(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Inside, gradients of what `parallelize` gave are added up in this process only, until the next step."""
