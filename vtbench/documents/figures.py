@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vtbench.documents.dark_look import add_dark_look
 from vtbench.files import publish_bytes
 
 if TYPE_CHECKING:
@@ -16,15 +17,18 @@ _DATED = {"png": "Software", "svg": "Date"}
 FORMATS = tuple(_DATED)
 
 
-def save_figure(figure: Figure, folder: Path, name: str, *, dpi: int, pdf: bool = False) -> tuple[Path, ...]:
+def save_figure(
+    figure: Figure, folder: Path, name: str, *, dpi: int, pdf: bool = False, dark: bool = False
+) -> tuple[Path, ...]:
     """Write ``folder/name.png`` and ``.svg``, with ``pdf`` that too, each whole; returns their paths.
 
-    Call it in the style it was drawn in.
+    The SVG of a figure that has a ``dark`` look is dark to those who prefer that. Call it in the style it was drawn in.
     """
     paths = []
     for suffix, dated in {**_DATED, **({"pdf": "CreationDate"} if pdf else {})}.items():
         stream = io.BytesIO()
         figure.savefig(stream, format=suffix, dpi=dpi, metadata={dated: None})
         paths.append(folder / f"{name}.{suffix}")
-        publish_bytes(paths[-1], stream.getvalue())
+        data = stream.getvalue()
+        publish_bytes(paths[-1], add_dark_look(data.decode()).encode() if dark and suffix == "svg" else data)
     return tuple(paths)

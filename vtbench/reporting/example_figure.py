@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vtbench.documents.dark_look import AS_IS
 from vtbench.documents.table import escape_controls
 from vtbench.documents.wrapping import shorten
 from vtbench.palettes import Colour
-from vtbench.reporting.style import INK, MUTED
+from vtbench.reporting.style import INK, LETTER, MUTED, SMALL, WIDTH, Head, shorten_arm
 from vtbench.reporting.token_figure import draw_key
 
 if TYPE_CHECKING:
@@ -22,17 +22,12 @@ if TYPE_CHECKING:
 
 # All lengths are in inches. Y, X height and width of a picture, C channels (3, RGB).
 
-_WIDTH = 13.2
-_LEAST_WIDTH = 8.4
-_MARGIN = 0.25
-_LARGEST_TILE = 2.3
-_GAP = 0.1
-_TILE_TITLE = 0.4
-_HEAD = 0.5
-_LINE = 0.2
-_KEY = 0.65
-_LETTER = 0.075
-"""How wide a letter of a legend or of the title of a tile is, about."""
+_MARGIN = 0.08
+_LARGEST_TILE = 1.4
+_GAP = 0.08
+_TILE_TITLE = 0.33
+_LINE = 0.17
+_KEY = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,38 +58,32 @@ def draw_tiles(
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    tile = min(_LARGEST_TILE, (_WIDTH - 2 * _MARGIN + _GAP) / columns - _GAP)
-    width = max(_LEAST_WIDTH, columns * (tile + _GAP) - _GAP + 2 * _MARGIN)
-    lines = textwrap.wrap(caption, int((width - 2 * _MARGIN) / _LETTER), break_on_hyphens=False)
+    tile = min(_LARGEST_TILE, (WIDTH - 2 * _MARGIN + _GAP) / columns - _GAP)
     heights = [tile * _proportion(row) for row in rows]
-    per_line, num_lines = _lay_out_legend(legend, width)
-    head = _HEAD + _LINE * len(lines)
+    per_line, num_lines = _lay_out_legend(legend)
+    head = Head(_write(title), _write(caption))
     foot = _MARGIN + _LINE * num_lines + (_KEY if doublings else 0)
-    height = head + sum(heights) + _TILE_TITLE * len(rows) + _GAP + foot
+    height = head.inches + sum(heights) + _TILE_TITLE * len(rows) + _GAP + foot
 
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
-    figure.text(_MARGIN / width, 1 - 0.22 / height, _write(title), fontsize=13, fontweight="bold", va="center")
-    for number, line in enumerate(lines):
-        down = 0.5 + _LINE * number
-        figure.text(_MARGIN / width, 1 - down / height, line, fontsize=9, color=MUTED, va="center")
-    top = height - head
+    head.write(figure)
+    top = height - head.inches
     for row, row_height in zip(rows, heights, strict=True):
         top -= _TILE_TITLE + row_height
         for column, one in enumerate(row):
             if one is not None:
                 place = (_MARGIN + column * (tile + _GAP), top, tile, row_height)
-                _draw_tile(figure, one, place, (width, height))
+                _draw_tile(figure, one, place, (WIDTH, height))
     bottom = foot
     if doublings:
         bottom -= _KEY
-        draw_key(
-            figure, doublings, ((_MARGIN + 0.1) / width, (bottom + 0.45) / height, 3.6 / width, 0.14 / height), size=8.5
-        )
+        place = ((_MARGIN + 0.1) / WIDTH, (bottom + 0.38) / height, 2.8 / WIDTH, 0.1 / height)
+        draw_key(figure, doublings, place, size=SMALL)
     for number, entry in enumerate(legend):
         down, across = divmod(number, per_line)
-        left = _MARGIN + across * (width - 2 * _MARGIN) / per_line
-        _draw_entry(figure, entry, (left, bottom - _LINE * (down + 1)), (width, height))
+        left = _MARGIN + across * (WIDTH - 2 * _MARGIN) / per_line
+        _draw_entry(figure, entry, (left, bottom - _LINE * (down + 1)), (WIDTH, height))
     return figure
 
 
@@ -107,10 +96,10 @@ def _proportion(row: Sequence[Tile | None]) -> float:
     return min(2.0, max(found, default=1.0))
 
 
-def _lay_out_legend(legend: Sequence[Entry], width: float) -> tuple[int, int]:
+def _lay_out_legend(legend: Sequence[Entry]) -> tuple[int, int]:
     """How many entries stand on a line, and how many lines there are."""
-    longest = max((len(_write(entry.name)) for entry in legend), default=0)
-    per_line = max(1, int((width - 2 * _MARGIN) / (0.4 + _LETTER * longest)))
+    longest = max((len(shorten_arm(entry.name)) for entry in legend), default=0)
+    per_line = max(1, int((WIDTH - 2 * _MARGIN) / (0.32 + LETTER * longest)))
     return per_line, math.ceil(len(legend) / per_line)
 
 
@@ -123,9 +112,9 @@ def _draw_tile(figure: Figure, tile: Tile, place: tuple[float, ...], size: tuple
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set(visible=True, color=MUTED, linewidth=0.5)
-    most = int(across / _LETTER * 1.05)
+    most = int(1.05 * across / LETTER)
     lines = [shorten(escape_controls(line), most) for line in tile.title.split("\n")]
-    axes.set_title("\n".join(lines), fontsize=8.5, color=INK, pad=3, loc="left")
+    axes.set_title("\n".join(lines), fontsize=SMALL, color=INK, pad=2, loc="left", linespacing=1.1)
 
 
 def _draw_entry(figure: Figure, entry: Entry, place: tuple[float, float], size: tuple[float, float]) -> None:
@@ -140,6 +129,7 @@ def _draw_entry(figure: Figure, entry: Entry, place: tuple[float, float], size: 
         edgecolor=MUTED,
         linewidth=0.5,
     )
+    patch.set_gid(AS_IS)
     figure.add_artist(patch)
-    name_at = ((left + 0.27) / size[0], (bottom + 0.06) / size[1])
-    figure.text(*name_at, _write(entry.name), fontsize=8.5, color=INK, va="center")
+    name_at = ((left + 0.25) / size[0], (bottom + 0.06) / size[1])
+    figure.text(*name_at, shorten_arm(entry.name), fontsize=SMALL, color=INK, va="center")

@@ -28,11 +28,11 @@ Box = tuple[float, float, float, float]
 
 RINGS_PX = (7.0, 13.0, 22.0, 34.0, 50.0, 70.0, 95.0)
 ANGLES_DEG = (0, 90, 270, 180, 45, 315, 135, 225, 22.5, 337.5, 67.5, 292.5, 112.5, 247.5, 157.5, 202.5)
-POINT_RADIUS_PX = 6.0
+POINT_RADIUS_PX = 5.0
 _OVERLAP, _RIM, _LINE, _LEADER, _DISTANCE, _TURN = 1000.0, 4000.0, 150.0, 400.0, 1.0, 0.15
 _TOUCH, _TANGLE = 0.3, 80.0
 _LEADER_FROM_PX = 20.0
-_BREAK_AFTER = 26
+_BREAK_AFTER = 22
 _LINE_SPACING = 1.1
 
 
@@ -213,7 +213,7 @@ def draw_labels(
         [*bars, *_cut_line([_to_pixels(axes, x, y) for x, y in line])],
         unlabelled=others,
     )
-    halo = withStroke(linewidth=2.6, foreground="white", alpha=0.85)
+    halo = withStroke(linewidth=2.0, foreground="white", alpha=0.85)
     to_data = axes.transData.inverted().transform
     for text, label, centre, placement in zip(texts, labels, centres, placements, strict=True):
         left, bottom, right, top = placement.box

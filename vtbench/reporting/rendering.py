@@ -162,7 +162,7 @@ def _save_figures(report: Report, folder: Path, *, every_figure: bool) -> dict[i
                 if (drawing := FIGURES[name].draw(report, index)) is not None:
                     stem = f"{name}_{index + 1}" if index else name
                     drawn.setdefault(index, {})[name] = save_figure(
-                        drawing, folder, stem, dpi=PNG_DPI, pdf=every_figure
+                        drawing, folder, stem, dpi=PNG_DPI, pdf=every_figure, dark=True
                     )
     return drawn
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vtbench.catalog import Look
 from vtbench.documents.wrapping import spell_name
 from vtbench.metrics import Metric
 from vtbench.reporting.cost_axes import MACS, CostAxis
 from vtbench.reporting.labels import Label, draw_labels
-from vtbench.reporting.style import INK, MUTED, find_look, mark_cut_ends
+from vtbench.reporting.style import INK, MUTED, SMALL, WIDE, WIDTH, Head, find_look, mark_cut_ends, shorten_arm
 from vtbench.stats.pareto import find_pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_LABELS = 48
+MOST_LABELS, MOST_LABELS_WIDE = 12, 48
 """Of so many points each has its label."""
-LABELS_OF_MANY = 20
+LABELS_OF_MANY = 12
 """Of more points so many have a label at most: those of the Pareto front, and the first."""
+_LEFT, _RIGHT, _FOOT, _LEGEND_LINE = 0.56, 0.1, 0.42, 0.19
+"""Inches around the plot, and of a line of the legend below it."""
 
 
 @dataclass(frozen=True)
@@ -40,29 +44,43 @@ class Point:
 
 
 def draw_points(
-    points: Sequence[Point], metric: Metric, *, title: str, caption: str, legend: bool, axis: CostAxis = MACS
+    points: Sequence[Point],
+    metric: Metric,
+    *,
+    title: str,
+    caption: str,
+    legend: bool,
+    axis: CostAxis = MACS,
+    wide: bool = False,
 ) -> Figure:
     """The figure of values of ``metric``; no window system is touched. Call it inside `house_style`.
 
-    Beyond `MOST_LABELS` points the first and the Pareto front have a label, and the caption says how many have none.
+    Beyond `MOST_LABELS` points, of a ``wide`` figure `MOST_LABELS_WIDE`, the first and the Pareto front have a label,
+    and the caption says how many have none.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.8, 7.2) if len(points) > 20 else (9.6, 6.4) if len(points) > 12 else (9.6, 5.2))
+    most = MOST_LABELS_WIDE if wide else MOST_LABELS
+    named = _choose_labelled(points, metric, most)
+    if len(named) < len(points):
+        caption += f"; {len(points) - len(named):,} of {len(points):,} without label"
+    width = WIDE if wide else WIDTH
+    head, looks = Head(title, caption, width=width), _list_looks(points) if legend else []
+    per_line = 6 if wide else 3
+    foot = _FOOT + (_LEGEND_LINE * math.ceil(len(looks) / per_line) + 0.1 if looks else 0)
+    plot = 5.0 if wide else 3.2 if len(points) > 6 else 2.6
+    height = head.inches + plot + foot
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.085, 0.15, 0.885, 0.72))
+    axes = figure.add_axes((_LEFT / width, foot / height, (width - _LEFT - _RIGHT) / width, plot / height))
     scale, unit = axis.choose_unit([point.cost for point in points])
     _set_axes(axes, points, scale)
     axes.set_xlabel(f"{axis.label} ({unit})")
     axes.set_ylabel(metric.axis)
-    figure.text(0.085, 0.945, title, fontsize=13, fontweight="bold", va="center")
-    named = _choose_labelled(points, metric)
-    if len(named) < len(points):
-        caption += f"; {len(points) - len(named):,} of {len(points):,} without label"
-    figure.text(0.085, 0.9, caption, fontsize=9, color=MUTED, va="center")
+    head.write(figure)
     front = _draw_front(axes, points, metric, scale)
-    if len(points) > MOST_LABELS:
+    if len(points) > most:
         _draw_many(axes, points, scale)
     else:
         for point in points:
@@ -71,16 +89,16 @@ def draw_points(
         if point.half_width is not None:
             ends = (point.value - point.half_width, point.value + point.half_width)
             mark_cut_ends(axes, ends, point.cost / scale, find_look(point.variant).color, upright=True)
-    labels = [_make_label(point, scale) for point in points]
+    labels = [_make_label(point, scale, spell_name if wide else shorten_arm) for point in points]
     draw_labels(
         axes,
         [label for index, label in enumerate(labels) if index in named],
         front,
-        size=8.5 if len(points) > 12 else 9.5,
+        size=SMALL,
         unlabelled=[label for index, label in enumerate(labels) if index not in named],
     )
-    if legend:
-        _draw_legend(axes, points)
+    if looks:
+        _draw_legend(figure, looks, per_line)
     return figure
 
 
@@ -116,9 +134,9 @@ def choose_heights(points: Sequence[Point]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _choose_labelled(points: Sequence[Point], metric: Metric) -> set[int]:
+def _choose_labelled(points: Sequence[Point], metric: Metric, most: int) -> set[int]:
     """The places of the points that have a label; a front that is longer than can be read is thinned out evenly."""
-    if len(points) <= MOST_LABELS:
+    if len(points) <= most:
         return set(range(len(points)))
     front = find_pareto_front([point.cost for point in points], [metric.rank(point.value) for point in points])
     room = LABELS_OF_MANY - 1
@@ -130,7 +148,7 @@ def _draw_front(axes: Axes, points: Sequence[Point], metric: Metric, scale: floa
     chosen = find_pareto_front([point.cost for point in points], [metric.rank(point.value) for point in points])
     front = [(points[index].cost / scale, points[index].value) for index in chosen]
     if len(front) > 1:
-        axes.plot(*zip(*front, strict=True), color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+        axes.plot(*zip(*front, strict=True), color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
     return front
 
 
@@ -139,20 +157,20 @@ def _draw_point(axes: Axes, point: Point, scale: float) -> None:
     cost = point.cost / scale
     if point.half_width is not None:
         axes.errorbar(
-            cost, point.value, point.half_width, color=look.color, alpha=0.55, linewidth=1.2, capsize=3.5, zorder=2
+            cost, point.value, point.half_width, color=look.color, alpha=0.55, linewidth=1.0, capsize=2.5, zorder=2
         )
     if len(point.seeds) > 1:
         axes.scatter(
             [cost] * len(point.seeds),
             point.seeds,
-            s=20,
+            s=10,
             color=look.color,
             edgecolors="white",
-            linewidths=0.6,
+            linewidths=0.4,
             zorder=2.5,
         )
-    size = 110 if look.marker == "*" else 62
-    face, edge, width = ("white", look.color, 1.8) if point.hollow else (look.color, "white", 0.8)
+    size = 75 if look.marker == "*" else 38
+    face, edge, width = ("white", look.color, 1.4) if point.hollow else (look.color, "white", 0.6)
     axes.scatter([cost], [point.value], s=size, c=face, marker=look.marker, edgecolors=edge, linewidths=width, zorder=3)
 
 
@@ -181,19 +199,22 @@ def _draw_many(axes: Axes, points: Sequence[Point], scale: float) -> None:
         axes.scatter(costs, values, s=26, c=faces, edgecolors=edges, marker=look.marker, linewidths=0.5, zorder=3)
 
 
-def _make_label(point: Point, scale: float) -> Label:
+def _make_label(point: Point, scale: float, spell: Callable[[str], str]) -> Label:
     half_width = point.half_width or 0.0
     reach = (point.value - half_width, *point.seeds, point.value + half_width)
     color = find_look(point.variant).color
-    return Label(spell_name(point.label), point.cost / scale, point.value, min(reach), max(reach), color)
+    return Label(spell(point.label), point.cost / scale, point.value, min(reach), max(reach), color)
 
 
-def _draw_legend(axes: Axes, points: Sequence[Point]) -> None:
+def _list_looks(points: Sequence[Point]) -> list[Look]:
+    return list(dict.fromkeys(find_look(point.variant) for point in points))
+
+
+def _draw_legend(figure: Figure, looks: Sequence[Look], per_line: int) -> None:
     from matplotlib.lines import Line2D
 
-    looks = list(dict.fromkeys(find_look(point.variant) for point in points))
     handles = [
-        Line2D([], [], color=look.color, marker=look.marker, linestyle="", markersize=7, label=look.title)
+        Line2D([], [], color=look.color, marker=look.marker, linestyle="", markersize=5, label=look.title)
         for look in looks
     ]
-    axes.legend(handles=handles, loc="lower right", ncols=2 if len(handles) > 6 else 1, fontsize=8.5, labelcolor=INK)
+    figure.legend(handles=handles, loc="lower center", ncols=per_line, labelcolor=INK, handletextpad=0.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,20 +13,27 @@ import numpy as np
 from vtbench.metrics import PIXEL_ACCURACY, Metric
 from vtbench.palettes import VOID_COLOUR, Colour, find_palette
 from vtbench.records.examples import Example, Examples
+from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.example_figure import Entry, Tile
 from vtbench.reporting.example_pictures import WRONG, find_maps, show_classes, show_errors, show_tokens
 from vtbench.reporting.report import Report
 from vtbench.reporting.runs import identify_run
 from vtbench.reporting.token_figure import choose_doublings
+from vtbench.stats.estimates import Estimate
 
 _MOST_ENTRIES = 24
 """Of a legend; of more classes those with the most pixels are in it."""
+_MOST_ARMS = 8
+"""Of more arms the base and the best are shown."""
 _VOID = 255
 
 
 @dataclass(frozen=True)
 class ShownExamples:
-    """The examples of the arms of one comparison, all of one seed. ``without`` names finished arms that kept none."""
+    """The examples of the arms of one comparison, all of one seed. ``without`` names finished arms that kept none.
+
+    ``num_left_out`` are further arms that no figure has room for.
+    """
 
     arms: tuple[tuple[str, Examples], ...]
     without: tuple[str, ...]
@@ -32,6 +41,7 @@ class ShownExamples:
     palette: tuple[Colour, ...]
     metric: Metric
     seed: int
+    num_left_out: int = 0
 
     @cached_property
     def doublings(self) -> int:
@@ -52,7 +62,7 @@ class ShownExamples:
         """What an arm says of it, and where that is wrong."""
         score, right = one.note.outcome.get(self.metric.key), one.note.outcome.get(PIXEL_ACCURACY.key)
         judged = "all is void" if score is None else f"{self.metric.label} {self.metric.show(score, digits=1)}"
-        wrong = "" if right is None else f"\n{100 - right:.1f} % of pixels"
+        wrong = "" if right is None else f"\n{100 - right:.1f} %"
         return [
             Tile(f"{' '.join(arm.splitlines())}\n{judged}", show_classes(one.prediction, self.palette)),
             Tile(f"errors{wrong}", show_errors(one)),
@@ -64,7 +74,7 @@ class ShownExamples:
         if maps_Lhw is None:
             return []
         shown = f"{len(maps_Lhw)} tokens" if len(maps_Lhw) > 1 else "a token"
-        return [Tile(f"{shown}\nof the finest map", show_tokens(one.image, maps_Lhw, self.doublings), smooth=True)]
+        return [Tile(f"{shown}\nfinest map", show_tokens(one.image, maps_Lhw, self.doublings), smooth=True)]
 
     def list_legend(self, shown: Iterable[Example]) -> list[Entry]:
         """The classes that ``shown`` have in truth or prediction, void, and what errors look like."""
@@ -86,7 +96,8 @@ class ShownExamples:
         """The caption of a figure that shows ``what``, with maps of ``tokens`` or without."""
         maps = " Tokens: where they look, red more and blue less than uniform attention would." if tokens else ""
         without = f" No examples were kept of {', '.join(self.without)}." if self.without else ""
-        return f"Seed {self.seed}. {what} Errors: wrong pixels over the image, void in white.{maps}{without}"
+        rest = f" Of {len(self.arms) + self.num_left_out} arms the base and the best." if self.num_left_out else ""
+        return f"Seed {self.seed}. {what}{rest} Errors: wrong pixels over the image, void in white.{maps}{without}"
 
 
 def find_shown(report: Report, index: int) -> ShownExamples | None:
@@ -104,24 +115,26 @@ def find_shown(report: Report, index: int) -> ShownExamples | None:
         return None
     names = tuple(comparison.name_class(number) for number in range(shown[0].num_classes))
     palette = find_palette(names, shown[0].config.data.spec)
-    return ShownExamples(tuple(arms), tuple(without), names, palette, comparison.metric, shown[0].seed)
+    kept_arms = _choose_arms(arms, comparison)
+    return ShownExamples(
+        kept_arms, tuple(without), names, palette, comparison.metric, shown[0].seed, len(arms) - len(kept_arms)
+    )
 
 
-def break_rows(
-    lead: Sequence[Tile | None], groups: Sequence[Sequence[Tile | None]], across: int
-) -> list[list[Tile | None]]:
-    """Groups after ``lead`` on as many rows of ``across`` tiles as it takes; further rows begin below the first group.
+def _choose_arms(arms: Sequence[tuple[str, Examples]], comparison: Comparison) -> tuple[tuple[str, Examples], ...]:
+    """All, or of many the base and those of the best means, in the order of the table."""
+    means = {
+        arm.name: comparison.metric.rank(arm.mean.mean) for arm in comparison.arms if isinstance(arm.mean, Estimate)
+    }
+    others = sorted((name for name, _ in arms if name != comparison.base), key=lambda name: -means.get(name, -math.inf))
+    chosen = {comparison.base, *others[: _MOST_ARMS - 1]}
+    return tuple(one for one in arms if one[0] in chosen)
 
-    Groups of one row are as wide as they are; on several they are all as wide as the widest, so that they align.
-    """
-    if len(lead) + sum(map(len, groups)) <= across:
-        return [[*lead, *(tile for group in groups for tile in group)]]
+
+def break_rows(lead: Sequence[Tile], groups: Sequence[Sequence[Tile]]) -> list[list[Tile | None]]:
+    """A group a row, after the first column, which has the tiles of ``lead`` from the top; all rows are as wide."""
     widest = max(map(len, groups))
-    per_row = max(1, (across - len(lead)) // widest)
-    rows: list[list[Tile | None]] = []
-    for start in range(0, len(groups), per_row):
-        row: list[Tile | None] = list(lead) if start == 0 else [None] * len(lead)
-        for group in groups[start : start + per_row]:
-            row += [*group, *[None] * (widest - len(group))]
-        rows.append(row)
-    return rows
+    return [
+        [first, *(group or ()), *[None] * (widest - len(group or ()))]
+        for first, group in itertools.zip_longest(lead, groups)
+    ]

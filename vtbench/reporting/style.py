@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vtbench.catalog import Look, load_catalog
+from vtbench.documents.wrapping import spell_name
+from vtbench.reporting.charts.svg import LETTER as CHART_LETTER
+from vtbench.reporting.charts.svg import shorten_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK = "#222222"
+QUIET = "#595959"
+"""Of letters that explain."""
 MUTED = "#8a8a8a"
 GRID = "#e6e6e6"
 PNG_DPI = 200
+WIDTH, WIDE = 4.4, 9.2
+"""Inches that a figure is drawn wide: for a paper's column, of 3.3 inches, and for both, of 6.9."""
+SMALL, TITLE = 8.0, 9.5
+"""Points of the smallest letters and of a title; in the paper they are three quarters of that."""
+LETTER = 0.067
+"""How wide a `SMALL` letter is, about, in inches."""
+MOST_LETTERS = 22
+"""Of a name beside a plot."""
 
 LINES = tuple(
     (color, dashes)
@@ -29,18 +44,20 @@ RC: dict[Any, Any] = {
     "axes.edgecolor": MUTED,
     "axes.grid": True,
     "axes.labelcolor": INK,
-    "axes.labelsize": 11,
-    "axes.linewidth": 0.8,
+    "axes.labelsize": SMALL,
+    "axes.linewidth": 0.7,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.dpi": 100,
     "figure.facecolor": "white",
     "font.family": "DejaVu Sans",
-    "font.size": 10,
+    "font.size": SMALL,
     "grid.color": GRID,
-    "grid.linewidth": 0.8,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": SMALL,
     "legend.frameon": False,
     "path.simplify": False,
+    "pdf.fonttype": 42,
     "savefig.facecolor": "white",
     "svg.fonttype": "path",
     "svg.hashsalt": "vtbench",
@@ -48,11 +65,39 @@ RC: dict[Any, Any] = {
     "text.parse_math": False,
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
+    "xtick.labelsize": SMALL,
     "ytick.color": MUTED,
     "ytick.labelcolor": INK,
+    "ytick.labelsize": SMALL,
 }
 
 
+class Head:
+    """A title and a caption above a figure, in as many lines as its ``width`` in inches asks for."""
+
+    def __init__(self, title: str, caption: str, *, width: float = WIDTH) -> None:
+        room = width - 2 * _RIM
+        self._title = textwrap.wrap(spell_name(title), int(room / (1.35 * LETTER)), break_on_hyphens=False)
+        self._caption = textwrap.wrap(caption, int(room / LETTER), break_on_hyphens=False)
+
+    @property
+    def inches(self) -> float:
+        """How high it is."""
+        return 2 * _RIM + _TITLE_LINE * len(self._title) + _LINE * len(self._caption)
+
+    def write(self, figure: Figure) -> None:
+        """Write it at the top of ``figure``, whose size is final."""
+        width, height = figure.get_size_inches()
+        down = _RIM
+        for line in self._title:
+            figure.text(_RIM / width, 1 - down / height, line, fontsize=TITLE, fontweight="bold", va="top")
+            down += _TITLE_LINE
+        for line in self._caption:
+            figure.text(_RIM / width, 1 - down / height, line, fontsize=SMALL, color=QUIET, va="top")
+            down += _LINE
+
+
+_RIM, _TITLE_LINE, _LINE = 0.08, 0.18, 0.15
 _OTHER = Look("other", MUTED, "o")
 
 
@@ -76,7 +121,18 @@ def mark_cut_ends(axes: Axes, ends: tuple[float, float], at: float, color: str, 
     for rim, beyond, marker in heads:
         if beyond:
             place = ([at], [rim]) if upright else ([rim], [at])
-            axes.plot(*place, marker=marker, markersize=6, color=color, markeredgewidth=0, clip_on=False, zorder=2.8)
+            axes.plot(*place, marker=marker, markersize=5, color=color, markeredgewidth=0, clip_on=False, zorder=2.8)
+
+
+def shorten_arm(name: str) -> str:
+    """The name of an arm, a class or the like as a figure of `WIDTH` has room for it: see `shorten_text`."""
+    return shorten_text(name, MOST_LETTERS * CHART_LETTER)
+
+
+def fit_columns(names: Iterable[str]) -> int:
+    """How many columns a legend of these names, shortened, may have."""
+    longest = max(len(shorten_arm(name)) for name in names)
+    return max(1, int((WIDTH - 0.1) / (0.5 + LETTER * longest)))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vtbench.documents.table import escape_controls
 from vtbench.documents.wrapping import shorten
-from vtbench.reporting.style import INK, MUTED
+from vtbench.reporting.style import INK, MUTED, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def draw_key(figure: Figure, doublings: int, place: tuple[float, float, float, f
     )
     ticks = range(-doublings, doublings + 1)
     key.set_ticks(list(ticks), labels=[f"{2**tick}" if tick >= 0 else f"1/{2**-tick}" for tick in ticks])
-    key.ax.tick_params(labelsize=size - 1, length=0)
+    key.ax.tick_params(labelsize=max(size - 1, SMALL), length=0)
     key.outline.set_visible(False)
     key.set_label("attention, times that of a uniform map", fontsize=size)
 

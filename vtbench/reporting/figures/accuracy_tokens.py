@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vtbench.documents.wrapping import spell_name
+from vtbench.documents.table import escape_controls
+from vtbench.documents.wrapping import shorten
 from vtbench.reporting.charts.tokens_chart import chart_tokens
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, LINES
+from vtbench.reporting.style import INK, LETTER, LINES, WIDTH
 from vtbench.reporting.token_curves import list_token_curves
 
 if TYPE_CHECKING:
@@ -29,21 +30,32 @@ def draw_tokens(report: Report, index: int) -> Drawing | None:
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    drawing = Canvas(figsize=(9.6, 5.2), layout="constrained")
+    drawing = Canvas(figsize=(WIDTH, 2.8 + 0.17 * len(curves)), layout="constrained")
     axes = drawing.add_subplot()
     for place, curve in enumerate(curves):
         color, dashes = LINES[place % len(LINES)]
         halves = [mean.half_width if isinstance(mean.half_width, float) else 0.0 for _, _, mean in curve.points]
         numbers, means = [number for number, _, _ in curve.points], [mean.mean for _, _, mean in curve.points]
-        name = spell_name(curve.name)
-        axes.errorbar(numbers, means, halves, color=color, linestyle=dashes, marker="o", capsize=3, label=name)
+        name = shorten(escape_controls(curve.name), int((WIDTH - 0.6) / LETTER))
+        axes.errorbar(
+            numbers,
+            means,
+            halves,
+            color=color,
+            linestyle=dashes,
+            marker="o",
+            markersize=4,
+            capsize=2.5,
+            linewidth=1.2,
+            label=name,
+        )
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({number for curve in curves for number, _, _ in curve.points}))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("tokens")
     axes.set_ylabel(comparison.metric.axis)
-    drawing.legend(loc="outside lower center", labelcolor=INK, fontsize=9)
+    drawing.legend(loc="outside lower center", labelcolor=INK)
     return drawing
 
 

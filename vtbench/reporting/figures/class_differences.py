@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vtbench.documents.wrapping import spell_name
 from vtbench.metrics import CLASS_IOU
 from vtbench.reporting.charts.classes_chart import chart_classes
 from vtbench.reporting.class_differences import find_class_differences
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, LINES, mark_cut_ends
+from vtbench.reporting.style import INK, LINES, WIDTH, fit_columns, mark_cut_ends, shorten_arm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -30,7 +30,9 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
     from matplotlib.figure import Figure as Canvas
 
     step = 0.8 / len(found.arms)
-    drawing = Canvas(figsize=(9.6, 1.6 + len(found.rows) * (0.12 + 0.13 * len(found.arms))), layout="constrained")
+    per_line = fit_columns([arm for _, arm in found.arms])
+    height = 0.5 + 0.17 * math.ceil(len(found.arms) / per_line) + len(found.rows) * (0.08 + 0.09 * len(found.arms))
+    drawing = Canvas(figsize=(WIDTH, height), layout="constrained")
     axes = drawing.add_subplot()
     for at, (place, arm) in enumerate(found.arms):
         kept = [(number, ones[at]) for number, (_, ones) in enumerate(found.rows)]
@@ -41,10 +43,10 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
             [height for height, _ in shown],
             xerr=halves,
             fmt="o",
-            markersize=4,
+            markersize=3,
             elinewidth=0.9,
             color=LINES[place % len(LINES)][0],
-            label=spell_name(arm),
+            label=shorten_arm(arm),
         )
     means = [0.0, *(one.mean for _, ones in found.rows for one in ones if one is not None)]
     margin = max(max(means) - min(means), 0.5)
@@ -55,11 +57,11 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
                 height = number - 0.4 + step * (at + 0.5)
                 mark_cut_ends(axes, one.interval, height, LINES[place % len(LINES)][0])
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    axes.set_yticks(range(len(found.rows)), [spell_name(name) for name, _ in found.rows], color=INK)
+    axes.set_yticks(range(len(found.rows)), [shorten_arm(name) for name, _ in found.rows], color=INK)
     axes.set_ylim(len(found.rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{CLASS_IOU.label} against {spell_name(comparison.base)} ({CLASS_IOU.difference_unit})")
-    drawing.legend(loc="outside upper center", ncols=3, labelcolor=INK, fontsize=9)
+    axes.set_xlabel(f"{CLASS_IOU.label} against {shorten_arm(comparison.base)} ({CLASS_IOU.difference_unit})")
+    drawing.legend(loc="outside upper center", ncols=per_line, labelcolor=INK)
     return drawing
 
 

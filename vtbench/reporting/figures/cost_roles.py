@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vtbench.documents.wrapping import spell_name
 from vtbench.layers.stated_cost import ROLES
 from vtbench.reporting.charts.bars_chart import chart_bars
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.measured_tables import find_measured
-from vtbench.reporting.style import INK, LINES
+from vtbench.reporting.style import INK, LINES, WIDTH, fit_columns, shorten_arm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -46,13 +46,15 @@ def draw_roles(report: Report, index: int) -> Drawing | None:
         return None
     from matplotlib.figure import Figure as Canvas
 
-    height = 1.5 + 0.3 * len(bars)
-    drawing = Canvas(figsize=(9.6, height), layout="constrained")
+    places = place_roles(bars)
+    per_line = fit_columns(places)
+    height = 0.55 + 0.17 * math.ceil(len(places) / per_line) + 0.2 * len(bars)
+    drawing = Canvas(figsize=(WIDTH, height), layout="constrained")
     axes = drawing.add_subplot()
-    names = [spell_name(name) for name in bars]
+    names = [shorten_arm(name) for name in bars]
     scale, unit = (1e9, "G") if max(sum(parts.values()) for parts in bars.values()) >= 1e9 else (1e6, "M")
     begun = [0.0] * len(bars)
-    for role, place in place_roles(bars).items():
+    for role, place in places.items():
         widths = [parts.get(role, 0) / scale for parts in bars.values()]
         color, hatch = LINES[place % len(LINES)][0], "//" if place >= 7 else None
         axes.barh(range(len(bars)), widths, 0.7, begun, color=color, edgecolor="white", hatch=hatch, label=role)
@@ -61,7 +63,7 @@ def draw_roles(report: Report, index: int) -> Drawing | None:
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"MACs per image ({unit})")
-    drawing.legend(loc="outside upper center", ncols=4, labelcolor=INK, fontsize=9)
+    drawing.legend(loc="outside upper center", ncols=per_line, labelcolor=INK)
     return drawing
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vtbench.documents.wrapping import spell_name
 from vtbench.reporting.charts.forest_chart import chart_effects
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.effects import Effect, choose_reach, list_effects
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, MUTED, find_look, mark_cut_ends
+from vtbench.reporting.style import INK, LETTER, WIDTH, Head, find_look, mark_cut_ends, shorten_arm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from vtbench.reporting.report import Report
 
 TITLE = "Differences to the base"
-MOST_ARMS = 200
+MOST_ARMS = 60
 """Of more arms those of the largest differences are shown."""
+_FOOT = 0.42
 
 
 def draw_effects(report: Report, index: int) -> Drawing | None:
@@ -34,13 +34,16 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
         return None
     largest = sorted(every, key=lambda row: -abs(row.estimate.mean))[:MOST_ARMS]
     rows = [row for row in every if row in largest] if len(every) > MOST_ARMS else every
-    step = 0.34 if len(rows) <= 40 else 0.17
-    height = 1.55 + step * len(rows)
-    figure = Canvas(figsize=(9.6, height))
+    title = f"{report.outline.title}: differences" + (f", comparison {index + 1}" if index else "")
+    head = Head(title, _write_caption(comparison, rows, every))
+    plot = (0.22 if len(rows) <= 20 else 0.17) * (len(rows) + 0.2)
+    height = head.inches + plot + _FOOT
+    figure = Canvas(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
-    names = [spell_name(row.arm.name) for row in rows]
-    left = min(0.42, 0.04 + 0.0092 * max(map(len, names)))
-    axes = figure.add_axes((left, 0.62 / height, 0.97 - left, 1 - 1.42 / height))
+    head.write(figure)
+    names = [shorten_arm(row.arm.name) for row in rows]
+    left = 0.15 + LETTER * max(map(len, names))
+    axes = figure.add_axes((left / WIDTH, _FOOT / height, (WIDTH - left - 0.12) / WIDTH, plot / height))
     for place, row in enumerate(rows):
         _draw_row(axes, place, row)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
@@ -49,14 +52,11 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
     for place, row in enumerate(rows):
         for interval in _list_intervals(row):
             mark_cut_ends(axes, interval, place, find_look(row.arm.variant).color)
-    axes.set_yticks(range(len(rows)), names, fontsize=10 if step > 0.2 else 7, color=INK)
+    axes.set_yticks(range(len(rows)), names, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     metric = comparison.metric
-    axes.set_xlabel(f"{metric.label} against {spell_name(comparison.base)} ({metric.difference_unit})")
-    title = f"{report.outline.title}: differences" + (f", comparison {index + 1}" if index else "")
-    figure.text(0.02, 1 - 0.3 / height, title, fontsize=13, fontweight="bold", va="center")
-    figure.text(0.02, 1 - 0.58 / height, _write_caption(comparison, rows, every), fontsize=9, color=MUTED, va="center")
+    axes.set_xlabel(f"{metric.label} against {shorten_arm(comparison.base)} ({metric.difference_unit})")
     return figure
 
 
@@ -64,12 +64,12 @@ def _draw_row(axes: Axes, place: int, row: Effect) -> None:
     """The thin line is the interval that holds for all arms, the thick one that of the arm alone."""
     color = find_look(row.arm.variant).color
     together = row.arm.together.interval if row.arm.together is not None else None
-    for ends, width, shade in ((together, 1.1, 0.9), (row.estimate.interval, 4.5, 0.45)):
+    for ends, width, shade in ((together, 0.9, 0.9), (row.estimate.interval, 3.0, 0.45)):
         if ends is not None and not (ends == together and width > 2):
             axes.plot(ends, (place, place), color=color, linewidth=width, alpha=shade, solid_capstyle="butt", zorder=2)
     if len(row.seeds) > 1:
-        axes.scatter(row.seeds, [place + 0.22] * len(row.seeds), s=9, color=color, alpha=0.75, linewidths=0, zorder=2.5)
-    axes.scatter([row.estimate.mean], [place], s=44, color=color, edgecolors="white", linewidths=0.8, zorder=3)
+        axes.scatter(row.seeds, [place + 0.22] * len(row.seeds), s=4, color=color, alpha=0.75, linewidths=0, zorder=2.5)
+    axes.scatter([row.estimate.mean], [place], s=24, color=color, edgecolors="white", linewidths=0.6, zorder=3)
 
 
 def _list_intervals(row: Effect) -> list[tuple[float, float]]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from vtbench.reporting.report import Report
 
-_ACROSS = 8
 _MOST_ROWS = 8
 TITLE = "Examples"
 
@@ -31,7 +30,7 @@ def draw_examples(report: Report, index: int) -> Drawing | None:
         found = [(arm, one) for arm, examples in shown.arms if (one := examples.find(number)) is not None]
         lead = [shown.show_image(found[0][1], f"image {number}"), shown.show_truth(found[0][1])]
         groups = [[*shown.show_answer(arm, one), *shown.show_tokens(one)] for arm, one in found]
-        of_image = break_rows(lead, groups, _ACROSS)
+        of_image = break_rows(lead, groups)
         if rows and len(rows) + len(of_image) > _MOST_ROWS:
             break
         rows += of_image

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vtbench.documents.wrapping import spell_name
 from vtbench.reporting.charts.curves_chart import chart_curves
 from vtbench.reporting.curves import Curve, choose_named, list_curves, spread_heights
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, LINES, MUTED
+from vtbench.reporting.style import INK, LETTER, LINES, MUTED, SMALL, WIDTH, Head, shorten_arm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 
 TITLE = "Learning curves"
+_LEFT, _FOOT, _LEADER, _LINE = 0.56, 0.42, 0.3, 0.15
+"""Inches left of and below the plot, from its rim to the names, and from name to name."""
 
 
 def draw_curves(report: Report, index: int) -> Drawing | None:
@@ -35,28 +36,30 @@ def draw_curves(report: Report, index: int) -> Drawing | None:
     if not curves or max(curve.values.shape[1] for curve in curves) < 2:
         return None
     named = choose_named(curves, comparison)
-    height = max(5.2, 1.6 + 0.2 * len(named))
-    figure = Canvas(figsize=(9.6, height))
+    title = f"{report.outline.title}: learning curves" + (f", comparison {index + 1}" if index else "")
+    head = Head(title, _write_caption(curves, named))
+    plot = max(2.4, _LINE * len(named))
+    height = head.inches + plot + _FOOT
+    figure = Canvas(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
-    longest = max(len(spell_name(curve.name)) for curve in named)
-    axes = figure.add_axes((0.075, 0.115, max(0.14, min(0.82, 0.885 - 0.0092 * longest)), 0.755))
+    head.write(figure)
+    names = LETTER * max(len(shorten_arm(curve.name)) for curve in named)
+    across = WIDTH - _LEFT - _LEADER - names - 0.05
+    axes = figure.add_axes((_LEFT / WIDTH, _FOOT / height, across / WIDTH, plot / height))
     for curve in curves:
         if curve not in named:
-            axes.plot(_count(curve), curve.mean, color=MUTED, linewidth=0.6, alpha=0.5, zorder=1.5)
+            axes.plot(_count(curve), curve.mean, color=MUTED, linewidth=0.5, alpha=0.5, zorder=1.5)
     for place, curve in enumerate(named):
         color, dashes = LINES[place % len(LINES)]
         if len(curve.values) > 1:
             low, high = curve.values.min(axis=0), curve.values.max(axis=0)
             axes.fill_between(_count(curve), low, high, color=color, alpha=0.12, linewidth=0, zorder=1)
-        axes.plot(_count(curve), curve.mean, color=color, linestyle=dashes, linewidth=1.7, zorder=2)
-    _name_ends(axes, named, height * axes.get_position().height)
+        axes.plot(_count(curve), curve.mean, color=color, linestyle=dashes, linewidth=1.2, zorder=2)
+    _name_ends(axes, named, across, plot)
     axes.set_xlim(1, max(curve.values.shape[1] for curve in curves))
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(comparison.metric.axis)
-    title = f"{report.outline.title}: learning curves" + (f", comparison {index + 1}" if index else "")
-    figure.text(0.075, 0.945, title, fontsize=13, fontweight="bold", va="center")
-    figure.text(0.075, 0.9, _write_caption(curves, named), fontsize=9, color=MUTED, va="center")
     return figure
 
 
@@ -64,25 +67,26 @@ def _count(curve: Curve) -> NDArray[np.int_]:
     return np.arange(1, curve.values.shape[1] + 1)
 
 
-def _name_ends(axes: Axes, curves: Sequence[Curve], inches: float) -> None:
+def _name_ends(axes: Axes, curves: Sequence[Curve], width: float, height: float) -> None:
     """Names right of the plot in the order of the ends, as near to them as they can be without touching.
 
-    ``inches`` is the height of the plot.
+    ``width`` and ``height`` are those of the plot, in inches.
     """
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    gap = 0.185 / inches
+    gap = _LINE / height
+    places = [1 + share * _LEADER / width for share in (0.0, 0.22, 0.4, 0.8)]
     order = sorted(range(len(curves)), key=lambda place: float(curves[place].mean[-1]))
     wanted = np.array([(float(curves[place].mean[-1]) - low) / (high - low) for place in order])
-    for place, height in zip(order, spread_heights(wanted, gap), strict=True):
+    for place, level in zip(order, spread_heights(wanted, gap), strict=True):
         color, dashes = LINES[place % len(LINES)]
         end = (float(curves[place].mean[-1]) - low) / (high - low)
         axes.plot(
-            (1.0, 1.012, 1.022, 1.045), (end, end, height, height), transform=axes.transAxes, color=color,
-            linestyle=dashes, linewidth=1.2, clip_on=False,
+            places, (end, end, level, level), transform=axes.transAxes, color=color,
+            linestyle=dashes, linewidth=1.0, clip_on=False,
         )  # fmt: skip
-        name = spell_name(curves[place].name)
-        axes.text(1.052, height, name, transform=axes.transAxes, fontsize=9, color=INK, va="center")
+        name, start = shorten_arm(curves[place].name), 1 + 0.9 * _LEADER / width
+        axes.text(start, level, name, transform=axes.transAxes, fontsize=SMALL, color=INK, va="center")
 
 
 def _write_caption(curves: Sequence[Curve], named: Sequence[Curve]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, MUTED
+from vtbench.reporting.style import INK, LINES, WIDTH, Head, fit_columns, shorten_arm
 from vtbench.reporting.tuning import TunedArm, Tuning, find_tuning, shorten
 from vtbench.settings import spell_setting
 
@@ -17,33 +18,36 @@ if TYPE_CHECKING:
 
 TITLE = "Response to what was tuned"
 _WIDEST_RATIO = 10
-_MOST_COLOURS = 10
+_MOST_TICKS = 10
 
 
 def draw_responses(report: Report, index: int) -> Drawing | None:
-    """One panel a setting, one line an arm: the best trial at each value; runs as dots, the chosen one as a star."""
+    """A panel a setting, a line an arm: the best trial at each value; runs as dots, the chosen one as a star."""
     tuning = find_tuning(report) if index == 0 else None
     if tuning is None:
         return None
-    from matplotlib import colormaps
     from matplotlib.figure import Figure as Drawing
 
     keys = list(tuning.config.settings)
-    drawing = Drawing(figsize=(max(6.4, 4.4 * len(keys)) + 2.4, 4.8), layout="constrained")
-    panels = drawing.subplots(1, len(keys), sharey=True, squeeze=False)[0]
-    several = len(tuning.arms) > _MOST_COLOURS
-    palette = colormaps["turbo"] if several else colormaps["tab10"]
+    held_out = f"{100 * tuning.config.held_out:g} % of the training split"
+    head = Head(
+        f"{report.outline.title}: {TITLE[0].lower()}{TITLE[1:]}",
+        f"line: best trial at each value; dots: single runs, validated on {held_out}; star: chosen",
+    )
+    per_line = fit_columns([arm.name for arm in tuning.arms])
+    legend = 0.17 * math.ceil(len(tuning.arms) / per_line) + 0.1
+    height = head.inches + 2.2 * len(keys) + legend
+    drawing = Drawing(figsize=(WIDTH, height))
+    drawing.set_layout_engine("constrained", rect=(0, 0, 1, 1 - head.inches / height))
+    head.write(drawing)
+    panels = drawing.subplots(len(keys), 1, squeeze=False)[:, 0]
     for key, axes in zip(keys, panels, strict=True):
         places = _set_axis(axes, tuning, key)
         for number, arm in enumerate(tuning.arms):
-            color = palette(number / len(tuning.arms)) if several else palette(number)
-            _draw_arm(axes, arm, key, places, color)
-    panels[0].set_ylabel(f"trials: {tuning.metric.axis}")
+            _draw_arm(axes, arm, key, places, *LINES[number % len(LINES)])
+        axes.set_ylabel(f"trials: {tuning.metric.axis}")
     handles, names = panels[0].get_legend_handles_labels()
-    drawing.legend(handles, names, loc="outside right upper", labelcolor=INK, fontsize=9)
-    drawing.suptitle(f"{report.outline.title}: {TITLE[0].lower()}{TITLE[1:]}", fontsize=13, fontweight="bold")
-    held_out = f"{100 * tuning.config.held_out:g} % of the training split"
-    drawing.supxlabel(f"dots: single runs, validated on {held_out}; star: chosen", fontsize=9, color=MUTED)
+    drawing.legend(handles, names, loc="outside lower center", ncols=per_line, labelcolor=INK)
     return drawing
 
 
@@ -61,26 +65,29 @@ def _set_axis(axes: Axes, tuning: Tuning, key: str) -> dict[Any, float]:
         return {value: float(place) for place, value in enumerate(values)}
     if min(numbers) > 0 and max(numbers) >= _WIDEST_RATIO * min(numbers):
         axes.set_xscale("log")
-    if len(values) <= _MOST_COLOURS and isinstance(tuning.config.settings[key], tuple):
+    if len(values) <= _MOST_TICKS and isinstance(tuning.config.settings[key], tuple):
         axes.set_xticks(numbers, [f"{value:g}" for value in numbers])
         axes.xaxis.set_minor_locator(NullLocator())
     return {value: float(value) for value in values}
 
 
-def _draw_arm(axes: Axes, arm: TunedArm, key: str, places: dict[Any, float], color: Any) -> None:
+def _draw_arm(axes: Axes, arm: TunedArm, key: str, places: dict[Any, float], color: str, dashes: Any) -> None:
     means = [(places[trial.values[key]], trial.mean) for trial in arm.trials if trial.mean is not None]
     if not means:
         return
     crest = {across: max(up for place, up in means if place == across) for across, _ in means}
-    axes.plot(*zip(*sorted(crest.items()), strict=True), color=color, linewidth=1.8, label=arm.name, zorder=2)
+    name = shorten_arm(arm.name)
+    axes.plot(
+        *zip(*sorted(crest.items()), strict=True), color=color, linestyle=dashes, linewidth=1.2, label=name, zorder=2
+    )
     runs = [
         (places[one.values[key]], score) for one in arm.trials for score in one.scores.values() if score is not None
     ]
     across, up = zip(*runs, strict=True)
-    axes.scatter(across, up, color=color, s=16, alpha=0.6, linewidths=0, zorder=2.5)
+    axes.scatter(across, up, color=color, s=7, alpha=0.6, linewidths=0, zorder=2.5)
     if arm.best is not None and arm.best.mean is not None:
         place = places[arm.best.values[key]]
-        axes.scatter([place], [arm.best.mean], color=color, s=170, marker="*", edgecolors="white", zorder=3)
+        axes.scatter([place], [arm.best.mean], color=color, s=80, marker="*", edgecolors="white", zorder=3)
 
 
 FIGURES.add("response_curves", Figure(title=TITLE, draw=draw_responses, below=True))

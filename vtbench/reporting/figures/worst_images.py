@@ -14,29 +14,23 @@ if TYPE_CHECKING:
 
     from vtbench.reporting.report import Report
 
-_SIDE_BY_SIDE = 2
 _MOST_ROWS = 8
 TITLE = "Worst images"
 
 
 def draw_worst(report: Report, index: int) -> Drawing | None:
-    """Two arms side by side with image, truth, prediction and errors; fewer images of each arm where arms are many."""
+    """A row an image with truth, prediction and errors, arm after arm; fewer images of each where arms are many."""
     shown = find_shown(report, index)
     if shown is None or not any(examples.worst for _, examples in shown.arms):
         return None
-    bands = [shown.arms[start : start + _SIDE_BY_SIDE] for start in range(0, len(shown.arms), _SIDE_BY_SIDE)]
-    most = max(1, _MOST_ROWS // len(bands))
-    rows: list[list[Tile | None]] = []
+    most = max(1, _MOST_ROWS // len(shown.arms))
+    rows: list[list[Tile]] = []
     used: list[Example] = []
-    for band in bands:
-        worst = [[examples.find(number) for number in examples.worst[:most]] for _, examples in band]
-        for rank in range(max(map(len, worst))):
-            row: list[Tile | None] = []
-            for (arm, _), of_arm in zip(band, worst, strict=True):
-                one = of_arm[rank] if rank < len(of_arm) else None
-                row += [None] * 4 if one is None else _show(shown, arm, one, rank)
-                used += [] if one is None else [one]
-            rows.append(row)
+    for arm, examples in shown.arms:
+        for rank, number in enumerate(examples.worst[:most]):
+            if (one := examples.find(number)) is not None:
+                rows.append(_show(shown, arm, one, rank))
+                used.append(one)
     num_judged = max(examples.num_judged for _, examples in shown.arms)
     title = f"{report.outline.title}: {TITLE.lower()}" + (f", comparison {index + 1}" if index else "")
     caption = shown.describe(
@@ -47,7 +41,7 @@ def draw_worst(report: Report, index: int) -> Drawing | None:
 
 def _show(shown: ShownExamples, arm: str, one: Example, rank: int) -> list[Tile]:
     name = " ".join(arm.splitlines())
-    lead = [shown.show_image(one, f"{name}\nworst {rank + 1}: image {one.note.index}"), shown.show_truth(one)]
+    lead = [shown.show_image(one, f"{name}\nworst {rank + 1}: no. {one.note.index}"), shown.show_truth(one)]
     return [*lead, *shown.show_answer(arm, one)]
 
 

@@ -37,8 +37,8 @@ def write_latency_page(reports: Path) -> list[Path]:
         for size, timed in group_by_batch(entries).items():
             caption = "32 x 32, 10 classes; MACs counted, time the median of rounds in which the networks take turns"
             title = f"{TITLE}, batch {size}"
-            figure = draw_points(list_points(timed), _LATENCY, title=title, caption=caption, legend=False)
-            save_figure(figure, staged, f"latency_batch{size}", dpi=PNG_DPI)
+            figure = draw_points(list_points(timed), _LATENCY, title=title, caption=caption, legend=False, wide=True)
+            save_figure(figure, staged, f"latency_batch{size}", dpi=PNG_DPI, dark=True)
         publish_text(staged / "report.md", render_latency_page(entries))
     return [folder / "report.md"]
 

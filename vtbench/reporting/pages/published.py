@@ -60,8 +60,8 @@ def write_published_report(out: Path) -> ReportPaths:
     )
     with publish_set(out) as staged:
         with house_style():
-            figure = draw_points(list_points(rows), TOP1, title=TITLE, caption=caption, legend=True)
-            figures = save_figure(figure, staged, "accuracy_macs", dpi=PNG_DPI)
+            figure = draw_points(list_points(rows), TOP1, title=TITLE, caption=caption, legend=True, wide=True)
+            figures = save_figure(figure, staged, "accuracy_macs", dpi=PNG_DPI, dark=True)
         paths = ReportPaths(staged, staged / "report.md", staged / "table.csv", staged / "table.tex", figures)
         publish_text(paths.csv, render_published(rows, "csv"))
         publish_text(paths.latex, render_published(rows, "latex"))

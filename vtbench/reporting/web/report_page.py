@@ -34,7 +34,7 @@ from vtbench.reporting.web.certificate_table import tabulate_certificates
 from vtbench.reporting.web.template import render_template
 
 PAGE_FILE = "report.html"
-_IMAGE_WIDTH = 1100
+_IMAGE_WIDTH = 780
 _JPEG_QUALITY = 72
 _MOST_SEEDS = 24
 """Of more seeds the runs stand with each arm only."""
