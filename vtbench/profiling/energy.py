@@ -1,15 +1,16 @@
-"""Energy of an image in joules, read from a meter of the machine through Zeus (``zeus``): never an estimate.
+"""Energy of an image in joules, read from a meter of the machine: never an estimate.
 
-The meters are NVML's or ROCm's counter of a GPU, RAPL of the CPU's packages (with their memory where it is told), and
-Apple's of its chips. Each covers a whole device: what it draws at rest and what other processes do on it are in it.
+The meters are NVML's counter of an NVIDIA GPU (by ``nvidia-ml-py``) and RAPL of the CPU's packages, which Linux shows
+as files (Intel and AMD; root alone may read them, as a rule). Each covers a whole device: what it draws at rest and
+what other processes do on it are in it.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,44 +25,72 @@ from vtbench.records import NotMeasured
 _WINDOW_SECONDS = 1.0
 """A GPU's counter moves every 20 to 100 ms, so that shorter windows would mostly measure when it does."""
 _ROUNDS = 3
-_WINDOW = "passes"
+POWERCAP = Path("/sys/class/powercap")
 
 
 @dataclass(frozen=True)
 class Meter:
-    """A meter of the machine. ``covers`` says whose energy it counts; ``monitor`` is Zeus's."""
+    """Counters of the machine that count up. ``covers`` says whose energy they count.
+
+    ``read`` gives each counter in joules, and ``ranges`` where each begins anew, None where it does not.
+    """
 
     covers: str
-    monitor: Any
-    add_up: Callable[[Any], float]
+    read: Callable[[], list[float]]
+    ranges: Sequence[float | None]
 
-    def read(self, work: Callable[[], object]) -> float:
-        """Joules that the device took while ``work`` ran."""
-        self.monitor.begin_window(_WINDOW, restart=True)
+    def measure(self, work: Callable[[], object]) -> float:
+        """Joules that the device took while ``work`` ran, which is shorter than a counter takes to begin anew twice."""
+        before = self.read()
         work()
-        with warnings.catch_warnings():  # Of a counter that did not move, which is told as not measured.
-            warnings.simplefilter("ignore")
-            return self.add_up(self.monitor.end_window(_WINDOW))
+        return sum(
+            now - then if now >= then or span is None else now - then + span
+            for then, now, span in zip(before, self.read(), self.ranges, strict=True)
+        )
 
 
 def open_meter(device: torch.device) -> Meter | NotMeasured:
-    """The meter of ``device``; why there is none where the library or the meter is missing or may not be read."""
-    try:
-        from zeus.monitor import ZeusMonitor
-    except ImportError:
-        return NotMeasured(reason="no library that reads meters is installed (pip install 'vtbench[energy]')")
+    """The meter of ``device``; why there is none where the meter or what reads it is missing, or may not be read."""
     try:
         if device.type == "cuda":
-            index = device.index or 0
-            return Meter(f"GPU {index}", ZeusMonitor([index], []), lambda found: float(found.gpu_energy[index]))
-        monitor = ZeusMonitor([])
-        if device.type == "mps" and monitor.soc_is_present:
-            return Meter("the chip's processors and memory", monitor, lambda found: _add_chip(found.soc_energy))
-        if device.type == "cpu" and monitor.cpu_indices:
-            return Meter("the CPU's packages", monitor, _add_packages)
+            return _open_gpu(device)
+        if device.type == "cpu" and (zones := _list_zones()):
+            paths = [zone / "energy_uj" for zone in zones]
+            spans = [_read_joules(zone / "max_energy_range_uj") for zone in zones]
+            meter = Meter("the CPU's packages and their memory", lambda: [_read_joules(path) for path in paths], spans)
+            meter.read()
+            return meter
+    except ImportError:
+        return NotMeasured(reason="no library that reads the GPU's meter is installed (pip install 'vtbench[energy]')")
     except Exception as error:  # Drivers and permissions fail in ways of their own; the other numbers stand.
         return NotMeasured(reason=f"the meter cannot be read: {summarize_exception(error)}")
     return NotMeasured(reason=f"this machine has no meter of the {device.type} that can be read; none is estimated")
+
+
+def _open_gpu(device: torch.device) -> Meter:
+    import pynvml
+
+    pynvml.nvmlInit()
+    uuid = torch.cuda.get_device_properties(device).uuid  # NVML numbers GPUs otherwise than torch does.
+    handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    meter = Meter(
+        f"GPU {device.index or 0}", lambda: [pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3], [None]
+    )
+    meter.read()
+    return meter
+
+
+def _list_zones() -> list[Path]:
+    """The packages, and what of the memory is beside them: other zones are parts of a package."""
+    packages = [zone for zone in POWERCAP.glob("intel-rapl:*") if zone.name.count(":") == 1]
+    memory = [
+        part for zone in packages for part in zone.glob("intel-rapl:*") if (part / "name").read_text().strip() == "dram"
+    ]
+    return [zone for zone in packages if (zone / "name").read_text().startswith("package")] + memory
+
+
+def _read_joules(path: Path) -> float:
+    return int(path.read_text()) / 1e6
 
 
 def measure_energy(
@@ -98,14 +127,6 @@ def measure_energy(
 
 
 def _measure_window(model: WarmModel, meter: Meter, seconds: float) -> float:
-    """Joules an image over as many passes as take about ``seconds``; negative where a counter began anew."""
+    """Joules an image over as many passes as take about ``seconds``; 0 where no counter moved."""
     passes = max(1, math.ceil(seconds / max(model.take_sample(), 1e-9)))
-    return meter.read(lambda: model.run(passes)) / (passes * model.batch_size)
-
-
-def _add_packages(found: Any) -> float:
-    return float(sum(found.cpu_energy.values()) + sum((found.dram_energy or {}).values()))
-
-
-def _add_chip(found: Any) -> float:
-    return sum(value or 0 for value in (found.cpu_total_mj, found.gpu_mj, found.gpu_sram_mj, found.dram_mj)) / 1000
+    return meter.measure(lambda: model.run(passes)) / (passes * model.batch_size)
