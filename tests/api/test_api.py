@@ -102,6 +102,7 @@ def test_the_example_of_the_readme_runs_and_its_results_show_themselves(
         ["tokens", 1],
     ]
     assert set(runs["data.limit_train"]) == {100}
+    assert (run.epochs["seconds"] > 0).all() and (run.epochs["train_images_per_second"] > 0).all()
     assert list(vtbench.load_runs("runs", per="epoch")["epoch"]) == [1] * 5
     places = vtbench.load_runs("runs").fillna({"study_folder": "none"}).groupby("study_folder")["folder"].nunique()
     assert places.to_dict() == {"none": 1, "runs/tokens": 4}

@@ -66,6 +66,7 @@ def test_every_option_of_numbers_or_words_says_under_its_own_name_what_it_takes(
         ("train resnet20 --seeds 3", "Did you mean --seed?"),
         ("train resnet20 --epochs 1 --epoch 3", "train has no option --epoch. Did you mean --epochs?"),
         ("train resnet20 --learning-rate=1e-3,", "--learning-rate was given '1e-3,': allowed: a number above 0."),
+        ("ablate components --until decidd", "--until was given 'decidd': allowed: 'decided'."),
         ("train ResNet-18", "There is no model named 'ResNet-18'. Did you mean 'resnet18'?"),
         ("train vt_resnet20,width=8", "'vt_resnet20,width=8' is not a model. Did you mean 'vt_resnet20:width=8'?"),
         (

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from vtbench.cli.main import app
 from vtbench.profiling import profile
 from vtbench.profiling.errors import RefusedOperatorError
+from vtbench.profiling.free_operators import find_reason_free
 from vtbench.records import NotMeasured
 from vtbench.records.profile import Profile, TrainingCost
 
@@ -238,3 +239,12 @@ def test_sampling_of_volumes_is_as_free_backwards_as_forwards() -> None:
     inputs = [torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 4, 4, 4, 3)]
     counted = profile(Sampled(), inputs=inputs, backward=True, activations=False)
     assert counted.training == TrainingCost(forward_macs=256, backward_macs=256)
+
+
+def test_batch_normalisation_alone_is_said_to_be_folded_into_convolutions() -> None:
+    reasons = {name: find_reason_free(f"aten::{name}") for name in ("native_batch_norm", "native_layer_norm", "var")}
+    assert {name: "folded into the convolution" in str(reason) for name, reason in reasons.items()} == {
+        "native_batch_norm": True,
+        "native_layer_norm": False,
+        "var": False,
+    }

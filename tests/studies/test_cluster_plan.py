@@ -87,6 +87,19 @@ def test_stopping_early_saves_more_the_larger_the_difference_is() -> None:
     assert expect_seeds(design_looks((3, 6)), 0.0) > 5.9
 
 
+@pytest.mark.parametrize(
+    ("gpu", "precision", "said"),
+    [
+        ("h100", "float32", "494.5 dense TFLOP/s in float32 by TF32, which torch's convolutions take, 80 GB"),
+        ("v100", "float32", "15.7 dense TFLOP/s in float32, 32 GB"),
+        ("h100", "bfloat16", "989.5 dense TFLOP/s in bfloat16, 80 GB"),
+    ],
+)
+def test_a_peak_says_by_which_arithmetic_it_is_reached(gpu: str, precision: str, said: str) -> None:
+    found = plan(f"gpu={gpu}", execution={"device": "cpu", "precision": precision})
+    assert any(said in assumption for assumption in found.assumptions)
+
+
 def test_every_gpu_has_its_data_sheet_and_an_unknown_one_is_never_assumed() -> None:
     for gpu in load_table(GPUS, PublishedGpu):
         assert gpu.half_tflops > gpu.float32_tflops > 1

@@ -51,7 +51,7 @@ def test_wording_and_reference_may_change(tmp_path: Path) -> None:
     [
         ({"recipe": Recipe(name="small", epochs=9)}, "recipe.epochs is 4 there and 9 now"),
         ({"data": {"spec": "cifar10"}}, "data.spec is scenes there and cifar10 now"),
-        ({"base": "vt_resnet20"}, "base is None there and vt_resnet20 now"),
+        ({"base": "vt_resnet20"}, "base is none there and vt_resnet20 now"),
         ({"execution": {"device": "cuda"}}, "execution.device is cpu there and cuda now"),
         ({"arms": {"good": "resnet32"}}, "arms.good is resnet20:width=4 there and resnet32 now"),
     ],
@@ -121,7 +121,7 @@ def test_a_record_of_another_cell_is_not_believed(tmp_path: Path) -> None:
         ledger.list_open(cells, retry_failed=False)
     arm = next(one for one in cells if one.arm != cell.arm and one.config.seed == 1)
     save_record(cell.folder / "record.json", make_record(arm))
-    with pytest.raises(UserError, match=f"arm is '{arm.arm}' in it and '{cell.arm}' here"):
+    with pytest.raises(UserError, match=f"arm is {arm.arm} in it and {cell.arm} here"):
         ledger.status(cell)
     drawn = cell.model_copy(
         update={"config": cell.config.model_copy(update={"data": DataConfig(spec="scenes:num_train=9")})}

@@ -42,12 +42,15 @@ class Run:
 
     @property
     def epochs(self) -> DataFrame:
-        """One row an epoch: loss and metrics of both splits."""
+        """One row an epoch: loss and metrics of both splits, seconds and images a second."""
         import pandas as pd
 
         from vtbench.api.tables import list_epochs
+        from vtbench.records import TimingRecord, load_lines
+        from vtbench.run_folder import TIMING
 
-        return pd.DataFrame(list_epochs(self.record))
+        times = self.folder / TIMING
+        return pd.DataFrame(list_epochs(self.record, tuple(load_lines(times, TimingRecord)) if times.exists() else ()))
 
     def load_model(self) -> nn.Module:
         """The trained network in evaluation mode, its weights verified; `preparation` says what images it expects."""
@@ -137,6 +140,7 @@ def train(
     compile: bool = False,
     accumulate: int = 1,
     checkpoint_seconds: float = 60.0,
+    shard_optimizer: bool = False,
     uncounted: bool = False,
     track: str | Sequence[str] | None = None,
     progress: bool = True,

@@ -130,8 +130,8 @@ def _describe_values(parameter: Any) -> str | None:
     limits = {name: getattr(info, bound, None) for name, bound in (("ge", "min"), ("le", "max"))}
     for part in (annotation, *get_args(annotation)):
         if get_origin(part) is Literal:
-            *first, last = map(repr, get_args(part))
-            return f"{', '.join(first)} or {last}"
+            *first, last = [repr(value) for value in get_args(part) if value]
+            return f"{', '.join(first)} or {last}" if first else last
         if part in (int, float):
             return describe_allowed(part, {name: limit for name, limit in limits.items() if limit is not None})
     return None

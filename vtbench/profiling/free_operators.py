@@ -8,7 +8,8 @@ from __future__ import annotations
 
 ELEMENTWISE = "one value out for one value in: no accumulation"
 ACTIVATION = "activation function: not counted by the field"
-NORMALIZATION = "normalisation: not counted by the field, and folded into the convolution before it at inference"
+BATCH_NORMALIZATION = "normalisation: not counted by the field, and folded into the convolution before it at inference"
+NORMALIZATION = "normalisation: not counted by the field"
 REDUCTION = "sum, maximum or average of values: additions only"
 POOLING = "pooling: not counted by the field"
 INTERPOLATION = "interpolation between neighbours with fixed rules: not counted by the field"
@@ -42,15 +43,17 @@ _FAMILIES: dict[str, str] = {
         _softmax_backward_data _log_softmax_backward_data infinitely_differentiable_gelu_backward
         rrelu_with_noise_backward logit_backward _thnn_fused_lstm_cell _thnn_fused_gru_cell
         _thnn_fused_lstm_cell_backward_impl _thnn_fused_gru_cell_backward """,
-    NORMALIZATION: """
+    BATCH_NORMALIZATION: """
         native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
         _native_batch_norm_legit_functional _batch_norm_with_update _batch_norm_with_update_functional
         _batch_norm_no_update cudnn_batch_norm miopen_batch_norm batch_norm_stats batch_norm_elemt
-        batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_update_stats native_layer_norm
-        native_group_norm _fused_rms_norm rms_norm linalg_vector_norm norm renorm var var_mean std std_mean
+        batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_update_stats
         native_batch_norm_backward batch_norm_backward cudnn_batch_norm_backward miopen_batch_norm_backward
-        batch_norm_backward_reduce batch_norm_backward_elemt native_layer_norm_backward native_group_norm_backward
-        _fused_rms_norm_backward _weight_norm_interface _weight_norm_interface_backward """,
+        batch_norm_backward_reduce batch_norm_backward_elemt """,
+    NORMALIZATION: """
+        native_layer_norm native_group_norm _fused_rms_norm rms_norm linalg_vector_norm norm renorm var var_mean
+        std std_mean native_layer_norm_backward native_group_norm_backward _fused_rms_norm_backward
+        _weight_norm_interface _weight_norm_interface_backward """,
     REDUCTION: """
         sum mean nansum nanmean cumsum logsumexp logcumsumexp amax amin aminmax max min prod all any median nanmedian
         quantile nanquantile _logcumsumexp cummax cummin _cummax_helper _cummin_helper trace segment_reduce """,
@@ -128,7 +131,8 @@ _ONLY_OTHER_LIBRARIES = {
     "torchvision::ps_roi_align": INTERPOLATION,
     "torchvision::ps_roi_pool": POOLING,
     **dict.fromkeys(("quantized::add", "quantized::add_relu", "quantized::mul", "quantized::leaky_relu"), ELEMENTWISE),
-    **dict.fromkeys(("quantized::batch_norm2d", "quantized::layer_norm", "quantized::instance_norm"), NORMALIZATION),
+    "quantized::batch_norm2d": BATCH_NORMALIZATION,
+    **dict.fromkeys(("quantized::layer_norm", "quantized::instance_norm"), NORMALIZATION),
     **dict.fromkeys(("quantized::hardswish", "quantized::sigmoid", "quantized::prelu", "quantized::elu"), ACTIVATION),
     "quantized::cat": MOVEMENT,
     "prims::convert_element_type": MOVEMENT,

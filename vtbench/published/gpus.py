@@ -1,11 +1,13 @@
 """What the makers of GPUs print of them: memory, and the most dense floating-point operations a second.
 
-``float32_tflops`` is that of TF32 tensor cores where a GPU has them, because convolutions use them by default.
+``float32_tflops`` is that of TF32 tensor cores where a GPU has them, because convolutions use them by default, and
+``float32_by`` says whether it is. ``half_tflops`` is that of bfloat16, and of float16 before there was one.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.records.record import Record, load_table
@@ -21,6 +23,7 @@ class PublishedGpu(Record):
     memory_gb: float
     float32_tflops: float
     half_tflops: float
+    float32_by: Literal["FP32", "TF32"]
     source: str
 
     def peak_macs(self, precision: str) -> float:

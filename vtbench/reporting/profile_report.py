@@ -268,7 +268,7 @@ def _explain(opinion: ToolOpinion) -> str:
     parts = [f"misses {name} ({format_count(macs)})" for name, macs in opinion.missed[:_MOST_MISSED]]
     rest = opinion.missed[_MOST_MISSED:]
     if rest:
-        parts.append(f"and {len(rest)} kinds more ({format_count(sum(macs for _, macs in rest))})")
+        parts.append(f"and {format_items(len(rest), 'kind')} more ({format_count(sum(macs for _, macs in rest))})")
     if opinion.extra_macs:
         parts.append(f"counts {format_count(opinion.extra_macs)} else (norms, biases and the like, or in no module)")
     return "; ".join(parts) or "the same"

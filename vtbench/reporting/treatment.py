@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vtbench.configuration import ExecutionConfig, RunConfig, list_differences
-from vtbench.errors import format_value
 from vtbench.records import Certificate, RunRecord
-from vtbench.settings import read_treatment, undo_treatment
+from vtbench.settings import read_treatment, spell_setting, undo_treatment
 
 _OWN = ("starting_weights", "network")
 SEED_FREE = ("schedule", "recipe", "precision")
@@ -142,4 +141,4 @@ def find_changed_settings(first: RunRecord, second: RunRecord) -> tuple[str, ...
             "init": _has_own_start(first, second) or {"source", "of_arm"},
         },
     )
-    return tuple(f"{key}: {format_value(ours)} and {format_value(theirs)}" for key, ours, theirs in differences)
+    return tuple(f"{key}: {spell_setting(ours)} and {spell_setting(theirs)}" for key, ours, theirs in differences)

@@ -192,7 +192,9 @@ def _state(
 ) -> list[str]:
     execution = plan.study.execution
     peak = 2 * gpu.peak_macs(execution.precision) / 1e12
-    sheet = f"{gpu.title}: {peak:g} dense TFLOP/s in {execution.precision}, {gpu.memory_gb:g} GB ({gpu.source})."
+    is_tf32 = execution.precision == "float32" and gpu.float32_by == "TF32"
+    precision = "float32 by TF32, which torch's convolutions take," if is_tf32 else f"{execution.precision},"
+    sheet = f"{gpu.title}: {peak:g} dense TFLOP/s in {precision} {gpu.memory_gb:g} GB ({gpu.source})."
     if is_measured:
         rate = "Times are what the probe measured on this machine's GPU, which is one."
     elif knobs.sustained is not None:

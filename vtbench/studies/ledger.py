@@ -26,7 +26,7 @@ from vtbench.configuration import Effect, ExecutionConfig, list_differences
 from vtbench.datasets.source import may_have_moved
 from vtbench.documents.table import to_plain_json
 from vtbench.environment import describe_environment, resolve_device
-from vtbench.errors import UserError, format_value
+from vtbench.errors import UserError
 from vtbench.files import publish_text, read_file
 from vtbench.records import (
     Certificate,
@@ -41,6 +41,7 @@ from vtbench.records import (
 )
 from vtbench.records.record import R
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, ENVIRONMENT, METRICS, RECORD, STUDY
+from vtbench.settings import spell_setting
 from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy
 from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
@@ -86,7 +87,7 @@ class Ledger:
             common["data"] = existing.data.model_copy(update={"spec": study.data.spec})
         differences = list_differences(existing.model_copy(update=common), asked, exclude=_FREE)
         if differences:
-            spelt = ((key, format_value(there), format_value(here)) for key, there, here in differences)
+            spelt = ((key, spell_setting(there), spell_setting(here)) for key, there, here in differences)
             named = "; ".join(f"{key} is {there} there and {here} now" for key, there, here in spelt)
             raise UserError(
                 f"The folder {self.folder} holds another study: {named}. Repeat the call that made "

@@ -13,9 +13,9 @@ from vtbench.datasets.source import may_have_moved
 from vtbench.errors import UserError, format_names
 from vtbench.files import check_writable, publish_text, refuse_link
 from vtbench.locking import hold_lock
-from vtbench.mistakes import show_value
 from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK, STUDY, WEIGHTS
+from vtbench.settings import spell_setting
 from vtbench.units import format_items
 
 
@@ -76,7 +76,7 @@ def accept_config(folder: Path, config: RunConfig) -> RunConfig:
     differences = list_differences(resumed, asked)
     if differences:
         named = "; ".join(
-            f"{key} is {show_value(there)} there and {show_value(here)} here" for key, there, here in differences
+            f"{key} is {spell_setting(there)} there and {spell_setting(here)} here" for key, there, here in differences
         )
         raise UserError(
             f"The folder {folder} holds a run of another configuration: {named}. "
@@ -121,7 +121,9 @@ def describe_other(record: RunRecord, config: RunConfig, *, arm: str | None = No
     if arm is not None and record.arm != arm:
         differences.insert(0, ("arm", record.arm, arm))
     return (
-        "; ".join(f"{key} is {show_value(there)} in it and {show_value(here)} here" for key, there, here in differences)
+        "; ".join(
+            f"{key} is {spell_setting(there)} in it and {spell_setting(here)} here" for key, there, here in differences
+        )
         or None
     )
 
