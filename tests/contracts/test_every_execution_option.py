@@ -7,6 +7,7 @@ import pytest
 
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe, RunConfig
 from vtbench.errors import UserError
+from vtbench.settings import spell_setting
 from vtbench.studies.cells import ResolvedStudy
 from vtbench.studies.ledger import Ledger
 from vtbench.training.folder import accept_config, write_config
@@ -55,7 +56,7 @@ def test_a_study_goes_on_with_another_option_only_if_it_may(tmp_path: Path, opti
         ledger.adopt(other)
         assert ledger.read_study() == other
         return
-    before, now = getattr(BEFORE, option), getattr(other.execution, option)
+    before, now = spell_setting(getattr(BEFORE, option)), spell_setting(getattr(other.execution, option))
     with pytest.raises(UserError, match=rf"another study: execution\.{option} is {before} there and {now} now\."):
         ledger.adopt(other)
     assert ledger.read_study() == make_study(BEFORE)

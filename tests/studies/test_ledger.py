@@ -127,5 +127,5 @@ def test_a_record_of_another_cell_is_not_believed(tmp_path: Path) -> None:
         update={"config": cell.config.model_copy(update={"data": DataConfig(spec="scenes:num_train=9")})}
     )
     save_record(cell.folder / "record.json", make_record(drawn))
-    with pytest.raises(UserError, match=r"data\.spec is 'scenes:num_train=9' in it and 'scenes' here"):
+    with pytest.raises(UserError, match=r"data\.spec is scenes:num_train=9 in it and scenes here"):
         ledger.status(cell)

@@ -157,7 +157,7 @@ def test_a_stopped_study_says_so_and_goes_on_when_called_again(tmp_path: Path) -
 def test_a_changed_study_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     run(make_study(), tmp_path)
     before = list_files(tmp_path)
-    with pytest.raises(UserError, match="base is None there and vt_resnet20 now"):
+    with pytest.raises(UserError, match="base is none there and vt_resnet20 now"):
         run(make_study(base="vt_resnet20"), tmp_path)
     assert list_files(tmp_path) == before
 
