@@ -11,14 +11,8 @@ from synthetic_runs import ACCURACY, list_runs, make_run, write_study
 from vtbench.records import RunRecord
 from vtbench.reporting.archive import archive_runs
 from vtbench.reporting.committed import render_readme
-from vtbench.reporting.evidence import (
-    CLAIMS,
-    StudyEvidence,
-    find_evidence,
-    list_sentences,
-    sort_arms,
-    tabulate_evidence,
-)
+from vtbench.reporting.contrasts import CLAIMS, sort_arms
+from vtbench.reporting.evidence import StudyEvidence, find_evidence, list_sentences, tabulate_evidence
 from vtbench.reporting.report import build_report
 from vtbench.stats.estimates import estimate_mean
 from vtbench.stats.simultaneous import correct_intervals

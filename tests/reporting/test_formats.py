@@ -10,6 +10,7 @@ from synthetic_runs import list_runs, make_run
 
 from vtbench.configuration import CodeConfig, DataConfig, DistillationConfig, ExecutionConfig
 from vtbench.records import RunRecord
+from vtbench.reporting.answer import answer_question
 from vtbench.reporting.comparisons import build_comparisons
 from vtbench.reporting.failures import tell_failures
 from vtbench.reporting.notes import list_notes
@@ -19,7 +20,6 @@ from vtbench.reporting.repeating import rebuild_command, repeat_command
 from vtbench.reporting.report import Report, describe_provenance
 from vtbench.reporting.runs import LeftOut
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
-from vtbench.reporting.web.answer import answer_question
 from vtbench.reporting.web.report_page import render_page
 
 
@@ -37,7 +37,7 @@ def test_the_summary_gives_costs_mean_interval_and_paired_difference() -> None:
     # Four intervals hold together at 98.73 % each: t(2; 0.99363) = 8.77.
     assert row == ("dynamic", "0.332", "33.91", "71.80 ± 1.38", "3", "+0.48 ± 0.36", "± 0.73")
     assert table.header[5:] == ("against convolution (points)", "± all 4")
-    assert table.rows[0][5:] == ("base", "–")
+    assert table.rows[0][5:] == ("reference", "–")
 
 
 def test_a_correlation_is_shown_from_five_seeds_on_and_one_difference_needs_no_correction() -> None:
@@ -130,7 +130,7 @@ def test_markdown_names_what_was_kept_apart_and_why() -> None:
 
 def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_command() -> None:
     facts = dict(describe_provenance(list_runs(), ReportOutline(title="t")))
-    assert facts["data"] == "scenes: 5,000 training and 2,000 validation images, 10 classes"
+    assert facts["data"] == "scenes, 32 x 32 px: 5,000 training and 2,000 validation images, 10 classes"
     assert facts["recipe"].startswith("small: 10 epochs, batch 128, sgd")
     assert facts["seeds"] == "0, 1, 2"
     assert "Example CPU" in facts["machine"]

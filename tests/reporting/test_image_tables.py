@@ -9,7 +9,7 @@ from synthetic_runs import list_runs
 from test_formats import report_on
 
 from vtbench.records.answers import Answers
-from vtbench.reporting.image_tables import compare_images, list_image_notes, tabulate_images
+from vtbench.reporting.image_tables import _name_turned, compare_images, list_image_notes, tabulate_images
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import Report
 from vtbench.reporting.runs import identify_run
@@ -41,7 +41,24 @@ def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> N
     table = tabulate_images(report.comparisons[0], report.answers)
     assert table is not None
     # Of 200 images 20 differ by 100 points and 4 by -100: s = 33.79, and 1.96 * 33.79 / sqrt(200) = 4.68.
-    assert table.rows == (("static", "+8.00 ± 4.68", "200", "20 : 4", "0.002"),)
+    assert table.rows == (("static", "+8.00 ± 4.68", "200", "20 : 4", "3 : 0", "3 : 0"),)
+
+
+def test_seeds_for_and_against_an_arm_are_counted_apart_and_told_where_one_turns_the_mean_around() -> None:
+    report = _answer(report_on(list_runs(), base="convolution"), "convolution", "dynamic")
+    [turned] = [identify_run(run) for run in report.comparisons[0].records if (run.arm, run.seed) == ("dynamic", 2)]
+    truth = np.zeros(200, dtype=np.uint8)
+    worse = (np.arange(200) >= 60).astype(np.uint8)  # Right on 60 images: on none alone, where the base is on 40.
+    answers = {**report.answers, turned: Answers.of_classes("classification", truth, worse, num_classes=10)}
+    comparison = report.comparisons[0]
+    table = tabulate_images(comparison, answers)
+    assert table is not None
+    assert table.header[4:] == ("seeds higher : lower", "of these p < 0.05")
+    assert table.rows[0][3:] == ("13 : 16", "2 : 1", "2 : 1")
+    [found] = compare_images(comparison, answers)
+    against = replace(found, difference=replace(found.difference, half_width=0.1))
+    assert _name_turned([against]) == (", and has done so here for dynamic (2 seeds of 3)")
+    assert _name_turned(compare_images(comparison, report.answers)) == ""
 
 
 def test_the_two_intervals_are_told_apart_in_words() -> None:

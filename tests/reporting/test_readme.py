@@ -28,7 +28,7 @@ def test_a_block_holds_the_table_of_its_study_and_the_rest_stays(tmp_path: Path)
     assert "stale" not in text
     assert "71.80 ± 1.38" in text
     assert "](reports/components/accuracy_macs.svg)" in text
-    assert "Data: scenes: 5,000 training" in text
+    assert "Data: scenes, 32 x 32 px: 5,000 training" in text
     assert text.startswith("# Title\n\n<!-- generated: components -->\n")
     assert render_readme(text, tmp_path) == text
 

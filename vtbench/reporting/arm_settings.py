@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vtbench.catalog import CatalogEntry, load_catalog
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.records import RunRecord
+from vtbench.reporting.active_settings import is_active
 from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.described_data import find_size
 from vtbench.settings import list_settings, read_settings, spell_setting, undo_treatment
+from vtbench.variants import split_variant
 
 
 def tabulate_arms(*comparisons: Comparison) -> Table | None:
     """One row an arm: its network, its own weights to start from, and its value of each setting that any arm declares.
+
+    An option in which arms differ has a column where the name of a network leaves it out, since it is the default.
 
     None where names say all of that.
     """
@@ -25,21 +31,68 @@ def tabulate_arms(*comparisons: Comparison) -> Table | None:
     starts = {name: _name_start(record) for name, record in leads.items()}
     if not keys and not any(starts.values()) and all(name == record.variant for name, record in leads.items()):
         return None
+    options = _find_unsaid(leads)
     rows = [
-        (name, record.variant, starts[name] or NOTHING, *map(spell_setting, read_own(record, keys).values()))
+        (
+            name,
+            record.variant,
+            *(of_arm.get(name, NOTHING) for of_arm in options.values()),
+            starts[name] or NOTHING,
+            *map(spell_setting, read_own(record, keys).values()),
+        )
         for name, record in leads.items()
     ]
-    table = make_table(("arm", "network", "starts from", *_shorten(keys)), rows)
+    table = make_table(("arm", "network", *options, "starts from", *_shorten(keys)), rows)
     return table if any(starts.values()) else table.without("starts from")
 
 
 def tabulate_settings(comparison: Comparison) -> Table:
-    """One row a setting of the data and the recipe: what all runs have, or that arms have their own."""
-    config = undo_treatment(comparison.records[0].config)
+    """One row a setting of the data and the recipe: what all runs have, or that arms have their own.
+
+    Those without an effect, such as the numbers of another optimiser, are left out.
+    """
+    record = comparison.records[0]
+    config = undo_treatment(record.config)
     own = set(list_own_keys(comparison.records))
     values = read_settings(config.data, config.recipe, list_settings())
-    rows = [(key, "each arm its own" if key in own else spell_setting(value)) for key, value in values.items()]
+    rows = [
+        (key, "each arm its own" if key in own else _spell(key, value, record))
+        for key, value in values.items()
+        if key in own or is_active(key, values, record.task)
+    ]
     return make_table(("setting", "value"), rows)
+
+
+def read_options(variant: str, catalog: Mapping[str, CatalogEntry]) -> tuple[CatalogEntry | None, dict[str, str]]:
+    """The entry of a network, None for one of a user, and all of its options, with their defaults."""
+    name, given = split_variant(variant)
+    entry = catalog.get(name)
+    defaults = {option.name: str(option.default) for option in entry.options} if entry is not None else {}
+    return entry, {**defaults, **given}
+
+
+def _find_unsaid(leads: Mapping[str, RunRecord]) -> dict[str, dict[str, str]]:
+    """The options in which arms differ and that some arm's name leaves at its default: the value of each arm."""
+    catalog = {entry.name: entry for entry in load_catalog()}
+    found: dict[str, dict[str, str]] = {}
+    said: dict[str, int] = {}
+    for name, record in leads.items():
+        given = split_variant(record.variant)[1]
+        for option, value in read_options(record.variant, catalog)[1].items():
+            found.setdefault(option, {})[name] = value
+            said[option] = said.get(option, 0) + (option in given)
+    return {
+        option: values
+        for option, values in found.items()
+        if len(set(values.values())) > 1 and said[option] < len(values)
+    }
+
+
+def _spell(key: str, value: Any, record: RunRecord) -> str:
+    """A value; for a size that was left open the one that the data have."""
+    if key == "data.image_size" and value is None and (size := find_size(record)) is not None:
+        return f"{size[0]} x {size[1]}, the data set's own"
+    return spell_setting(value)
 
 
 def list_own_keys(records: Sequence[RunRecord]) -> list[str]:

@@ -25,6 +25,7 @@ from vtbench.documents.table import escape_markdown, list_items, make_table, to_
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 from vtbench.published.results import load_costs
+from vtbench.reporting.content import answer_report
 from vtbench.reporting.evidence import render_evidence
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.notes import list_notes
@@ -88,11 +89,12 @@ def render_costs(base_family: str, family: str) -> str:
 
 
 def render_study(folder: Path, name: str) -> str:
-    """Question, summary table, notes and figure of one archived report."""
+    """Question, answer, summary table, notes and figure of one archived report."""
     report = build_report(folder)
     facts = dict(report.provenance)
     parts = [
         escape_markdown(report.outline.question or ""),
+        escape_markdown(" ".join(answer_report(report))),
         to_markdown(tabulate_summary(report.comparisons[0])).rstrip(),
         list_items(list_notes(report.comparisons[:1])),
         f"Data: {facts['data']}. Recipe: {facts['recipe']}.",

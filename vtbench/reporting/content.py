@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from vtbench.documents.table import Table
+from vtbench.reporting.answer import answer_question, tell_limits
 from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, tabulate_classes
 from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.contrasts import list_contrast_notes, tabulate_contrasts
 from vtbench.reporting.factor_tables import list_effect_notes, tabulate_effects
 from vtbench.reporting.image_tables import list_image_notes, tabulate_images
 from vtbench.reporting.measured_tables import list_measured_notes, tabulate_measured
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import Report
+from vtbench.reporting.run_tables import tabulate_runs
 from vtbench.reporting.tuning import find_tuning, list_tuning_notes, tabulate_response, tabulate_tuning
 from vtbench.units import format_items
 
@@ -17,6 +20,9 @@ from vtbench.units import format_items
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them; less what failed."""
     effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
+    contrasts = (
+        note for comparison in report.comparisons for note in list_contrast_notes(comparison, tuned=is_tuned(report))
+    )
     images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
     measured = (note for comparison in report.comparisons for note in list_measured_notes(report, comparison))
     tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
@@ -26,6 +32,7 @@ def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
         *_describe_copies(report),
         *list_notes(report.comparisons),
         *effects,
+        *contrasts,
         *images,
         *measured,
         *classes,
@@ -43,6 +50,27 @@ def count_outcomes(report: Report) -> dict[str, int]:
         for outcome in arm.outcomes.values()
     ]
     return {state: states.count(state) for state in ("finished", "failed", "missing")}
+
+
+def is_tuned(report: Report) -> bool:
+    """Whether the settings of arms are what tuning found, and no choice of the study."""
+    return report.outline.tuning is not None
+
+
+def answer_report(report: Report) -> list[str]:
+    """What the first comparison answers to the question; of an interim report first that it is one."""
+    return [*describe_progress(report), *answer_question(report.comparisons[0], tuned=is_tuned(report))]
+
+
+def limit_report(report: Report) -> str:
+    """What the first comparison cannot say."""
+    return tell_limits(report.comparisons[0], tuned=is_tuned(report))
+
+
+def tell_counts(report: Report) -> str:
+    """How many runs finished, failed and are missing, none of them left out."""
+    counts = count_outcomes(report)
+    return f"{format_items(counts['finished'], 'run')} finished, {counts['failed']} failed, {counts['missing']} missing"
 
 
 def describe_progress(report: Report) -> list[str]:
@@ -80,9 +108,11 @@ def name_together(report: Report) -> str:
 
 
 def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
-    """What stands below the summary and the seeds: of factors, over images, measured, by class."""
+    """What stands below the summary and the seeds: of runs, factors, contrasts, over images, measured, by class."""
     tables = (
+        tabulate_runs(comparison, report.timings),
         tabulate_effects(comparison),
+        tabulate_contrasts(comparison, tuned=is_tuned(report)),
         tabulate_images(comparison, report.answers),
         tabulate_measured(report, comparison),
         tabulate_classes(comparison, extent),

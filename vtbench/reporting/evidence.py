@@ -7,51 +7,22 @@ arms: by seed, over all pairs of arms that differ in nothing else, so that nobod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 
-from vtbench.catalog import CatalogEntry, load_catalog
 from vtbench.documents.table import Table, list_items, make_table, to_markdown
-from vtbench.errors import format_names
-from vtbench.records import CostRecord, NotMeasured, RunRecord
+from vtbench.records import CostRecord, RunRecord
 from vtbench.reporting.archive import list_archives
-from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.contrasts import CLAIMS, Contrast, contrast_all, list_pairs, name_side, sort_arms
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD
 from vtbench.reporting.report import build_report
 from vtbench.reporting.tables import format_estimate
-from vtbench.stats.estimates import Estimate, estimate_mean, find_spread
+from vtbench.stats.estimates import Estimate, find_spread
 from vtbench.stats.power import POWER, find_smallest_effect
-from vtbench.stats.simultaneous import correct_intervals
 from vtbench.units import format_items
-from vtbench.variants import split_variant
-
-TOKENS, DYNAMIC, POSITION = "tokens for convolutions", "dynamic for static tokens", "position encoding"
-CLAIMS = (TOKENS, DYNAMIC, POSITION)
-"""In the order of the effects that the paper claims, largest first."""
-_TOKENIZERS, _POSITIONS = ("static", "dynamic"), ("off", "on")
-
-Place = tuple[str, str]
-"""Tokenizer and position of an arm."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """What one study says about one claim: first arms less second ones. ``effect`` holds with its study's others."""
-
-    claim: str
-    pairs: tuple[tuple[Arm, Arm], ...]
-    effect: Estimate
-
-    @property
-    def verdict(self) -> str:
-        """Where zero lies."""
-        if self.effect.interval is None:
-            return "no interval"
-        low, high = self.effect.interval
-        return "gains" if low > 0 else "loses" if high < 0 else "not told from 0"
 
 
 @dataclass(frozen=True)
@@ -81,64 +52,8 @@ def find_evidence(folder: Path) -> StudyEvidence:
     report = build_report(folder)
     comparison = report.comparisons[0]
     plain, places = sort_arms(comparison.arms, tuned=report.outline.tuning is not None)
-    pairs = {claim: list_pairs(claim, plain, places) for claim in CLAIMS}
-    effects = {claim: values for claim, found in pairs.items() if found and (values := contrast_seeds(found))}
-    joint = correct_intervals([comparison.withhold(estimate_mean(values)) for values in effects.values()])
-    contrasts = (Contrast(claim, pairs[claim], effect) for claim, effect in zip(effects, joint, strict=True))
-    return StudyEvidence(folder.name, comparison, tuple(contrasts))
-
-
-def sort_arms(arms: Sequence[Arm], *, tuned: bool = False) -> tuple[Arm | None, dict[Place, Arm]]:
-    """The convolutional twin, if it is there, and the arms of one network with tokens by tokenizer and position.
-
-    All are treated alike, or, in a ``tuned`` study, each with the settings that tuning found for it. Of several
-    networks with tokens that with arms for the most claims is taken, the first of as many.
-    """
-    catalog = {entry.name: entry for entry in load_catalog()}
-    read = {arm.name: _read_options(arm, catalog) for arm in arms if arm.variant}
-    treated = {arm.name: {} if tuned else arm.treatment for arm in arms}
-    networks: dict[tuple[str, ...], dict[Place, Arm]] = {}
-    for arm in arms:
-        entry, options = read.get(arm.name, (None, {}))
-        if entry is not None and "tokenizer" in options:
-            rest = {**options, **treated[arm.name]}
-            place = rest.pop("tokenizer"), rest.pop("position")
-            networks.setdefault((entry.name, *(f"{key}={value}" for key, value in rest.items())), {})[place] = arm
-
-    def find_twin(lead: Arm) -> Arm | None:
-        entry, wanted = read[lead.name]
-        for arm in arms:
-            own, options = read.get(arm.name, (None, {}))
-            is_twin = entry is not None and own is not None and own.name == entry.twin
-            if is_twin and options.items() <= wanted.items() and treated[arm.name] == treated[lead.name]:
-                return arm
-        return None
-
-    found = [(find_twin(next(iter(places.values()))), places) for places in networks.values()]
-    return max(found, key=lambda one: sum(bool(list_pairs(claim, *one)) for claim in CLAIMS), default=(None, {}))
-
-
-def list_pairs(claim: str, plain: Arm | None, places: Mapping[Place, Arm]) -> tuple[tuple[Arm, Arm], ...]:
-    """The pairs of arms whose differences speak to a claim.
-
-    For convolutions the plainest tokens stand, static ones without position where a study has them.
-    """
-    if claim == TOKENS:
-        order = [(tokenizer, position) for tokenizer in _TOKENIZERS for position in _POSITIONS]
-        first = next((places[place] for place in order if place in places), None)
-        return ((first, plain),) if first is not None and plain is not None else ()
-    if claim == DYNAMIC:
-        wanted = [(("dynamic", position), ("static", position)) for position in _POSITIONS]
-    else:
-        wanted = [((tokenizer, "on"), (tokenizer, "off")) for tokenizer in _TOKENIZERS]
-    return tuple((places[new], places[old]) for new, old in wanted if new in places and old in places)
-
-
-def contrast_seeds(pairs: Sequence[tuple[Arm, Arm]]) -> list[float]:
-    """The mean difference of the pairs for each seed that all of their arms have finished."""
-    values = [[_list_values(arm) for arm in pair] for pair in pairs]
-    seeds = sorted(set.intersection(*(set(one) for pair in values for one in pair)))
-    return [fmean(new[seed] - old[seed] for new, old in values) for seed in seeds]
+    contrasts = contrast_all(comparison, {claim: list_pairs(claim, plain, places) for claim in CLAIMS})
+    return StudyEvidence(folder.name, comparison, contrasts)
 
 
 def tabulate_evidence(found: Sequence[StudyEvidence]) -> Table:
@@ -148,8 +63,8 @@ def tabulate_evidence(found: Sequence[StudyEvidence]) -> Table:
             claim,
             one.folder,
             _describe_setting(one.record),
-            _name_arms(contrast.pairs, 0),
-            _name_arms(contrast.pairs, 1),
+            name_side(contrast.pairs, 0),
+            name_side(contrast.pairs, 1),
             f"{format_estimate(contrast.effect, one.comparison.metric, sign='+')} {one.comparison.metric.label}",
             str(contrast.effect.n),
             contrast.verdict,
@@ -221,21 +136,6 @@ def _go_through(found: Sequence[StudyEvidence]) -> Iterator[tuple[str, StudyEvid
     for claim in CLAIMS:
         for one in found:
             yield from ((claim, one, contrast) for contrast in one.contrasts if contrast.claim == claim)
-
-
-def _read_options(arm: Arm, catalog: Mapping[str, CatalogEntry]) -> tuple[CatalogEntry | None, dict[str, str]]:
-    name, given = split_variant(arm.variant)
-    entry = catalog.get(name)
-    defaults = {option.name: str(option.default) for option in entry.options} if entry is not None else {}
-    return entry, {**defaults, **given}
-
-
-def _list_values(arm: Arm) -> dict[int, float]:
-    return {seed: one.value for seed, one in arm.outcomes.items() if not isinstance(one.value, NotMeasured)}
-
-
-def _name_arms(pairs: Sequence[tuple[Arm, Arm]], side: int) -> str:
-    return format_names((pair[side].name for pair in pairs), most=None)
 
 
 def _describe_setting(record: RunRecord) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
@@ -15,6 +14,10 @@ from vtbench.reporting.runs import RunKey, identify_run
 from vtbench.reporting.tables import format_estimate
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.image_pairs import McNemarTest, compute_mcnemar, estimate_over_images
+from vtbench.units import format_items
+
+_CLEAR_P = 0.05
+_SEEDS = ("seeds higher : lower", "of these p < 0.05")
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,13 @@ def tabulate_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -
         return None
     metric, tested = comparison.metric, any(one.tests for one in found)
     against = f"against {comparison.base}, over images ({metric.difference_unit})"
-    header = ["arm", against, "images", *(["right alone", "McNemar p"] if tested else [])]
+    header = ["arm", against, "images", *(["right alone", *_SEEDS] if tested else [])]
     rows = [
         [
             one.arm.name,
             format_estimate(one.difference, metric, sign="+"),
             f"{one.difference.n:,}",
-            *([_format_alone(one), _format_p(one)] if tested else []),
+            *([_format_alone(one), *_count_seeds(one)] if tested else []),
         ]
         for one in found
     ]
@@ -97,17 +100,18 @@ def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) 
     )
     if any(one.tests for one in found):
         yield (
-            "Right alone: images that only the arm and only the base gets right, the mean over seeds; McNemar p "
-            "is that of the exact test, the median over seeds, each taken alone."
+            f"Right alone: images that only the arm and only {comparison.base} gets right, the mean over seeds. Seeds "
+            f"higher : lower: in how many the arm gets more and in how many fewer images right than {comparison.base}, "
+            f"and of these those in which McNemar's exact test of that seed alone has p < {_CLEAR_P:g}."
         )
     else:
         label = comparison.metric.label
         yield f"The score of an image is its own {label}; their mean is not the {label} of all images together."
-    overruled = [one.arm.name for one in found if _is_clear(one.difference) and not _is_clear(one.arm.together)]
+    overruled = [one for one in found if _is_clear(one.difference) and not _is_clear(one.arm.together)]
     if overruled:
         yield (
-            f"Clear over images but not over seeds: {', '.join(overruled)}. Another seed may well turn these "
-            "differences around."
+            f"Clear over images but not over seeds: {', '.join(one.arm.name for one in overruled)}. Another training "
+            f"may come out otherwise{_name_turned(overruled)}."
         )
 
 
@@ -127,8 +131,24 @@ def _format_alone(one: ImageComparison) -> str:
     return f"{sum(arm) / len(arm):.0f} : {sum(base) / len(base):.0f}"
 
 
-def _format_p(one: ImageComparison) -> str:
+def _count_seeds(one: ImageComparison) -> tuple[str, str]:
+    """How many seeds speak for the arm and how many against it, and of these how many by McNemar's test."""
     if not one.tests:
-        return NOTHING
-    p = median(test.p_value for test in one.tests)
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+        return NOTHING, NOTHING
+    sides = [(test.num_only_arm - test.num_only_base, test.p_value) for test in one.tests]
+    every = (sum(side > 0 for side, _ in sides), sum(side < 0 for side, _ in sides))
+    clear = (
+        sum(side > 0 and p < _CLEAR_P for side, p in sides),
+        sum(side < 0 and p < _CLEAR_P for side, p in sides),
+    )
+    return f"{every[0]} : {every[1]}", f"{clear[0]} : {clear[1]}"
+
+
+def _name_turned(overruled: Sequence[ImageComparison]) -> str:
+    """The seeds at hand whose difference points the other way than the mean of their arm."""
+    turned = [
+        f"{one.arm.name} ({format_items(number, 'seed')} of {len(one.tests)})"
+        for one in overruled
+        if (number := sum((test.num_only_arm - test.num_only_base) * one.difference.mean < 0 for test in one.tests))
+    ]
+    return f", and has done so here for {', '.join(turned)}" if turned else ""

@@ -9,6 +9,7 @@ from vtbench.errors import format_names
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured
 from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.far_runs import tell_scattered
 from vtbench.reporting.outline import name_arm
 from vtbench.reporting.treatment import is_content_known
 from vtbench.stats.estimates import Estimate, PairedDifference, find_spread
@@ -32,9 +33,11 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
             "± is the half width of the 95 % t interval over seeds. Differences are paired by seed, so that the seeds' "
             "shared luck cancels as far as the runs correlate (r, from 5 seeds on)."
         )
+        notes.extend(dict.fromkeys(note for comparison in comparisons for note in _warn_of_pairing(comparison)))
+    notes.extend(dict.fromkeys(_say_when(comparison) for comparison in comparisons))
     for number, comparison in enumerate(comparisons, 1):
         which = f"Comparison {number}: " if len(comparisons) > 1 else ""
-        notes.extend(f"{which}{sentence}" for sentence in _judge(comparison))
+        notes.extend(f"{which}{sentence}" for sentence in (*_judge(comparison), *tell_scattered(comparison)))
     notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(fixed)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unknown_content(comparison)))
@@ -50,6 +53,30 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
     if holes:
         notes.append(f"Not run yet ({len(holes)}): {'; '.join(holes)}.")
     return notes
+
+
+def _warn_of_pairing(comparison: Comparison) -> Iterator[str]:
+    """Say of arms whose runs go against those of the reference, seed by seed, what pairing does to them."""
+    against = [
+        arm.name
+        for arm in comparison.arms
+        if isinstance(arm.difference, PairedDifference)
+        and isinstance(arm.difference.correlation, float)
+        and arm.difference.correlation < 0
+    ]
+    if against:
+        yield f"Where r is negative ({format_names(against)}), pairing by seed widens the interval of the difference."
+
+
+def _say_when(comparison: Comparison) -> str:
+    """Which epoch and which weights the headline metric is of."""
+    averages = {record.config.recipe.ema_decay is not None for record in comparison.records}
+    where = " where the recipe averages" if len(averages) > 1 else ""
+    weights = f", of the averaged weights{where}" if True in averages else ""
+    return (
+        f"{comparison.metric.label} is that after the last epoch{weights}, on the validation images; no epoch was "
+        "chosen by it."
+    )
 
 
 def _list_unknown_content(comparison: Comparison) -> Iterator[str]:
@@ -191,7 +218,7 @@ def _is_clear_alone(arm: Arm) -> bool:
 def tell_power(comparison: Comparison) -> Iterator[str]:
     """What effect the seeds at hand would find, and how many others would take."""
     family = comparison.family
-    estimates = [arm.together for arm in family if arm.together is not None and arm.together.n >= FEWEST_FOR_SPREAD]
+    estimates = _list_spreading(comparison)
     if not estimates:
         return
     metric, level = comparison.metric, correct_level(len(family))
@@ -204,6 +231,21 @@ def tell_power(comparison: Comparison) -> Iterator[str]:
         f"{_format(spread, metric)}: {at_first}, {', '.join(later)}; one of {_format(1.0, metric)} takes "
         f"{needed.reason if isinstance(needed, NotMeasured) else f'{needed} seeds'}."
     )
+
+
+def find_detectable(comparison: Comparison) -> tuple[int, float] | None:
+    """The seeds of the arm that has fewest, and what true difference they find so with a chance of 80 %."""
+    estimates = _list_spreading(comparison)
+    if not estimates:
+        return None
+    spread, seeds = median(map(find_spread, estimates)), min(one.n for one in estimates)
+    return seeds, find_smallest_effect(spread, seeds, level=correct_level(len(comparison.family)))
+
+
+def _list_spreading(comparison: Comparison) -> list[Estimate]:
+    """The differences of seeds enough for their spread to be known."""
+    joint = [arm.together for arm in comparison.family if arm.together is not None]
+    return [one for one in joint if one.n >= FEWEST_FOR_SPREAD]
 
 
 def _format(value: float, metric: Metric) -> str:

@@ -23,14 +23,19 @@ from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
     INTERIM,
+    answer_report,
     describe_progress,
     explain_apart,
+    is_tuned,
+    limit_report,
     list_all_notes,
     list_further_tables,
     list_tuning_tables,
     name_report,
     name_together,
+    tell_counts,
 )
+from vtbench.reporting.contrasts import list_contrast_numbers
 from vtbench.reporting.factor_tables import list_effect_numbers
 from vtbench.reporting.failures import Failure, list_failures, tell_failures
 from vtbench.reporting.figures import FIGURES
@@ -213,6 +218,8 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
     """The whole report. ``figures`` gives for a comparison's place the files of its figures by their names."""
     figures = figures or {}
     parts = [f"# {escape_markdown(name_report(report))}", escape_markdown(report.outline.question or "")]
+    parts += [escape_markdown(f"**Answer.** {' '.join(answer_report(report))}"), escape_markdown(limit_report(report))]
+    parts.append(f"{tell_counts(report)}.")
     if report.sides is not None:
         parts += ["## Old and new", to_markdown(tabulate_sides(report.sides)).rstrip()]
         parts.append(list_items(list_side_notes(report.sides)))
@@ -221,11 +228,9 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
     for index, comparison in enumerate(report.comparisons):
         if comparison.apart:
             parts += [f"## Kept apart: comparison {index + 1}", escape_markdown(explain_apart(comparison))]
-        parts += [
-            f"![{FIGURES[name].title}]({file})"
-            for name, file in figures.get(index, {}).items()
-            if not FIGURES[name].below
-        ]
+        for name, file in figures.get(index, {}).items():
+            if not FIGURES[name].below:
+                parts += _show_figure(report, index, name, file)
         parts.append(to_markdown(tabulate_summary(comparison)).rstrip())
         parts.append(to_markdown(tabulate_seeds(comparison)).rstrip())
         parts += [to_markdown(table).rstrip() for table in list_further_tables(report, comparison)]
@@ -237,7 +242,7 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
         for name, file in of_comparison.items():
             if (figure := FIGURES[name]).below:
                 parts.append(f"## {figure.title}" + (f", comparison {index + 1}" if index else ""))
-                parts.append(f"![{figure.title}]({file})")
+                parts += _show_figure(report, index, name, file)
     if failures := list(list_failures(report)):
         parts += ["## Failed runs", list_items(map(_describe_failure, failures))]
     if report.left_out:
@@ -247,6 +252,12 @@ def render_markdown(report: Report, figures: Mapping[int, Mapping[str, str]] | N
     quoted = [(name, f"`{text}`" if name == "command" else text) for name, text in report.provenance]
     parts.append(list_items(f"{name}: {text}" for name, text in quoted))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _show_figure(report: Report, index: int, name: str, file: str) -> list[str]:
+    figure = FIGURES[name]
+    legend = [escape_markdown(figure.explain(report, index))] if figure.explain is not None else []
+    return [f"![{figure.title}]({file})", *legend]
 
 
 def _describe_failure(run: Failure) -> str:
@@ -267,6 +278,7 @@ def render_json(report: Report) -> str:
                 "kept_apart_because": comparison.apart,
                 "arms": list(list_numbers(comparison)),
                 **({"effects": effects} if (effects := list_effect_numbers(comparison)) else {}),
+                **({"contrasts": found} if (found := _contrast(report, comparison)) else {}),
                 **({"over_images": images} if (images := list_image_numbers(comparison, report.answers)) else {}),
                 **({"classes": classes} if (classes := list(list_class_numbers(comparison))) else {}),
             }
@@ -275,12 +287,17 @@ def render_json(report: Report) -> str:
         **({"tuning": list_tuning_numbers(tuning)} if (tuning := find_tuning(report)) else {}),
         **({"old_and_new": list_side_numbers(report.sides)} if report.sides else {}),
         **({"interim": True} if describe_progress(report) else {}),
+        "answer": answer_report(report),
         "notes": list_all_notes(report),
         "failed": [vars(run) for run in list_failures(report)],
         "left_out": [{"path": left.path, "reason": left.reason} for left in report.left_out],
         "provenance": dict(report.provenance),
     }
     return to_plain_json(plain)
+
+
+def _contrast(report: Report, comparison: Comparison) -> list[dict[str, Any]]:
+    return list_contrast_numbers(comparison, tuned=is_tuned(report))
 
 
 def _list_arms(report: Report) -> list[str]:

@@ -16,6 +16,7 @@ from vtbench.records.examples import Examples, read_examples
 from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Comparison, build_comparisons
+from vtbench.reporting.described_data import describe_data, describe_source
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.repeating import list_needs, repeat_command
 from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, load_runs, name_places
@@ -27,6 +28,7 @@ from vtbench.stats.estimates import Estimate
 from vtbench.units import format_items
 
 T = TypeVar("T")
+_THREADS = "--threads are those of all cells that run at once (--jobs) together, shared out among them"
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,11 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
     """Pairs of a heading and what it was for all ``records``; where they differ, every value is named."""
     environments = [record.environment for record in records]
     facts = [
-        ("data", _join(_describe_data(record) for record in records)),
+        ("data", _join(map(describe_data, records))),
+        ("the data set", _join(filter(None, (describe_source(record.config.data.spec) for record in records)))),
         ("recipe", _join(describe_recipe(record) for record in records) + _name_own_settings(records)),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
-        (
-            "machine",
-            _join(map(describe_machine, records)),
-        ),
+        ("machine", _join(map(describe_machine, records))),
         ("precision", _join(record.config.execution.precision for record in records)),
         (
             "versions",
@@ -140,8 +140,9 @@ def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) ->
     ]
     command = outline.command or repeat_command(records, outline)
     needs = list_needs(command, records, outline) if command else ""
-    repeat = [("command", command or ""), ("the command needs", needs)]
-    return [*facts, *(pair for pair in repeat if pair[1])]
+    shared = _THREADS if command and "--threads" in command.split() and " ablate " in f" {command} " else ""
+    repeat = [("command", command or ""), ("threads in the command", shared), ("the command needs", needs)]
+    return [pair for pair in (*facts, *repeat) if pair[1]]
 
 
 def _name_own_settings(records: Sequence[RunRecord]) -> str:
@@ -150,19 +151,11 @@ def _name_own_settings(records: Sequence[RunRecord]) -> str:
     return f"; arms differ in {', '.join(keys)}" if keys else ""
 
 
-def _describe_data(record: RunRecord) -> str:
-    data = record.config.data
-    size = f", {data.image_size} px" if data.image_size else ""
-    return (
-        f"{data.spec}{size}: {record.num_train:,} training and {format_items(record.num_val, 'validation image')}, "
-        f"{format_items(record.num_classes, 'class', 'classes')}"
-    )
-
-
 def describe_machine(record: RunRecord) -> str:
-    """Processor, threads and system of a run."""
+    """Processor, threads of this one run, cores and system."""
     where = record.environment
-    return f"{where.device_name} ({where.device}), {where.threads} of {where.num_cores} threads, {where.platform}"
+    threads = f"{format_items(where.threads, 'thread')} a run, {format_items(where.num_cores, 'core')}"
+    return f"{where.device_name} ({where.device}), {threads}, {where.platform}"
 
 
 def describe_recipe(record: RunRecord, *, own: bool = False) -> str:

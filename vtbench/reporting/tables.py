@@ -13,10 +13,12 @@ from vtbench.stats.estimates import Estimate, PairedDifference
 from vtbench.units import format_items, format_millions
 
 PLUS_MINUS = "±"
+REFERENCE = "reference"
+"""What the arm is to which differences are taken."""
 
 
 def tabulate_summary(comparison: Comparison) -> Table:
-    """One row an arm: parameters, MACs, the headline metric and the paired difference to the base.
+    """One row an arm: parameters, MACs, the headline metric and the paired difference to the reference.
 
     Of several arms with an interval the half width that holds for all at once is added, and the correlation where any
     arm has one; of a study that runs until it is decided, what is decided.
@@ -106,7 +108,7 @@ def format_estimate(estimate: Estimate | NotMeasured, metric: Metric, *, sign: s
 def format_difference(score: Score, metric: Metric) -> str:
     """The paired difference with its interval; the n is named where it is not that of the arm's own mean."""
     if score.difference is None:
-        return "base"
+        return REFERENCE
     if isinstance(score.difference, NotMeasured):
         return NOTHING
     text = format_estimate(score.difference.estimate, metric, sign="+")

@@ -12,6 +12,7 @@ from vtbench.reporting.charts.scatter_chart import chart_points
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.cost_axes import LATENCY, MACS, MEMORY, PARAMS, CostAxis
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_costs
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.stats.estimates import Estimate
 from vtbench.units import format_items
@@ -80,6 +81,7 @@ def _register(name: str, title: str, axis: CostAxis, *, asked: bool = False) -> 
             draw=lambda report, index: draw_accuracy(report, index, axis),
             chart=lambda report, index: chart_accuracy(report, index, title, axis),
             asked=asked,
+            explain=explain_costs,
         ),
     )
 

@@ -10,6 +10,7 @@ from vtbench.documents.table import escape_controls
 from vtbench.documents.wrapping import shorten
 from vtbench.reporting.charts.tokens_chart import chart_tokens
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_tokens
 from vtbench.reporting.style import INK, LETTER, LINES, WIDTH
 from vtbench.reporting.token_curves import list_token_curves
 
@@ -65,4 +66,4 @@ def _chart(report: Report, index: int) -> Markup | None:
     return chart_tokens(curves, comparison.metric, TITLE) if curves else None
 
 
-FIGURES.add("accuracy_tokens", Figure(title=TITLE, draw=draw_tokens, below=True, chart=_chart))
+FIGURES.add("accuracy_tokens", Figure(title=TITLE, draw=draw_tokens, below=True, chart=_chart, explain=explain_tokens))

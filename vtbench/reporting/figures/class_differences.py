@@ -11,6 +11,7 @@ from vtbench.metrics import CLASS_IOU
 from vtbench.reporting.charts.classes_chart import chart_classes
 from vtbench.reporting.class_differences import find_class_differences
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_classes
 from vtbench.reporting.style import INK, LINES, WIDTH, fit_columns, mark_cut_ends, shorten_arm
 
 if TYPE_CHECKING:
@@ -71,4 +72,6 @@ def _chart(report: Report, index: int) -> Markup | None:
     return None if found is None else chart_classes(found, comparison.base, TITLE)
 
 
-FIGURES.add("class_differences", Figure(title=TITLE, draw=draw_differences, below=True, chart=_chart))
+FIGURES.add(
+    "class_differences", Figure(title=TITLE, draw=draw_differences, below=True, chart=_chart, explain=explain_classes)
+)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from vtbench.layers.stated_cost import ROLES
 from vtbench.reporting.charts.bars_chart import chart_bars
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_roles
 from vtbench.reporting.measured_tables import find_measured
 from vtbench.reporting.style import INK, LINES, WIDTH, fit_columns, shorten_arm
 
@@ -73,4 +74,4 @@ def _chart(report: Report, index: int) -> Markup | None:
     return chart_bars(bars, place_roles(bars), title=TITLE, description=told) if bars else None
 
 
-FIGURES.add("cost_roles", Figure(title=TITLE, draw=draw_roles, below=True, chart=_chart))
+FIGURES.add("cost_roles", Figure(title=TITLE, draw=draw_roles, below=True, chart=_chart, explain=explain_roles))

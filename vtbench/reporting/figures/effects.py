@@ -9,6 +9,7 @@ from vtbench.reporting.charts.forest_chart import chart_effects
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.effects import Effect, choose_reach, list_effects
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_effects
 from vtbench.reporting.style import INK, LETTER, WIDTH, Head, find_look, mark_cut_ends, shorten_arm
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from vtbench.reporting.report import Report
 
-TITLE = "Differences to the base"
+TITLE = "Differences to the reference"
 MOST_ARMS = 60
 """Of more arms those of the largest differences are shown."""
 _FOOT = 0.42
@@ -99,5 +100,6 @@ FIGURES.add(
         draw=draw_effects,
         below=True,
         chart=lambda report, index: chart_effects(report.comparisons[index], TITLE),
+        explain=explain_effects,
     ),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vtbench.records.examples import Example
 from vtbench.reporting.example_figure import Tile, draw_tiles
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_pictures
 from vtbench.reporting.shown_examples import break_rows, find_shown
 
 if TYPE_CHECKING:
@@ -43,4 +44,4 @@ def draw_examples(report: Report, index: int) -> Drawing | None:
     return draw_tiles(rows, shown.list_legend(used), title=title, caption=caption, doublings=shown.doublings)
 
 
-FIGURES.add("examples", Figure(title=TITLE, draw=draw_examples, below=True))
+FIGURES.add("examples", Figure(title=TITLE, draw=draw_examples, below=True, explain=explain_pictures))

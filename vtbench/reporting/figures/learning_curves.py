@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vtbench.reporting.charts.curves_chart import chart_curves
 from vtbench.reporting.curves import Curve, choose_named, list_curves, spread_heights
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_curves
 from vtbench.reporting.style import INK, LETTER, LINES, MUTED, SMALL, WIDTH, Head, shorten_arm
 
 if TYPE_CHECKING:
@@ -103,5 +104,6 @@ FIGURES.add(
         draw=draw_curves,
         below=True,
         chart=lambda report, index: chart_curves(report.comparisons[index], TITLE),
+        explain=explain_curves,
     ),
 )

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_responses
 from vtbench.reporting.style import INK, LINES, WIDTH, Head, fit_columns, shorten_arm
 from vtbench.reporting.tuning import TunedArm, Tuning, find_tuning, shorten
 from vtbench.settings import spell_setting
@@ -90,4 +91,4 @@ def _draw_arm(axes: Axes, arm: TunedArm, key: str, places: dict[Any, float], col
         axes.scatter([place], [arm.best.mean], color=color, s=80, marker="*", edgecolors="white", zorder=3)
 
 
-FIGURES.add("response_curves", Figure(title=TITLE, draw=draw_responses, below=True))
+FIGURES.add("response_curves", Figure(title=TITLE, draw=draw_responses, below=True, explain=explain_responses))

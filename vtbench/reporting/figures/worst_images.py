@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vtbench.records.examples import Example
 from vtbench.reporting.example_figure import Tile, draw_tiles
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.legends import explain_pictures
 from vtbench.reporting.shown_examples import ShownExamples, find_shown
 
 if TYPE_CHECKING:
@@ -45,4 +46,4 @@ def _show(shown: ShownExamples, arm: str, one: Example, rank: int) -> list[Tile]
     return [*lead, *shown.show_answer(arm, one)]
 
 
-FIGURES.add("worst_images", Figure(title=TITLE, draw=draw_worst, below=True))
+FIGURES.add("worst_images", Figure(title=TITLE, draw=draw_worst, below=True, explain=explain_pictures))

@@ -74,7 +74,7 @@ def _tabulate_runs(report: Report, arm: Arm, runs: Sequence[RunRecord]) -> Table
             outcome.state if isinstance(outcome.value, NotMeasured) or metric is None else metric.format(outcome.value)
         )
         rows.append((str(seed), value, *_describe_run(report, record)))
-    header = ("seed", head, "epochs", "loss", "time", "weights")
+    header = ("seed", head, "epochs", "validation loss", "time", "weights (SHA-256)")
     table = make_table(header, rows, numbers=header[:-1])
     return table.without(
         *(title for at, title in enumerate(header) if at > 1 and all(row[at] == NOTHING for row in rows))

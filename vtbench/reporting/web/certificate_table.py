@@ -9,6 +9,19 @@ from vtbench.records import Certificate, RunRecord
 
 _SHOWN = 12
 """Letters of a hash."""
+_WHAT = {
+    "sample_order": "which image came when, in every epoch",
+    "augmentation": "every random change to training images",
+    "schedule": "the learning rate at every step",
+    "recipe": "all settings of the recipe",
+    "precision": "numbers of the forward pass",
+    "train_data": "the training images of the run",
+    "val_data": "the validation images of the run",
+    "train_content": "the whole training split",
+    "val_content": "the whole validation split",
+    "starting_weights": "weights that the run began with",
+    "network": "code and layers of a network from outside",
+}
 
 
 def tabulate_certificates(records: Sequence[RunRecord]) -> Table:
@@ -27,8 +40,9 @@ def tabulate_certificates(records: Sequence[RunRecord]) -> Table:
             verdict = _judge(by_seed, values, is_declared=any(record.config.declared for record in certified))
             having = sum(getattr(record.certificate, field) is not None for record in certified)
             verdict += f" ({having} of {len(certified)} runs have one)" if having < len(certified) else ""
-            rows.append((field.replace("_", " "), verdict, _list_values(by_seed, values)))
-    return make_table(("certificate", "runs", "SHA-256, begun"), rows)
+            rows.append((field.replace("_", " "), _WHAT.get(field, NOTHING), verdict, _list_values(by_seed, values)))
+    header = ("certificate", "of what", "do the runs agree", f"value, of a SHA-256 the first {_SHOWN} letters")
+    return make_table(header, rows)
 
 
 def _judge(by_seed: dict[int, set[str]], values: Sequence[str], *, is_declared: bool) -> str:

@@ -8,9 +8,8 @@ from urllib.parse import quote
 
 from vtbench.documents.table import Table, make_table
 from vtbench.reporting.archive import list_archives
-from vtbench.reporting.content import count_outcomes
+from vtbench.reporting.content import answer_report, count_outcomes
 from vtbench.reporting.report import Report, build_report
-from vtbench.reporting.web.answer import answer_question
 from vtbench.reporting.web.report_page import PAGE_FILE, NamedTable
 from vtbench.reporting.web.template import render_template
 
@@ -47,7 +46,7 @@ def _describe(folder: Path) -> Entry:
         link=f"{quote(folder.name)}/{PAGE_FILE}",
         name=folder.name,
         question=report.outline.question or "",
-        answer=" ".join(answer_question(report.comparisons[0])),
+        answer=" ".join(answer_report(report)),
         facts=tuple((name, facts[name]) for name in ("data", "recipe", "machine")),
         report=report,
     )

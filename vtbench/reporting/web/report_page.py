@@ -14,21 +14,22 @@ from vtbench.documents.table import Table
 from vtbench.reporting.arm_settings import tabulate_arms, tabulate_settings
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
+    answer_report,
     count_outcomes,
-    describe_progress,
     explain_apart,
+    limit_report,
     list_all_notes,
     list_further_tables,
     list_tuning_tables,
     name_report,
     name_together,
+    tell_counts,
 )
 from vtbench.reporting.failures import list_failures
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.report import Report
 from vtbench.reporting.side_by_side import list_side_notes, tabulate_sides
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
-from vtbench.reporting.web.answer import answer_question
 from vtbench.reporting.web.arms import ArmDetails, list_arm_details
 from vtbench.reporting.web.certificate_table import tabulate_certificates
 from vtbench.reporting.web.template import render_template
@@ -55,11 +56,12 @@ class NamedTable:
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure on the page: a chart, or an image as data of the page."""
+    """A figure on the page: a chart, or an image as data of the page; ``legend`` says what its marks are."""
 
     title: str
     chart: Markup | None
     image: str | None
+    legend: str
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,20 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
     sections = tuple(_build(report, index, images.get(index, {})) for index in range(len(report.comparisons)))
     facts = dict(report.provenance)
     command, needs = facts.pop("command", None), facts.pop("the command needs", None)
+    answer = answer_report(report)
     tuning = [NamedTable(title, table) for title, table in zip(_TUNING, list_tuning_tables(report), strict=False)]
     return render_template(
         "report.html.jinja",
         title=name_report(report),
         question=report.outline.question,
-        answer=[*describe_progress(report), *answer_question(report.comparisons[0])],
+        answer=answer,
+        limits=limit_report(report),
         counts=count_outcomes(report),
+        told=tell_counts(report),
         failed=list(list_failures(report)),
         missing=_list_missing(report),
         sections=sections,
-        notes=list_all_notes(report),
+        notes=[note for note in list_all_notes(report) if note not in answer],
         sides=report.sides and NamedTable("Old and new", tabulate_sides(report.sides)),
         side_notes=list_side_notes(report.sides) if report.sides else [],
         sources=report.sources and NamedTable("What is in each folder", report.sources),
@@ -115,14 +120,16 @@ def _build(report: Report, index: int, images: Mapping[str, Path]) -> Section:
         figures=tuple(_show_figures(report, index, images)),
         tables=tuple(_list_tables(report, comparison)),
         arms=tuple(list_arm_details(report, comparison)),
-        settings=NamedTable("Settings of data and recipe", tabulate_settings(comparison)),
+        settings=NamedTable("Settings of data and recipe that have an effect", tabulate_settings(comparison)),
         certificates=NamedTable("What the runs have in common", tabulate_certificates(comparison.records)),
     )
 
 
 _CAPTIONS = {
-    "arm": "Image by image, against the base",
+    "arm": "Image by image, against the reference",
     "factor": "Effects of the factors",
+    "runs": "Runs of each arm, from the lowest to the highest",
+    "contrast": "Arms against each other: what single options do",
     "measured": "Measured on one machine",
 }
 """By the first column of a table."""
@@ -147,10 +154,11 @@ def _show_figures(report: Report, index: int, images: Mapping[str, Path]) -> Seq
     shown = []
     for name in FIGURES:
         figure = FIGURES[name]
+        legend = "" if figure.explain is None else figure.explain(report, index)
         if figure.chart is None and name in images:
-            shown.append(Shown(figure.title, None, _embed(images[name])))
+            shown.append(Shown(figure.title, None, _embed(images[name]), legend))
         elif figure.chart is not None and (chart := figure.chart(report, index)) is not None:
-            shown.append(Shown(figure.title, chart, None))
+            shown.append(Shown(figure.title, chart, None, legend))
     return shown
 
 

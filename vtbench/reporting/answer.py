@@ -1,0 +1,170 @@
+"""What a study answers to its question, in a few sentences drawn from its numbers, and what it cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vtbench.errors import format_names
+from vtbench.metrics import Metric
+from vtbench.records import CostRecord, NotMeasured
+from vtbench.reporting.arm_settings import list_own_keys
+from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.contrasts import choose_digits, find_contrasts, show_points, tell_contrasts
+from vtbench.reporting.far_runs import sum_up_scattered
+from vtbench.reporting.notes import FEWEST_FOR_SPREAD, find_detectable, tell_unjudged
+from vtbench.stats.estimates import Estimate
+from vtbench.stats.stopping import describe_decision
+from vtbench.units import format_items
+
+_MOST_NAMED = 4
+"""Of more arms with a clear difference those of the largest ones are named."""
+
+
+def answer_question(comparison: Comparison, *, tuned: bool = False) -> list[str]:
+    """Of the first comparison: differences that are shown, with size, direction and cost, or what could be missed.
+
+    Then where the other means lie, what single options do among arms, whether runs scatter too far to say so, and what
+    is not judged. In a ``tuned`` study the settings that tuning found are no difference of arms.
+    """
+    if comparison.until is not None:
+        said = [
+            f"{arm.name}: {describe_decision(arm.decision)}." for arm in comparison.arms if arm.decision is not None
+        ]
+        return [" ".join(said)] if said else ["The study runs until it is decided, and no look has been taken yet."]
+    if not comparison.family:
+        return list(_describe_means(comparison))
+    return [
+        *_conclude(comparison),
+        *tell_contrasts(find_contrasts(comparison, tuned=tuned), comparison.metric),
+        *sum_up_scattered(comparison),
+        *tell_unjudged(comparison),
+    ]
+
+
+def tell_limits(comparison: Comparison, *, tuned: bool = False) -> str:
+    """What runs of one data set, one recipe and a few seeds cannot say."""
+    records = comparison.records
+    specs = list(dict.fromkeys(record.config.data.spec for record in records))
+    train = max(record.num_train for record in records)
+    data = f"one data set, {specs[0]}" if len(specs) == 1 else f"the data sets {format_names(specs)}"
+    recipe = records[0].config.recipe
+    own = [key.removeprefix("recipe.") for key in list_own_keys(records)]
+    if tuned:
+        rate = "tuned for each arm among a few values"
+    elif "optimizer.learning_rate" in own:
+        rate = "given to each arm and not searched for further"
+    else:
+        rate = f"{recipe.optimizer.learning_rate:g} for all arms and tuned for none"
+    return (
+        f"What it cannot say: it has {data} with {train:,} training images, one recipe, {recipe.name} over "
+        f"{format_items(recipe.epochs, 'epoch')}, whose learning rate was {rate}, and "
+        f"{format_items(len(comparison.seeds), 'seed')}. On other data, trained otherwise or longer, arms may rank "
+        "otherwise."
+    )
+
+
+def _conclude(comparison: Comparison) -> Iterator[str]:
+    """Which differences are clear of zero by the intervals that hold for all at once, and where the others lie."""
+    base, metric, family = comparison.arms[0], comparison.metric, comparison.family
+    clear = [arm for arm in family if not _includes_zero(arm)]
+    unclear = [arm for arm in family if arm not in clear]
+    for word, sign in (("above", 1), ("below", -1)):
+        if found := sorted((arm for arm in clear if sign * _mean(arm) > 0), key=lambda arm: -abs(_mean(arm))):
+            named = "; ".join(_tell_size(arm, base, metric) for arm in found[:_MOST_NAMED])
+            more = f"; and {len(found) - _MOST_NAMED} more arms by less" if len(found) > _MOST_NAMED else ""
+            yield f"Shown to lie {word} {base.name}: {named}{more}."
+    detectable = find_detectable(comparison)
+    missed = (
+        f" With {format_items(detectable[0], 'seed')}, true differences under "
+        f"{show_points(detectable[1], metric, choose_digits(detectable[1], metric))} could have been missed."
+        if detectable is not None
+        else f" Fewer than {FEWEST_FOR_SPREAD} seeds do not say what could have been missed."
+    )
+    if not unclear:
+        return
+    if clear:
+        others = format_names((arm.name for arm in unclear), most=_MOST_NAMED)
+        yield f"No difference to {base.name} is shown for {others}.{missed}"
+    else:
+        yield f"No difference to {base.name} is shown.{missed}"
+    yield f"{_locate(unclear, base, metric)}{_tell_costs(unclear, base)}."
+
+
+def _includes_zero(arm: Arm) -> bool:
+    ends = arm.together.interval if arm.together is not None else None
+    return ends is None or ends[0] <= 0 <= ends[1]
+
+
+def _mean(arm: Arm) -> float:
+    return arm.together.mean if arm.together is not None else 0.0
+
+
+def _tell_size(arm: Arm, base: Arm, metric: Metric) -> str:
+    """``a2 by 4 points (± 4) at 2 % more MACs``; the half width is that which holds for all arms."""
+    half = arm.together.half_width if arm.together is not None else 0.0
+    half = half if isinstance(half, float) else 0.0
+    digits = choose_digits(half, metric)
+    size = show_points(abs(_mean(arm)), metric, digits)
+    return f"{arm.name} by {size} (± {metric.format(half, digits=digits)}){_tell_costs([arm], base)}"
+
+
+def _locate(arms: Sequence[Arm], base: Arm, metric: Metric) -> str:
+    """Where the means of arms lie beside that of the base."""
+    halves = [arm.together.half_width for arm in arms if arm.together is not None]
+    digits = choose_digits(min(half for half in halves if isinstance(half, float)), metric)
+    low, high = (round(end(map(_mean, arms)), digits) for end in (min, max))
+    whose = f"The mean of {arms[0].name} lies" if len(arms) == 1 else f"The means of these {len(arms)} lie"
+
+    def say(value: float) -> str:
+        return f"{show_points(abs(value), metric, digits)} {'above' if value >= 0 else 'below'}"
+
+    if low == high:
+        return f"{whose} {say(low) if low else 'as high as that of'} {base.name}"
+    if low >= 0 or high <= 0:
+        least, most = sorted((abs(low), abs(high)))
+        side = "above" if low >= 0 else "below"
+        return (
+            f"{whose} {metric.format(least, digits=digits)} to {show_points(most, metric, digits)} {side} {base.name}"
+        )
+    return f"{whose} from {say(low)} to {say(high)} {base.name}"
+
+
+def _tell_costs(arms: Sequence[Arm], base: Arm) -> str:
+    """What the arms cost beside the base in MACs; nothing where it is not known of all."""
+    costs = [arm.costs for arm in arms]
+    if not isinstance(base.costs, CostRecord) or not base.costs.macs:
+        return ""
+    changes = [100 * (one.macs / base.costs.macs - 1) for one in costs if isinstance(one, CostRecord)]
+    if len(changes) < len(costs):
+        return ""
+    low, high = round(min(changes)), round(max(changes))
+
+    def say(change: int) -> str:
+        return f"{abs(change)} % {'more' if change > 0 else 'fewer'}"
+
+    if low == high:
+        return f" at {say(low)} MACs" if low else " at as many MACs"
+    if low < 0 < high:
+        return f" at {say(low)} to {say(high)} MACs"
+    least, most = sorted((abs(low), abs(high)))
+    return f" at {least} to {most} % {'more' if high > 0 else 'fewer'} MACs"
+
+
+def _describe_means(comparison: Comparison) -> Iterator[str]:
+    """Where no difference has an interval: what was reached, and that it decides nothing."""
+    metric = comparison.metric
+    means = [(arm.name, arm.mean) for arm in comparison.arms if isinstance(arm.mean, Estimate)]
+    if not means:
+        yield "No run has finished yet: there is nothing to answer from."
+        return
+    name, best = max(means, key=lambda one: metric.rank(one[1].mean))
+    if len(means) == 1:
+        yield f"{name} reached {metric.label} {metric.show(best.mean)} (n = {best.n})."
+        return
+    base = next((mean for arm, mean in means if arm == comparison.base), None)
+    against = "" if base is None or name == comparison.base else f", {comparison.base} {metric.show(base.mean)}"
+    yield f"Of {len(means)} arms {name} has the best {metric.label}, {metric.show(best.mean)} (n = {best.n}){against}."
+    if isinstance(best.half_width, NotMeasured):
+        yield f"From {format_items(best.n, 'seed')} no difference has an interval: none of them is told from luck."
+    else:
+        yield "No two arms share seeds enough for an interval of their difference: none of them is told from luck."

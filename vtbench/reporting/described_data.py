@@ -1,0 +1,49 @@
+"""What data runs saw, in words: which set, at what size, how many images, and what kind of images they are."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from vtbench.records import CostRecord, RunRecord
+from vtbench.units import format_items
+
+
+def describe_data(record: RunRecord) -> str:
+    """``scenes, 32 x 32 px: 4,000 training and 1,000 validation images, 10 classes``."""
+    return (
+        f"{record.config.data.spec}{_tell_size(record)}: {record.num_train:,} training and "
+        f"{format_items(record.num_val, 'validation image')}, {format_items(record.num_classes, 'class', 'classes')}"
+    )
+
+
+def find_size(record: RunRecord) -> tuple[int, int] | None:
+    """Height and width of the images in pixels, as they were set, or as the network was counted at; None: unknown."""
+    if (side := record.config.data.image_size) is not None:
+        return side, side
+    return record.costs.input_shape[1:] if isinstance(record.costs, CostRecord) else None
+
+
+@cache
+def describe_source(spec: str) -> str:
+    """The first line of what the source of vtbench's own data says of it; empty for data in files of the user.
+
+    >>> describe_source("scenes:clutter=8").partition(".")[0]
+    'Scenes: find the two shapes that count'
+    """
+    kind, _, rest = spec.partition(":")
+    package = find_spec("vtbench")
+    if package is None or not package.submodule_search_locations or not kind.isidentifier():
+        return ""
+    file = Path(package.submodule_search_locations[0]) / "datasets" / "sources" / f"{kind}.py"
+    lies_in_files = rest and "=" not in rest.partition(",")[0]
+    if lies_in_files or not file.is_file():
+        return ""
+    return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
+
+
+def _tell_size(record: RunRecord) -> str:
+    size = find_size(record)
+    return "" if size is None else f", {size[0]} x {size[1]} px"

@@ -1,0 +1,102 @@
+"""Arms whose runs lie far apart, so that a mean and a t interval over them say little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from vtbench.errors import format_names
+from vtbench.metrics import Metric
+from vtbench.reporting.comparisons import Arm, Comparison
+
+FAR_POINTS, FAR_DEVIATIONS = 10.0, 3.0
+"""A run is far from the others of its arm if it lies so many points and median absolute deviations from the median."""
+WIDE_POINTS = 20.0
+"""Runs of an arm are far apart if lowest and highest differ by so many points."""
+_FEWEST = 3
+"""Of two runs none is the odd one."""
+_MOST_NAMED = 6
+
+Run = tuple[int, float]
+"""Seed and value."""
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """An arm with its lowest and highest run, and those far from its median with their signed distance in points."""
+
+    name: str
+    lowest: Run
+    highest: Run
+    far: tuple[Run, ...]
+
+
+def find_scattered(comparison: Comparison) -> list[Scattered]:
+    """The arms with a far run, or with runs far apart; of metrics in percent only, whose points have a size."""
+    if comparison.metric.unit != "%":
+        return []
+    return [found for arm in comparison.arms if (found := _judge(arm)) is not None]
+
+
+def tell_scattered(comparison: Comparison) -> Iterator[str]:
+    """Which arms' runs lie far apart, which runs are far from the others, and what that means for the intervals."""
+    found, metric = find_scattered(comparison), comparison.metric
+    if not found:
+        return
+    ranges = [
+        f"{one.name} from {_show(one.lowest, metric)} to {_show(one.highest, metric)}" for one in found[:_MOST_NAMED]
+    ]
+    more = f" and {len(found) - _MOST_NAMED} more arms" if len(found) > _MOST_NAMED else ""
+    yield f"Runs of one arm lie far apart: {'; '.join(ranges)}{more}."
+    far = [
+        f"{one.name}, seed {seed} ({abs(away):.1f} {metric.difference_unit} {'below' if away < 0 else 'above'})"
+        for one in found
+        for seed, away in one.far
+    ]
+    if far:
+        yield (
+            f"Farther from the median of their arm than {FAR_POINTS:g} {metric.difference_unit} and "
+            f"{FAR_DEVIATIONS:g} times the median absolute deviation: {'; '.join(far[:_MOST_NAMED])}"
+            f"{f' and {len(far) - _MOST_NAMED} more runs' if len(far) > _MOST_NAMED else ''}."
+        )
+    yield (
+        "A t interval takes the runs of an arm for draws from one bell curve. Where they fall into groups it is "
+        "doubtful, and the mean may lie where no run does."
+    )
+
+
+def sum_up_scattered(comparison: Comparison) -> Iterator[str]:
+    """The same in one sentence, for the answer."""
+    found, metric = find_scattered(comparison), comparison.metric
+    if found:
+        low, high = min(one.lowest[1] for one in found), max(one.highest[1] for one in found)
+        yield (
+            f"Runs of one arm lie far apart ({format_names((one.name for one in found), most=_MOST_NAMED)}: "
+            f"{low:.0f} to {metric.show(high, digits=0)}), so that means and intervals over them are doubtful."
+        )
+
+
+def _judge(arm: Arm) -> Scattered | None:
+    runs = sorted(
+        ((seed, one.value) for seed, one in arm.outcomes.items() if isinstance(one.value, float)),
+        key=lambda run: run[1],
+    )
+    if len(runs) < _FEWEST:
+        return None
+    far = tuple(_find_far(runs))
+    is_wide = runs[-1][1] - runs[0][1] > WIDE_POINTS
+    return Scattered(arm.name, runs[0], runs[-1], far) if far or is_wide else None
+
+
+def _find_far(runs: Sequence[Run]) -> Iterator[Run]:
+    middle = median(value for _, value in runs)
+    deviation = median(abs(value - middle) for _, value in runs)
+    for seed, value in runs:
+        if abs(value - middle) > max(FAR_POINTS, FAR_DEVIATIONS * deviation):
+            yield seed, value - middle
+
+
+def _show(run: Run, metric: Metric) -> str:
+    seed, value = run
+    return f"{metric.format(value)} (seed {seed})"

@@ -1,0 +1,48 @@
+"""How the single runs of each arm spread: lowest, median and highest outcome, and what time a run took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.records import RunRecord, TimingRecord
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.runs import RunKey, identify_run
+from vtbench.units import format_duration
+
+Timings = Mapping[RunKey, tuple[TimingRecord, ...]]
+
+
+def tabulate_runs(comparison: Comparison, timings: Timings) -> Table | None:
+    """One row an arm; None where no arm has two finished runs. Times are of the runs whose every epoch was timed."""
+    metric = comparison.metric
+    apart, time = f"apart ({metric.difference_unit})", ("time of a run", "shortest", "longest")
+    header = ("runs", f"lowest ({metric.unit})", "median", "highest", apart, *time)
+    rows, most = [], 0
+    for arm, runs in zip(comparison.arms, comparison.runs, strict=True):
+        values = [one.value for one in arm.outcomes.values() if isinstance(one.value, float)]
+        most = max(most, len(values))
+        ends = [min(values), median(values), max(values)] if values else []
+        shown = [metric.format(value) for value in ends] or [NOTHING] * 3
+        distance = metric.format(max(values) - min(values)) if len(values) > 1 else NOTHING
+        rows.append((arm.name, *shown, distance, *_tell_times(list(runs.values()), timings)))
+    if most < 2:
+        return None
+    table = make_table(header, rows, numbers=header[1:])
+    return table if any(row[-1] != NOTHING for row in rows) else table.without(*time)
+
+
+def time_run(record: RunRecord, timings: Timings) -> float | None:
+    """The seconds that training and validating took; None where not every epoch of the run was timed."""
+    epochs = timings.get(identify_run(record), ())
+    return sum(one.seconds for one in epochs) if epochs and len(epochs) >= len(record.epochs) else None
+
+
+def _tell_times(runs: Sequence[RunRecord], timings: Timings) -> tuple[str, str, str]:
+    finished = (record for record in runs if record.status == "finished")
+    seconds = [found for record in finished if (found := time_run(record, timings)) is not None]
+    if not seconds:
+        return (NOTHING,) * 3
+    ends = (median(seconds), min(seconds), max(seconds))
+    return format_duration(ends[0]), format_duration(ends[1]), format_duration(ends[2])
