@@ -1,6 +1,7 @@
 """Images a second that reach training, a worker, beside torchvision's ImageFolder and torch's DataLoader.
 
     python tests/benchmarks/data_speed.py [--images 50000] [--workers 1] [--rounds 3]
+    python tests/benchmarks/data_speed.py --tree 1281167 [--folder /tmp/tree]
 
 Both read one folder of generated JPEGs, decode, scale and cut to the same size, crop and flip, and hand out normalised
 batches in shuffled order. Nothing is held decoded: vtbench's cache is given no room. The same images are also read from
@@ -8,6 +9,10 @@ tar shards. What takes part takes turns, because other work on the machine meets
 Of an epoch the batches after the first are timed, since processes start until then. Opening is timed apart: with an
 empty cache, and again. With ``--workers 0`` all is done in this process, and its CPU time an image stands beside, which
 other work changes little; vtbench then decodes on all cores.
+
+With ``--tree`` only opening is timed, in seconds of CPU, of as many files in 1,000 class folders, each a link to one of
+a few PNG files of noise: names, sizes and times are those of so many files, and their bytes together more than are
+hashed whole. Once nothing is known of them, then in a new process by what was remembered, then again in that process.
 """
 
 from __future__ import annotations
@@ -15,7 +20,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -28,6 +36,8 @@ import torch
 from PIL import Image
 
 CLASSES = 100
+TREE_CLASSES = 1000
+MOST_LINKS = 60_000
 
 
 def generate(root: Path, num_images: int, side: int) -> None:
@@ -119,6 +129,51 @@ def time_opening(spec: str, options: argparse.Namespace) -> list[float]:
     return seconds
 
 
+def generate_tree(root: Path, num_images: int) -> None:
+    """Class folders of links: ``num_images`` to train on and a 26th of that to validate, as ImageNet has them."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", num_images), ("val", max(TREE_CLASSES, num_images // 26))):
+        for label in range(TREE_CLASSES):
+            (root / split / f"n{label:08d}").mkdir(parents=True)
+        for number in range(count):
+            path = root / split / f"n{number % TREE_CLASSES:08d}" / f"n{number % TREE_CLASSES:08d}_{number:07d}.PNG"
+            if number % MOST_LINKS == 0:
+                first = path
+                Image.fromarray(generator.integers(0, 256, (48, 48, 3), np.uint8)).save(path)
+                os.utime(path, (10**9, 10**9))
+            else:
+                os.link(first, path)
+
+
+def time_tree(folder: Path, num_openings: int) -> None:
+    """Print the CPU and wall seconds of each opening in this process, and the most memory that it had."""
+    from vtbench.configuration import DataConfig
+    from vtbench.datasets import load_datasets
+
+    config = DataConfig(spec=f"folder:{folder}", image_size=32, limit_train=1000, limit_val=1000)
+    for _ in range(num_openings):
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        load_datasets(config, seed=0)
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{cpu:8.2f} s of CPU, {seconds:8.2f} s, {most:6.0f} MB at most", flush=True)
+
+
+def measure_tree(options: argparse.Namespace) -> None:
+    """Build the tree unless it is there, and open it in new processes with one cache."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(options.folder or scratch) / "tree"
+        if not folder.exists():
+            begun = time.process_time()
+            generate_tree(folder, options.tree)
+            print(f"built in {time.process_time() - begun:.1f} s of CPU: {options.tree:,} training images", flush=True)
+        os.environ |= {"VTBENCH_CACHE": str(Path(scratch) / "cache"), "VTBENCH_CACHE_LIMIT_MB": "0"}
+        for name, num_openings in (("nothing known", 1), ("by what was remembered, twice", 2)):
+            print(name, flush=True)
+            words = [sys.executable, __file__, "--openings", str(num_openings), "--folder", str(folder)]
+            subprocess.run(words, check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=50_000)
@@ -127,8 +182,17 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tree", type=int, help="time only the opening of so many files in class folders")
+    parser.add_argument("--folder", help="where that tree is, or is to stay; else it is built and removed")
+    parser.add_argument("--openings", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.openings is not None:
+        time_tree(Path(options.folder), options.openings)
+        return
+    if options.tree is not None:
+        measure_tree(options)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         generate(root, options.images, options.side)
