@@ -157,6 +157,27 @@ def test_two_processes_train_the_network_of_one_with(tmp_path: Path, task: str, 
         assert one.val["loss"] == pytest.approx(other.val["loss"], rel=tolerance)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    torch.cuda.device_count() < 2,
+    reason=f"nccl joins two GPUs or more, and this machine has {torch.cuda.device_count()} CUDA devices",
+)
+@pytest.mark.parametrize("shard_optimizer", [False, True])
+def test_two_gpus_train_the_network_of_one_by_nccl(tmp_path: Path, shard_optimizer: bool) -> None:
+    """Convolutions on GPUs may round as TF32 does, at 1 in 2,048, and some to the other side."""
+    runs = []
+    for devices in (1, 2):
+        execution = {"device": "cuda", "devices": devices, "shard_optimizer": shard_optimizer}
+        settings = {**PLAIN, "sync_batch_norm": True, "execution": execution}
+        runs.append(train_run(tiny_config(**settings), tmp_path / str(devices)))
+    assert [run.error for run in runs] == [None, None]
+    assert runs[0].certificate == runs[1].certificate
+    assert runs[1].environment.devices == 2
+    for one, other in zip(runs[0].epochs, runs[1].epochs, strict=True):
+        assert one.train["loss"] == pytest.approx(other.train["loss"], rel=0.02)
+        assert one.val["loss"] == pytest.approx(other.val["loss"], rel=0.02)
+
+
 @pytest.mark.slow
 def test_a_run_of_two_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     """Dropout and stochastic depth are switched on: each process draws its own."""
