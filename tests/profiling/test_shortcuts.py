@@ -53,6 +53,8 @@ CASES: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.upsample_bilinear2d.default, (meta(2, 3, 4, 5), [8, 10], False, 2.0, 2.0)),
     (aten.upsample_bilinear2d.default, (meta(2, 4, 5, 3).permute(0, 3, 1, 2), [7, 3], True)),
     (aten.upsample_bicubic2d.default, (meta(2, 3, 4, 5), [2, 3], False)),
+    (aten._adaptive_avg_pool2d.default, (meta(2, 3, 7, 5), [2, 4])),
+    (aten._adaptive_avg_pool2d.default, (meta(2, 4, 5, 3).permute(0, 3, 1, 2), [3, 3])),
     (aten.mm.default, (meta(2, 3), meta(4, 3).t())),
     (aten.bmm.default, (meta(5, 2, 3), meta(5, 3, 4))),
     (aten.addmm.default, (meta(4), meta(2, 3), meta(3, 4))),
@@ -76,6 +78,9 @@ CASES: list[tuple[Any, tuple[Any, ...]]] = [
             ((7, 7, 7), (2, 2, 2), None, ([2, 2, 2], [0, 0, 0], [1, 1, 1]), 1),
         )
     ),
+    (aten.avg_pool2d.default, (meta(2, 4, 5, 3).permute(0, 3, 1, 2), [1, 1], [2, 2])),
+    (aten.avg_pool2d.default, (meta(2, 3, 8, 9), [3, 2])),
+    (aten.avg_pool2d.default, (meta(2, 3, 8, 9), [3, 3], [2, 2], [1, 1], True, False)),
     *(
         (aten.max_pool2d_with_indices.default, (meta(2, 3, height, width), *how))
         for height in (7, 8, 14)
@@ -140,6 +145,9 @@ LEFT_TO_TORCH: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.convolution.default, (meta(1, 3, 2, 2), meta(6, 3, 3, 3), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)),
     (aten.convolution.default, (meta(1, 3, 8, 8), meta(3, 6, 3, 3), None, [1, 1], [0, 0], [1, 1], True, [0, 0], 1)),
     (aten.max_pool2d_with_indices.default, (meta(1, 3, 1, 1), [2, 2])),
+    (aten.avg_pool2d.default, (meta(1, 3, 1, 1), [2, 2])),
+    (aten.avg_pool2d.default, (meta(1, 3, 4, 4), [2, 2], [2, 2], [2, 2])),
+    (aten._adaptive_avg_pool2d.default, (meta(1, 3, 4, 4)[:, :, 1:, 1:], [2, 2])),
     (aten.native_layer_norm.default, (meta(2, 3), [4], meta(4), meta(4), 1e-5)),
     (aten.native_batch_norm.default, (meta(2, 3), meta(4), meta(4), meta(4), meta(4), False, 0.1, 1e-5)),
     (aten._softmax.default, (meta(2, 3, dtype=torch.float16), 1, True)),

@@ -39,7 +39,9 @@ from vtbench.tasks import find_task
 from vtbench.training import load_recipe
 from vtbench.training.reproducibility import repeatable
 from vtbench.models import create_model
+from vtbench.profiling import count_costs
 from vtbench.training.trainer import Trainer
+count_costs("vt_resnet20:width=8,position=on", (32, 32), 3)
 for variant, recipe in (("se_resnet20", "small"), ("fpn_resnet18:width=8", "segmentation_small")):
     recipe = load_recipe(recipe, epochs=1)
     model = create_model(variant, num_classes=3, image_size=32)
@@ -53,7 +55,7 @@ print(sorted({"sympy", "torch._dynamo", "torchmetrics", "torchvision"} & set(sys
 """
 
 
-def test_a_step_loads_no_compiler_and_no_library_of_metrics_or_networks() -> None:
+def test_counting_and_a_step_load_no_compiler_and_no_library_of_metrics_or_networks() -> None:
     """Together they take five seconds and 250 MB of every process that trains."""
     done = subprocess.run([sys.executable, "-c", LOADED_TO_TRAIN], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

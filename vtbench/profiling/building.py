@@ -63,6 +63,8 @@ class _AllOnMeta(TorchFunctionMode):
             options = dict(kwargs or {})
             if options.get("device") is None:
                 options["device"] = "meta"
+            if func is torch.eye and isinstance(out := options.get("out"), Tensor) and out.is_meta:
+                return out  # Torch's own kernel for this on the meta device (2.14.1) loads the compiler.
             if func in _FILLED and options["device"] == "meta" and "out" not in options:
                 func = torch.empty
             with torch._C._DisableTorchDispatch():  # There are no shortcuts for what makes a tensor.

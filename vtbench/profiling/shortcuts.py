@@ -195,7 +195,7 @@ def _vector_norm(args: Sequence[Any]) -> Any:
 
 
 def _resize(args: Sequence[Any]) -> Any:
-    """``upsample_bilinear2d`` and ``upsample_bicubic2d`` of a map that is laid out in one of the two usual ways."""
+    """Interpolation and adaptive pooling of a map that is laid out in one of the two usual ways."""
     source, sides = args[0], args[1]
     if source.dim() != 4 or not source.is_meta or not source.is_floating_point() or min(*sides, *source.shape) < 1:
         return NOT_PLAIN
@@ -272,23 +272,35 @@ def _convolution(args: Sequence[Any]) -> Any:
 
 def _max_pool(args: Sequence[Any]) -> Any:
     """``max_pool2d_with_indices`` without dilation."""
-    source, kernel = args[0], _spread(args[1], 2)
-    stride = _spread(args[2], 2) if len(args) > 2 and args[2] else kernel
-    padding = _spread(args[3], 2) if len(args) > 3 else (0, 0)
-    dilated = len(args) > 4 and _spread(args[4], 2) != (1, 1)
-    round_up = len(args) > 5 and bool(args[5])
+    source, dilated = args[0], len(args) > 4 and _spread(args[4], 2) != (1, 1)
     if dilated or source.dim() != 4 or not _is_plain(source):
         return NOT_PLAIN
+    sides = _pool(source, *args[1:4], round_up=len(args) > 5 and bool(args[5]))
+    if sides is None:
+        return NOT_PLAIN
+    shape = (*source.shape[:2], *sides)
+    return _allocate(shape, source), torch.empty(shape, dtype=torch.int64, device=source.device)
+
+
+def _average_pool(args: Sequence[Any]) -> Any:
+    """``avg_pool2d``."""
+    source = args[0]
+    sides = _pool(source, *args[1:4], round_up=len(args) > 4 and bool(args[4])) if source.dim() == 4 else None
+    return NOT_PLAIN if sides is None else _resize((source, sides))
+
+
+def _pool(source: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, *, round_up: bool) -> list[int] | None:
+    """Height and width of pooled maps; None for what torch does not take."""
+    windows, pads = _spread(kernel, 2), _spread(padding, 2)
+    steps = _spread(stride, 2) if stride else windows
     sides = []
-    for size, pad, window, step in zip(source.shape[2:], padding, kernel, stride, strict=True):
+    for size, pad, window, step in zip(source.shape[2:], pads, windows, steps, strict=True):
         side = (size + 2 * pad - window + (step - 1 if round_up else 0)) // step + 1
         if (side - 1) * step >= size + pad:  # The last window must begin inside the image or its left padding.
             side -= 1
         sides.append(side)
-    if min(sides) < 1 or any(2 * pad > window for pad, window in zip(padding, kernel, strict=True)):
-        return NOT_PLAIN
-    shape = (*source.shape[:2], *sides)
-    return _allocate(shape, source), torch.empty(shape, dtype=torch.int64, device=source.device)
+    fits = min(sides) > 0 and all(2 * pad <= window for pad, window in zip(pads, windows, strict=True))
+    return sides if fits else None
 
 
 def _spread(value: Any, num_sides: int) -> tuple[int, ...]:
@@ -314,10 +326,11 @@ _NAMES: dict[Shortcut, str] = {
     _softmax: "_softmax.default",
     _mean: "mean.dim",
     _vector_norm: "linalg_vector_norm.default",
-    _resize: "upsample_bilinear2d.default upsample_bicubic2d.default",
+    _resize: "upsample_bilinear2d.default upsample_bicubic2d.default _adaptive_avg_pool2d.default",
     _join: "cat.default",
     _pile: "stack.default",
     _convolution: "convolution.default",
+    _average_pool: "avg_pool2d.default",
     _max_pool: "max_pool2d_with_indices.default",
 }
 
