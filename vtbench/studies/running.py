@@ -16,6 +16,7 @@ from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.executor import CellResult, CellWatcher, Session
 from vtbench.studies.identity import check_agreement, check_identity
 from vtbench.studies.ledger import Ledger, build_failed_record, move_aside
+from vtbench.studies.ordering import put_longest_first
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
 from vtbench.studies.resolution import DataFacts, inspect_study
 from vtbench.studies.tuning import Stage, count_cells, list_stages
@@ -161,6 +162,8 @@ def _run_stage(
     watcher.on_study(StudyState(study, folder, stage.cells, records, tuple(waiting), placement, left_by, facts, stage))
     keeper = _BookKeeper(watcher, ledger, facts)
     executor = session.executor.sharing_at_the_end() if placement.shares_at_the_end else session.executor
+    if 1 < placement.jobs < len(waiting):
+        waiting = put_longest_first(waiting, facts)
     _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
 
 
