@@ -129,3 +129,23 @@ def test_a_damaged_study_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"name": 1')
     with pytest.raises(UserError, match=r"study\.json is damaged"):
         load_runs(tmp_path)
+
+
+def test_the_study_of_a_run_is_found_above_the_folder_that_is_read(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "mine", list_runs())
+    for place in (study, study / "cells", study / "cells" / "static", study / "cells" / "static" / "seed-1"):
+        assert {one.study for one in load_runs(place).found} == {study}
+    deep = write_study(tmp_path / "mine" / "a" / "b" / "c", [make_run("static", 1)], seeds=None)
+    assert {one.study for one in load_runs(deep).found} == {None}
+    assert {one.study for one in load_runs(tmp_path).found} == {study}
+
+
+def test_no_folder_of_a_study_is_asked_for_its_files_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write_study(tmp_path, [make_run("convolution", seed) for seed in range(40)])
+    asked: list[Path] = []
+    is_file = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: asked.append(path) or is_file(path))
+    assert len(load_runs(study).records) == 40
+    assert len(asked) < 50  # A record itself, and no other file, each.

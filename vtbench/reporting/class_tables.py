@@ -62,6 +62,8 @@ def score_classes(comparison: Comparison) -> tuple[ClassScores, ...]:
     ]
     by_seed = {seed: record for of_arm in reversed(runs) for seed, record in of_arm.items()}
     pixels = [_read(record, "pixels") for record in by_seed.values()]
+    if not any(pixels):
+        return ()
     total = math.fsum(value for one in pixels for value in one.values())
     ious = [{seed: _read(record, CLASS_IOU.key) for seed, record in of_arm.items()} for of_arm in runs]
     found = []

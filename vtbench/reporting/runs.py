@@ -87,15 +87,21 @@ class LoadedRuns:
 
 @dataclass(frozen=True)
 class _Found:
-    """What has been read so far."""
+    """What has been read so far. ``names`` are those of what is in each folder, ``studies`` see `_find_study`."""
 
+    names: dict[Path, frozenset[str]] = field(default_factory=dict)
     trials: list[RunRecord] = field(default_factory=list)
     runs: list[FoundRun] = field(default_factory=list)
-    studies: dict[Path, Path | None] = field(default_factory=dict)
+    studies: dict[tuple[Path, int], Path | None] = field(default_factory=dict)
     timings: dict[RunKey, tuple[TimingRecord, ...]] = field(default_factory=dict)
     examples: dict[RunKey, Path] = field(default_factory=dict)
     answers: dict[RunKey, Path] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is there: by what its folder was seen to hold, where that was looked at."""
+        own = self.names.get(path.parent)
+        return path.is_file() if own is None else path.name in own
 
 
 def load_runs(*folders: Path) -> LoadedRuns:
@@ -113,6 +119,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
             )
         finish_sets(folder)
         names[folder] = list_entries(folder)
+        found.names.update((place, frozenset(own)) for place, own in names[folder].items())
         for path in _find_records(folder, names[folder]):
             place = path.resolve() if len(folders) > 1 else path
             if place not in seen:
@@ -213,19 +220,19 @@ def _read(path: Path, folder: Path, found: _Found) -> None:
     except UserError as error:
         found.left_out.append(_explain(path, folder, error))
         return
-    if record.status == "finished" and (examples := locate_examples(path)).is_file():
+    if record.status == "finished" and found.has(examples := locate_examples(path)):
         found.examples.setdefault(identify_run(record), examples)
-    if record.answers_sha256 is not None and (answers := locate_answers(path)).is_file():
+    if record.answers_sha256 is not None and found.has(answers := locate_answers(path)):
         found.answers.setdefault(identify_run(record), answers)
     timings: tuple[TimingRecord, ...] = ()
     try:
-        if (timed := locate_timings(path)).is_file():
+        if found.has(timed := locate_timings(path)):
             timings = tuple(load_lines(timed, TimingRecord))
             found.timings.setdefault(identify_run(record), timings)
     except UserError as error:
         found.left_out.append(_explain(timed, folder, error))
     if record.config.trial is None:
-        found.runs.append(FoundRun(path, _find_study(path.parent, folder, found.studies), record, timings))
+        found.runs.append(FoundRun(path, _find_study(path.parent, found), record, timings))
     else:
         found.trials.append(record)
 
@@ -235,13 +242,16 @@ def _explain(path: Path, folder: Path, error: UserError) -> LeftOut:
     return LeftOut(name_within(path, folder), reason)
 
 
-def _find_study(place: Path, folder: Path, known: dict[Path, Path | None]) -> Path | None:
-    """The study or archive that ``place`` in ``folder`` lies in; ``known`` are those of places looked at before."""
-    if place not in known:
-        around = [place, *place.parents]
-        near = (one for depth, one in enumerate(around) if depth < _DEEPEST or one.is_relative_to(folder))
-        known[place] = next((one for one in near if (one / STUDY).is_file() or (one / OUTLINE_FILE).is_file()), None)
-    return known[place]
+def _find_study(place: Path, found: _Found, depth: int = 0) -> Path | None:
+    """The study or archive that ``place`` lies in: in a folder that is read, or `_DEEPEST` above a record at most."""
+    if depth >= _DEEPEST and place not in found.names:
+        return None
+    key = place, min(depth, _DEEPEST)
+    if key not in found.studies:
+        has_one = found.has(place / STUDY) or found.has(place / OUTLINE_FILE)
+        above = None if has_one or place.parent == place else _find_study(place.parent, found, depth + 1)
+        found.studies[key] = place if has_one else above
+    return found.studies[key]
 
 
 def _find_unfinished(folder: Path, names: Mapping[Path, Sequence[str]]) -> Iterator[LeftOut]:
