@@ -71,7 +71,7 @@ def explain_responses(_: Report, __: int) -> str:
 
 def explain_pictures(_: Report, __: int) -> str:
     """What pictures of predictions show."""
-    return "Each row: image, truth, what an arm predicts, and its errors: wrong pixels over the image, void in white."
+    return "Image and truth, what an arm predicts, and its errors: wrong pixels over the image, void in white."
 
 
 def _has_seeds(comparison: Comparison) -> bool:
