@@ -73,7 +73,7 @@ def count_epochs(study: Path) -> list[int]:
 
 def see_epochs(study: Path, *, beyond: list[int]) -> list[int]:
     """Wait until each of the first cells has finished an epoch more, and none of them all; how many each has."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while not all(now > before for now, before in zip(count_epochs(study), beyond, strict=True)):
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -27,7 +27,7 @@ def hash_cell(study: Path) -> dict[str, str]:
 
 def see_epoch(study: Path, *, beyond: int = 0) -> int:
     """Wait until the cell has finished another epoch, and not all; how many it has."""
-    until, path = time.monotonic() + 90, study / CELL / "metrics.jsonl"
+    until, path = time.monotonic() + 240, study / CELL / "metrics.jsonl"
     while (count := path.read_bytes().count(b"\n") if path.exists() else 0) <= beyond:
         assert time.monotonic() < until
         time.sleep(0.05)
