@@ -34,7 +34,7 @@ def test_what_is_not_shown_has_no_more_digits_than_it_can_have() -> None:
     assert said[0] == (
         "No difference to convolution is shown. With 5 seeds, true differences under 13 points could have been missed."
     )
-    assert said[1] == "The means of these 2 lie 5 to 6 points below convolution at 16 to 18 % fewer MACs."
+    assert said[1] == "The means of the 2 others lie 5 to 6 points below convolution at 16 to 18 % fewer MACs."
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def _locate(arms: Sequence[Arm], base: Arm, metric: Metric) -> str:
     halves = [arm.together.half_width for arm in arms if arm.together is not None]
     digits = choose_digits(min(half for half in halves if isinstance(half, float)), metric)
     low, high = (round(end(map(_mean, arms)), digits) for end in (min, max))
-    whose = f"The mean of {arms[0].name} lies" if len(arms) == 1 else f"The means of these {len(arms)} lie"
+    whose = f"The mean of {arms[0].name} lies" if len(arms) == 1 else f"The means of the {len(arms)} others lie"
 
     def say(value: float) -> str:
         return f"{show_points(abs(value), metric, digits)} {'above' if value >= 0 else 'below'}"

@@ -19,7 +19,7 @@ from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.described_data import describe_data, describe_source
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.repeating import list_needs, repeat_command
-from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, load_runs, name_places
+from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, is_archive, load_runs, name_places
 from vtbench.reporting.side_by_side import TwoResults, compare_results
 from vtbench.reporting.sources import refuse_mixtures, tabulate_sources
 from vtbench.run_folder import MEASURED
@@ -28,6 +28,7 @@ from vtbench.stats.estimates import Estimate
 from vtbench.units import format_items
 
 T = TypeVar("T")
+INDEX_FILE = "index.html"
 _THREADS = "--threads are those of all cells that run at once (--jobs) together, shared out among them"
 
 
@@ -40,7 +41,8 @@ class Report:
     image, of those that kept it; ``measured`` what arms take on one machine; ``sides`` two folders beside each other,
     where two were given that have runs in common; ``places`` where what is kept of each run lies, ``traced`` the runs
     that failed and left a traceback there; ``sources`` what is in each of several folders, of which
-    ``num_copies`` runs are equal to one of another folder. An ``interim`` report says that it is one.
+    ``num_copies`` runs are equal to one of another folder. An ``interim`` report says that it is one, an
+    ``indexed`` one is of an archive that lies beside the page over all archives.
     """
 
     outline: ReportOutline
@@ -58,6 +60,7 @@ class Report:
     traced: frozenset[RunKey] = frozenset()
     sources: Table | None = None
     num_copies: int = 0
+    indexed: bool = False
 
     @property
     def fresh_means(self) -> dict[str, float]:
@@ -94,6 +97,7 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
         find_traced(loaded.found),
         tabulate_sources(folders, loaded.found),
         loaded.num_copies,
+        len(folders) == 1 and is_archive(folders[0]) and (folders[0].parent / INDEX_FILE).is_file(),
     )
 
 

@@ -29,7 +29,8 @@ _LEFT, _RIGHT, _FOOT, _LEGEND_LINE = 0.56, 0.1, 0.42, 0.19
 
 @dataclass(frozen=True)
 class Point:
-    """One labelled point. ``half_width`` draws an error bar; ``seeds`` are the single runs behind the mean.
+    """One labelled point. ``half_width`` draws an error bar; ``seeds`` are the single runs behind the mean,
+    ``seed_names`` say of which seed each is.
 
     ``hollow`` sets a point apart, for example one that was trained by another recipe.
     """
@@ -40,6 +41,7 @@ class Point:
     value: float
     half_width: float | None = None
     seeds: tuple[float, ...] = ()
+    seed_names: tuple[int, ...] = ()
     hollow: bool = False
 
 

@@ -16,11 +16,13 @@ from vtbench.reporting.charts.svg import (
     draw_interval,
     element,
     group,
+    mark_seed,
     name_series,
     shorten_text,
 )
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.effects import Effect, choose_reach, list_effects
+from vtbench.stats.estimates import PairedDifference
 
 MOST_ROWS = 60
 """Of more arms those of the largest differences are shown."""
@@ -46,7 +48,7 @@ def chart_effects(comparison: Comparison, title: str) -> Markup | None:
     parts.append(element("line", x1=zero, x2=zero, y1=_TOP, y2=bottom, class_="zero"))
     for index, row in enumerate(rows):
         y = _TOP + _ROW * (index + 0.5)
-        drawn = list(_draw_row(row, across, y, name_series(places[row.arm.name])))
+        drawn = list(_draw_row(row, across, y, name_series(places[row.arm.name]), metric))
         name = element(
             "text", shorten_text(row.arm.name, left - 12), x=left - 8, y=y + 4, class_="label", text_anchor="end"
         )
@@ -56,14 +58,17 @@ def chart_effects(comparison: Comparison, title: str) -> Markup | None:
     return draw_chart(parts, title=title, description=description, height=bottom + 42)
 
 
-def _draw_row(row: Effect, across: Scale, y: float, series: str) -> Iterator[Markup]:
+def _draw_row(row: Effect, across: Scale, y: float, series: str, metric: Metric) -> Iterator[Markup]:
     together = row.arm.together.interval if row.arm.together is not None else None
     for ends, kind in ((together, "bar"), (row.estimate.interval, "own")):
         if ends is not None:
             yield from draw_interval(across, ends, y, kind, series)
     if 1 < len(row.seeds) <= 30:
-        for seed in row.seeds:
-            yield element("circle", cx=across.place(seed), cy=y + 6.5, r=1.8, class_=f"seed {series}")
+        paired = row.arm.difference.seeds if isinstance(row.arm.difference, PairedDifference) else ()
+        names = paired if len(paired) == len(row.seeds) else (None,) * len(row.seeds)
+        for value, seed in zip(row.seeds, names, strict=True):
+            told = f"{value:+.{metric.digits}f} {metric.difference_unit}"
+            yield mark_seed(across.place(value), y + 6.5, 1.8, series, row.arm.name, seed, told)
     yield element("circle", cx=across.place(row.estimate.mean), cy=y, r=5, class_=f"mean {series}")
 
 

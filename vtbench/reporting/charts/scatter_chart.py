@@ -17,6 +17,7 @@ from vtbench.reporting.charts.svg import (
     draw_line,
     element,
     group,
+    mark_seed,
     name_series,
     shorten_text,
 )
@@ -46,19 +47,23 @@ def chart_points(points: Sequence[Point], metric: Metric, *, title: str, caption
         parts.append(draw_line([places[index] for index in front], "front"))
     for index, (point, (x, _)) in enumerate(zip(points, places, strict=True)):
         tip = f"{point.label}: {_tell(point, metric)}, {axis.label} {costs[index]:.4g} {unit}"
-        parts.append(group(_draw_point(point, x, up, index), arm=point.label, tip=tip))
+        parts.append(group(_draw_point(point, x, up, index, metric), arm=point.label, tip=tip))
     parts += _draw_labels(points, places, front, up)
     return draw_chart(parts, title=title, description=caption, height=_HEIGHT)
 
 
-def _draw_point(point: Point, x: float, up: Scale, index: int) -> list[Markup]:
+def _draw_point(point: Point, x: float, up: Scale, index: int, metric: Metric) -> list[Markup]:
     y, series = up.place(point.value), name_series(index)
     parts: list[Markup] = []
     if point.half_width is not None:
         ends = (point.value - point.half_width, point.value + point.half_width)
         parts += draw_interval(up, ends, x, "bar", series, upright=True)
     if 1 < len(point.seeds) <= 30:
-        parts += [element("circle", cx=x, cy=up.place(seed), r=2.2, class_=f"seed {series}") for seed in point.seeds]
+        names = point.seed_names or (None,) * len(point.seeds)
+        parts += [
+            mark_seed(x, up.place(value), 2.2, series, point.label, seed, f"{metric.label} {metric.show(value)}")
+            for value, seed in zip(point.seeds, names, strict=True)
+        ]
     parts.append(element("circle", cx=x, cy=y, r=5.5, class_=f"mean {series}{' hollow' if point.hollow else ''}"))
     return parts
 

@@ -42,6 +42,12 @@ def group(children: Iterable[Markup], *, arm: str | None = None, tip: str | None
     return element("g", *title, *children, class_="arm" if arm is not None else None, data_arm=arm)
 
 
+def mark_seed(x: float, y: float, radius: float, series: str, arm: str, seed: int | None, told: str) -> Markup:
+    """The dot of one run, which tells its seed where that is known."""
+    title = [element("title", f"{arm}, seed {seed}: {told}")] if seed is not None else []
+    return element("circle", *title, cx=x, cy=y, r=radius, class_=f"seed {series}")
+
+
 def draw_chart(children: Iterable[Markup], *, title: str, description: str, height: float) -> Markup:
     """The whole chart, an image of the name ``title`` to those who do not see it."""
     name = f"{title}. {description}" if description else title

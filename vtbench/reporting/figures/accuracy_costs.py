@@ -53,6 +53,7 @@ def list_points(report: Report, index: int, axis: CostAxis = MACS) -> list[Point
             value=arm.mean.mean,
             half_width=arm.mean.half_width if isinstance(arm.mean.half_width, float) else None,
             seeds=tuple(one.value for one in arm.outcomes.values() if isinstance(one.value, float)),
+            seed_names=tuple(seed for seed, one in arm.outcomes.items() if isinstance(one.value, float)),
         )
         for arm in report.comparisons[index].arms
         if isinstance(arm.mean, Estimate) and (cost := axis.read(report, arm)) is not None

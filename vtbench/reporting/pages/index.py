@@ -7,7 +7,8 @@ from pathlib import Path
 from vtbench.files import publish_text
 from vtbench.reporting.archive import list_archives
 from vtbench.reporting.pages.page import PAGES, Page
-from vtbench.reporting.web.index_page import INDEX_FILE, render_index
+from vtbench.reporting.report import INDEX_FILE
+from vtbench.reporting.web.index_page import render_index
 
 
 def write_index(reports: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from vtbench.reporting.repeating import list_needs, spell_alone
 from vtbench.reporting.report import Report, describe_machine, describe_recipe
 from vtbench.reporting.runs import identify_run
 from vtbench.reporting.tables import format_costs, format_difference, format_estimate
+from vtbench.reporting.web.template import show_minus
 from vtbench.settings import spell_setting
 from vtbench.units import format_duration
 
@@ -36,7 +37,9 @@ def list_arm_details(report: Report, comparison: Comparison) -> list[ArmDetails]
 
 def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[RunRecord]) -> ArmDetails:
     metric = comparison.metric
-    against = "" if arm.difference is None else f"; against {comparison.base} {format_difference(arm, metric)}"
+    against = (
+        "" if arm.difference is None else f"; against {comparison.base} {show_minus(format_difference(arm, metric))}"
+    )
     headline = f"{metric.head} {format_estimate(arm.mean, metric)}{against if runs else ''}"
     command = spell_alone(runs[0]) if runs else None
     return ArmDetails(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,12 +13,10 @@ from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.web.report_page import PAGE_FILE, NamedTable
 from vtbench.reporting.web.template import render_template
 
-INDEX_FILE = "index.html"
-
 
 @dataclass(frozen=True)
 class Entry:
-    """One study. ``link`` is that of its page from the index."""
+    """One study. ``link`` is that of its page from the index; ``alike`` are other studies of the same arms."""
 
     link: str
     name: str
@@ -26,16 +24,17 @@ class Entry:
     answer: str
     facts: tuple[tuple[str, str], ...]
     report: Report
+    alike: tuple[Entry, ...] = ()
 
 
 def render_index(reports: Path) -> str:
     """The page over every archive directly beneath ``reports``, and over the other reports that lie there."""
     archives = list_archives(reports)
-    entries = [_describe(folder) for folder in archives]
+    entries = _relate([_describe(folder) for folder in archives])
     others = [
         path.relative_to(reports).as_posix() for path in sorted(reports.glob("*/*.md")) if path.parent not in archives
     ]
-    table = NamedTable("All studies", _tabulate(entries))
+    table = NamedTable("All studies", _tabulate(entries), {entry.name: entry.link for entry in entries})
     return render_template("index.html.jinja", title="Reports", table=table, entries=entries, others=others)
 
 
@@ -50,6 +49,18 @@ def _describe(folder: Path) -> Entry:
         facts=tuple((name, facts[name]) for name in ("data", "recipe", "machine")),
         report=report,
     )
+
+
+def _relate(entries: list[Entry]) -> list[Entry]:
+    """The entries, each with the others whose arms have the same names."""
+    arms = {entry.name: {arm.name for arm in entry.report.comparisons[0].arms} for entry in entries}
+    return [
+        replace(
+            entry,
+            alike=tuple(other for other in entries if other is not entry and arms[other.name] == arms[entry.name]),
+        )
+        for entry in entries
+    ]
 
 
 def _tabulate(entries: list[Entry]) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from markupsafe import Markup
@@ -27,7 +27,7 @@ from vtbench.reporting.content import (
 )
 from vtbench.reporting.failures import list_failures
 from vtbench.reporting.figures import FIGURES
-from vtbench.reporting.report import Report
+from vtbench.reporting.report import INDEX_FILE, Report
 from vtbench.reporting.side_by_side import list_side_notes, tabulate_sides
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.web.arms import ArmDetails, list_arm_details
@@ -43,10 +43,11 @@ _MOST_SEEDS = 24
 
 @dataclass(frozen=True)
 class NamedTable:
-    """A table with its caption, and whether it is worth a filter."""
+    """A table with its caption, whether it is worth a filter, and where names in its first column lead."""
 
     caption: str
     table: Table
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def filtered(self) -> bool:
@@ -88,6 +89,7 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
         "report.html.jinja",
         title=name_report(report),
         question=report.outline.question,
+        index=f"../{INDEX_FILE}" if report.indexed else None,
         answer=answer,
         limits=limit_report(report),
         counts=count_outcomes(report),

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from vtbench.documents.table import escape_controls
 
+_MINUS = re.compile(r"(?<![\w.)])-(?=\d)")
 _AFTER = re.compile(r"(?<=[,=])(?=.)|(?<=\w[-+_/])(?=\w)")
 
 
@@ -31,6 +32,7 @@ def _open_templates() -> Environment:
         keep_trailing_newline=True,
     )
     templates.filters["breakable"] = allow_breaks
+    templates.filters["minus"] = show_minus
     return templates
 
 
@@ -41,6 +43,15 @@ def allow_breaks(text: str) -> Markup:
     (Markup('lr=<wbr>0.1,<wbr>&lt;b&gt;'), Markup('static+<wbr>position'))
     """
     return Markup("<wbr>").join(_AFTER.split(escape_controls(text)))
+
+
+def show_minus(text: str) -> str:
+    """The text with a true minus before its numbers, which is as wide as a plus.
+
+    >>> show_minus("-7.74 ± 8.39"), show_minus("98 : 175")
+    ('−7.74 ± 8.39', '98 : 175')
+    """
+    return _MINUS.sub("\u2212", text)
 
 
 def _finalize(value: Any) -> Any:
