@@ -21,7 +21,7 @@ from vtbench.studies.executor import Affinity, CellResult, CellWatcher, Executor
 from vtbench.studies.executors.in_process import InProcess
 from vtbench.studies.executors.local import LocalProcesses
 from vtbench.studies.resolution import DataFacts
-from vtbench.studies.worker import serve
+from vtbench.studies.worker import main
 from vtbench.training import BatchProgress, ProgressListener, RunStart, RunStopped, StopRequest
 
 COMMAND = (sys.executable, __file__)
@@ -194,4 +194,4 @@ LOCAL = LocalProcesses(COMMAND)
 IN_PROCESS = InProcess(run_cell)
 
 if __name__ == "__main__":
-    serve(run_cell)
+    main(run_cell)

@@ -3,7 +3,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStart
 from vtbench.studies.executor import CellResult, fits_at_the_end
 from vtbench.studies.executors import local
 from vtbench.studies.executors.local import CellProcess, LocalProcesses, confine
+from vtbench.studies.fork_server import ForkServers
 from vtbench.training import StopRequest
 
 
@@ -44,20 +46,44 @@ class Watcher:
         pass
 
 
-def execute(
-    folder: Path, arms: Sequence[str], *, jobs: int = 2, watcher: Watcher | None = None, stop: StopRequest | None = None
+Execute = Callable[..., dict[str, CellResult]]
+
+
+def execute_cells(
+    folder: Path,
+    arms: Sequence[str],
+    *,
+    can_fork: bool,
+    jobs: int = 2,
+    watcher: Watcher | None = None,
+    stop: StopRequest | None = None,
 ) -> dict[str, CellResult]:
     cells = list_cells(make_study(dict.fromkeys(arms, "resnet20"), seeds=1), folder)
-    executor = LocalProcesses(stand_in_cells.COMMAND, grace_seconds=1.0)
+    executor = LocalProcesses(stand_in_cells.COMMAND, grace_seconds=1.0, can_fork=can_fork)
     results = executor.run(cells, jobs, watcher=watcher or Watcher(), stop=stop or StopRequest())
     return {result.cell.arm: result for result in results}
+
+
+either_way = pytest.mark.parametrize("can_fork", [False, True], ids=["started", "forked"])
+
+
+@pytest.fixture(params=[False, True], ids=["started", "forked"])
+def execute(request: pytest.FixtureRequest) -> Execute:
+    """Cells are started each by itself, or forked."""
+    return partial(execute_cells, can_fork=request.param)
+
+
+def begin(folder: Path, *, can_fork: bool) -> CellProcess:
+    """A slow cell in a process of its own."""
+    cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), folder)[0]
+    return CellProcess(cell, {}, command=stand_in_cells.COMMAND, servers=ForkServers() if can_fork else None)
 
 
 def count_started(watcher: Watcher) -> int:
     return sum(isinstance(event, CellStarted) for _, event in watcher.events)
 
 
-def test_every_cell_is_run_and_tells_its_course(tmp_path: Path) -> None:
+def test_every_cell_is_run_and_tells_its_course(tmp_path: Path, execute: Execute) -> None:
     watcher = Watcher()
     results = execute(tmp_path, ["a", "b", "c"], watcher=watcher)
     assert {arm: result.status for arm, result in results.items()} == dict.fromkeys("abc", "finished")
@@ -68,22 +94,23 @@ def test_every_cell_is_run_and_tells_its_course(tmp_path: Path) -> None:
     assert kinds[-1] is CellEnded
 
 
-def test_cells_begin_in_order_and_no_more_at_once_than_there_are_slots(tmp_path: Path) -> None:
+def test_cells_begin_in_order_and_no_more_at_once_than_there_are_slots(tmp_path: Path, execute: Execute) -> None:
     watcher = Watcher()
     execute(tmp_path, ["a", "b", "c", "d", "e"], jobs=2, watcher=watcher)
     assert watcher.begun == [f"{arm}, seed 0" for arm in "abcde"]
     assert watcher.most_at_once == 2
 
 
+@either_way
 @pytest.mark.parametrize(("free", "most_at_once"), [(2**40, 3), (2**10, 2)])
 def test_the_last_cells_share_the_cores_where_memory_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, most_at_once: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, most_at_once: int, can_fork: bool
 ) -> None:
     monkeypatch.setattr(local, "count_free_bytes", lambda: free)
     watcher, running = Watcher(), []
     watcher.react = lambda event: running.append(len(watcher.begun) - len(watcher.ended))
     cells = list_cells(make_study(dict.fromkeys([f"slow{n}" for n in range(7)], "resnet20"), seeds=1), tmp_path)
-    executor = LocalProcesses(stand_in_cells.COMMAND).sharing_at_the_end()
+    executor = LocalProcesses(stand_in_cells.COMMAND, can_fork=can_fork).sharing_at_the_end()
     results = list(executor.run(cells, 2, watcher=watcher, stop=StopRequest()))
     assert [result.status for result in results] == ["finished"] * 7
     assert max(running) == most_at_once
@@ -98,7 +125,7 @@ def test_all_that_is_left_shares_the_cores_once_it_is_half_as_many_again(num_lef
     assert fits_at_the_end(num_left, jobs) == fits
 
 
-def test_whatever_takes_one_cell_down_leaves_the_others(tmp_path: Path) -> None:
+def test_whatever_takes_one_cell_down_leaves_the_others(tmp_path: Path, execute: Execute) -> None:
     results = execute(tmp_path, ["dies", "leaves", "raises", "diverges", "good"])
     assert {arm: result.status for arm, result in results.items()} == {
         "dies": "failed",
@@ -115,7 +142,7 @@ def test_whatever_takes_one_cell_down_leaves_the_others(tmp_path: Path) -> None:
     assert errors["diverges"] == "The training loss became NaN."
 
 
-def test_what_a_cell_prints_goes_to_its_log_and_not_among_its_events(tmp_path: Path) -> None:
+def test_what_a_cell_prints_goes_to_its_log_and_not_among_its_events(tmp_path: Path, execute: Execute) -> None:
     results = execute(tmp_path, ["raises"])
     log = (results["raises"].cell.folder / "log.txt").read_text()
     assert "a library prints this" in log
@@ -129,7 +156,7 @@ def test_a_program_that_is_no_worker_is_a_failed_cell(tmp_path: Path) -> None:
     assert results[0].status == "failed"
 
 
-def test_a_stop_lets_cells_save_and_begins_no_more(tmp_path: Path) -> None:
+def test_a_stop_lets_cells_save_and_begins_no_more(tmp_path: Path, execute: Execute) -> None:
     stop = StopRequest()
     watcher: Watcher = Watcher(lambda event: stop.request() if count_started(watcher) == 2 else None)
     results = execute(tmp_path, ["slow", "slow2", "slow3"], watcher=watcher, stop=stop)
@@ -137,7 +164,7 @@ def test_a_stop_lets_cells_save_and_begins_no_more(tmp_path: Path) -> None:
     assert (results["slow"].cell.folder / "checkpoint").exists()
 
 
-def test_a_cell_that_does_not_heed_a_stop_is_killed_and_counts_as_stopped(tmp_path: Path) -> None:
+def test_a_cell_that_does_not_heed_a_stop_is_killed_and_counts_as_stopped(tmp_path: Path, execute: Execute) -> None:
     stop = StopRequest()
     watcher = Watcher(lambda event: stop.request())
     started = time.monotonic()
@@ -159,10 +186,11 @@ def test_a_cell_that_is_still_loading_is_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - started < 50  # Left alone it sleeps for a minute.
 
 
-def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
+@either_way
+def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path, can_fork: bool) -> None:
     arms = dict.fromkeys(["slow", *(f"brisk{n}" for n in range(9))], "resnet20")
     watcher = Watcher()
-    results = stand_in_cells.LOCAL.run(
+    results = LocalProcesses(stand_in_cells.COMMAND, can_fork=can_fork).run(
         list_cells(make_study(arms, seeds=1), tmp_path), 2, watcher=watcher, stop=StopRequest()
     )
     while not any(label == "slow, seed 0" for label, _ in watcher.events):
@@ -171,22 +199,23 @@ def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path) -> None:
     assert (tmp_path / "cells" / "slow" / "seed-0" / "checkpoint").exists()
 
 
-def test_a_cell_notices_that_its_study_is_gone_and_saves(tmp_path: Path) -> None:
-    cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), tmp_path)[0]
-    process = CellProcess(cell, {}, command=stand_in_cells.COMMAND)
+@either_way
+def test_a_cell_notices_that_its_study_is_gone_and_saves(tmp_path: Path, can_fork: bool) -> None:
+    process = begin(tmp_path, can_fork=can_fork)
     events = process.events()
     next(events)
     process.ask_to_leave()  # What the system does to a pipe whose writer has died.
     assert list(events)[-1] == CellEnded(status="stopped")
     assert process.popen.wait(timeout=300) == 0
-    assert (cell.folder / "checkpoint").exists()
+    assert (process.cell.folder / "checkpoint").exists()
 
 
-def test_cells_do_not_leave_at_the_signal_that_is_meant_for_their_study(tmp_path: Path) -> None:
-    cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), tmp_path)[0]
-    process = CellProcess(cell, {}, command=stand_in_cells.COMMAND)
+@either_way
+def test_cells_do_not_leave_at_the_signal_that_is_meant_for_their_study(tmp_path: Path, can_fork: bool) -> None:
+    process = begin(tmp_path, can_fork=can_fork)
     events = process.events()
     next(events)
+    assert process.popen.pid is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(process.popen.pid, number)
     next(events)
@@ -223,10 +252,11 @@ def test_cells_inherit_the_files_that_keep_the_lock(tmp_path: Path) -> None:
     os.close(writing)
 
 
-def test_a_study_that_is_killed_takes_its_cells_along(tmp_path: Path) -> None:
+@either_way
+def test_a_study_that_is_killed_takes_its_cells_along(tmp_path: Path, can_fork: bool) -> None:
     code = (
-        "import sys, stand_in_cells as s; from pathlib import Path; from test_local_processes import execute;"
-        "execute(Path(sys.argv[1]), ['slow'])"
+        "import sys; from pathlib import Path; from test_local_processes import execute_cells;"
+        f"execute_cells(Path(sys.argv[1]), ['slow'], can_fork={can_fork})"
     )
     study = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parent)
     checkpoint = tmp_path / "cells" / "slow" / "seed-0" / "checkpoint"

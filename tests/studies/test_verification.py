@@ -36,13 +36,13 @@ def test_a_runner_that_does_not_resume_exactly_is_found_out(tmp_path: Path) -> N
     script = tmp_path / "worker.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from stand_in_cells import run_cell, serve\n"
+        "from stand_in_cells import main, run_cell\n"
         "def forgetful(cell, listener, stop):\n"
         "    begun = (cell.folder / 'begun').exists(); (cell.folder / 'begun').touch()\n"
         "    record = run_cell(cell, listener, stop)\n"
         "    (cell.folder / 'weights.safetensors').write_bytes(b'resumed' if begun else b'whole')\n"
         "    return record\n"
-        "serve(forgetful)\n"
+        "main(forgetful)\n"
     )
     assert verify(["brisk"], kills=1, executor=LocalProcesses((sys.executable, str(script))))[0].different == (
         "weights.safetensors",

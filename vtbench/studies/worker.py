@@ -1,13 +1,15 @@
 """Carry one cell out: in this process (`carry_out`), or as a process of its own.
 
 ``python -m vtbench.studies.worker`` takes the cell as one line of JSON on standard input and writes `events` on
-standard output. Exit code 0 means that the last word was said, whatever it was.
+standard output. Exit code 0 means that the last word was said, whatever it was. With `FORK_FOR` it imports what cells
+need and forks such processes.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -21,6 +23,7 @@ from vtbench.records import RunRecord
 from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEnded, Event, EventEmitter, encode_event
+from vtbench.studies.fork_server import FORK_FOR, serve_forks
 from vtbench.training import ProgressListener, RunStopped, StopRequest
 
 CellRunner = Callable[[Cell, ProgressListener, StopRequest], RunRecord]
@@ -62,11 +65,22 @@ def carry_out(cell: Cell, emit: Callable[[Event], None], stop: StopRequest, run:
     return ended
 
 
+def main(run: CellRunner, warm_up: Callable[[], None] = lambda: None) -> None:
+    """Be a worker, or, if the command says so, ``warm_up`` and fork workers."""
+    _ignore_signals()
+    if sys.argv[1:2] == [FORK_FOR]:
+        warm_up()
+        with socket.socket(fileno=int(sys.argv[2])) as control:
+            serve_forks(control, lambda: serve(run))
+    else:
+        serve(run)
+    sys.stderr.flush()
+    os._exit(0)  # Everything is on disk, and taking torch down in good order takes a second or more.
+
+
 def serve(run: CellRunner) -> None:
     """Read a cell, run it and write its events as lines, until it ends or the study does."""
-    told_the_group = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR2] if hasattr(signal, "SIGUSR2") else [])]
-    for number in told_the_group:  # By Ctrl-C or a batch system; the study passes it on in good order.
-        signal.signal(number, signal.SIG_IGN)
+    _ignore_signals()
     stream = _claim_output()
     cell = Cell.model_validate_json(sys.stdin.buffer.readline())
     stop = StopRequest()
@@ -78,6 +92,18 @@ def serve(run: CellRunner) -> None:
             stream.flush()
 
     carry_out(cell, write, stop, run)
+
+
+def _import_all() -> None:
+    """What cells import sooner or later, so far as it is no matter of their settings, and without threads."""
+    import vtbench.models
+    import vtbench.training.run  # noqa: F401
+
+
+def _ignore_signals() -> None:
+    """Those that Ctrl-C or a batch system tells the whole group; the study passes them on in good order."""
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR2] if hasattr(signal, "SIGUSR2") else [])):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _claim_output() -> BinaryIO:
@@ -98,6 +124,4 @@ def _watch_study(stop: StopRequest) -> None:
 
 
 if __name__ == "__main__":
-    serve(run_cell)
-    sys.stderr.flush()
-    os._exit(0)  # Everything is on disk, and taking torch down in good order takes a second or more.
+    main(run_cell, _import_all)

@@ -8,9 +8,14 @@ from pathlib import Path
 _LOG_TAIL_LINES = 6
 
 
-def describe_exit(code: int, log: Path, *, mend: str = "fewer images a batch need less") -> str:
-    """What a process that ended with ``code`` and without a word has left; ``mend`` is for too little memory."""
-    if code < 0:
+def describe_exit(code: int | None, log: Path, *, mend: str = "fewer images a batch need less") -> str:
+    """What a process that ended with ``code`` and without a word has left; ``mend`` is for too little memory.
+
+    ``code`` is None where nobody saw how it ended.
+    """
+    if code is None:
+        cause = "The process ended without a word, and nobody saw how"
+    elif code < 0:
         name = signal.Signals(-code).name
         cause = f"The process was killed by {name}"
         if name == "SIGKILL":

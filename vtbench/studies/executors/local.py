@@ -3,6 +3,8 @@
 The process reads its cell from standard input and emits its course on standard output. Its standard input stays open
 for as long as the study lives; the end of it, asked for or because the study was killed, is the sign to save and leave.
 So no cell outlives its study by more than a few seconds, and none writes where another study has taken over.
+
+On Linux cells for the CPU are forked from a process that has imported everything (`vtbench.studies.fork_server`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
@@ -31,6 +33,7 @@ from vtbench.studies.executor import (
     count_cores,
     fits_at_the_end,
 )
+from vtbench.studies.fork_server import NEVER_BEGUN, UNSEEN, ForkedProcess, ForkServers
 from vtbench.training import StopRequest
 from vtbench.training.exits import describe_exit
 
@@ -44,13 +47,16 @@ _PART_OF_FREE_MEMORY = 0.5
 class LocalProcesses(Executor):
     """The executor of one machine. ``inherited`` are open files that keep a lock while any cell lives.
 
-    Where ``shares_at_the_end``, the last cells begin together as soon as `fits_at_the_end` says so.
+    Where ``shares_at_the_end``, the last cells begin together as soon as `fits_at_the_end` says so. ``can_fork`` says
+    that ``command`` can be a fork server, as vtbench's own can.
     """
 
     command: Sequence[str] = WORKER
     inherited: Sequence[int] = ()
     grace_seconds: float = 3.5
     shares_at_the_end: bool = False
+    can_fork: bool | None = None
+    servers: ForkServers = field(default_factory=ForkServers, compare=False)
 
     def affinity(self, device: str) -> Affinity:
         """The cores of this process, and one place a GPU."""
@@ -66,7 +72,13 @@ class LocalProcesses(Executor):
 
     def start(self, cell: Cell) -> CellProcess:
         """Begin a cell in the first place."""
-        return CellProcess(cell, confine(cell, 0), command=self.command, inherited=self.inherited)
+        return self._begin(cell, 0)
+
+    def _begin(self, cell: Cell, place: int) -> CellProcess:
+        can_fork = self.command == WORKER if self.can_fork is None else self.can_fork
+        forks = can_fork and sys.platform == "linux" and cell.config.execution.device == "cpu"
+        servers = self.servers if forks else None
+        return CellProcess(cell, confine(cell, place), command=self.command, inherited=self.inherited, servers=servers)
 
     def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
         """Yield one result for every cell that was begun; see `Executor.run`."""
@@ -83,7 +95,7 @@ class LocalProcesses(Executor):
                         free.extend(range(jobs, jobs + extra))
                 while waiting and free and not stop.requested:
                     place, cell = free.popleft(), waiting.popleft()
-                    process = CellProcess(cell, confine(cell, place), command=self.command, inherited=self.inherited)
+                    process = self._begin(cell, place)
                     running[process] = place
                     threading.Thread(target=forward_events, args=(process, emitted), daemon=True).start()
                     watcher.on_begin(cell)
@@ -150,7 +162,8 @@ class CellProcess:
     """One cell in a process of its own: events come on its standard output, what it prints goes to the cell's log.
 
     ``environment`` is added to that of this process. ``inherited`` are open files that the process shall hold, and
-    ``directory`` is where it works, by default where this one does.
+    ``directory`` is where it works, by default where this one does. With ``servers`` the process is forked, and started
+    afresh only if its server dies before.
     """
 
     def __init__(
@@ -161,26 +174,52 @@ class CellProcess:
         command: Sequence[str] = WORKER,
         inherited: Sequence[int] = (),
         directory: str | None = None,
+        servers: ForkServers | None = None,
     ) -> None:
         self.cell = cell
         self._began = time.monotonic()
         self._is_training = self._was_killed = False
         self._last_word: CellEnded | None = None
+        self._command, self._environment = command, {**os.environ, **environment}
+        self._inherited, self._directory = inherited, directory
+        self._lock = threading.Lock()
         cell.folder.mkdir(parents=True, exist_ok=True)
-        with (cell.folder / LOG).open("ab") as log:
-            self.popen = subprocess.Popen(
-                command,
+        self.popen = self._fork(servers) if servers is not None else self._start()
+        self._hand_over()
+
+    def _fork(self, servers: ForkServers) -> ForkedProcess | subprocess.Popen[bytes]:
+        with (self.cell.folder / LOG).open("ab") as log:
+            try:
+                return servers.fork(self._command, self._environment, log, self._inherited)
+            except OSError:  # The server is dead, or there is no room for one.
+                return self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with (self.cell.folder / LOG).open("ab") as log:
+            return subprocess.Popen(
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **environment},
-                cwd=directory,
-                pass_fds=tuple(inherited) if os.name == "posix" else (),
+                env=self._environment,
+                cwd=self._directory,
+                pass_fds=tuple(self._inherited) if os.name == "posix" else (),
             )
+
+    def _hand_over(self) -> None:
         assert self.popen.stdin is not None
         with suppress(BrokenPipeError):  # It died at once, which its exit code will tell.
-            self.popen.stdin.write(cell.model_dump_json().encode() + b"\n")
+            self.popen.stdin.write(self.cell.model_dump_json().encode() + b"\n")
             self.popen.stdin.flush()
+
+    def _start_afresh(self) -> bool:
+        """Whether the process was never forked and has been started instead."""
+        with self._lock:
+            if self._was_killed or self.popen.returncode != NEVER_BEGUN:
+                return False
+            self.popen = self._start()
+        self._hand_over()
+        return True
 
     @property
     def is_alive(self) -> bool:
@@ -192,7 +231,7 @@ class CellProcess:
         import psutil
 
         try:
-            return int(psutil.Process(self.popen.pid).memory_info().rss)
+            return int(psutil.Process(self.popen.pid).memory_info().rss) if self.popen.pid is not None else 0
         except psutil.Error:
             return 0
 
@@ -212,6 +251,8 @@ class CellProcess:
                 yield event
         self.popen.wait()
         self.ask_to_leave()
+        if self._start_afresh():
+            yield from self.events()
 
     def ask_to_leave(self) -> None:
         """Close the standard input of the process: the sign to save and leave. No harm if it is gone."""
@@ -228,8 +269,9 @@ class CellProcess:
 
     def kill(self) -> None:
         """End the process here and now."""
-        self._was_killed = True
-        self.popen.kill()
+        with self._lock:
+            self._was_killed = True
+            self.popen.kill()
 
     def end_by(self, deadline: float) -> None:
         """Wait until it has ended, and kill it once the clock is past ``deadline``."""
@@ -244,11 +286,12 @@ class CellProcess:
         seconds, word, code = time.monotonic() - self._began, self._last_word, self.popen.returncode
         if word is not None:
             return CellResult(self.cell, word.status, seconds, word.error)
+        assert code is not None
         if self._was_killed or (stopping and code in _ASKED_TO_STOP):
             return CellResult(self.cell, "stopped", seconds)
-        return CellResult(
-            self.cell, "failed", seconds, describe_exit(code, self.cell.folder / LOG, mend="fewer --jobs need less")
-        )
+        seen = None if code == UNSEEN else code
+        error = describe_exit(seen, self.cell.folder / LOG, mend="fewer --jobs need less")
+        return CellResult(self.cell, "failed", seconds, error)
 
 
 def forward_events(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]]) -> None:
@@ -258,4 +301,4 @@ def forward_events(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellPr
     emitted.put((process, None))
 
 
-_ASKED_TO_STOP = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+_ASKED_TO_STOP = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM, UNSEEN}
