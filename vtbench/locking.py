@@ -124,6 +124,25 @@ def refuse_held(path: Path) -> None:
                 raise UserError(refusal)
 
 
+def release_for(path: Path, pid: int) -> None:
+    """Leave the lock file ``path`` in good order for the process ``pid`` of this machine, which was ended on purpose.
+
+    Nothing is done where another owns it, or where processes that outlived that one still hold the folder.
+    """
+    owner = _read_owner(path)
+    if owner is None or owner.pid != pid or not owner.is_here or owner.is_alive_here:
+        return
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+        handle = _open(stack, path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        folder = None if sys.platform == "win32" else _open(stack, path.parent, os.O_RDONLY)
+        locks = _Locks(handle, folder, path, stack)
+        is_taken = locks.take()
+        if not is_taken and locks.are_soft:
+            locks.break_soft()
+        if (is_taken or locks.are_soft) and _read_owner(path) == owner:
+            os.ftruncate(handle, 0)
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a folder, and how long ago its last sign of life was."""

@@ -297,3 +297,10 @@ def test_a_verdict_says_what_was_done_and_what_came_of_it(
     assert ("DIFFERENT: record.json" in output) == bool(different)
     assert ("Resume is exact on this machine." in output) == (not different)
     assert ("Resume is NOT exact on this machine." in output) == bool(different)
+
+
+def test_who_waits_while_the_machine_is_measured_is_told_so() -> None:
+    steps: list[str] = []
+    display = LiveDisplay(Console(file=io.StringIO()))
+    StudyDisplay(display, lambda *_: COSTS, lambda: None, steps.append).on_measuring()
+    assert steps == ["measuring how to share this machine out among cells"]

@@ -14,6 +14,7 @@ import pytest
 
 import vtbench
 from vtbench.cli.main import build_command, list_verbs, run
+from vtbench.datasets import list_datasets
 
 WIDTH = 80
 
@@ -131,6 +132,18 @@ def test_the_script_for_completion_is_one_that_bash_reads(call) -> None:
     )
     assert "_VTBENCH_COMPLETE=complete_bash" in answer.stdout
     assert re.search(r"^complete .* vtbench$", answer.stdout, re.MULTILINE)
+
+
+def test_help_and_readme_name_every_data_set_that_the_shell_completes(call) -> None:
+    offered = complete("data", "")
+    helps = [" ".join(call(verb, "-h")[1].split()) for verb in ("data", "train", "ablate")]
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert {name.partition(":")[0] for name in list_datasets()} == {name.partition(":")[0] for name in offered}
+    for name in list_datasets():
+        assert all(name in text for text in helps), name
+        assert name in readme, name
+    for verb in ("evaluate", "export", "tokens"):
+        assert "as --data of train takes" in " ".join(call(verb, "-h")[1].split())
 
 
 TINY = ["--data", "scenes:num_train=40,num_val=20", "--recipe", "small", "--epochs", "1", "--threads", "1"]

@@ -160,3 +160,45 @@ def test_what_is_done_at_once_says_nothing(capsys: pytest.CaptureFixture[str]) -
     with tell_waiting("counting"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_step_that_turns_to_another_is_told_as_that_and_timed_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(waiting, "is_verbose", lambda: True)
+    clock = iter((0.0, 5.0, 5.0, 7.0, 9.0))
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: next(clock))
+    with tell_waiting("reading") as end:
+        end.turn_to("measuring")
+        end()
+        end.turn_to("a step after the last")
+    assert capsys.readouterr().err == "vtbench: reading: 5.0 s\nvtbench: measuring: 2.0 s\n"
+
+
+LOADS = """
+import contextlib, sys
+from vtbench.cli import waiting
+plain = waiting.tell_waiting
+@contextlib.contextmanager
+def spy(what, *rest):
+    with plain(what, *rest) as begun:
+        yield begun
+    if what == "loading torch and the models":
+        print("torch" in sys.modules and "vtbench.layers.stated_cost" in sys.modules)
+        raise SystemExit
+waiting.tell_waiting = spy
+from vtbench.cli.main import run
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("train", "resnet20", "--data", "scenes", "-o", "new"), ("tokens", "--model", "vt_resnet20", "--index", "0")],
+)
+def test_the_time_that_torch_takes_to_load_is_that_of_loading_torch(words: tuple[str, ...], tmp_path: Path) -> None:
+    extra = ("--data", "scenes") if words[0] == "tokens" else ()
+    answer = subprocess.run(
+        [sys.executable, "-c", LOADS, *words, *extra], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (answer.stdout, answer.returncode) == ("True\n", 0), answer.stderr

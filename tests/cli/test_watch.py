@@ -182,6 +182,16 @@ def test_studies_and_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: 
     ]
 
 
+def test_runs_whose_names_are_shortened_are_still_told_apart(tmp_path: Path) -> None:
+    for epochs, images in ((1, 100), (2, 100), (20, 300)):
+        write_run(
+            tmp_path / f"vt_resnet20-width-8-scenes-small-epochs-{epochs}-limit-train-{images}-limit-val-50-seed0"
+        )
+    names = [line.split()[0] for line in show(tmp_path).splitlines() if line.startswith("vt_")]
+    assert len(set(names)) == 3
+    assert ["epochs-20" in name for name in names] == [False, False, True]
+
+
 def test_what_has_a_file_of_the_same_name_is_no_run_and_no_study(tmp_path: Path) -> None:
     write_run(tmp_path / "vt_resnet20-scenes-small-learning-rate-0.05-color-jitter-0.1-mixup-0.2-seed0")
     write_run(tmp_path / "vt_resnet20-scenes-small-learning-rate-0.05-color-jitter-0.1-mixup-0.2-seed1")

@@ -11,7 +11,7 @@ import pytest
 
 from vtbench import locking
 from vtbench.errors import UserError
-from vtbench.locking import Heartbeats, hold_lock, refuse_held
+from vtbench.locking import Heartbeats, hold_lock, refuse_held, release_for
 
 HOLD = """
 import sys, time
@@ -71,6 +71,20 @@ def test_an_owner_that_left_in_good_order_leaves_nothing_to_take_over(tmp_path: 
         pass
     with hold_lock(tmp_path / "lock") as held:
         assert held.took_over_from is None
+
+
+def test_the_lock_of_a_process_that_was_ended_on_purpose_is_left_in_good_order_and_no_other(tmp_path: Path) -> None:
+    process, beats = hold_elsewhere(tmp_path), Heartbeats()
+    release_for(tmp_path / "lock", process.pid)
+    assert beats.look(tmp_path / "lock") is not None  # It lives.
+    process.kill()
+    process.wait()
+    release_for(tmp_path / "lock", process.pid + 1)
+    assert beats.look(tmp_path / "lock") is not None  # It was another.
+    release_for(tmp_path / "lock", process.pid)
+    assert beats.look(tmp_path / "lock") is None
+    release_for(tmp_path / "none", process.pid)
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_lock_is_free_again_after_an_error_inside(tmp_path: Path) -> None:

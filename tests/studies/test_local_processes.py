@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import stand_in_cells
 from stand_in_cells import make_study
 
+from vtbench.reporting.live_runs import RunReader
 from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult, fits_at_the_end
@@ -184,6 +186,35 @@ def test_a_cell_that_is_still_loading_is_not_waited_for(tmp_path: Path) -> None:
     results = list(executor.run(cells, 1, watcher=Impatient(), stop=stop))
     assert [result.status for result in results] == ["stopped"]
     assert time.monotonic() - started < 50  # Left alone it sleeps for a minute.
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from vtbench.locking import hold_lock
+from vtbench.studies.cells import Cell
+cell = Cell.model_validate_json(sys.stdin.readline())
+with hold_lock(cell.folder / ".lock"):
+    (cell.folder / "held").touch()
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("ends", ["stopped", "closed"])
+def test_a_cell_that_its_study_ends_is_not_taken_for_dead(ends: str, tmp_path: Path) -> None:
+    stop, cells = StopRequest(), list_cells(make_study({"one": "resnet20", "other": "resnet20"}, seeds=1), tmp_path)
+    executor = LocalProcesses(command=[sys.executable, "-c", HOLD], grace_seconds=0.2)
+
+    class Impatient(Watcher):
+        def on_turn(self) -> None:
+            if all((cell.folder / "held").exists() for cell in cells):
+                if ends == "closed":
+                    raise KeyboardInterrupt
+                stop.request()
+
+    with suppress(KeyboardInterrupt):
+        list(executor.run(cells, 2, watcher=Impatient(), stop=stop))
+    assert [RunReader().look(cell.folder).state for cell in cells] == ["waiting", "waiting"]
 
 
 @either_way

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from vtbench.cli.completion import find_completion
 from vtbench.cli.mistyped import USAGE_ERROR, check_together, explain_usage, spell_parameter
@@ -170,7 +170,7 @@ class DerivedCommand(VerbCommand):
         names = _list_names()
         for parameter in self.params:
             for placeholder, text in names.items():
-                if isinstance(parameter, TyperOption) and parameter.help:
+                if isinstance(parameter, TyperOption | TyperArgument) and parameter.help:
                     parameter.help = parameter.help.replace(placeholder, text)
         super().format_help(ctx, formatter)
 

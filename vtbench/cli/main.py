@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import vtbench.cli
+from vtbench.cli.bash_completion import answer_bash, keep_open_ends
 from vtbench.cli.commands import DerivedCommand, VerbCommand, derive_options, name_values
 from vtbench.cli.loudness import is_verbose, take_loudness
 from vtbench.cli.mistyped import USAGE_ERROR
@@ -26,6 +27,7 @@ from vtbench.errors import UserError, describe_file_fault, did_you_mean
 _Options = Mapping[str, Sequence[str]]
 _OPTIONS_MEANT = {"completion": "--install-completion", "help": "-h", "version": "--version"}
 """Verbs of other programs that are options here."""
+_SCRIPTS = ("--install-completion", "--show-completion")
 _ORDER = (
     "list",
     "data",
@@ -163,7 +165,10 @@ def run() -> None:
         _refuse_empty(sys.argv[1:])
         _refuse_bytes(sys.argv[1:])
         help_first(sys.argv[1:])
-        app(prog_name="vtbench")
+        if any(word.startswith(_SCRIPTS) for word in sys.argv[1:]):
+            keep_open_ends()
+        with answer_bash():
+            app(prog_name="vtbench")
     except SystemExit as end:
         if not end.code:
             dismiss_helpers()

@@ -25,10 +25,19 @@ _SECONDS_BETWEEN_LINES = 20.0
 
 
 class StudyDisplay:
-    """A `StudyWatcher` that shows the study in a `LiveDisplay`. ``on_begin`` is called when all is decided."""
+    """A `StudyWatcher` that shows the study in a `LiveDisplay`.
 
-    def __init__(self, display: LiveDisplay, count: CountCosts, on_begin: Callable[[], None] = lambda: None) -> None:
-        self._display, self._count, self._on_begin = display, count, on_begin
+    ``on_begin`` is called when all is decided, and ``turn_to`` with what is done, from a step of it on.
+    """
+
+    def __init__(
+        self,
+        display: LiveDisplay,
+        count: CountCosts,
+        on_begin: Callable[[], None] = lambda: None,
+        turn_to: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        self._display, self._count, self._on_begin, self._turn_to = display, count, on_begin, turn_to
         self._state: StudyState | None = None
         self._clock: StudyClock | None = None
         self._running: dict[Path, tuple[Cell, RunView]] = {}
@@ -43,6 +52,7 @@ class StudyDisplay:
     def on_measuring(self) -> None:
         """Say why nothing seems to happen for a moment."""
         self._display.say("Measuring how to share this machine out among cells ...")
+        self._turn_to("measuring how to share this machine out among cells")
 
     def on_study(self, state: StudyState) -> None:
         """Say what is about to be done."""

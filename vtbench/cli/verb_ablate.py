@@ -202,7 +202,7 @@ def _run(
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress()) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
-            shown = StudyDisplay(display, count_costs, begun)
+            shown = StudyDisplay(display, count_costs, begun, begun.turn_to)
             tracking = Tracking(trackers, folder, study.name, warn)
             tracked = TrackedStudy(shown, tracking)
             watcher = MirroredStudy(tracked, mirror) if mirror is not None else tracked

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vtbench.cli.commands import DerivedCommand
 from vtbench.cli.completion import complete_datasets, complete_recipes
 from vtbench.cli.loudness import tell
 from vtbench.cli.options import Json, check_folder, choose_format
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from vtbench.datasets import LoadedDataset, Split
     from vtbench.reporting.contact_figure import Sheet
 
+COMMAND = DerivedCommand
 NEEDS = dict.fromkeys(("recipe", "set", "draws", "seed"), ("out",))
 Format = Literal["table", "markdown", "csv", "json"]
 
@@ -22,7 +24,7 @@ def run_data(
     data: Annotated[
         str,
         typer.Argument(
-            help="As --data of train takes it, such as scenes, folder:PATH or parquet:PATH.",
+            help="As --data of train takes it: {data sets}; knobs follow.",
             autocompletion=complete_datasets,
         ),
     ],

@@ -30,7 +30,10 @@ def run_evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Data sets, one or more, with knobs; else the run's own.", autocompletion=complete_datasets),
+        typer.Option(
+            help="Data sets as --data of train takes them, one or more; else the run's own.",
+            autocompletion=complete_datasets,
+        ),
     ] = None,
     limit_val: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="Class-balanced subset of the validation images of --data.")

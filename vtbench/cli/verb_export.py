@@ -26,7 +26,8 @@ def run_export(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Validation images to check the file on; else the run's own.", autocompletion=complete_datasets
+            help="Validation images to check the file on, as --data of train takes them; else the run's own.",
+            autocompletion=complete_datasets,
         ),
     ] = None,
     out: Annotated[
@@ -63,6 +64,7 @@ def run_export(
     if out is not None:
         _refuse_replacing(out, record, format, overwrite=overwrite)
     with tell_waiting("loading torch and the models"):
+        import vtbench.export.exporting
         import vtbench.models  # noqa: F401 - fills the registry of models.
     with tell_waiting(f"exporting as {format} and checking the file"):
         folder, export = _export(run, format, data, out, overwrite=overwrite)

@@ -40,7 +40,11 @@ def run_tokens(
     mask: Annotated[list[Path] | None, typer.Option(help="Files of per-pixel class ids, one an image.")] = None,
     index: Annotated[list[int] | None, typer.Option(help="Numbers of images in --data.", min=0, max=_MOST)] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data set of --index; else the run's own.", autocompletion=complete_datasets)
+        str | None,
+        typer.Option(
+            help="Data set of --index, as --data of train takes it; else the run's own.",
+            autocompletion=complete_datasets,
+        ),
     ] = None,
     split: Annotated[Literal["train", "val"], typer.Option(help="Split of --data.")] = "val",
     module: Annotated[

@@ -82,10 +82,10 @@ def _train(config: RunConfig, folder: Path, trackers: tuple[str, ...], *, as_jso
 
     with tell_waiting("loading torch and the models"):
         import vtbench.models  # noqa: F401 - fills the registry of models.
-    from vtbench.cli.loudness import open_progress, tell
-    from vtbench.cli.progress import LiveDisplay, RunDisplay
-    from vtbench.trackers.tracking import RunTracking, open_tracking
-    from vtbench.training import ListenerGroup, RunStopped, StopRequest, train_run
+        from vtbench.cli.loudness import open_progress, tell
+        from vtbench.cli.progress import LiveDisplay, RunDisplay
+        from vtbench.trackers.tracking import RunTracking, open_tracking
+        from vtbench.training import ListenerGroup, RunStopped, StopRequest, train_run
 
     try:
         with (

@@ -80,9 +80,9 @@ def lay_out(
 
 
 def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> RenderableType:
-    """A table that is drawn again and again, on as many lines as it has rows: of the first column the middle
-    is left out, where it must be.
+    """A table that is drawn again and again, on as many lines as it has rows.
 
+    Names in the first column are shortened, where they must be, so that they are still told apart.
     Without titles it has no header. Cells may be anything that rich can render, such as the bar of a progress.
     """
     rich_table = RichTable(
@@ -95,6 +95,10 @@ def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]
             no_wrap=place > 0,  # What may wrap is narrowed first; its text does not wrap, and is cut.
             justify="right" if place and any(header) else "left",
         )
+    names = [escape_controls(row[0]) for row in rows if isinstance(row[0], str)]
     for row in rows:
-        rich_table.add_row(*(NameText(escape_controls(cell)) if isinstance(cell, str) else cell for cell in row))
+        cells = [NameText(escape_controls(cell)) if isinstance(cell, str) else cell for cell in row]
+        if isinstance(row[0], str):
+            cells[0] = NameText(escape_controls(row[0]), others=names)
+        rich_table.add_row(*cells)
     return rich_table

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +16,9 @@ from vtbench.documents.table import escape_controls
 _PLACES = tuple(re.compile(rf"(?<=[{marks}])(?=.)") for marks in (",;", "/\\\\:", "=+|&", "-_."))
 """After what a word is broken: where that does not do, after the next kind; at last anywhere."""
 _CUT = "…"
+_WORD_END = re.compile("[-_.,;:=+/ ]")
+_FEWEST_TOLD_APART = 7
+"""Columns in which there is room for a difference between two marks of what is left out."""
 _LONGEST_NAME = 80
 
 
@@ -45,11 +49,15 @@ class WrappedText(_Fitted):
 
 
 class NameText(_Fitted):
-    """Text on one line; of one that is too long the middle is left out, since names differ at their ends."""
+    """Text on one line; of one that is too long the middle goes, or what it shares with ``others`` that end alike."""
+
+    def __init__(self, text: str, style: str = "", others: Collection[str] = ()) -> None:
+        super().__init__(text, style)
+        self._others = others
 
     def fit(self, width: int) -> Text:
         """The one line."""
-        return Text(shorten(self.text, width), self.style, no_wrap=True)
+        return Text(shorten_among(self.text, self._others, width), self.style, no_wrap=True)
 
 
 def shorten(text: str, most: int) -> str:
@@ -64,6 +72,42 @@ def shorten(text: str, most: int) -> str:
     head = chop_cells(text, kept - kept // 2)[0] if kept else ""
     tail = chop_cells(text[::-1], kept // 2)[0][::-1] if kept > 1 else ""
     return f"{head}{_CUT}{tail}"
+
+
+def shorten_among(text: str, others: Collection[str], most: int) -> str:
+    """At most so many columns, in which ``text`` is told from ``others`` that are shortened so, where there is room.
+
+    >>> shorten_among("resnet-epochs-2-limit-train-9-seed0", ["resnet-epochs-20-limit-train-9-seed0"], 24)
+    'resnet-epochs-2…9-seed0'
+    """
+    short = shorten(text, most)
+    alike = [other for other in others if other != text and shorten(other, most) == short]
+    if not alike or most < _FEWEST_TOLD_APART:
+        return short
+    group = [text, *alike]
+    first = _count_alike(group)
+    last = _count_alike([name[first:][::-1] for name in group])
+    own, *rest = (name[first : len(name) - last] for name in group)
+    part = shorten_among(own, rest, most - 2)
+    before, after = text[:first], text[len(text) - last :]
+    spare = most - 2 - cell_len(part)
+    word = next(piece for piece in _list_endings(before) if cell_len(piece) <= spare // 2)
+    before, spare = before[: len(before) - len(word)], spare - cell_len(word)
+    head = before if cell_len(before) <= spare - spare // 2 + 1 else f"{before[: spare - spare // 2]}{_CUT}"
+    tail = after if cell_len(after) <= spare // 2 + 1 else f"{_CUT}{after[len(after) - spare // 2 :]}"
+    return shorten(f"{head}{word}{part}{tail}", most)
+
+
+def _count_alike(texts: Sequence[str]) -> int:
+    """With how many letters all begin alike."""
+    pairs = zip(min(texts), max(texts), strict=False)  # Whatever these two share, those between them do.
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _list_endings(text: str) -> Iterator[str]:
+    """The last words of ``text``, the most of them first; at last none."""
+    yield from (text[match.end() :] for match in _WORD_END.finditer(text))
+    yield ""
 
 
 def spell_name(name: str) -> str:

@@ -21,7 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from vtbench.run_folder import LOG
+from vtbench.locking import release_for
+from vtbench.run_folder import LOG, RUN_LOCK
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEnded, CellEpoch, CellStarted, Event, decode_event
 from vtbench.studies.executor import (
@@ -280,6 +281,8 @@ class CellProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             self.popen.wait()
+        if self._was_killed:
+            self._release()
 
     def conclude(self, *, stopping: bool) -> CellResult:
         """What became of the cell, once its process is gone."""
@@ -288,10 +291,16 @@ class CellProcess:
             return CellResult(self.cell, word.status, seconds, word.error)
         assert code is not None
         if self._was_killed or (stopping and code in _ASKED_TO_STOP):
+            self._release()
             return CellResult(self.cell, "stopped", seconds)
         seen = None if code == UNSEEN else code
         error = describe_exit(seen, self.cell.folder / LOG, mend="fewer --jobs need less")
         return CellResult(self.cell, "failed", seconds, error)
+
+    def _release(self) -> None:
+        """The cell was stopped, not lost: who looks at its folder shall not take it for dead."""
+        if self.popen.pid is not None:
+            release_for(self.cell.folder / RUN_LOCK, self.popen.pid)
 
 
 def forward_events(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]]) -> None:
