@@ -61,6 +61,10 @@ def test_costs_that_are_unknown_are_not_told() -> None:
     assert isinstance(comparison.arms[0].costs, CostRecord)
     told = " ".join(answer_question(replace(comparison, arms=(unknown, *comparison.arms[1:]))))
     assert "MACs" not in told
+    *others, last = comparison.arms
+    told = " ".join(answer_question(replace(comparison, arms=(*others, replace(last, costs=unknown.costs)))))
+    assert "dynamic-position" in [arm.name for arm in comparison.family] and "MACs" in told
+    assert all("MACs" not in part for part in told.split(".") if "others lie" in part)
 
 
 def test_the_answer_and_its_limits_stand_in_the_markdown_and_are_no_repetition_of_the_notes() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from synthetic_runs import list_runs, make_run
 from test_formats import report_on
 
-from vtbench.records import TimingRecord
+from vtbench.records import EpochRecord, TimingRecord
 from vtbench.reporting.far_runs import find_scattered, sum_up_scattered, tell_scattered
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.run_tables import tabulate_runs
@@ -64,6 +65,12 @@ def test_each_arm_has_the_range_of_its_runs_and_the_time_of_one() -> None:
     assert timed is not None
     assert timed.rows[3][5:] == ("6 min 06 s", "5 min 06 s", "7 min 06 s")
     assert timed.rows[0][5:] == ("–", "–", "–")
+    brief = tabulate_runs(comparison, timings, with_ends=False)
+    assert brief is not None and brief.header[5:] == ("time of a run",)
+    epochs = tuple(EpochRecord(epoch=number, learning_rate=0.1, train={}, val={}) for number in (1, 2))
+    longer = tuple(run.model_copy(update={"epochs": epochs}) for run in comparison.records)
+    half = tabulate_runs(replace(comparison, records=longer), timings)
+    assert half is not None and half.header == table.header, "of two epochs one was timed"
     assert tabulate_runs(report_on([make_run("dynamic", 0)]).comparisons[0], {}) is None
 
 

@@ -110,7 +110,7 @@ def name_together(report: Report) -> str:
 def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
     """What stands below the summary and the seeds: of runs, factors, contrasts, over images, measured, by class."""
     tables = (
-        tabulate_runs(comparison, report.timings),
+        tabulate_runs(comparison, report.timings, with_ends=extent is PAGE),
         tabulate_effects(comparison),
         tabulate_contrasts(comparison, tuned=is_tuned(report)),
         tabulate_images(comparison, report.answers),

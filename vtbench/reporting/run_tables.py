@@ -14,8 +14,11 @@ from vtbench.units import format_duration
 Timings = Mapping[RunKey, tuple[TimingRecord, ...]]
 
 
-def tabulate_runs(comparison: Comparison, timings: Timings) -> Table | None:
-    """One row an arm; None where no arm has two finished runs. Times are of the runs whose every epoch was timed."""
+def tabulate_runs(comparison: Comparison, timings: Timings, *, with_ends: bool = True) -> Table | None:
+    """One row an arm; None where no arm has two finished runs. Times are of the runs whose every epoch was timed.
+
+    Without ``with_ends`` the median of the times stands alone, for which a terminal has room.
+    """
     metric = comparison.metric
     apart, time = f"apart ({metric.difference_unit})", ("time of a run", "shortest", "longest")
     header = ("runs", f"lowest ({metric.unit})", "median", "highest", apart, *time)
@@ -30,7 +33,9 @@ def tabulate_runs(comparison: Comparison, timings: Timings) -> Table | None:
     if most < 2:
         return None
     table = make_table(header, rows, numbers=header[1:])
-    return table if any(row[-1] != NOTHING for row in rows) else table.without(*time)
+    if all(row[-1] == NOTHING for row in rows):
+        return table.without(*time)
+    return table if with_ends else table.without(*time[1:])
 
 
 def time_run(record: RunRecord, timings: Timings) -> float | None:

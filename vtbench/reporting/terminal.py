@@ -12,6 +12,7 @@ from vtbench.records import NotMeasured
 from vtbench.records.tokens import ForegroundRecord, ModuleMapsRecord, TokensRecord
 from vtbench.reporting.class_tables import SCREEN
 from vtbench.reporting.content import (
+    answer_report,
     explain_apart,
     list_all_notes,
     list_further_tables,
@@ -38,6 +39,7 @@ def print_report(report: Report, console: Console) -> None:
     print_text(name_report(report), console, style="bold")
     if report.outline.question:
         print_text(report.outline.question, console)
+    print_text(f"\n{' '.join(answer_report(report))}", console)
     if report.sides is not None:
         print_text("\nOld and new", console, style="bold")
         _print_table(tabulate_sides(report.sides), console)
