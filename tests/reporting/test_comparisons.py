@@ -224,3 +224,11 @@ def test_runs_of_two_tasks_are_kept_apart_each_with_the_words_of_its_own_metric(
     assert drawn.axes[0].get_ylabel() == "depth error (m)"
     front = next(line for line in drawn.axes[0].lines if line.get_linestyle() == "--" or len(line.get_xdata()) == 2)
     assert list(front.get_ydata()) == [0.2, 0.1], "lower is better"
+
+
+def test_equal_means_and_equal_differences_are_said_of_the_arms_that_have_them() -> None:
+    notes = list_notes(compare([make_run(arm, seed, 10.0) for arm in ("convolution", "static") for seed in (0, 1)]))
+    assert [note for note in notes if "are equal" in note] == [
+        "Not judged: static: both differences are equal: no interval, their spread cannot be estimated.",
+        "Note: the mean of every arm: both values are equal: no interval, their spread cannot be estimated.",
+    ]

@@ -82,3 +82,8 @@ def test_equal_data_give_equal_bytes(tmp_path: Path) -> None:
     first, second = (write_published_report(tmp_path / name) for name in "ab")
     for path in first.folder.iterdir():
         assert path.read_bytes() == (second.folder / path.name).read_bytes(), path.name
+
+
+def test_the_column_of_the_front_is_explained() -> None:
+    assert "front" in tabulate_published(load_rows()).header
+    assert any(note.startswith("Front (Pareto): yes where") for note in list_published_notes(load_rows()))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_runs import list_runs, make_run, write_study
+from synthetic_runs import COMPONENTS, list_runs, make_run, write_study
 
-from vtbench.errors import UserError
+from vtbench.errors import UserError, format_names
 from vtbench.records import save_record
 from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import load_runs
+from vtbench.reporting.sources import tabulate_sources
 
 
 def test_all_records_beneath_a_study_are_found_in_the_order_of_arms_and_seeds(tmp_path: Path) -> None:
@@ -116,6 +117,26 @@ def test_a_folder_that_is_not_there_is_a_users_mistake(tmp_path: Path) -> None:
 def test_a_folder_without_records_says_who_writes_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vtbench ablate"):
         load_runs(tmp_path)
+
+
+def test_a_study_of_which_no_cell_has_finished_is_told_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "u" / "cells" / "static" / "seed-0").mkdir(parents=True)
+    study = write_study(tmp_path / "u", [])
+    told = r"No cell has finished yet of \S*u \(15 cells\), .* vtbench ablate goes on, and vtbench watch \S*u says"
+    for folder in (study, tmp_path):
+        with pytest.raises(UserError, match=told):
+            load_runs(folder)
+    save_record(study / "cells" / "static" / "seed-0" / "record.json", make_run("static", 0, 70.0))
+    assert len(load_runs(study).records) == 1
+
+
+def test_arms_of_each_folder_are_named_in_the_order_of_their_study(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        write_study(tmp_path / name, [*map(make_run, reversed(COMPONENTS)), make_run("added", variant="resnet20")])
+    folders = (tmp_path / "one", tmp_path / "other")
+    table = tabulate_sources(folders, load_runs(*folders).found)
+    assert table is not None
+    assert [row[3] for row in table.rows] == [format_names([*COMPONENTS, "added"])] * 2
 
 
 def test_a_folder_with_torn_records_only_says_what_is_wrong_with_them(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from vtbench.reporting.archive import archive_runs
 from vtbench.reporting.content import list_all_notes
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import build_report
-from vtbench.reporting.tuning import find_tuning
+from vtbench.reporting.tuning import Tuning, find_tuning, list_tuning_notes, list_tuning_numbers, tabulate_tuning
 from vtbench.run_options import StudyOptions
 from vtbench.search_space import TuningConfig
 from vtbench.settings import undo_treatment
@@ -204,6 +205,36 @@ def test_the_report_shows_the_response_the_choice_the_edge_and_the_ranking_with_
     assert render_markdown(build_report(archive.folder)).replace(" ", "") == rows.replace(
         f"--out{tmp_path / 'run'}", ""
     )
+
+
+def test_equal_trials_are_said_to_be_equal_and_have_no_best_no_edge_and_no_ranking(tmp_path: Path) -> None:
+    run(resolve(tmp_path), tmp_path / "run")
+    report = build_report(tmp_path / "run")
+
+    def tune(*scores: float) -> Tuning:
+        rates = dict(zip((0.03, 0.1, 0.3), scores, strict=True))
+        trials = tuple(
+            one.model_copy(update={"outcome": {"top1_percent": rates[one.config.recipe.optimizer.learning_rate]}})
+            for one in report.trials
+        )
+        tuning = find_tuning(replace(report, trials=trials))
+        assert tuning is not None
+        return tuning
+
+    tuning = tune(10.0, 10.0, 10.0)
+    notes = " ".join(list_tuning_notes(tuning))
+    assert "All trials came to the same for: narrow, wide; none is the best, and the first was taken." in notes
+    assert "By the trials all arms are equal, and none ranks before another." in notes
+    assert "edge" not in notes and ">" not in notes and "best on average" not in notes
+    assert [row[1:] for row in tabulate_tuning(tuning, {}).rows] == [
+        ("learning_rate=0.03 (all trials are equal)", "10.00", "–", "10.00", "–")
+    ] * 2
+    assert not any(row["is_best"] or row["is_shared"] for row in list_tuning_numbers(tuning))
+    tuning = tune(20.0, 20.0, 10.0)
+    notes = " ".join(list_tuning_notes(tuning))
+    assert "Equal trials of wide, of which the first was taken: learning_rate=0.03; learning_rate=0.1." in notes
+    assert "edge" not in notes, "one of the best is no end"
+    assert tuning.rank({"a": 1.0, "b": 2.0, "c": 1.0, "d": None}) == "b > a = c"
 
 
 def test_a_plan_counts_the_trials_that_are_still_to_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -261,4 +261,4 @@ def _list_missing_intervals(arms: Sequence[Arm]) -> Iterator[str]:
         if isinstance(arm.mean, Estimate) and isinstance(arm.mean.half_width, NotMeasured):
             reasons.setdefault(arm.mean.half_width.reason, []).append(arm.name)
     for reason, names in reasons.items():
-        yield reason if len(names) == len(arms) else f"{format_names(names)}: {reason}"
+        yield f"{'the mean of every arm' if len(names) == len(arms) else format_names(names)}: {reason}"

@@ -127,6 +127,8 @@ def load_runs(*folders: Path) -> LoadedRuns:
                 _read(path, folder, found)
         found.left_out.extend(_find_unfinished(folder, names[folder]))
     if not found.runs:
+        if not found.trials and (begun := _explain_begun(names)) is not None:
+            raise UserError(begun)
         raise UserError(_explain_emptiness(folders, found.left_out, len(found.trials)))
     kept, repeated = _drop_repeated([one.record for one in found.runs])
     trials, again = _drop_repeated(found.trials)
@@ -258,6 +260,23 @@ def _find_unfinished(folder: Path, names: Mapping[Path, Sequence[str]]) -> Itera
     begun = (place for place, own in names.items() if CONFIG in own and RECORD not in own and is_run(place, own))
     for place in sorted(begun, key=_natural_order):
         yield LeftOut(name_within(place, folder), "begun but not finished: it has no record yet")
+
+
+def _explain_begun(names: Mapping[Path, Mapping[Path, Sequence[str]]]) -> str | None:
+    """That studies are there of which no cell has a record yet; None where there is none, or a record, if a bad one."""
+    entries = [(place, own) for within in names.values() for place, own in within.items()]
+    if any(RECORD in own for _, own in entries):
+        return None
+    found = [
+        (place, outline) for place, own in entries if STUDY in own and (outline := load_outline(place)) is not None
+    ]
+    if not found:
+        return None
+    told = [f"{place} ({format_items(len(one.arms) * len(one.seeds), 'cell')})" for place, one in found]
+    return (
+        f"No cell has finished yet of {'; '.join(told)}, so that there is nothing to report. The same vtbench ablate "
+        f"goes on, and vtbench watch {found[0][0]} says how far it is."
+    )
 
 
 def _explain_emptiness(folders: Sequence[Path], left_out: Sequence[LeftOut], num_trials: int) -> str:

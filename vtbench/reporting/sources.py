@@ -41,11 +41,18 @@ def tabulate_sources(folders: Sequence[Path], found: Sequence[FoundRun]) -> Tabl
                 folder.as_posix(),
                 ", ".join(dict.fromkeys(outline.title for outline in outlines)) or NOTHING,
                 ", ".join(dict.fromkeys(outline.base for outline in outlines if outline.base)) or NOTHING,
-                format_names(list(dict.fromkeys(name_arm(one.record) for one in beneath))),
+                format_names(_order_arms(beneath, outlines)),
                 str(len(beneath)),
             )
         )
     return make_table(("folder", "study", "its base", "arms", "runs"), rows, numbers=("runs",))
+
+
+def _order_arms(found: Sequence[FoundRun], outlines: Sequence[ReportOutline]) -> list[str]:
+    """The arms of the runs as their studies have them, then the others."""
+    present = dict.fromkeys(name_arm(one.record) for one in found)
+    stated = dict.fromkeys(arm for outline in outlines for arm in outline.arms)
+    return [*(arm for arm in stated if arm in present), *(arm for arm in present if arm not in stated)]
 
 
 def _load_outline(study: Path) -> ReportOutline | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.errors import format_names
 from vtbench.metrics import Metric
 from vtbench.records import RunRecord
 from vtbench.reporting.outline import name_arm
@@ -50,12 +52,22 @@ class Trial:
 
 @dataclass(frozen=True)
 class TunedArm:
-    """One arm, its trials in their order, and the best of them; None where none finished."""
+    """One arm, its trials in their order, and the one that was chosen, the best of them; None where none finished."""
 
     name: str
     variant: str
     trials: tuple[Trial, ...]
     best: Trial | None
+
+    @property
+    def equals(self) -> tuple[Trial, ...]:
+        """The trials that came to the same as the best, itself included: of several none is known to be better."""
+        return tuple(trial for trial in self.trials if self.best is not None and trial.mean == self.best.mean)
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether trials came to different scores; one alone is the best of all there are."""
+        return len({trial.mean for trial in self.trials if trial.mean is not None}) > 1 or len(self.trials) < 2
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,18 @@ class Tuning:
         """The arm's trial of the shared setting."""
         return next((trial for trial in arm.trials if trial.point == self.shared), None)
 
-    def rank(self, scores: Mapping[str, float | None]) -> list[str]:
-        """The names of the arms with a score, the best first."""
+    @property
+    def is_shared_told_apart(self) -> bool:
+        """Whether the settings that all arms tried differ in their mean over the arms; one alone is the best."""
+        means = _average_common(self.arms)
+        return len(set(means.values())) > 1 or len(means) < 2
+
+    def rank(self, scores: Mapping[str, float | None]) -> str:
+        """The names of the arms with a score, the best first: ``a > b = c``."""
         known = {name: score for name, score in scores.items() if score is not None}
-        return sorted(known, key=lambda name: -self.metric.rank(known[name]))
+        order = sorted(known, key=lambda name: -self.metric.rank(known[name]))
+        marks = ["", *(" = " if known[one] == known[other] else " > " for one, other in itertools.pairwise(order))]
+        return "".join(f"{mark}{name}" for mark, name in zip(marks, order, strict=True))
 
 
 def find_tuning(report: Report) -> Tuning | None:
@@ -103,11 +123,11 @@ def tabulate_tuning(tuning: Tuning, fresh: Mapping[str, float]) -> Table:
     rows = [
         (
             arm.name,
-            arm.best.spell() if arm.best else NOTHING,
+            _spell_chosen(arm),
             _show(metric, _mean(arm.best)),
             _show(metric, fresh.get(arm.name)),
             _show(metric, _mean(tuning.find_shared(arm))),
-            "yes" if find_edges(tuning.config, arm) else "no",
+            ("yes" if find_edges(tuning.config, arm) else "no") if arm.is_told_apart else NOTHING,
         )
         for arm in tuning.arms
     ]
@@ -141,8 +161,8 @@ def list_tuning_numbers(tuning: Tuning) -> list[dict[str, Any]]:
             "trial": trial.number,
             **trial.values,
             tuning.metric.key: None if trial.mean is None else round(trial.mean, 6),
-            "is_best": trial is arm.best,
-            "is_shared": trial.point == tuning.shared,
+            "is_best": trial is arm.best and len(arm.equals) == 1,
+            "is_shared": trial.point == tuning.shared and tuning.is_shared_told_apart,
         }
         for arm in tuning.arms
         for trial in arm.trials
@@ -151,7 +171,7 @@ def list_tuning_numbers(tuning: Tuning) -> list[dict[str, Any]]:
 
 def list_tuning_notes(tuning: Tuning) -> Iterator[str]:
     """How arms were tuned, which optimum lies on an edge, and how arms rank with settings of their own and with one."""
-    config, metric = tuning.config, tuning.metric
+    config = tuning.config
     num_trials = sorted({len(arm.trials) for arm in tuning.arms})
     yield (
         f"Every arm had {' or '.join(map(str, num_trials))} trial{'s' if num_trials != [1] else ''} of "
@@ -159,6 +179,7 @@ def list_tuning_notes(tuning: Tuning) -> Iterator[str]:
         f"{100 * config.held_out:g} % of the training split, which they were not trained on, and never on the "
         "validation split; the best mean was then run with the seeds of the tables above."
     )
+    yield from _tell_equal(tuning)
     for arm in tuning.arms:
         for key, end in find_edges(config, arm):
             yield (
@@ -169,24 +190,52 @@ def list_tuning_notes(tuning: Tuning) -> Iterator[str]:
             yield f"Not finished with every seed: {arm.name} at {'; '.join(trial.spell() for trial in failed)}."
     if len(tuning.arms) < 2:
         return
-    own = tuning.rank({arm.name: _mean(arm.best) for arm in tuning.arms})
     if tuning.shared is None:
         yield "No setting was tried by all arms, so that none can be said to be the best for all."
         return
-    one = tuning.rank({arm.name: _mean(tuning.find_shared(arm)) for arm in tuning.arms})
-    verdict = "the same" if own == one else "another"
+    yield from _compare_rankings(tuning)
+
+
+def _compare_rankings(tuning: Tuning) -> Iterator[str]:
+    own, shared = ({arm.name: _mean(trial(arm)) for arm in tuning.arms} for trial in (_choose, tuning.find_shared))
+    if not any(" > " in tuning.rank(scores) for scores in (own, shared)):
+        yield "By the trials all arms are equal, and none ranks before another."
+        return
+    ranks, others = tuning.rank(own), tuning.rank(shared)
+    which = "the best on average" if tuning.is_shared_told_apart else "all of which are equal on average"
     yield (
-        f"By the trials, arms rank {' > '.join(own)} with a setting of their own, and {' > '.join(one)} with one for "
-        f"all, the best on average ({_spell_shared(tuning)}): {verdict} order. Scores of trials are the best of "
-        f"several, and so are a little too {'high' if metric.better == 'higher' else 'low'}."
+        f"By the trials, arms rank {ranks} with a setting of their own, and {others} with one for all, {which} "
+        f"({_spell_shared(tuning)}): {'the same' if ranks == others else 'another'} order. Scores of trials are the "
+        f"best of several, and so are a little too {'high' if tuning.metric.better == 'higher' else 'low'}."
     )
 
 
+def _tell_equal(tuning: Tuning) -> Iterator[str]:
+    """Say where no trial is the best, since all or some of an arm came to the same."""
+    alike = [arm.name for arm in tuning.arms if not arm.is_told_apart]
+    if alike:
+        yield f"All trials came to the same for: {format_names(alike)}; none is the best, and the first was taken."
+    for arm in tuning.arms:
+        if arm.is_told_apart and len(arm.equals) > 1:
+            same = "; ".join(trial.spell() for trial in arm.equals)
+            yield f"Equal trials of {arm.name}, of which the first was taken: {same}."
+
+
 def find_edges(config: TuningConfig, arm: TunedArm) -> list[tuple[str, str]]:
-    """The tuned numbers whose best value is the lowest or the highest of those there were, and which of the two."""
+    """The tuned numbers whose best value is the lowest or the highest of those there were, and which of the two.
+
+    Where several trials are the best, all of them lie there; where all are equal, there is no best.
+    """
+    if not arm.is_told_apart:
+        return []
+    ends = [dict(_find_edges_of(config, trial)) for trial in arm.equals]
+    return [(key, end) for key, end in ends[0].items() if all(one.get(key) == end for one in ends)] if ends else []
+
+
+def _find_edges_of(config: TuningConfig, trial: Trial) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for key, values in config.settings.items():
-        value = arm.best.values.get(key) if arm.best else None
+        value = trial.values.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         ends = (values.low, values.high) if isinstance(values, Range) else values
@@ -223,9 +272,25 @@ def _gather(name: str, runs: Mapping[int, Sequence[RunRecord]], config: TuningCo
 
 def _choose_shared(arms: Sequence[TunedArm], metric: Metric) -> str | None:
     """The setting with the best mean over all arms, of those that every arm has a score for."""
+    means = _average_common(arms)
+    return max(means, key=lambda point: metric.rank(means[point]), default=None)
+
+
+def _average_common(arms: Sequence[TunedArm]) -> dict[str, float]:
+    """The mean over all arms of each setting that every arm has a score for."""
     scores = [{trial.point: trial.mean for trial in arm.trials if trial.mean is not None} for arm in arms]
     common = [point for point in scores[0] if all(point in of_arm for of_arm in scores)]
-    return max(common, key=lambda point: metric.rank(fmean(of_arm[point] for of_arm in scores)), default=None)
+    return {point: fmean(of_arm[point] for of_arm in scores) for point in common}
+
+
+def _choose(arm: TunedArm) -> Trial | None:
+    return arm.best
+
+
+def _spell_chosen(arm: TunedArm) -> str:
+    if arm.best is None:
+        return NOTHING
+    return f"{arm.best.spell()}{'' if arm.is_told_apart else ' (all trials are equal)'}"
 
 
 def _spell_shared(tuning: Tuning) -> str:

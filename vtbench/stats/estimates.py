@@ -50,9 +50,10 @@ class PairedDifference:
     correlation: float | NotMeasured
 
 
-def estimate_mean(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
+def estimate_mean(values: Sequence[float], *, level: float = LEVEL, called: str = "values") -> Estimate:
     """The mean of ``values`` with its t interval: mean +- t(n - 1) s / sqrt(n). Raises ``ValueError`` without values.
 
+    ``called`` is what the reason for having none calls them.
     There is no interval for n = 1, nor where all values are equal: a spread of exactly zero over a few seeds says that
     the values are coarse (few validation images), not that the mean is known without error.
     """
@@ -67,7 +68,7 @@ def estimate_mean(values: Sequence[float], *, level: float = LEVEL) -> Estimate:
         )
     spread = float(sample.std(ddof=1))
     if spread <= 1e-12 * max(1.0, abs(mean)):
-        reason = f"{'both' if n == 2 else f'all {n}'} values are equal: no interval, their spread cannot be estimated"
+        reason = f"{'both' if n == 2 else f'all {n}'} {called} are equal: no interval, their spread cannot be estimated"
         return Estimate(mean, n, NotMeasured(reason=reason), level)
     quantile = float(stdtrit(n - 1, 0.5 + level / 2))
     return Estimate(mean, n, quantile * spread / math.sqrt(n), level)
@@ -96,7 +97,7 @@ def estimate_difference(
     seeds = tuple(sorted(set(arm) & set(base)))
     if not seeds:
         return NotMeasured(reason="no seed that both arms have finished")
-    estimate = estimate_mean([arm[seed] - base[seed] for seed in seeds], level=level)
+    estimate = estimate_mean([arm[seed] - base[seed] for seed in seeds], level=level, called="differences")
     correlation = correlate([arm[seed] for seed in seeds], [base[seed] for seed in seeds])
     return PairedDifference(estimate, seeds, correlation)
 

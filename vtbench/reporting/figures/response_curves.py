@@ -86,7 +86,7 @@ def _draw_arm(axes: Axes, arm: TunedArm, key: str, places: dict[Any, float], col
     ]
     across, up = zip(*runs, strict=True)
     axes.scatter(across, up, color=color, s=7, alpha=0.6, linewidths=0, zorder=2.5)
-    if arm.best is not None and arm.best.mean is not None:
+    if arm.best is not None and arm.best.mean is not None and arm.is_told_apart:
         place = places[arm.best.values[key]]
         axes.scatter([place], [arm.best.mean], color=color, s=80, marker="*", edgecolors="white", zorder=3)
 

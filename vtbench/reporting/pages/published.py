@@ -22,6 +22,10 @@ from vtbench.stats.pareto import find_pareto_front
 
 TITLE = "Published ImageNet accuracy against MACs counted here"
 _MARKS = {"v1_stride": "a", "twice_macs": "b", "norm_counted": "c", "unverified": "d"}
+_FRONT = (
+    "Front (Pareto): yes where every row of more or equal accuracy needs more MACs, as counted here, and every one of "
+    "as few or fewer MACs is less accurate."
+)
 _RECIPES = (
     "Every row was trained by the recipe that it names, and by no one here: accuracies of different recipes differ for "
     "reasons that are not the architecture. The VT paper's two recipes put its VT-R18 at 72.0 and at 76.8."
@@ -90,7 +94,7 @@ def tabulate_published(rows: Sequence[PublishedRow]) -> Table:
 
 def list_published_notes(rows: Sequence[PublishedRow]) -> list[str]:
     """Which printed MACs use another convention, which rows have no count, and what to make of the recipes."""
-    notes = [_RECIPES]
+    notes = [_RECIPES, _FRONT]
     for convention, meaning in CONVENTIONS.items():
         names = [row.result.model for row in rows if row.result.convention == convention]
         if names:
