@@ -119,7 +119,7 @@ def test_a_figure_stays_of_a_size_that_can_be_read(tmp_path: Path, num_arms: int
         titles = {axes.get_title(loc="left").partition("\n")[0] for axes in drawing.axes}
         assert len(titles & set(arms)) == min(num_arms, 8) and "arm 0" in titles
         texts = [text.get_text() for text in drawing.texts]
-        assert ("Of 10 arms the base and the best." in " ".join(texts)) == (num_arms == 10)
+        assert ("Of 10 arms the reference and the best." in " ".join(texts)) == (num_arms == 10)
         named = sum(text.startswith("a class of number") for text in texts)
         assert named == 24 if any(text.endswith("classes more") for text in texts) else named < 24
 
@@ -131,6 +131,16 @@ def test_a_report_shows_the_lowest_seed_and_names_finished_arms_without_examples
     assert shown is not None
     assert ([arm for arm, _ in shown.arms], shown.without, shown.seed) == (["FPN", "VT-FPN"], ("plain",), 0)
     assert "No examples were kept of plain." in shown.describe("These.", tokens=True)
+
+
+def test_of_many_arms_the_best_are_shown_where_the_reference_kept_no_examples(tmp_path: Path) -> None:
+    runs = write_runs(tmp_path, {f"arm {number}": False for number in range(10)})
+    for seed in range(2):
+        (runs / "cells" / "arm 0" / f"seed-{seed}" / "examples.zip").unlink()
+    shown = find_shown(build_report(runs), 0)
+    assert shown is not None and len(shown.arms) == 8
+    caption = shown.describe("These.", tokens=False)
+    assert "Of 9 arms the 8 best." in caption and "No examples were kept of arm 0." in caption
 
 
 def test_a_run_that_failed_shows_nothing(tmp_path: Path) -> None:

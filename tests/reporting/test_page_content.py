@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from synthetic_runs import list_runs, make_run
+from synthetic_runs import list_runs, make_run, make_segmentation_run
 from test_formats import report_on
 
 from vtbench.configuration import OptimizerConfig, Recipe, ScheduleConfig
@@ -14,7 +14,7 @@ from vtbench.reporting.active_settings import is_active
 from vtbench.reporting.arm_settings import tabulate_arms, tabulate_settings
 from vtbench.reporting.described_data import describe_source
 from vtbench.reporting.figures import FIGURES
-from vtbench.reporting.legends import explain_costs, explain_curves, explain_effects
+from vtbench.reporting.legends import explain_classes, explain_costs, explain_curves, explain_effects, explain_tokens
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import describe_provenance
 from vtbench.reporting.web.certificate_table import _WHAT, tabulate_certificates
@@ -107,6 +107,23 @@ def test_a_legend_names_no_marks_that_are_not_drawn() -> None:
     assert explain_costs(single, 0).startswith("Dot: the one seed. Dashed line")
     assert "Small dots" not in explain_effects(single, 0) and "line" not in explain_effects(single, 0)
     assert explain_curves(single, 0) == "Line: the one seed."
+
+
+@pytest.mark.parametrize(("num_seeds", "bars"), [(1, False), (3, True)])
+def test_legends_of_tokens_and_classes_name_bars_only_where_there_are_intervals(num_seeds: int, bars: bool) -> None:
+    tokens = [
+        make_run(f"{number}", seed, 60.0 + seed + number % 7, variant=f"vt_resnet20:num_tokens={number}")
+        for number in (4, 8)
+        for seed in range(num_seeds)
+    ]
+    classes = [
+        make_segmentation_run(arm, seed, [[8 + seed * place, 2], [0, 10]])
+        for place, arm in enumerate(("FPN", "VT-FPN"))
+        for seed in range(num_seeds)
+    ]
+    by_tokens, by_class = explain_tokens(report_on(tokens), 0), explain_classes(report_on(classes), 0)
+    assert ("Bar" in by_tokens, "Bar" in by_class) == (bars, bars)
+    assert ("one seed" in by_tokens, "one seed" in by_class) == (not bars, not bars)
 
 
 def test_certificates_say_what_each_is_of() -> None:

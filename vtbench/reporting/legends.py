@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vtbench.reporting.class_differences import find_class_differences
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.effects import list_effects
+from vtbench.reporting.token_curves import list_token_curves
 from vtbench.stats.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -50,8 +52,13 @@ def explain_curves(report: Report, index: int) -> str:
 
 def explain_classes(report: Report, index: int) -> str:
     """The marks of the differences by class."""
-    base = report.comparisons[index].base
-    return f"Zero is {base}. Dot: mean difference of an arm on a class. Bar: its 95 % t interval, each alone. {_CUT}"
+    comparison = report.comparisons[index]
+    found = find_class_differences(comparison)
+    shown = [one for _, row in found.rows for one in row if one is not None] if found is not None else []
+    what = "mean difference" if any(one.n > 1 for one in shown) else "difference, at the one seed,"
+    said = [f"Zero is {comparison.base}. Dot: {what} of an arm on a class."]
+    said += [f"Bar: its 95 % t interval, each alone. {_CUT}"] if any(one.interval for one in shown) else []
+    return " ".join(said)
 
 
 def explain_roles(_: Report, __: int) -> str:
@@ -59,9 +66,13 @@ def explain_roles(_: Report, __: int) -> str:
     return "A bar an arm, as long as its MACs per image. Colours: what they are for."
 
 
-def explain_tokens(_: Report, __: int) -> str:
+def explain_tokens(report: Report, index: int) -> str:
     """The marks of the metric against the number of tokens."""
-    return "A line for arms that differ in the number of tokens alone. Dot: mean over seeds. Bar: its 95 % t interval."
+    means = [mean for curve in list_token_curves(report.comparisons[index]) for _, _, mean in curve.points]
+    said = ["A line for arms that differ in the number of tokens alone."]
+    said += ["Dot: mean over seeds." if any(mean.n > 1 for mean in means) else "Dot: the one seed."]
+    said += ["Bar: its 95 % t interval."] if any(mean.interval for mean in means) else []
+    return " ".join(said)
 
 
 def explain_responses(_: Report, __: int) -> str:

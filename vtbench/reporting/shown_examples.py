@@ -24,7 +24,7 @@ from vtbench.stats.estimates import Estimate
 _MOST_ENTRIES = 24
 """Of a legend; of more classes those with the most pixels are in it."""
 _MOST_ARMS = 8
-"""Of more arms the base and the best are shown."""
+"""Of more arms the reference and the best are shown, or the best alone where it kept no examples."""
 _VOID = 255
 
 
@@ -32,7 +32,7 @@ _VOID = 255
 class ShownExamples:
     """The examples of the arms of one comparison, all of one seed. ``without`` names finished arms that kept none.
 
-    ``num_left_out`` are further arms that no figure has room for.
+    ``num_left_out`` are further arms that no figure has room for; ``has_base`` whether the reference is shown.
     """
 
     arms: tuple[tuple[str, Examples], ...]
@@ -42,6 +42,7 @@ class ShownExamples:
     metric: Metric
     seed: int
     num_left_out: int = 0
+    has_base: bool = True
 
     @cached_property
     def doublings(self) -> int:
@@ -96,7 +97,8 @@ class ShownExamples:
         """The caption of a figure that shows ``what``, with maps of ``tokens`` or without."""
         maps = " Tokens: where they look, red more and blue less than uniform attention would." if tokens else ""
         without = f" No examples were kept of {', '.join(self.without)}." if self.without else ""
-        rest = f" Of {len(self.arms) + self.num_left_out} arms the base and the best." if self.num_left_out else ""
+        kept = "the reference and the best" if self.has_base else f"the {len(self.arms)} best"
+        rest = f" Of {len(self.arms) + self.num_left_out} arms {kept}." if self.num_left_out else ""
         return f"Seed {self.seed}. {what}{rest} Errors: wrong pixels over the image, void in white.{maps}{without}"
 
 
@@ -117,17 +119,25 @@ def find_shown(report: Report, index: int) -> ShownExamples | None:
     palette = find_palette(names, shown[0].config.data.spec)
     kept_arms = _choose_arms(arms, comparison)
     return ShownExamples(
-        kept_arms, tuple(without), names, palette, comparison.metric, shown[0].seed, len(arms) - len(kept_arms)
+        kept_arms,
+        tuple(without),
+        names,
+        palette,
+        comparison.metric,
+        shown[0].seed,
+        num_left_out=len(arms) - len(kept_arms),
+        has_base=any(name == comparison.base for name, _ in kept_arms),
     )
 
 
 def _choose_arms(arms: Sequence[tuple[str, Examples]], comparison: Comparison) -> tuple[tuple[str, Examples], ...]:
-    """All, or of many the base and those of the best means, in the order of the table."""
+    """All, or of many the base, if it kept examples, and those of the best means, in the order of the table."""
     means = {
         arm.name: comparison.metric.rank(arm.mean.mean) for arm in comparison.arms if isinstance(arm.mean, Estimate)
     }
     others = sorted((name for name, _ in arms if name != comparison.base), key=lambda name: -means.get(name, -math.inf))
-    chosen = {comparison.base, *others[: _MOST_ARMS - 1]}
+    base = [name for name, _ in arms if name == comparison.base]
+    chosen = [*base, *others][:_MOST_ARMS]
     return tuple(one for one in arms if one[0] in chosen)
 
 
