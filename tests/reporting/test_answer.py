@@ -8,8 +8,9 @@ import pytest
 from synthetic_runs import list_runs, make_run
 from test_formats import report_on
 
-from vtbench.records import CostRecord, RunRecord
+from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.answer import answer_question, tell_limits
+from vtbench.reporting.comparisons import Outcome
 from vtbench.reporting.content import tell_counts
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.rendering import render_report
@@ -73,7 +74,7 @@ def test_the_answer_and_its_limits_stand_in_the_markdown_and_are_no_repetition_o
     limits = tell_limits(comparison)
     assert "one data set, scenes with 5,000 training images" in limits
     assert "learning rate was 0.1 for all arms and tuned for none, and 3 seeds" in limits
-    assert "tuned for each arm" in tell_limits(comparison, tuned=True)
+    assert "tuned for each arm" in tell_limits(comparison, tuned=["recipe.optimizer.learning_rate"])
     text = render_report(report, "markdown")
     assert f"**Answer.** {answer_question(comparison)[0]}" in text and limits in text
     assert not set(answer_question(comparison)) & set(list_notes([comparison]))
@@ -83,6 +84,53 @@ def test_runs_that_failed_or_are_missing_are_counted_even_where_there_are_none()
     assert tell_counts(report_on(list_runs())) == "15 runs finished, 0 failed, 0 missing"
     runs = [run for run in list_runs() if (run.arm, run.seed) != ("dynamic", 2)]
     assert tell_counts(report_on([*runs, make_run("dynamic", 2, error="x")])) == "14 runs finished, 1 failed, 0 missing"
+
+
+def test_means_on_both_sides_of_the_reference_are_not_said_to_lie_on_one() -> None:
+    values = {
+        "convolution": (70.0, 74, 78, 66, 70),
+        "static": (70.0, 73, 71, 70, 73),
+        "dynamic": (74.0, 70, 72, 69, 79),
+    }
+    said = answer_question(report_on(list_runs(values), base="convolution").comparisons[0])
+    assert said[1].startswith("The means of the 2 others lie from 0.2 points below to 1.2 points above convolution")
+    alone = {arm: values[arm] for arm in ("convolution", "static")}
+    said = answer_question(report_on(list_runs(alone), base="convolution").comparisons[0])
+    assert said[1].startswith("The mean of static lies 0.2 points below convolution")
+
+
+def _alter(run: RunRecord, *, declared: str, **values: object) -> RunRecord:
+    recipe = run.config.recipe.model_copy(update=values)
+    return run.model_copy(
+        update={"config": run.config.model_copy(update={"recipe": recipe, "declared": {declared: 10}})}
+    )
+
+
+def test_the_limits_name_what_arms_have_of_their_own_and_what_was_tuned() -> None:
+    runs = [
+        _alter(run, declared="recipe.epochs", epochs=20 if run.arm == "dynamic" else 10)
+        for run in list_runs()
+        if (run.arm, run.seed) != ("dynamic", 2)
+    ]
+    comparison = report_on(runs, base="convolution").comparisons[0]
+    own = tell_limits(comparison)
+    assert "one recipe, small over 10 to 20 epochs (but epochs given to each arm), whose" in own
+    assert own.partition("tuned for none, and ")[2].startswith("2 to 3 seeds an arm.")
+    tuned = tell_limits(comparison, tuned=["recipe.epochs"])
+    assert "(but epochs tuned for each arm), whose learning rate was 0.1 for all arms and tuned for none" in tuned
+
+
+def test_seeds_that_were_planned_and_did_not_run_are_not_counted() -> None:
+    comparison = report_on(list_runs(), base="convolution").comparisons[0]
+    missing = Outcome("missing", NotMeasured(reason="not run yet"))
+    planned = replace(
+        comparison,
+        seeds=tuple(range(20)),
+        arms=tuple(
+            replace(arm, outcomes={**dict.fromkeys(range(20), missing), **arm.outcomes}) for arm in comparison.arms
+        ),
+    )
+    assert ", and 3 seeds. On other data" in tell_limits(planned)
 
 
 def _average(run: RunRecord) -> RunRecord:

@@ -8,8 +8,18 @@ import pytest
 from synthetic_runs import ACCURACY, list_runs, make_run
 from test_formats import report_on
 
+from vtbench.configuration import InitConfig
 from vtbench.metrics import TOP1
-from vtbench.reporting.contrasts import TOKENS, find_contrasts, list_option_pairs, tabulate_contrasts, tell_contrasts
+from vtbench.records import RunRecord
+from vtbench.reporting.contrasts import (
+    TOKENS,
+    find_contrasts,
+    list_option_pairs,
+    list_pairs,
+    sort_arms,
+    tabulate_contrasts,
+    tell_contrasts,
+)
 from vtbench.reporting.rendering import render_report
 from vtbench.stats.estimates import estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
@@ -68,3 +78,57 @@ def test_arms_that_differ_in_two_options_are_no_pair() -> None:
     variants = {"a": "vt_resnet20", "b": "vt_resnet20:tokenizer=static,position=on"}
     runs = [make_run(arm, seed, 60.0 + seed, variant=variant) for arm, variant in variants.items() for seed in (0, 1)]
     assert list_option_pairs(report_on(runs, base="a").comparisons[0]) == {}
+
+
+def _start(run: RunRecord, source: str, sha256: str) -> RunRecord:
+    init = InitConfig(source=source, sha256=sha256, of_arm=True)
+    return run.model_copy(update={"config": run.config.model_copy(update={"init": init})})
+
+
+def test_arms_that_start_from_weights_of_their_own_are_no_pair_with_others() -> None:
+    started = [_start(run, "FILE", "a" * 64) if run.arm == "dynamic" else run for run in list_runs()]
+    comparison = report_on(started, base="convolution").comparisons[0]
+    pairs = list_option_pairs(comparison)
+    assert [new.name for new, _ in pairs[DYNAMIC]] == ["dynamic-position"]
+    assert [new.name for new, _ in pairs[POSITION]] == ["static-position"]
+    assert "dynamic" not in [arm.name for arm in sort_arms(comparison)[1].values()]
+
+
+def test_weights_of_one_name_are_told_apart_by_their_hash() -> None:
+    both = [make_run(arm, seed, 60.0 + seed, variant="resnet20") for arm in ("a", "b", "c") for seed in (0, 1)]
+    hashes = {"a": "a" * 64, "b": "b" * 64, "c": "a" * 64}
+    runs = [_start(run, "FILE", hashes[run.arm or ""]) for run in both]
+    pairs = list_option_pairs(report_on(runs, base="a").comparisons[0])
+    assert list(pairs) == ["start: FILE (bbbbbbbb) for FILE (aaaaaaaa)"]
+
+
+def _declare(run: RunRecord, **values: float) -> RunRecord:
+    recipe = run.config.recipe
+    optimizer = recipe.optimizer.model_copy(update=values)
+    update = {
+        "recipe": recipe.model_copy(update={"optimizer": optimizer}),
+        "declared": {f"recipe.optimizer.{key}": getattr(recipe.optimizer, key) for key in values},
+    }
+    return run.model_copy(update={"config": run.config.model_copy(update=update)})
+
+
+def test_settings_that_tuning_did_not_find_keep_arms_apart() -> None:
+    tuned = {"convolution": 0.1, "static": 0.2, "dynamic": 0.3}
+    decay = {"convolution": 1e-3, "static": 1e-3, "dynamic": 2e-3}
+    runs = [
+        _declare(run, learning_rate=tuned[run.arm or ""], weight_decay=decay[run.arm or ""])
+        for run in list_runs({arm: ACCURACY[arm] for arm in tuned})
+    ]
+    comparison = report_on(runs, base="convolution").comparisons[0]
+    keys = ["recipe.optimizer.learning_rate", "recipe.optimizer.weight_decay"]
+    assert list(list_option_pairs(comparison, tuned=keys)) == [DYNAMIC]
+    assert list_option_pairs(comparison, tuned=keys[:1]) == {}
+    assert list_pairs(TOKENS, *sort_arms(comparison, tuned=keys[:1])) != ()
+    assert {place[0] for place in sort_arms(comparison, tuned=keys[:1])[1]} == {"static"}
+
+
+def test_effects_from_two_seeds_are_named_without_a_size_that_says_nothing() -> None:
+    runs = list_runs({arm: values[:2] for arm, values in ACCURACY.items()})
+    said = list(tell_contrasts(find_contrasts(report_on(runs, base="convolution").comparisons[0]), TOP1))
+    assert said[-1].startswith("Fewer than 3 seeds do not tell from 0 among the arms: ")
+    assert said[-1].endswith("position on for off.") and "±" not in said[-1]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from vtbench.errors import format_names
 from vtbench.metrics import Metric
-from vtbench.records import CostRecord, NotMeasured
+from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Arm, Comparison
-from vtbench.reporting.contrasts import choose_digits, find_contrasts, show_points, tell_contrasts
+from vtbench.reporting.contrasts import choose_digits, find_contrasts, refine_digits, show_points, tell_contrasts
 from vtbench.reporting.far_runs import sum_up_scattered
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD, find_detectable, tell_unjudged
 from vtbench.stats.estimates import Estimate
@@ -18,13 +18,14 @@ from vtbench.units import format_items
 
 _MOST_NAMED = 4
 """Of more arms with a clear difference those of the largest ones are named."""
+_RATE = "recipe.optimizer.learning_rate"
 
 
-def answer_question(comparison: Comparison, *, tuned: bool = False) -> list[str]:
+def answer_question(comparison: Comparison, *, tuned: Collection[str] = ()) -> list[str]:
     """Of the first comparison: differences that are shown, with size, direction and cost, or what could be missed.
 
     Then where the other means lie, what single options do among arms, whether runs scatter too far to say so, and what
-    is not judged. In a ``tuned`` study the settings that tuning found are no difference of arms.
+    is not judged. The ``tuned`` settings are no difference of arms.
     """
     if comparison.until is not None:
         said = [
@@ -41,26 +42,46 @@ def answer_question(comparison: Comparison, *, tuned: bool = False) -> list[str]
     ]
 
 
-def tell_limits(comparison: Comparison, *, tuned: bool = False) -> str:
-    """What runs of one data set, one recipe and a few seeds cannot say."""
+def tell_limits(comparison: Comparison, *, tuned: Collection[str] = ()) -> str:
+    """What runs of one data set, one recipe and a few seeds cannot say; ``tuned`` are the settings that were tuned."""
     records = comparison.records
     specs = list(dict.fromkeys(record.config.data.spec for record in records))
-    train = max(record.num_train for record in records)
+    train = _span(record.num_train for record in records)
     data = f"one data set, {specs[0]}" if len(specs) == 1 else f"the data sets {format_names(specs)}"
+    own = [key for key in list_own_keys(records) if key not in tuned]
+    finished = _span(
+        sum(outcome.state == "finished" for outcome in arm.outcomes.values()) for arm in comparison.arms if arm.variant
+    )
+    seeds = f"{finished} seed{'' if finished == '1' else 's'}{' an arm' if ' to ' in finished else ''}"
+    return (
+        f"What it cannot say: it has {data} with {train} training images, {_tell_recipe(records, own, tuned)}, and "
+        f"{seeds}. On other data, trained otherwise or longer, arms may rank otherwise."
+    )
+
+
+def _tell_recipe(records: Sequence[RunRecord], own: Sequence[str], tuned: Collection[str]) -> str:
+    """The recipe and how long it is, what arms have of their own or were tuned in, and what of the learning rate."""
     recipe = records[0].config.recipe
-    own = [key.removeprefix("recipe.") for key in list_own_keys(records)]
-    if tuned:
-        rate = "tuned for each arm among a few values"
-    elif "optimizer.learning_rate" in own:
+    epochs = _span(record.config.recipe.epochs for record in records)
+    length = f"{recipe.name} over {epochs} epoch{'' if epochs == '1' else 's'}"
+    others = [
+        f"{format_names(names)} {how} each arm"
+        for keys, how in ((own, "given to"), (tuned, "tuned for"))
+        if (names := [key.rpartition(".")[2] for key in keys if key != _RATE])
+    ]
+    but = f" (but {' and '.join(others)})" if others else ""
+    if _RATE in tuned:
+        rate = "tuned for each arm in a few trials"
+    elif _RATE in own:
         rate = "given to each arm and not searched for further"
     else:
         rate = f"{recipe.optimizer.learning_rate:g} for all arms and tuned for none"
-    return (
-        f"What it cannot say: it has {data} with {train:,} training images, one recipe, {recipe.name} over "
-        f"{format_items(recipe.epochs, 'epoch')}, whose learning rate was {rate}, and "
-        f"{format_items(len(comparison.seeds), 'seed')}. On other data, trained otherwise or longer, arms may rank "
-        "otherwise."
-    )
+    return f"one recipe, {length}{but}, whose learning rate was {rate}"
+
+
+def _span(numbers: Iterable[int]) -> str:
+    """``5,000``, or ``2 to 5`` where they differ."""
+    return " to ".join(f"{number:,}" for number in sorted({min(known), max(known)})) if (known := [*numbers]) else "0"
 
 
 def _conclude(comparison: Comparison) -> Iterator[str]:
@@ -112,21 +133,19 @@ def _locate(arms: Sequence[Arm], base: Arm, metric: Metric) -> str:
     """Where the means of arms lie beside that of the base."""
     halves = [arm.together.half_width for arm in arms if arm.together is not None]
     digits = choose_digits(min(half for half in halves if isinstance(half, float)), metric)
-    low, high = (round(end(map(_mean, arms)), digits) for end in (min, max))
+    low, high = min(map(_mean, arms)), max(map(_mean, arms))
+    digits = refine_digits((low, high), digits, metric)
     whose = f"The mean of {arms[0].name} lies" if len(arms) == 1 else f"The means of the {len(arms)} others lie"
 
     def say(value: float) -> str:
-        return f"{show_points(abs(value), metric, digits)} {'above' if value >= 0 else 'below'}"
+        return f"{show_points(abs(value), metric, digits)} {'above' if value > 0 else 'below'}"
 
-    if low == high:
-        return f"{whose} {say(low) if low else 'as high as that of'} {base.name}"
-    if low >= 0 or high <= 0:
-        least, most = sorted((abs(low), abs(high)))
-        side = "above" if low >= 0 else "below"
-        return (
-            f"{whose} {metric.format(least, digits=digits)} to {show_points(most, metric, digits)} {side} {base.name}"
-        )
-    return f"{whose} from {say(low)} to {say(high)} {base.name}"
+    if low < 0 < high:
+        return f"{whose} from {say(low)} to {say(high)} {base.name}"
+    least, most = sorted((low, high), key=abs)
+    if round(least, digits) != round(most, digits):
+        return f"{whose} {metric.format(abs(least), digits=digits)} to {say(most)} {base.name}"
+    return f"{whose} {say(most) if most else 'as high as that of'} {base.name}"
 
 
 def _tell_costs(arms: Sequence[Arm], base: Arm) -> str:

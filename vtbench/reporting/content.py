@@ -21,7 +21,7 @@ def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them; less what failed."""
     effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
     contrasts = (
-        note for comparison in report.comparisons for note in list_contrast_notes(comparison, tuned=is_tuned(report))
+        note for comparison in report.comparisons for note in list_contrast_notes(comparison, tuned=list_tuned(report))
     )
     images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
     measured = (note for comparison in report.comparisons for note in list_measured_notes(report, comparison))
@@ -52,19 +52,19 @@ def count_outcomes(report: Report) -> dict[str, int]:
     return {state: states.count(state) for state in ("finished", "failed", "missing")}
 
 
-def is_tuned(report: Report) -> bool:
-    """Whether the settings of arms are what tuning found, and no choice of the study."""
-    return report.outline.tuning is not None
+def list_tuned(report: Report) -> tuple[str, ...]:
+    """The settings in which arms have what tuning found for them, which is no choice of the study."""
+    return tuple(report.outline.tuning.settings) if report.outline.tuning is not None else ()
 
 
 def answer_report(report: Report) -> list[str]:
     """What the first comparison answers to the question; of an interim report first that it is one."""
-    return [*describe_progress(report), *answer_question(report.comparisons[0], tuned=is_tuned(report))]
+    return [*describe_progress(report), *answer_question(report.comparisons[0], tuned=list_tuned(report))]
 
 
 def limit_report(report: Report) -> str:
     """What the first comparison cannot say."""
-    return tell_limits(report.comparisons[0], tuned=is_tuned(report))
+    return tell_limits(report.comparisons[0], tuned=list_tuned(report))
 
 
 def tell_counts(report: Report) -> str:
@@ -112,7 +112,7 @@ def list_further_tables(report: Report, comparison: Comparison, extent: Extent =
     tables = (
         tabulate_runs(comparison, report.timings, with_ends=extent is PAGE),
         tabulate_effects(comparison),
-        tabulate_contrasts(comparison, tuned=is_tuned(report)),
+        tabulate_contrasts(comparison, tuned=list_tuned(report)),
         tabulate_images(comparison, report.answers),
         tabulate_measured(report, comparison),
         tabulate_classes(comparison, extent),

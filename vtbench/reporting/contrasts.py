@@ -7,7 +7,7 @@ chooses which pair is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -16,10 +16,11 @@ from vtbench.catalog import load_catalog
 from vtbench.documents.table import Table, make_table
 from vtbench.errors import format_names
 from vtbench.metrics import Metric
-from vtbench.records import NotMeasured
+from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.arm_settings import list_own_keys, read_options, read_own
 from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.factor_tables import find_effects
+from vtbench.reporting.notes import FEWEST_FOR_SPREAD
 from vtbench.reporting.tables import PLUS_MINUS, format_estimate
 from vtbench.settings import spell_setting
 from vtbench.stats.estimates import Estimate, estimate_mean
@@ -58,12 +59,12 @@ class Contrast:
         return "above" if low > 0 else "below" if high < 0 else "not told from 0"
 
 
-def find_contrasts(comparison: Comparison, *, tuned: bool = False) -> tuple[Contrast, ...]:
+def find_contrasts(comparison: Comparison, *, tuned: Collection[str] = ()) -> tuple[Contrast, ...]:
     """Those that the differences to the reference do not show; none where every pair has the reference in it.
 
-    In a ``tuned`` study the settings that tuning found are no difference of arms. A study that its outcome stopped has
-    none: no plain interval holds of it. Nor has one whose arms factors made: it has their main effects. The interval of
-    each holds together with those of the others.
+    The ``tuned`` settings are no difference of arms: each has what was found for it. A study that its outcome stopped
+    has none: no plain interval holds of it. Nor has one whose arms factors made: it has their main effects. The
+    interval of each holds together with those of the others.
     """
     if comparison.until is not None or find_effects(comparison) is not None:
         return ()
@@ -72,7 +73,7 @@ def find_contrasts(comparison: Comparison, *, tuned: bool = False) -> tuple[Cont
         for name, pairs in list_option_pairs(comparison, tuned=tuned).items()
         if any(comparison.base not in (new.name, old.name) for new, old in pairs)
     }
-    if found and (tokens := list_pairs(TOKENS, *sort_arms(comparison.arms, tuned=tuned))):
+    if found and (tokens := list_pairs(TOKENS, *sort_arms(comparison, tuned=tuned))):
         found = {TOKENS: tokens, **found}
     return contrast_all(comparison, found)
 
@@ -84,7 +85,7 @@ def contrast_all(comparison: Comparison, found: Mapping[str, Pairs]) -> tuple[Co
     return tuple(Contrast(name, found[name], effect) for name, effect in zip(effects, joint, strict=True))
 
 
-def list_option_pairs(comparison: Comparison, *, tuned: bool = False) -> dict[str, Pairs]:
+def list_option_pairs(comparison: Comparison, *, tuned: Collection[str] = ()) -> dict[str, Pairs]:
     """All pairs of arms that differ in one option or setting, by its name and its two values.
 
     Values are taken against that of the arm that stands first in the table, which for the default is most often the
@@ -107,29 +108,48 @@ def list_option_pairs(comparison: Comparison, *, tuned: bool = False) -> dict[st
     return {name: tuple(pairs[name]) for name in order}
 
 
-def _read_traits(comparison: Comparison, *, tuned: bool) -> dict[str, dict[str, str]]:
-    """The network, its options and the settings of its own of each arm that has run."""
+def _read_traits(comparison: Comparison, *, tuned: Collection[str]) -> dict[str, dict[str, str]]:
+    """The network, its options and how it is treated of each arm that has run."""
     catalog = {entry.name: entry for entry in load_catalog()}
-    keys = [] if tuned else list_own_keys(comparison.records)
-    traits = {}
+    variants = {arm.name: arm.variant for arm in comparison.arms}
+    return {
+        arm: {"network": split_variant(variants[arm])[0], **read_options(variants[arm], catalog)[1], **treatment}
+        for arm, treatment in _read_treatments(comparison, tuned=tuned).items()
+    }
+
+
+def _read_treatments(comparison: Comparison, *, tuned: Collection[str]) -> dict[str, dict[str, str]]:
+    """The settings and the starting weights of each arm that has run, of those in which any arm has its own."""
+    keys = [key for key in list_own_keys(comparison.records) if key not in tuned]
+    treatments = {}
     for arm, runs in zip(comparison.arms, comparison.runs, strict=True):
         if runs:
-            _, options = read_options(arm.variant, catalog)
-            own = read_own(next(iter(runs.values())), keys)
-            network = {"network": split_variant(arm.variant)[0]}
-            traits[arm.name] = {**network, **options, **{key: spell_setting(value) for key, value in own.items()}}
-    return traits
+            record = next(iter(runs.values()))
+            own = {key: spell_setting(value) for key, value in read_own(record, keys).items()}
+            treatments[arm.name] = {**own, "start": _name_start(record)}
+    return treatments
 
 
-def sort_arms(arms: Sequence[Arm], *, tuned: bool = False) -> tuple[Arm | None, dict[Place, Arm]]:
+def _name_start(record: RunRecord) -> str:
+    """The weights that the run starts from, told apart by their hash: two files of one name may differ."""
+    init = record.config.init
+    if init is None:
+        return "random weights"
+    if not init.of_arm:
+        return "the weights of the study"
+    return f"{init.source} ({init.sha256[:8]})" if init.sha256 else init.source
+
+
+def sort_arms(comparison: Comparison, *, tuned: Collection[str] = ()) -> tuple[Arm | None, dict[Place, Arm]]:
     """The convolutional twin, if it is there, and the arms of one network with tokens by tokenizer and position.
 
-    All are treated alike, or, in a ``tuned`` study, each with the settings that tuning found for it. Of several
-    networks with tokens that with arms for the most claims is taken, the first of as many.
+    All are treated alike and start from the same weights; each has what was found for it of the ``tuned`` settings. Of
+    several networks with tokens that with arms for the most claims is taken, the first of as many.
     """
+    arms = [arm for arm, runs in zip(comparison.arms, comparison.runs, strict=True) if runs]
     catalog = {entry.name: entry for entry in load_catalog()}
-    read = {arm.name: read_options(arm.variant, catalog) for arm in arms if arm.variant}
-    treated = {arm.name: {} if tuned else arm.treatment for arm in arms}
+    read = {arm.name: read_options(arm.variant, catalog) for arm in arms}
+    treated = _read_treatments(comparison, tuned=tuned)
     networks: dict[tuple[str, ...], dict[Place, Arm]] = {}
     for arm in arms:
         entry, options = read.get(arm.name, (None, {}))
@@ -174,7 +194,7 @@ def contrast_seeds(pairs: Sequence[tuple[Arm, Arm]]) -> list[float]:
     return [fmean(new[seed] - old[seed] for new, old in values) for seed in seeds]
 
 
-def tabulate_contrasts(comparison: Comparison, *, tuned: bool = False) -> Table | None:
+def tabulate_contrasts(comparison: Comparison, *, tuned: Collection[str] = ()) -> Table | None:
     """One row a contrast; None where there is none."""
     found = find_contrasts(comparison, tuned=tuned)
     if not found:
@@ -194,7 +214,7 @@ def tabulate_contrasts(comparison: Comparison, *, tuned: bool = False) -> Table 
     return make_table(("contrast", "arms", "less", head, "n", "interval"), rows, numbers=(head, "n"))
 
 
-def list_contrast_numbers(comparison: Comparison, *, tuned: bool = False) -> list[dict[str, Any]]:
+def list_contrast_numbers(comparison: Comparison, *, tuned: Collection[str] = ()) -> list[dict[str, Any]]:
     """One flat dictionary a contrast; None where there is no interval."""
     return [
         {
@@ -209,7 +229,7 @@ def list_contrast_numbers(comparison: Comparison, *, tuned: bool = False) -> lis
     ]
 
 
-def list_contrast_notes(comparison: Comparison, *, tuned: bool = False) -> Iterator[str]:
+def list_contrast_notes(comparison: Comparison, *, tuned: Collection[str] = ()) -> Iterator[str]:
     """How the effects of the table come about, and for how many the intervals hold at once."""
     found = find_contrasts(comparison, tuned=tuned)
     if found:
@@ -231,18 +251,25 @@ def tell_contrasts(contrasts: Sequence[Contrast], metric: Metric) -> Iterator[st
     told = [one for one in contrasts if one.claim != TOKENS and one.effect.interval is not None]
     if clear := [_tell(one, metric) for one in told if one.side in ("above", "below")]:
         yield f"Told from 0 among the arms: {'; '.join(clear)}."
-    if unclear := [_tell(one, metric) for one in told if one.side == "not told from 0"]:
-        yield f"Not told from 0 among the arms: {'; '.join(unclear)}."
+    unclear = [one for one in told if one.side == "not told from 0"]
+    if said := [_tell(one, metric) for one in unclear if one.effect.n >= FEWEST_FOR_SPREAD]:
+        yield f"Not told from 0 among the arms: {'; '.join(said)}."
+    if few := [_name(one) for one in unclear if one.effect.n < FEWEST_FOR_SPREAD]:
+        yield f"Fewer than {FEWEST_FOR_SPREAD} seeds do not tell from 0 among the arms: {'; '.join(few)}."
 
 
 def _tell(one: Contrast, metric: Metric) -> str:
     """``tokenizer: dynamic for static`` as ``tokenizer dynamic for static, 4 points lower (± 14)``."""
     half = one.effect.half_width if isinstance(one.effect.half_width, float) else 0.0
     digits = choose_digits(half, metric)
-    size = abs(round(one.effect.mean, digits))
+    spread, finer = metric.format(half, digits=digits), refine_digits([one.effect.mean], digits, metric)
+    size = abs(round(one.effect.mean, finer))
     direction = "apart" if not size else "higher" if one.effect.mean > 0 else "lower"
-    spread = metric.format(half, digits=digits)
-    return f"{one.claim.replace(':', '')}, {show_points(size, metric, digits)} {direction} ({PLUS_MINUS} {spread})"
+    return f"{_name(one)}, {show_points(size, metric, finer)} {direction} ({PLUS_MINUS} {spread})"
+
+
+def _name(one: Contrast) -> str:
+    return one.claim.replace(":", "")
 
 
 def show_points(size: float, metric: Metric, digits: int) -> str:
@@ -255,6 +282,12 @@ def show_points(size: float, metric: Metric, digits: int) -> str:
 def choose_digits(half_width: float, metric: Metric) -> int:
     """How many digits of a mean say something beside a half width: none from 3 on, one from 0.3 on."""
     return min(metric.digits, 0 if half_width >= 3 else 1 if half_width >= 0.3 else metric.digits)
+
+
+def refine_digits(values: Sequence[float], digits: int, metric: Metric) -> int:
+    """A digit more where one of the differences would be rounded to none, which hides on which side of zero it lies."""
+    is_coarse = not all(round(value, digits) for value in values)
+    return min(metric.digits, digits + 1) if is_coarse else digits
 
 
 def _list_values(arm: Arm) -> dict[int, float]:

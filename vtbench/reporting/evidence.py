@@ -16,6 +16,7 @@ from vtbench.documents.table import Table, list_items, make_table, to_markdown
 from vtbench.records import CostRecord, RunRecord
 from vtbench.reporting.archive import list_archives
 from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.content import list_tuned
 from vtbench.reporting.contrasts import CLAIMS, Contrast, contrast_all, list_pairs, name_side, sort_arms
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD
 from vtbench.reporting.report import build_report
@@ -51,7 +52,7 @@ def find_evidence(folder: Path) -> StudyEvidence:
     """What the archive in ``folder`` says about the claims."""
     report = build_report(folder)
     comparison = report.comparisons[0]
-    plain, places = sort_arms(comparison.arms, tuned=report.outline.tuning is not None)
+    plain, places = sort_arms(comparison, tuned=list_tuned(report))
     contrasts = contrast_all(comparison, {claim: list_pairs(claim, plain, places) for claim in CLAIMS})
     return StudyEvidence(folder.name, comparison, contrasts)
 

@@ -26,10 +26,10 @@ from vtbench.reporting.content import (
     answer_report,
     describe_progress,
     explain_apart,
-    is_tuned,
     limit_report,
     list_all_notes,
     list_further_tables,
+    list_tuned,
     list_tuning_tables,
     name_report,
     name_together,
@@ -297,7 +297,7 @@ def render_json(report: Report) -> str:
 
 
 def _contrast(report: Report, comparison: Comparison) -> list[dict[str, Any]]:
-    return list_contrast_numbers(comparison, tuned=is_tuned(report))
+    return list_contrast_numbers(comparison, tuned=list_tuned(report))
 
 
 def _list_arms(report: Report) -> list[str]:
