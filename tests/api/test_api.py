@@ -110,8 +110,10 @@ def test_the_example_of_the_readme_runs_and_its_results_show_themselves(
     assert repr(study) == "StudyRun(runs/tokens: 4 of 4 cells finished)"
     report = study.report(against="tokens")
     assert "against tokens (points)" in repr(report)
-    for shown, num_tables in ((run, 1), (study, 2), (report, 2), (vtbench.profile("resnet20"), 1)):
-        assert shown._repr_html_().count("<table>") == num_tables  # Of a report also the comparison image by image.
+    for shown, num_tables in ((run, 1), (study, 3), (report, 3), (vtbench.profile("resnet20"), 1)):
+        assert (
+            shown._repr_html_().count("<table>") == num_tables
+        )  # Of a report also the runs, and the comparison over images.
     profile = vtbench.profile("resnet20")
     assert repr(profile) == "Profile(resnet20 at 1x3x32x32: 40.55 M MACs, 0.27 M parameters)"
     again = vtbench.train("vt_resnet20:width=8", **names["small"], progress=False)

@@ -151,7 +151,7 @@ def test_a_study_shows_its_grid_and_the_cells_under_way(tmp_path: Path) -> None:
     assert "running" in find_line(text, "a, seed 0")
     save_record(cells[3].folder / "record.json", make_record(cells[1], 50.0))
     text = " ".join(show(tmp_path).split())
-    assert "mine: 0 of 4 cells done" in text and "record.json is the record of another run: arm is None in it" in text
+    assert "mine: 0 of 4 cells done" in text and "record.json is the record of another run: arm is none in it" in text
     publish_text(tmp_path / "study.json", "{}")
     assert "study.jsonisdamaged" in "".join(show(tmp_path).split())
 

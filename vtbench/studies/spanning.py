@@ -24,8 +24,6 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.executors.local import confine
 from vtbench.studies.supervision import Posting, Tell, describe_unseen, supervise
 from vtbench.training.exits import describe_exit
-from vtbench.training.faults import RankFault
-from vtbench.training.team import HELPER
 
 LOST = "lost"
 """The status of a cell that one of its machines was taken from."""
@@ -130,6 +128,8 @@ class Other:
         cell = Cell.model_validate_json(posting.cell)
         if (unseen := describe_unseen(posting, cell)) is not None:
             return unseen
+        from vtbench.training.team import HELPER  # It imports torch, which the help of `ablate` is without.
+
         environment = {**os.environ, **posting.environment, **confine(cell, 0), **told, **describe_place()}
         with (cell.folder / LOG).open("ab") as log:
             self._process = subprocess.Popen(
@@ -184,6 +184,8 @@ class _Others:
 
     def _conclude(self, rank: int, end: Future[str | None]) -> tuple[str, str] | None:
         import ray
+
+        from vtbench.training.faults import RankFault
 
         size = len(self._ends) + 1
         try:
