@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from vtbench.configuration import AugmentationConfig, DataConfig
 from vtbench.datasets import LoadedDataset, load_dataset
 from vtbench.datasets.batches import BatchMaker, TrainBatches
 from vtbench.datasets.counter_based import shuffle, shuffle_in_windows
-from vtbench.datasets.streamed_groups import StreamedGroups
+from vtbench.datasets.streamed_groups import StreamedGroups, name_reader
 from vtbench.errors import UserError
 
 LABELS = [0, 1] * 12
@@ -125,3 +127,115 @@ def test_the_order_goes_by_the_groups_of_a_subset_wherever_its_images_are_held(
 def test_files_of_which_no_part_can_be_had_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"reads as 'imagefolder'.*huggingface:.*,streaming=on"):
         load(make_folder(tmp_path / "images"))
+
+
+@pytest.mark.parametrize("group_rows", [None, 2])
+def test_the_first_file_may_have_no_rows_but_not_all_of_a_split(root: Path, group_rows: int | None) -> None:
+    whole = load(root).read(np.arange(24))
+    empty = make_table(LABELS).slice(0, 0)
+    for number in (1, 0):
+        (root / f"train-0000{number}-of-00002.parquet").rename(root / f"train-0000{number + 1}-of-00003.parquet")
+    for number in range(3):
+        with pq.ParquetWriter(root / f"train-0000{number}-of-00003.parquet", empty.schema) as writer:
+            if group_rows is not None:
+                writer.write_table(empty, group_rows)
+        if number == 0:
+            assert np.array_equal(load(root).read(np.arange(24)), whole)
+    with pytest.raises(UserError, match=r"huggingface_rows:.* has no rows in its train split"):
+        load(root)
+
+
+def open_groups(root: Path, brought: list[int], monkeypatch: pytest.MonkeyPatch) -> StreamedGroups:
+    """Those of the training split, of which four are kept for a reader; ``brought`` gets the number of each brought."""
+    read = StreamedGroups._read
+    monkeypatch.setattr(
+        StreamedGroups, "_read", lambda self, file, group: brought.append(6 * file + group) or read(self, file, group)
+    )
+    groups: StreamedGroups = load(root, knobs=",window=1").split.images  # type: ignore[attr-defined]
+    for path in groups.folder.iterdir():
+        path.unlink()
+    brought.clear()
+    return groups
+
+
+def test_readers_side_by_side_bring_each_group_once_and_those_that_ended_keep_none(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought: list[int] = []
+    groups = open_groups(root, brought, monkeypatch)
+    readers = [replace(groups, reader=f"node-{number}") for number in range(3)]
+    for _ in range(3):
+        for number, reader in enumerate(readers):
+            pickle.loads(pickle.dumps(reader)).fetch(np.arange(8 * number, 8 * number + 8))
+    assert sorted(brought) == list(range(12))
+    for mark in groups.folder.glob("*.reader"):
+        os.utime(mark, (10**9, 10**9))
+    next(groups.folder.glob("*.pack")).unlink()
+    groups.fetch(np.arange(24))
+    assert len(list(groups.folder.glob("*.pack"))) == 4
+    assert [mark.name for mark in groups.folder.glob("*.reader")] == [f"4-{groups.reader}.reader"]
+
+
+def test_processes_are_readers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = name_reader()
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert name_reader() not in (here, "")
+
+
+@pytest.mark.parametrize("ending", [".pack", ".lock"])
+def test_groups_that_another_process_holds_open_stay_whole_where_a_system_removes_no_open_file(
+    root: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = open_groups(root, [], monkeypatch)
+    unlink = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path.suffix == ending:
+            raise PermissionError(13, "The file is used by another process", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert len(groups.fetch(np.arange(24))) == 24
+    packs = list(groups.folder.glob("*.pack"))
+    assert len(packs) == (12 if ending == ".pack" else 4)
+    assert all(path.with_suffix(".index").exists() for path in packs)
+
+
+def test_what_is_wrong_is_said_of_the_source_that_was_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spelling = f"huggingface_rows:{root}"
+
+    def expect_refusal(said: str, knobs: str = "", place: Path = root) -> None:
+        with pytest.raises(UserError) as caught:
+            load(place, knobs=knobs)
+        assert said in str(caught.value)
+        assert "huggingface:" not in str(caught.value)
+
+    expect_refusal(f"{spelling} has no split 'other'", ",train=other")
+    expect_refusal(f"{spelling} is to be trained and validated", ",train=train,val=train")
+    expect_refusal(f"data set huggingface_rows:{root}/none", place=root / "none")
+    expect_refusal("huggingface_rows: takes", place=root / "val-00000-of-00001.parquet")
+    (root / "train.parquet").write_bytes((root / "val-00000-of-00001.parquet").read_bytes())
+    expect_refusal(f"{spelling} has files of the train split that are not named alike")
+    (root / "train.parquet").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "__version__", "2.0.0")
+        expect_refusal(f"{spelling} needs the library datasets")
+    (root / "val-00000-of-00001.parquet").rename(root / "train-00002-of-00003.parquet")
+    expect_refusal(f"{spelling} has no val split by its name; it has train. Name one with {spelling},val=NAME")
+    for error, said in (
+        (ConnectionError("no route"), f"{spelling} could not be fetched"),
+        (ConnectionError("no route"), "a local folder, huggingface_rows:PATH"),
+        (FileNotFoundError("none"), f"{spelling} is neither a name"),
+        (ValueError("odd"), f"cannot read {spelling}: odd."),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(hub, "load_dataset_builder", _raise(error))
+            expect_refusal(said)
+
+
+def _raise(error: Exception) -> Any:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail

@@ -302,3 +302,19 @@ def test_what_is_wrong_with_masks_in_shards_is_named(tmp_path: Path) -> None:
     write_shard(unmasked / "val-000.tar", make_samples(5, [0, 1], image="jpg"))
     refused(f"{unmasked},num_classes=3", "2 of the 2 samples", "no mask (.png)")
     refused(f"{make_shards(tmp_path / 'b')},num_classes=3", "none of mask.png, seg.png", "mask=ENDING")
+
+
+def test_an_ending_that_is_said_to_be_of_images_is_of_no_masks(tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    for split, first in (("train", 0), ("val", 2)):
+        members = make_samples(first, [0, 1]) | make_samples(first, [0, 1], image="jpg")
+        members |= {f"{at:04d}.seg.png": encode(Image.fromarray(MASK)) for at in (first, first + 1)}
+        members |= {f"{at:04d}.mask.png": encode(make_image(at)) for at in (first, first + 1)}
+        write_shard(both / f"{split}-000.tar", members)
+    taken = load(f"{both},image=mask.png,num_classes=3").taken
+    assert (taken["image"], taken["mask"]) == ("mask.png", "seg.png")
+    root = make_masked_shards(tmp_path / "a")
+    refused(f"{root},image=png,num_classes=3", "none of mask.png, seg.png", "mask=ENDING")
+    for images in ("png", ".PNG", "jpg+png"):
+        refused(f"{root},image={images},mask=png,num_classes=3", "name the same ending, 'png'", "has .jpg, .cls, .png")
+    assert load(f"{root},image=jpg,num_classes=3").taken["mask"] == "png"

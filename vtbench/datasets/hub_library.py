@@ -1,4 +1,7 @@
-"""The library ``datasets`` of Hugging Face as the source `huggingface` uses it: what it finds, and what it says."""
+"""The library ``datasets`` of Hugging Face as sources of data use it: what it finds, and what it says.
+
+Messages name what the user asked for by its ``spelling``, the source and the path: ``huggingface:uoft-cs/cifar10``.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +59,10 @@ class Asked(Protocol):
         """A name on the hub or a folder."""
 
     @property
+    def spelling(self) -> str:
+        """The source that reads it, and the path."""
+
+    @property
     def config(self) -> str | None:
         """The subset."""
 
@@ -72,11 +79,8 @@ class UnreachableHubError(UserError):
     """The hub gave no answer, whatever the cause."""
 
 
-def import_library(path: str) -> Any:
-    mend = (
-        f"huggingface:{path} needs the library datasets, version {_OLDEST} or newer: "
-        "pip install 'vtbench[huggingface]'."
-    )
+def import_library(spelling: str) -> Any:
+    mend = f"{spelling} needs the library datasets, version {_OLDEST} or newer: pip install 'vtbench[huggingface]'."
     try:
         import datasets
     except ImportError:
@@ -88,16 +92,17 @@ def import_library(path: str) -> Any:
     return datasets
 
 
-def locate(path: str) -> str:
-    """The folder if ``path`` is one, else the name as it stands, for the hub."""
+def locate(spelling: str) -> str:
+    """The folder if the path is one, else the name as it stands, for the hub."""
+    source, _, path = spelling.partition(":")
     found = Path(path).expanduser()
     if found.is_file():
         raise UserError(
-            f"{found} is a file; huggingface: takes a name on the hub or a folder. For parquet files write "
+            f"{found} is a file; {source}: takes a name on the hub or a folder. For parquet files write "
             "parquet:PATH. Scripts that load data are never run."
         )
     if found.is_dir() or found.is_absolute() or path.startswith("."):
-        folder = resolve_folder(path, "huggingface")
+        folder = resolve_folder(path, source)
         _check_holds_data(folder)
         return str(folder)
     return path
@@ -120,7 +125,7 @@ def _check_holds_data(folder: Path) -> None:
 def open_builder(hub: Any, knobs: Asked, path: str) -> Any:
     takes = inspect.signature(hub.load_dataset_builder).parameters
     foreign_code = {"trust_remote_code": False} if "trust_remote_code" in takes else {}
-    with explained(knobs.path):
+    with explained(knobs.spelling):
         return hub.load_dataset_builder(path, knobs.config, **foreign_code)
 
 
@@ -132,16 +137,16 @@ def choose_splits(knobs: Asked, builder: Any) -> dict[Split, str]:
         wanted: str | None = getattr(knobs, split)
         found = next((name for name in ([wanted] if wanted else usual) if name in there), None)
         if found is None and wanted:
-            raise UserError(f"huggingface:{knobs.path} has no split {wanted!r}. {did_you_mean(wanted, there)}")
+            raise UserError(f"{knobs.spelling} has no split {wanted!r}. {did_you_mean(wanted, there)}")
         if found is None:
             raise UserError(
-                f"huggingface:{knobs.path} has no {split} split by its name; it has {format_names(there) or 'none'}. "
-                f"Name one with huggingface:{knobs.path},{split}=NAME."
+                f"{knobs.spelling} has no {split} split by its name; it has {format_names(there) or 'none'}. "
+                f"Name one with {knobs.spelling},{split}=NAME."
             )
         chosen[split] = found
     if chosen["train"] == chosen["val"]:
         raise UserError(
-            f"huggingface:{knobs.path} is to be trained and validated on the same split, {chosen['train']!r}. "
+            f"{knobs.spelling} is to be trained and validated on the same split, {chosen['train']!r}. "
             f"Name another with train= or val=; there are {format_names(there)}."
         )
     return chosen
@@ -149,7 +154,7 @@ def choose_splits(knobs: Asked, builder: Any) -> dict[Split, str]:
 
 def load_tables(knobs: HuggingFaceKnobs, builder: Any, chosen: Mapping[Split, str]) -> dict[Split, Any]:
     """The library's data set of each split: an iterable one that fetches as it goes, or one on the disk."""
-    with explained(knobs.path):
+    with explained(knobs.spelling):
         if knobs.streaming == "on":
             tables = builder.as_streaming_dataset()
             return {split: tables[name] for split, name in chosen.items()}
@@ -163,7 +168,7 @@ def check_files(knobs: Asked, path: str, builder: Any, chosen: Mapping[Split, st
     It finds splits in any part of a path, so that ``test/train/1.png``, of a class called train, is of both. That
     tables are not certainly of one export is seen in a local folder alone, where no README.md says which files count.
     """
-    root, spelling = Path(path).resolve(), f"huggingface:{knobs.path}"
+    root, spelling = Path(path).resolve(), knobs.spelling
     files = {split: list_files(builder, name) for split, name in chosen.items()}
     if both := sorted(set(files["train"]) & set(files["val"])):
         raise UserError(
@@ -204,7 +209,7 @@ def read_footers(knobs: HuggingFaceKnobs, builder: Any, name: str) -> tuple[Foot
             num_rows, schema = read(stream)
             return Footer(file, num_rows, schema)
 
-    with explained(knobs.path), ThreadPoolExecutor(_READERS) as pool:
+    with explained(knobs.spelling), ThreadPoolExecutor(_READERS) as pool:
         return tuple(pool.map(open_and_read, list_files(builder, name)))
 
 
@@ -239,10 +244,10 @@ def list_files(builder: Any, name: str) -> list[str]:
     return [str(file) for file in files.get(name, ())] if isinstance(files, dict) else []
 
 
-def iterate(path: str, table: Any) -> Iterator[dict[str, Any]]:
+def iterate(spelling: str, table: Any) -> Iterator[dict[str, Any]]:
     rows = iter(table)
     while True:
-        with explained(path):
+        with explained(spelling):
             cells = next(rows, None)
         if cells is None:
             return
@@ -262,17 +267,18 @@ def without_progress_bars(hub: Any) -> Iterator[None]:
 
 
 @contextmanager
-def explained(path: str) -> Iterator[None]:
+def explained(spelling: str) -> Iterator[None]:
     """Turn whatever the library raises into one paragraph; it and its readers raise many kinds of exception."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise _explain(path, error) from error
+        raise _explain(spelling, error) from error
 
 
-def _explain(path: str, error: Exception) -> UserError:
+def _explain(spelling: str, error: Exception) -> UserError:
+    source, _, path = spelling.partition(":")
     said = " ".join(_say(cause) for cause in (error, error.__cause__) if cause is not None)
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "DatasetNotFoundError" in kinds:
@@ -282,16 +288,16 @@ def _explain(path: str, error: Exception) -> UserError:
         )
     if _is_of_the_network(error):
         return UnreachableHubError(
-            f"huggingface:{path} could not be fetched, because the Hugging Face hub cannot be reached: {said} Check "
-            "the network and run again, or give a local folder, huggingface:PATH. The data set scenes needs none."
+            f"{spelling} could not be fetched, because the Hugging Face hub cannot be reached: {said} Check "
+            f"the network and run again, or give a local folder, {source}:PATH. The data set scenes needs none."
         )
     if "FileNotFoundError" in kinds:
         return UserError(
-            f"huggingface:{path} is neither a name on the Hugging Face hub (OWNER/NAME) nor a folder with data that "
+            f"{spelling} is neither a name on the Hugging Face hub (OWNER/NAME) nor a folder with data that "
             f"the library datasets can read: {said}"
         )
     mend = " Choose a subset with config=NAME." if "config" in said.lower() else ""
-    return UserError(f"The library datasets cannot read huggingface:{path}: {said}{mend}")
+    return UserError(f"The library datasets cannot read {spelling}: {said}{mend}")
 
 
 def _say(error: BaseException) -> str:

@@ -3,15 +3,17 @@
 A file's end tells where its row groups lie, so that any image can be had without what stands before it: order, split
 among processes and going on in mid-epoch are those of all other data. What cannot be had in small parts is one image:
 its whole row group is brought, kept in the cache folder for all processes of the machine, and removed after those used
-later. For that to pay, images are drawn from few groups at a time; see `vtbench.datasets.counter_based`.
+later. For that to pay, images are drawn from few groups at a time; see `vtbench.datasets.counter_based`. Runs side by
+side draw from groups of their own, so each leaves a mark of its use there, and room is kept for all that are at work.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,20 @@ from vtbench.datasets.parquet_table import extract_bytes
 # Dimensions: F files, G row groups of all of them.
 
 _MOST_TRIES = 5
+_IDLE_S = 600
+
+
+def name_reader() -> str:
+    """What tells this process from others that read the same folder, on this machine or another."""
+    return f"{platform.node()}-{os.getpid()}"
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedGroups:
     """The images in ``column`` of ``files``, by row; ``sizes`` (F lists) are the rows of each row group.
 
-    ``folder`` keeps ``most`` groups. Messages call the data set ``name``.
+    ``folder`` keeps ``most`` groups for each ``reader``, with which go the workers to which this is sent. Messages call
+    the data set ``name``.
     """
 
     files: tuple[str, ...]
@@ -43,9 +52,10 @@ class StreamedGroups:
     folder: Path
     most: int
     name: str
+    reader: str = field(default_factory=name_reader)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("files", "sizes", "column", "folder", "most", "name")
+        names = ("files", "sizes", "column", "folder", "most", "name", "reader")
         return {name: getattr(self, name) for name in names}
 
     @cached_property
@@ -60,6 +70,8 @@ class StreamedGroups:
 
     def fetch(self, indices: NDArray[np.int64]) -> list[tuple[bytes, str]]:
         """The image files in the rows ``indices``, and what to call each. Raises ``UserError`` if one is not had."""
+        with suppress(OSError):  # There is no folder before the first group is brought.
+            self._mark.touch()
         found: list[tuple[bytes, str]] = [(b"", "")] * len(indices)
         numbers = np.searchsorted(self.starts, indices, side="right") - 1
         for number in np.unique(numbers).tolist():
@@ -104,12 +116,30 @@ class StreamedGroups:
         for row, cell in enumerate(column):
             yield extract_bytes(cell.as_py(), f"in row {row} of row group {group} of {url}")
 
+    @property
+    def _mark(self) -> Path:
+        return self.folder / f"{self.most}-{self.reader}.reader"
+
+    def _count_kept(self) -> int:
+        """How many groups to keep, for all readers that were at work within the last ten minutes, this one included."""
+        self._mark.touch()
+        now, kept = self._mark.stat().st_mtime, 0
+        for path in self.folder.glob("*.reader"):
+            with suppress(OSError):
+                if now - path.stat().st_mtime > _IDLE_S:
+                    path.unlink()
+                else:
+                    kept += int(path.name.partition("-")[0])
+        return max(kept, self.most)
+
     def _let_go(self) -> None:
-        """Remove the groups that were used least lately, but the newest ``most``."""
+        """Remove the groups that were used least lately, but for the newest, and those that a system holds as open."""
+        kept = self._count_kept()
         packs = []
         for path in self.folder.glob("*.pack"):
             with suppress(OSError):
                 packs.append((path.stat().st_mtime_ns, path))
-        for _, path in sorted(packs)[: -self.most]:
-            for one in (path, path.with_suffix(".index"), path.with_suffix(".lock")):
-                one.unlink(missing_ok=True)
+        for _, path in sorted(packs)[:-kept]:
+            with suppress(OSError):  # Windows removes no open file; an index stays as long as its pack does.
+                for one in (path, path.with_suffix(".index"), path.with_suffix(".lock")):
+                    one.unlink(missing_ok=True)

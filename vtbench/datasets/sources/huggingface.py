@@ -85,6 +85,11 @@ class HuggingFaceKnobs(MaskKnobs):
     streaming: Literal["off", "on"] = Field("off", description="on: keep no other copy of the data than the cache's")
 
     @property
+    def spelling(self) -> str:
+        """What messages call the data set."""
+        return f"huggingface:{self.path}"
+
+    @property
     def is_masked(self) -> bool:
         """Whether masks are wanted, and no labels."""
         return self.mask is not None or self.asks_for_masks
@@ -134,7 +139,7 @@ class HuggingFaceSplit:
 def open_huggingface(knobs: HuggingFaceKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """Both splits, packed first if they are not. Raises ``UserError`` for what is wrong with either."""
     held = _hold_splits(knobs)
-    spelling = f"huggingface:{knobs.path}"
+    spelling = knobs.spelling
     places: dict[Split, str] = {split: f"the {split} split of {spelling}" for split in held}
     taken = {**held["train"].taken, "train": held["train"].taken["split"], "val": held["val"].taken["split"]}
     del taken["split"]
@@ -174,8 +179,8 @@ def _pair(held: HeldSplit, place: str, taken: Mapping[str, str]) -> MaskedFiles:
 
 def _hold_splits(knobs: HuggingFaceKnobs) -> dict[Split, HeldSplit]:
     """Both splits from the cache folder, where those that are not there, or no longer as they were, are put first."""
-    hub = import_library(knobs.path)
-    path = locate(knobs.path)
+    hub = import_library(knobs.spelling)
+    path = locate(knobs.spelling)
     notes = {split: _note(knobs, path, split) for split in USUAL_SPLITS}
     with without_progress_bars(hub):
         try:
@@ -212,7 +217,7 @@ class _Part:
     @property
     def place(self) -> str:
         """What messages call it."""
-        return f"the {self.split} split of huggingface:{self.knobs.path}"
+        return f"the {self.split} split of {self.knobs.spelling}"
 
     @property
     def state(self) -> str:
@@ -227,11 +232,11 @@ class _Part:
     def check_rows(self) -> None:
         """Raise ``UserError`` when its files have no rows."""
         if self.footers and not any(footer.num_rows for footer in self.footers):
-            raise UserError(f"huggingface:{self.knobs.path} has no rows in its {self.split} split.")
+            raise UserError(f"{self.knobs.spelling} has no rows in its {self.split} split.")
 
     def find_columns(self, schema: pa.Schema) -> tuple[str, str]:
         """Those of images, and of labels or masks."""
-        knobs, spelling = self.knobs, f"huggingface:{self.knobs.path}"
+        knobs, spelling = self.knobs, self.knobs.spelling
         if knobs.is_masked:
             return find_mask_columns(self.place, schema, knobs.image, knobs.mask, spelling)
         image = find_image_column(self.place, schema, knobs.image, spelling)
@@ -251,9 +256,7 @@ def _build(part: _Part, table: Any) -> HeldSplit:
     """Read ``table`` through once and write its pack, and then the note that says that it is there."""
     knobs, place, note = part.knobs, part.place, part.note
     if table.features is None:
-        raise UserError(
-            f"huggingface:{knobs.path} does not say which columns it has while it is streamed. Use streaming=off."
-        )
+        raise UserError(f"{knobs.spelling} does not say which columns it has while it is streamed. Use streaming=off.")
     schema = table.features.arrow_schema
     image, label = part.find_columns(schema)
     for column in (image, label):
@@ -268,7 +271,7 @@ def _build(part: _Part, table: Any) -> HeldSplit:
 
     def read_through() -> Iterator[bytes]:
         columns = [image, label, *([] if told_by is None else [told_by])]
-        for row, cells in enumerate(iterate(knobs.path, table.select_columns(columns))):
+        for row, cells in enumerate(iterate(knobs.spelling, table.select_columns(columns))):
             if told_by is not None:
                 check_row_agrees(str(cells[told_by]), part.name, f"Row {row} of {place}", told_by)
             if cells[label] is None:
@@ -276,14 +279,14 @@ def _build(part: _Part, table: Any) -> HeldSplit:
                     f"Row {row} of {place} has no {what} in column {label!r}. Name another with {what}=NAME."
                 )
             for column in (image, label) if knobs.is_masked else (image,):
-                data = _read_cell(knobs.path, cells[column], f"in row {row} of {place}", is_folder=is_folder)
+                data = _read_cell(knobs.spelling, cells[column], f"in row {row} of {place}", is_folder=is_folder)
                 labels.append(0 if knobs.is_masked else cells[label])
                 digest.update(hashlib.sha256(data).digest())
                 yield data
 
     write_pack(pack, read_through())
     if not labels:
-        raise UserError(f"huggingface:{knobs.path} has no rows in its {part.split} split.")
+        raise UserError(f"{knobs.spelling} has no rows in its {part.split} split.")
     num_pictures = sum(isinstance(feature, part.hub.Image) for feature in table.features.values())
     if is_folder and num_pictures == 1 and len(labels) < (listed := count_images(part.builder, part.name)):
         raise DataError(
@@ -305,7 +308,7 @@ def _build(part: _Part, table: Any) -> HeldSplit:
     return _understand(told, note)
 
 
-def _read_cell(path: str, cell: dict[str, Any] | bytes | None, name: str, *, is_folder: bool) -> bytes:
+def _read_cell(spelling: str, cell: dict[str, Any] | bytes | None, name: str, *, is_folder: bool) -> bytes:
     """The image file in a cell. Of image folders the library tells the places alone; those of a table are not opened.
 
     A table may come from anyone, and could name any file of this machine.
@@ -313,7 +316,7 @@ def _read_cell(path: str, cell: dict[str, Any] | bytes | None, name: str, *, is_
     if is_folder and isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
         import fsspec
 
-        with explained(path), fsspec.open(cell["path"], "rb") as stream:
+        with explained(spelling), fsspec.open(cell["path"], "rb") as stream:
             return bytes(stream.read())
     return extract_bytes(cell, name)
 

@@ -1,4 +1,4 @@
-"""Parquet files of the Hugging Face hub, read where they lie: no more than a window of them is on this machine.
+"""Parquet files of the Hugging Face hub, read where they lie: of them this machine has a few windows for each run.
 
 ``huggingface:`` keeps a copy of all images, from which any is read at random. This keeps none. A stream of the library
 ``datasets`` would not do: it shuffles by a buffer that it fills in the order of the files, goes on from a place by the
@@ -66,6 +66,11 @@ class HuggingFaceRowsKnobs(Knobs):
     white: float | None = Field(None, gt=0, description="value of white in images of more than 8 bits, such as 4095")
     window: int = Field(64, ge=1, le=100_000, description="row groups whose images are shuffled together")
 
+    @property
+    def spelling(self) -> str:
+        """What messages call the data set."""
+        return f"huggingface_rows:{self.path}"
+
 
 @dataclass(frozen=True, eq=False)
 class StreamedSplit:
@@ -111,8 +116,8 @@ class _Table:
 
 def open_rows(knobs: HuggingFaceRowsKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """Both splits, of which labels alone are read. Raises ``UserError`` for what is wrong with either."""
-    spelling = f"huggingface_rows:{knobs.path}"
-    hub, path = import_library(knobs.path), locate(knobs.path)
+    spelling = knobs.spelling
+    hub, path = import_library(spelling), locate(spelling)
     with without_progress_bars(hub):
         builder = open_builder(hub, knobs, path)
         chosen = choose_splits(knobs, builder)
@@ -140,7 +145,8 @@ def open_rows(knobs: HuggingFaceRowsKnobs, image_size: int | None) -> dict[Split
     check_classes(names, labels, f"{spelling} (column {first.label!r})", mend)
     contents = {split: _identify_split(some) for split, some in tables.items()}
     groups = {split: _make_groups(some, contents[split], knobs) for split, some in tables.items()}
-    probed = groups["train"].fetch(spread_evenly(first.sizes[0], _NUM_PROBED))
+    first_rows = next(rows for one in tables["train"] for rows in one.sizes if rows)
+    probed = groups["train"].fetch(spread_evenly(first_rows, _NUM_PROBED))
     size = probe_images(probed, image_size, knobs.white)
     taken: dict[str, str] = {"image": first.image, "label": first.label, "train": chosen["train"], "val": chosen["val"]}
     return {
@@ -167,7 +173,7 @@ def _make_groups(tables: list[_Table], content: str, knobs: HuggingFaceRowsKnobs
     folder = find_cache_folder() / "streamed" / content[-32:]
     files, sizes = tuple(one.url for one in tables), tuple(one.sizes for one in tables)
     most = _KEPT_WINDOWS * knobs.window
-    return StreamedGroups(files, sizes, tables[0].image, folder, most, knobs.path)
+    return StreamedGroups(files, sizes, tables[0].image, folder, most, knobs.spelling)
 
 
 def _open_table(url: str, knobs: HuggingFaceRowsKnobs, spelling: str) -> _Table:
@@ -175,13 +181,13 @@ def _open_table(url: str, knobs: HuggingFaceRowsKnobs, spelling: str) -> _Table:
     import fsspec
     import pyarrow.parquet as pq
 
-    with explained(knobs.path):
+    with explained(spelling):
         system, place = fsspec.core.url_to_fs(url)
         content, is_exact = _identify(system.info(place), url, place)
     key = json.dumps([url, content, knobs.image, knobs.label])
     memory = find_cache_folder() / "streamed" / "tables" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if (told := recall(memory)) is None:
-        with explained(knobs.path), system.open(place, "rb") as stream:
+        with explained(spelling), system.open(place, "rb") as stream:
             file = pq.ParquetFile(stream)
             schema = file.schema_arrow
             image = find_image_column(url, schema, knobs.image, spelling)

@@ -169,18 +169,25 @@ def _choose_mask(first: Shard, knobs: WebDatasetKnobs) -> tuple[tuple[str, ...],
     if not first.samples:
         raise DataError(f"{first.file.path} has no samples. Replace it, or take it away.")
     sample, members = next(iter(first.samples.items()))
-    found = [one for one in _USUAL_MASKS if one in members]
-    if not found and _BESIDE_PHOTOGRAPHS in members and not _PHOTOGRAPHS.isdisjoint(members):
+    images = _list_image_endings(knobs, sample, first)
+    if knobs.image is not None and knobs.mask is not None and _spell(knobs.mask) in images:
+        raise UserError(
+            f"image= and mask= of webdataset:{knobs.path} name the same ending, {_spell(knobs.mask)!r}. The first "
+            f"sample {sample!r} of {first.file.path} has .{', .'.join(members)}. Name another with mask=."
+        )
+    usual = [one for one in _USUAL_MASKS if knobs.image is None or one not in images]
+    found = [one for one in usual if one in members]
+    png_may_be = _BESIDE_PHOTOGRAPHS in members and (knobs.image is None or _BESIDE_PHOTOGRAPHS not in images)
+    if not found and png_may_be and not _PHOTOGRAPHS.isdisjoint(members):
         found = [_BESIDE_PHOTOGRAPHS]
     if knobs.mask is None and len(found) != 1:
-        said = f"several that may be ({', '.join(found)})" if found else f"none of {', '.join(_USUAL_MASKS)}"
+        said = f"several that may be ({', '.join(found)})" if found else f"none of {', '.join(usual)}"
         raise UserError(
             f"Of the members of a sample of webdataset:{knobs.path} one should be its mask, and there is {said}. The "
             f"first sample {sample!r} of {first.file.path} has .{', .'.join(members)}. Name the ending of masks with "
             "mask=ENDING."
         )
     mask = _spell(knobs.mask) if knobs.mask is not None else found[0]
-    images = _list_image_endings(knobs, sample, first)
     return tuple(one for one in images if one != mask), mask
 
 
