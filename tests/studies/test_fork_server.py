@@ -1,10 +1,13 @@
 import os
+import queue
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stand_in_cells
@@ -15,8 +18,8 @@ from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellStarted, Event
 from vtbench.studies.executor import CellResult
 from vtbench.studies.executors import local
-from vtbench.studies.executors.local import CellProcess, LocalProcesses
-from vtbench.studies.fork_server import NEVER_BEGUN, UNSEEN, ForkServers
+from vtbench.studies.executors.local import CellProcess, LocalProcesses, forward_events
+from vtbench.studies.fork_server import NEVER_BEGUN, UNSEEN, ForkedProcess, ForkServers
 from vtbench.training import StopRequest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cells are forked on Linux")
@@ -163,6 +166,101 @@ def test_a_process_that_has_threads_forks_none(tmp_path: Path, servers: ForkServ
     asked = process.popen
     assert list(process.events())[-1] == CellEnded(status="finished")
     assert (asked.returncode, process.popen.returncode) == (NEVER_BEGUN, 0)
+
+
+CANNOT_IMPORT = "raise ImportError('this cannot be imported')"
+HAS_A_THREAD = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+CANNOT_FORK_AT_FIRST = """
+fork, refusals = os.fork, [BlockingIOError(11, 'Resource temporarily unavailable')]
+def refuse_once():
+    if refusals:
+        raise refusals.pop()
+    return fork()
+os.fork = refuse_once
+"""
+
+
+def write_server(folder: Path, warm_up: str) -> tuple[str, ...]:
+    """The command of a server whose processes do nothing; it notes in ``begun`` that it was, and does ``warm_up``."""
+    script = folder / "server.py"
+    script.write_text(
+        "import os, socket, sys, threading, time\n"
+        "from vtbench.studies.fork_server import serve_forks\n"
+        f"with open({str(folder / 'begun')!r}, 'a') as file:\n"
+        "    file.write('once ')\n"
+        f"{warm_up}\n"
+        "with socket.socket(fileno=int(sys.argv[2])) as control:\n"
+        "    serve_forks(control, lambda: None)\n"
+        "os._exit(0)\n"
+    )
+    return sys.executable, str(script)
+
+
+def ask(servers: ForkServers, folder: Path, command: tuple[str, ...]) -> ForkedProcess:
+    with (folder / "log").open("ab") as log:
+        process = servers.fork(command, dict(os.environ), log, ())
+    process.stdin.close()
+    process.stdout.close()
+    return process
+
+
+@pytest.mark.parametrize("warm_up", [CANNOT_IMPORT, HAS_A_THREAD])
+def test_no_server_takes_the_place_of_one_that_left_because_it_cannot_fork(
+    tmp_path: Path, servers: ForkServers, warm_up: str
+) -> None:
+    command = write_server(tmp_path, warm_up)
+    process = ask(servers, tmp_path, command)
+    assert process.wait(timeout=100) == NEVER_BEGUN
+    process._server.wait(timeout=100)
+    for _cell in range(2):
+        with pytest.raises(OSError, match="could not fork"):
+            ask(servers, tmp_path, command)
+    assert (tmp_path / "begun").read_text() == "once "
+
+
+def test_a_fork_that_fails_ends_no_server(tmp_path: Path, servers: ForkServers) -> None:
+    command = write_server(tmp_path, CANNOT_FORK_AT_FIRST)
+    codes = [ask(servers, tmp_path, command).wait(timeout=100) for _ in range(2)]
+    assert codes == [NEVER_BEGUN, 0]
+    assert (tmp_path / "begun").read_text() == "once "
+
+
+def test_a_cell_for_which_no_process_can_be_started_either_has_failed(
+    tmp_path: Path, servers: ForkServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(process: CellProcess) -> subprocess.Popen[bytes]:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    process = begin(make_cell(tmp_path), servers, write_server(tmp_path, CANNOT_IMPORT))
+    monkeypatch.setattr(CellProcess, "_start", refuse)
+    emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]] = queue.SimpleQueue()
+    forward_events(process, emitted)
+    assert emitted.get(timeout=1) == (process, None)
+    result = process.conclude(stopping=False)
+    assert result.status == "failed"
+    assert "No process could be started for it: [Errno 11] Resource temporarily unavailable." in (result.error or "")
+
+
+def test_the_end_of_a_process_is_told_whatever_goes_wrong_in_reading_its_events() -> None:
+    class Broken:
+        def events(self) -> Iterator[Event]:
+            raise OSError("broken")
+
+    broken, emitted = Broken(), queue.SimpleQueue[tuple[Any, Event | None]]()
+    with pytest.raises(OSError, match="broken"):
+        forward_events(broken, emitted)  # type: ignore[arg-type]
+    assert emitted.get(timeout=1) == (broken, None)
+
+
+def test_a_process_that_has_ended_and_that_nobody_reaps_is_gone() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    status, tell = os.pipe()
+    os.write(tell, struct.pack("<i", ended.pid))
+    os.close(tell)
+    with Path(os.devnull).open("wb") as stdin, Path(os.devnull).open("rb") as stdout:
+        assert ForkedProcess(ended, stdin, stdout, status).wait(timeout=2) == UNSEEN
+    ended.wait()
 
 
 def test_a_server_that_dies_later_takes_no_cell_along_and_another_takes_its_place(

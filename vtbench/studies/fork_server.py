@@ -108,10 +108,14 @@ class ForkedProcess:
 
 
 class ForkServers:
-    """Servers of this process, one for each set of environment variables; those that none needs any more are ended."""
+    """Servers of this process, one for each set of environment variables; those that none needs any more are ended.
+
+    One that left of itself, because it cannot fork, would leave again, so that no other is begun in its place.
+    """
 
     def __init__(self) -> None:
         self._servers: dict[object, _Server] = {}
+        self._without: set[object] = set()
 
     def fork(
         self, command: Sequence[str], environment: Mapping[str, str], log: BinaryIO, inherited: Sequence[int]
@@ -119,8 +123,12 @@ class ForkServers:
         """A process that works as ``command`` does; its standard error goes to ``log``. Raises ``OSError``."""
         key = (tuple(command), Path.cwd(), frozenset(environment.items()))
         for other, server in list(self._servers.items()):
+            if server.has_left:
+                self._without.add(other)
             if not server.is_alive or (other != key and not server.is_needed):
                 self._servers.pop(other).close()
+        if key in self._without:
+            raise OSError("The server of such processes could not fork.")
         if key not in self._servers:
             self._servers[key] = _Server(command, environment)
         return self._servers[key].fork(log, inherited)
@@ -146,6 +154,11 @@ class _Server:
     @property
     def is_alive(self) -> bool:
         return self._popen.poll() is None
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it has ended, and nobody killed it."""
+        return self._popen.poll() not in (None, -signal.SIGKILL)
 
     @property
     def is_needed(self) -> bool:
@@ -177,18 +190,17 @@ def _end(server: subprocess.Popen[bytes], control: socket.socket) -> None:
 def _is_there(pid: int) -> bool:
     import psutil
 
-    return bool(psutil.pid_exists(pid))
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # Where nobody reaps, one stays for ever.
+    except psutil.NoSuchProcess:
+        return False
 
 
 def serve_forks(control: socket.socket, work: Callable[[], None]) -> None:
     """Fork a process for each request on ``control``, and let it ``work``; returns when nobody can ask any more."""
     if threading.active_count() > 1:  # A package that was imported began them; without a server all goes as well.
         return
-    waking, woken = os.pipe()
-    for end in (waking, woken):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    waking, woken = _watch_children()
     gc.collect()
     gc.freeze()  # A collection in a forked process writes into every object, which would copy its page.
     tells: dict[int, int] = {}
@@ -205,8 +217,13 @@ def serve_forks(control: socket.socket, work: Callable[[], None]) -> None:
                 message, files, _, _ = socket.recv_fds(control, 16, _MOST_FILES)
                 if not message:
                     return
-                with warnings.catch_warnings(action="ignore"):
-                    pid = os.fork()
+                try:
+                    with warnings.catch_warnings(action="ignore"):
+                        pid = os.fork()
+                except OSError:  # There is no room for it now; that it was never begun is seen by its files.
+                    for file in files:
+                        os.close(file)
+                    continue
                 if pid == 0:
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -218,6 +235,16 @@ def serve_forks(control: socket.socket, work: Callable[[], None]) -> None:
                 for file in (*files[:3], *files[4:]):
                     os.close(file)
                 tells[pid] = files[3]
+
+
+def _watch_children() -> tuple[int, int]:
+    """Two ends of a pipe: the first can be read once a forked process has ended."""
+    waking, woken = os.pipe()
+    for end in (waking, woken):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    return waking, woken
 
 
 def _report_ended(tells: dict[int, int]) -> None:

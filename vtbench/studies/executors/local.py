@@ -192,7 +192,7 @@ class CellProcess:
         with (self.cell.folder / LOG).open("ab") as log:
             try:
                 return servers.fork(self._command, self._environment, log, self._inherited)
-            except OSError:  # The server is dead, or there is no room for one.
+            except OSError:  # The server is dead, there is no room for one, or none can fork here.
                 return self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -214,11 +214,16 @@ class CellProcess:
             self.popen.stdin.flush()
 
     def _start_afresh(self) -> bool:
-        """Whether the process was never forked and has been started instead."""
+        """Whether the process was never forked and has been started instead; the cell has failed if it cannot be."""
         with self._lock:
             if self._was_killed or self.popen.returncode != NEVER_BEGUN:
                 return False
-            self.popen = self._start()
+            try:
+                self.popen = self._start()
+            except OSError as error:
+                told = f"No process could be started for it: {error}. Where there is no room, fewer --jobs need less."
+                self._last_word = CellEnded(status="failed", error=told)
+                return False
         self._hand_over()
         return True
 
@@ -305,9 +310,11 @@ class CellProcess:
 
 def forward_events(process: CellProcess, emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]]) -> None:
     """Hand on every event, and the end of the process, from a thread of its own."""
-    for event in process.events():
-        emitted.put((process, event))
-    emitted.put((process, None))
+    try:
+        for event in process.events():
+            emitted.put((process, event))
+    finally:
+        emitted.put((process, None))
 
 
 _ASKED_TO_STOP = {-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM, UNSEEN}
