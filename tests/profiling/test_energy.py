@@ -90,6 +90,24 @@ def test_models_that_fail_and_counters_that_stand_still_are_not_measured(
     assert isinstance(moved, float) and moved > 0
 
 
+def test_a_meter_that_fails_in_a_window_costs_one_model_its_energy_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = iter(range(100))
+
+    def read() -> list[float]:
+        if (look := next(looks)) == 5:  # Two looks a window: the end of the first model's second one.
+            raise OSError("the meter is gone")
+        return [float(look)]
+
+    source = resolve_source("resnet20:width=8", image_size=(8, 8))
+    monkeypatch.setattr(energy, "_WINDOW_SECONDS", 1e-9)
+    settings = MeasureSettings(device="cpu")
+    failed, stands = measure_energy([source] * 2, [(2, 3, 8, 8)] * 2, settings, Meter("all", read, [None]))
+    assert isinstance(failed, NotMeasured) and "the meter is gone" in failed.reason
+    assert stands == pytest.approx(1 / 2)
+
+
 def _refuse() -> nn.Module:
     raise RuntimeError("it needs another device")
 

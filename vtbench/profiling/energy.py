@@ -98,8 +98,8 @@ def measure_energy(
 ) -> list[float | NotMeasured]:
     """Joules an image of every model, the median of rounds in which they take turns.
 
-    ``given`` is what each is given, as for `measure_models`. Raises ``UserError`` for a device or type that is not
-    there.
+    ``given`` is what each is given, as for `measure_models`. A model at which its device or the meter fails is not
+    measured. Raises ``UserError`` for a device or type that is not there.
     """
     device = settings.find_device()
     results: list[float | NotMeasured] = []
@@ -117,9 +117,15 @@ def measure_energy(
             results.append(NotMeasured(reason="the meter did not move"))
         windows: list[list[float]] = [[] for _ in models]
         for _ in range(_ROUNDS):
-            for model, found in zip(models, windows, strict=True):
-                if model is not None:
-                    found.append(_measure_window(model, meter, min(_WINDOW_SECONDS, settings.time_limit / _ROUNDS)))
+            for place, model in enumerate(models):
+                if model is None:
+                    continue
+                try:
+                    seconds = min(_WINDOW_SECONDS, settings.time_limit / _ROUNDS)
+                    windows[place].append(_measure_window(model, meter, seconds))
+                except Exception as error:  # Of the meter or of the device; what was measured before must stand.
+                    models[place], windows[place] = None, []
+                    results[place] = NotMeasured(reason=summarize_exception(error))
     return [
         median(moved) if (moved := [joules for joules in found if joules > 0]) else result
         for found, result in zip(windows, results, strict=True)
