@@ -127,6 +127,8 @@ def test_no_file_is_called_standard_output_and_no_folder_as_a_file(verb: str, re
         ("data scenes --draws 2", "--draws has no effect without --out."),
         ("watch --once --every 3", "--every has no effect beside --once. Leave out one of the two."),
         ("ablate --no-probe", "--no-probe has no effect without --plan."),
+        ("ablate --shard-optimizer", "--shard-optimizer has no effect without --devices."),
+        ("train resnet20 --shard-optimizer", "--shard-optimizer has no effect without --devices."),
         ("train resnet20 --format json", "train has no option --format. Did you mean --json?"),
         ("ablate --plan --measure", "--measure has no effect beside --plan."),
         ("ablate --verify-resume --track mlflow", "--track has no effect beside --verify-resume."),
@@ -140,6 +142,17 @@ def test_no_file_is_called_standard_output_and_no_folder_as_a_file(verb: str, re
 )
 def test_an_option_that_changes_nothing_in_this_call_is_refused(words: str, answer: str, refuse) -> None:
     assert answer in refuse(*words.split(" "))
+
+
+@pytest.mark.parametrize(("verb", "words"), [("train", ["resnet20"]), ("ablate", [])])
+def test_torchrun_tells_the_number_of_devices_as_the_option_does(
+    verb: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*words, "--shard-optimizer"]
+    build_command(verb).make_context(verb, [*words, "--devices", "1"])
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    build_command(verb).make_context(verb, list(words))
 
 
 def test_the_options_that_need_or_exclude_others_are_options_of_their_verb() -> None:

@@ -71,6 +71,20 @@ def test_memory_is_that_of_numbers_kept_for_a_batch_on_each_device_and_of_the_op
     assert half == counted.activations.bytes // 2 + 3 * 4 * counted.params
 
 
+def test_a_device_holds_its_part_of_a_shared_optimiser_and_the_assumptions_say_so() -> None:
+    execution = {"device": "cpu", "devices": 4}
+    whole, shared = (plan("gpu=h100", execution=execution | {"shard_optimizer": one}) for one in (False, True))
+    held, part = whole.arms[0].memory_bytes, shared.arms[0].memory_bytes
+    assert isinstance(held, int) and isinstance(part, int)
+    from vtbench.profiling.sources import resolve_source
+
+    source = resolve_source("resnet20:width=2", image_size=(32, 32), num_classes=10)
+    state = 4 * sum(one.numel() for one in source.build().parameters())
+    assert held - part == state - state // 4
+    said = "Each of a cell's 4 devices keeps that part of the optimiser's state."
+    assert [any(said in one for one in found.assumptions) for found in (whole, shared)] == [False, True]
+
+
 def test_what_is_not_known_of_an_arm_is_said_of_the_whole() -> None:
     found = plan("gpu=h100", macs=ABSENT)
     assert isinstance(found.sizes, NotMeasured)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from stand_in_cells import COMMAND, CellNotes, make_study
+from typer.testing import CliRunner
 
+from vtbench.cli.main import app
 from vtbench.errors import UserError
 from vtbench.studies import mailbox
 from vtbench.studies.cells import Cell, list_cells
@@ -153,3 +155,20 @@ def test_the_mailbox_carries_whole_lines_and_the_wish_to_stop_and_a_silent_study
         cell.tell([])
     study.stop()
     assert cell.tell([]) is True
+
+
+@pytest.mark.parametrize(("text", "runs_here"), [("local", True), ("slurm", False), ("slurm:cluster=local", True)])
+def test_cells_have_the_devices_of_this_machine_only_where_they_run_on_it(text: str, runs_here: bool) -> None:
+    assert open_executor(text).runs_here == runs_here
+
+
+def test_more_gpus_than_this_machine_has_can_be_asked_of_slurm_and_not_more_than_images_of_a_batch(
+    tmp_path: Path,
+) -> None:
+    words = ["ablate", "components", "--arm", "static", "--seeds", "1", "--data", "scenes:num_train=50,num_val=20"]
+    words += ["--plan", "--no-probe", "--executor", "slurm", "--device", "cuda", "--out", str(tmp_path / "out")]
+    planned = CliRunner().invoke(app, [*words, "--devices", "64"])
+    assert planned.exit_code == 0, planned.output
+    refused = CliRunner().invoke(app, [*words, "--devices", "999"])
+    assert isinstance(refused.exception, UserError)
+    assert "some would have nothing to do" in str(refused.exception)

@@ -18,7 +18,7 @@ from vtbench.errors import UserError
 from vtbench.records import RunRecord, load_record
 from vtbench.training import ProgressListener, RunStopped, StopRequest, train_run, trainer
 from vtbench.training.optimization import read_optimizer_state
-from vtbench.training.team import settle_devices
+from vtbench.training.team import check_devices, describe_sharing, settle_devices
 from vtbench.training.trainer import split_share
 
 HELPER = Path(__file__).parent / "tiny_helper.py"
@@ -109,6 +109,33 @@ def test_micro_batches_of_all_processes_are_those_of_one(num_images: int, num_pa
 def test_devices_that_there_are_not_are_refused_in_one_sentence(execution: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         settle_devices(tiny_config(execution=execution, **PLAIN))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU says")
+def test_devices_of_other_machines_are_not_looked_for_here_and_batches_are_still_large_enough_for_them() -> None:
+    def check(devices: int, device: str, elsewhere: str) -> None:
+        config = tiny_config(execution={"devices": devices, "device": device}, **PLAIN)
+        check_devices(config.recipe, config.execution, elsewhere=elsewhere)
+
+    check(2, "cuda", "cuda")
+    check(2, "auto", "cuda")
+    for given, message in (
+        ((10, "cuda", "cuda"), "batches of the recipe 'tiny' have 9 images"),
+        ((2, "auto", "cpu"), "the cluster has no GPU"),
+        ((2, "cuda:1", "cuda:1"), "'cuda:1' is one"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check(*given)
+
+
+def test_one_device_that_was_to_share_its_optimiser_is_told_that_it_keeps_all() -> None:
+    def describe(**execution: Any) -> str:
+        config = tiny_config(execution=execution, **PLAIN)
+        return describe_sharing(config.recipe, config.execution, torch.nn.Identity()) or ""
+
+    assert describe() == ""
+    assert "there is one: it keeps all of it" in describe(shard_optimizer=True)
+    assert "shared among 2 devices" in describe(shard_optimizer=True, devices=2)
 
 
 class StopsAt(ProgressListener):

@@ -136,8 +136,16 @@ def run_study(
     options = read_options(StudyOptions, given, "run_study")
     execution = read_execution({key: value for key, value in given.items() if key != "threads"}, "run_study")
     session = Session(open_executor(executor), StopRequest(), jobs=jobs, threads=options.threads, ways=check_ways(ways))
-    in_python, settle = isinstance(study, Mapping), session.executor.settle_device
-    resolved = resolve_study(called, asked, options, execution, file=file, in_python=in_python, settle_device=settle)
+    resolved = resolve_study(
+        called,
+        asked,
+        options,
+        execution,
+        file=file,
+        in_python=isinstance(study, Mapping),
+        settle_device=session.executor.settle_device,
+        runs_here=session.executor.runs_here,
+    )
     folder = Path(out) if out is not None else Path("runs") / called
     with tell_trackers(track, folder, called) as tracking:
         with _show(progress) as shown:

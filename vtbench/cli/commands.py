@@ -117,9 +117,12 @@ class VerbCommand(TyperCommand):
         except USAGE_ERROR as error:
             raise UserError(explain_usage(error, self, words, called=ctx.command_path)) from error
         if not ctx.resilient_parsing:
+            from vtbench.environment import count_started
+
             given = [one for one in self.params if _is_given(ctx, one.name)]
             spelt = {spell_parameter(one).lstrip("-").lower(): spell_parameter(one) for one in given}
-            check_together(spelt, self.needs, self.excludes)
+            answered = ("devices",) if count_started() > 1 else ()
+            check_together(spelt, self.needs, self.excludes, answered)
         return rest
 
     def spell_out(self, words: list[str]) -> list[str]:

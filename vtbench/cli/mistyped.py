@@ -72,15 +72,19 @@ def spell_parameter(parameter: Any) -> str:
 
 
 def check_together(
-    given: Mapping[str, str], needs: Mapping[str, Sequence[str]], excludes: Mapping[str, Sequence[str]]
+    given: Mapping[str, str],
+    needs: Mapping[str, Sequence[str]],
+    excludes: Mapping[str, Sequence[str]],
+    answered: Sequence[str] = (),
 ) -> None:
     """Raise ``UserError`` for an option that changes nothing in this call.
 
     ``given`` has what was given, by name and as it is spelt. An option in ``needs`` has an effect beside one of its
     options only, and one in ``excludes`` leaves none to those that stand there, or with `ALL` to any but ``--json``.
+    What is ``answered`` was told otherwise, as torchrun tells the number of devices.
     """
     for name, spelt in given.items():
-        if name in needs and given.keys().isdisjoint(needs[name]):
+        if name in needs and {*given, *answered}.isdisjoint(needs[name]):
             wanted = " or ".join(f"--{other}" for other in needs[name])
             raise UserError(f"{spelt} has no effect without {wanted}. Add that, or leave {spelt} out.")
         others = given.keys() - {name, *_ALWAYS} if excludes.get(name) == ALL else excludes.get(name, ())

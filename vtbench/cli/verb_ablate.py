@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vtbench.studies.study import Study
 
 COMMAND = DerivedCommand
-NEEDS = {"no-probe": ("plan",)}
+NEEDS = {"no-probe": ("plan",), "shard-optimizer": ("devices",)}
 _OF_RUNS = ("fresh", "measure", "track")
 EXCLUDES = {
     "list": ALL,
@@ -131,8 +131,11 @@ def run_ablate(
     if not (plan or verify_resume):
         refuse_held(folder / STUDY_LOCK)
     with tell_waiting("loading the models of the study"):
-        file, settle = study if is_study_file(study) else None, session.executor.settle_device
-        resolved = resolve_study(name, found, options, execution, file=file, settle_device=settle)
+        file, there = study if is_study_file(study) else None, session.executor
+        settle = there.settle_device
+        resolved = resolve_study(
+            name, found, options, execution, file=file, settle_device=settle, runs_here=there.runs_here
+        )
     if plan:
         unmeasured = "measuring was left out with --no-probe" if no_probe else None
         _plan(resolved, folder, session, cluster, unmeasured, retry_failed=retry_failed, as_json=as_json)

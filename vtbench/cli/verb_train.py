@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vtbench.run_options import TrainOptions
 
 COMMAND = DerivedCommand
+NEEDS = {"shard-optimizer": ("devices",)}
 EXCLUDES = {"exact-as": EXACT_EXCLUDES}
 _FIRST = "reading the data and building the network"
 

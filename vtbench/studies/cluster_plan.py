@@ -139,11 +139,14 @@ def _measure_memory(cell: Cell, plan: StudyPlan) -> int | NotMeasured:
     if isinstance(counted.activations, NotMeasured):
         return counted.activations
     kept = counted.activations.bytes // (1 if execution.precision == "float32" else 2)
-    return kept + 4 * counted.params * _count_copies(recipe)
+    state = 4 * counted.params * _STATES[recipe.optimizer.name]
+    own = math.ceil(state / execution.devices) if execution.shard_optimizer else state
+    return kept + 4 * counted.params * _count_copies(recipe) + own
 
 
 def _count_copies(recipe: Recipe) -> int:
-    return 2 + _STATES[recipe.optimizer.name] + (recipe.ema_decay is not None)
+    """Weights, gradients and averaged weights: what every device of a cell keeps whole."""
+    return 2 + (recipe.ema_decay is not None)
 
 
 def _work_out(
@@ -215,5 +218,7 @@ def _state(
         "backward pass" + ("" if execution.precision == "float32" else ", half of what float32 takes") + "; kernels' "
         "workspace, the loss and what the allocator holds in reserve come on top."
     )
+    if execution.shard_optimizer and execution.devices > 1:
+        memory += f" Each of a cell's {execution.devices} devices keeps that part of the optimiser's state."
     cost = ["Cost is that of all devices until the last cell ends."] if knobs.price is not None else []
     return [sheet, rate, "Machines start cells at once and none is lost.", scaling, memory, *cost]

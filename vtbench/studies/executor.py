@@ -95,6 +95,11 @@ class Executor(ABC):
         Closing the iterator early ends the running cells too.
         """
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether cells run on this machine, so that its devices are those that they can have."""
+        return True
+
     def affinity(self, device: str) -> Affinity:
         """What there is for cells on ``device``."""
         return Affinity(count_cores(), num_gpus=int(device != "cpu"))

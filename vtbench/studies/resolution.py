@@ -47,11 +47,12 @@ def resolve_study(
     file: str | None = None,
     in_python: bool = False,
     settle_device: Callable[[str], str] = settle_device,
+    runs_here: bool = True,
 ) -> ResolvedStudy:
     """Apply ``options`` and look up models and recipe. Raises ``UserError`` for whatever does not exist.
 
     ``file`` is the user's file that the study stands in, where it does; one made ``in_python`` stands in none.
-    ``settle_device`` says which device cells get, wherever they run.
+    ``settle_device`` says which device cells get, wherever they run, and ``runs_here`` that it is on this machine.
 
     >>> from vtbench.studies.study import find_study
     >>> name, study = find_study("components")
@@ -74,7 +75,8 @@ def resolve_study(
     data, recipe = options.choose_data(study.data), choose_recipe(study, options)
     treatments = resolve_treatments(study, templates, data, recipe, options)
     arms, codes = identify_codes(resolve_arms(templates, base, inits, treatments))
-    _check_devices(data, recipe, treatments, execution)
+    device = settle_device(execution.device)
+    _check_devices(data, recipe, treatments, execution, None if runs_here else device)
     return ResolvedStudy(
         name=name,
         question=study.question,
@@ -94,24 +96,19 @@ def resolve_study(
         file=file,
         in_python=in_python,
         other_arms=tuple(arm for arm in study.planned_arms if arm not in templates),
-        execution=execution.model_copy(
-            update={
-                "device": settle_device(execution.device),
-                "uncounted": execution.uncounted or study.uncounted,
-            }
-        ),
+        execution=execution.model_copy(update={"device": device, "uncounted": execution.uncounted or study.uncounted}),
     )
 
 
 def _check_devices(
-    data: DataConfig, recipe: Recipe, treatments: Mapping[str, dict[str, Any]], execution: ExecutionConfig
+    data: DataConfig, recipe: Recipe, treatments: Mapping[str, Any], execution: ExecutionConfig, elsewhere: str | None
 ) -> None:
     from vtbench.training.team import check_devices
 
-    check_devices(recipe, execution)
+    check_devices(recipe, execution, elsewhere=elsewhere)
     if execution.devices > 1:
         for _, own, _ in treat_arms(data, recipe, treatments, treatments).values():
-            check_devices(own, execution)
+            check_devices(own, execution, elsewhere=elsewhere)
 
 
 def plan_stopping(options: StudyOptions, num_arms: int) -> StoppingRule | None:

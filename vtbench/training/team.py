@@ -182,20 +182,25 @@ def settle_devices(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"execution": execution})
 
 
-def check_devices(recipe: Recipe, execution: ExecutionConfig) -> None:
-    """Raise ``UserError`` for more devices than there are, or than a batch has images."""
+def check_devices(recipe: Recipe, execution: ExecutionConfig, *, elsewhere: str | None = None) -> None:
+    """Raise ``UserError`` for more devices than there are, or than a batch has images.
+
+    Where cells run on other machines, they get the device ``elsewhere``, and how many there are is not known here.
+    """
     devices, name = execution.devices, execution.device
     if devices == 1:
         return
-    device = resolve_device(name)
+    device = resolve_device(name) if elsewhere is None else torch.device(elsewhere)
+    where = "this machine" if elsewhere is None else "the cluster"
     if device.type == "mps" or device.index is not None:
         raise UserError(f"{devices} devices were asked for, and {name!r} is one. Take --device cuda or cpu.")
     if device.type == "cpu" and name == "auto" and count_started() == 1:
         raise UserError(
-            f"{devices} devices were asked for, and this machine has no GPU. With --device cpu a run is shared among "
+            f"{devices} devices were asked for, and {where} has no GPU. With --device cpu a run is shared among "
             f"{devices} processes on its CPU."
         )
-    if device.type == "cuda" and count_started() == 1 and devices > torch.cuda.device_count():
+    is_here = elsewhere is None and count_started() == 1
+    if device.type == "cuda" and is_here and devices > torch.cuda.device_count():
         raise UserError(
             f"{devices} devices were asked for, but this machine has {torch.cuda.device_count()} CUDA devices."
         )
@@ -210,8 +215,10 @@ def check_devices(recipe: Recipe, execution: ExecutionConfig) -> None:
 
 
 def describe_sharing(recipe: Recipe, execution: ExecutionConfig, model: torch.nn.Module) -> str | None:
-    """How a batch is shared out, and what that changes; None where it is not."""
+    """How a batch is shared out, and what that changes; None where it is not, unless that was asked for in vain."""
     if execution.devices == 1:
+        if execution.shard_optimizer:
+            return "The optimiser's state was to be shared among devices, and there is one: it keeps all of it."
         return None
     text = (
         f"Each batch of {recipe.batch_size} images is shared among {execution.devices} devices, with the recipe's "

@@ -59,6 +59,11 @@ class RayTasks(Executor):
         if find_spec("ray") is None:
             raise UserError("--executor ray takes Ray. Install it: pip install 'vtbench[ray]'.")
 
+    @property
+    def runs_here(self) -> bool:
+        """On the machines of the cluster."""
+        return False
+
     def affinity(self, device: str) -> Affinity:
         """What the machines have that the cluster consists of now; a cell has no more threads than one of them."""
         nodes = [node["Resources"] for node in self._connect().nodes() if node["Alive"]]

@@ -74,6 +74,11 @@ class SlurmJobs(Executor):
                 f"minutes={self.knobs.minutes}. Give jobs more minutes, or less notice."
             )
 
+    @property
+    def runs_here(self) -> bool:
+        """On the nodes of the cluster, unless it is tried out."""
+        return self.knobs.cluster == "local"
+
     def affinity(self, device: str) -> Affinity:
         """A queue takes any number of cells."""
         return Affinity(self.knobs.cpus, num_gpus=int(device != "cpu"), most_threads=self.knobs.cpus, is_queue=True)
