@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from synthetic_runs import list_runs
 from test_formats import report_on
 
 from vtbench.records.answers import Answers
-from vtbench.reporting.image_tables import _name_turned, compare_images, list_image_notes, tabulate_images
+from vtbench.reporting.image_tables import (
+    _format_alone,
+    _name_turned,
+    compare_images,
+    list_image_notes,
+    tabulate_images,
+)
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import Report
 from vtbench.reporting.runs import identify_run
+from vtbench.stats.image_pairs import McNemarTest
 
 
 def _answer(report: Report, *arms: str) -> Report:
@@ -59,6 +67,24 @@ def test_seeds_for_and_against_an_arm_are_counted_apart_and_told_where_one_turns
     against = replace(found, difference=replace(found.difference, half_width=0.1))
     assert _name_turned([against]) == (", and has done so here for dynamic (2 seeds of 3)")
     assert _name_turned(compare_images(comparison, report.answers)) == ""
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ([(5, 5), (4, 3)], "4.5 : 4.0"),
+        ([(6, 5), (5, 4)], "5.5 : 4.5"),
+        ([(4, 4), (4, 4), (5, 4)], "4.3 : 4.0"),
+        ([(4, 3), (3, 4)], "3.5 : 3.5"),
+        ([(9, 3), (9, 3)], "9 : 3"),
+    ],
+)
+def test_means_of_images_that_differ_never_look_equal_and_halves_are_not_rounded(
+    counts: list[tuple[int, int]], shown: str
+) -> None:
+    report = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
+    [found] = compare_images(report.comparisons[0], report.answers)
+    assert _format_alone(replace(found, tests=tuple(McNemarTest(*pair, 1.0) for pair in counts))) == shown
 
 
 def test_the_two_intervals_are_told_apart_in_words() -> None:

@@ -125,10 +125,15 @@ def _is_clear(estimate: Estimate | None) -> bool:
 
 
 def _format_alone(one: ImageComparison) -> str:
+    """Both means in whole images; with digits where a half would be rounded, or two that differ would look equal."""
     if not one.tests:
         return NOTHING
     arm, base = ([test.num_only_arm for test in one.tests], [test.num_only_base for test in one.tests])
-    return f"{sum(arm) / len(arm):.0f} : {sum(base) / len(base):.0f}"
+    means = (sum(arm) / len(arm), sum(base) / len(base))
+    digits = int(any(mean % 1 == 0.5 for mean in means))
+    while means[0] != means[1] and f"{means[0]:.{digits}f}" == f"{means[1]:.{digits}f}":
+        digits += 1
+    return f"{means[0]:.{digits}f} : {means[1]:.{digits}f}"
 
 
 def _count_seeds(one: ImageComparison) -> tuple[str, str]:
