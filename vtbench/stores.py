@@ -27,8 +27,9 @@ class Store:
 
         self.url = url.rstrip("/")
         protocol, separator, rest = url.partition("://")
-        if not (separator and rest.strip("/")):
-            raise UserError(f"--store was given {url!r}, which is no URL of a folder. Write s3://BUCKET/PATH.")
+        self._is_local = protocol in ("file", "local")
+        if not (separator and rest.strip("/")) or (self._is_local and not rest.startswith("/")):
+            raise UserError(_explain_url(url, rest if separator else url))
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except ImportError as error:
@@ -37,7 +38,6 @@ class Store:
             raise UserError(f"--store {url} takes a package that is not installed. Install it: {mend}.") from error
         except ValueError as error:
             raise UserError(f"--store was given {url!r}: {error}. Write s3://, gs:// or file://.") from error
-        self._is_local = protocol in ("file", "local")
 
     def refuse_overlap(self, folder: Path) -> None:
         """Raise ``UserError`` where the store is a folder that lies in ``folder``, or the other way around."""
@@ -102,3 +102,11 @@ class Store:
             return call()
         except Exception as error:  # Each kind of store has exceptions of its own.
             raise StoreError(f"Could not {what} {self.url}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _explain_url(url: str, path: str) -> str:
+    """What is wrong with ``url``, and how to give the folder of this machine that ``path`` names, if it names one."""
+    from fsspec.implementations.local import make_path_posix
+
+    place = f"{Path(make_path_posix(path)).resolve()} for the folder {path}" if path.strip("/") else "/PATH"
+    return f"--store was given {url!r}, which is no URL of a folder. Write s3://BUCKET/PATH, or file://{place}."

@@ -246,6 +246,20 @@ def test_what_is_no_store_is_one_message(url: str, message: str) -> None:
         Store(url)
 
 
+@pytest.mark.parametrize("url", ["kept/study", "file://kept/study", "file://./kept/study", "local://kept/study"])
+def test_a_folder_that_is_named_from_the_current_one_is_refused_with_its_whole_url(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"is no URL of a folder") as refused:
+        Store(url)
+    whole = f"file://{tmp_path.resolve()}/kept/study"
+    assert f"or {whole} for the folder " in str(refused.value)
+    assert Store(whole).list_files() == {}
+    with pytest.raises(UserError, match=r"Write s3://BUCKET/PATH, or file:///PATH\.$"):
+        Store("file://")
+
+
 @pytest.mark.parametrize(
     ("url", "package", "extra"), [("gs://b/study", "gcsfs", "gcs"), ("s3://b/study", "s3fs", "s3")]
 )
