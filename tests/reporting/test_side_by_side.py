@@ -54,6 +54,15 @@ def test_what_was_not_treated_alike_has_no_difference_and_its_values_are_named(t
     assert "Only in one of the two: dynamic (old)." in list_side_notes(sides)
 
 
+def test_a_difference_without_an_interval_says_why(tmp_path: Path) -> None:
+    once = [*list_runs({"convolution": OLD["convolution"]}), make_run("dynamic", 0, 71.0)]
+    notes = list_side_notes(take_sides(build_sides(tmp_path, list_runs(OLD), once)))
+    assert "No ±, convolution: all 3 differences are equal: no interval, their spread cannot be estimated." in notes
+    assert "No ±, dynamic: n = 1: no interval, one seed says nothing about the spread." in notes
+    changed = list_side_notes(take_sides(build_sides(tmp_path / "else", list_runs(OLD), list_runs(NEW))))
+    assert not [note for note in changed if note.startswith("No ±")]
+
+
 def test_folders_that_share_no_run_are_parts_of_one_result(tmp_path: Path) -> None:
     further = [make_run("convolution", seed, 70.0) for seed in (3, 4)]
     report = build_sides(tmp_path, list_runs(OLD), further)

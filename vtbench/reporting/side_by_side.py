@@ -107,6 +107,7 @@ def list_side_notes(results: TwoResults) -> list[str]:
     if judged:
         told = f"excludes zero for: {format_names(clear)}" if clear else "excludes zero for none"
         notes.append(f"The interval that holds for {format_items(len(judged), 'arm')} together {told}.")
+    notes += _gather("No ±", {one.arm: _explain_no_interval(one) for one in results.arms})
     notes += _gather("Not comparable", {one.arm: one.unlike for one in results.arms})
     notes += _gather("Also not the same", {one.arm: one.changed for one in results.arms})
     if results.alone:
@@ -167,6 +168,12 @@ def _find_unlike(pair: Pair) -> Iterator[str]:
         settings = find_changed_settings(*pair)
         yield from settings
         yield from (_add_hashes(phrase, pair) for phrase in phrases if not (settings and phrase == "settings"))
+
+
+def _explain_no_interval(one: SideBySide) -> tuple[str, ...]:
+    """Why a difference stands alone; nothing where it has an interval, or where there is none."""
+    half = one.difference.estimate.half_width if isinstance(one.difference, PairedDifference) else None
+    return (half.reason,) if isinstance(half, NotMeasured) else ()
 
 
 def _add_hashes(phrase: str, pair: Pair) -> str:
