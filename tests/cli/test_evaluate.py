@@ -94,6 +94,7 @@ def test_on_its_own_images_a_run_is_judged_as_in_its_record(place: Path, evaluat
     code, said, _ = evaluate(place / "run", "--device", "cpu", "--out", tmp_path)
     assert code == 0
     assert "15 validation images in 3 classes, those of the run" in said and "in its record the same" in said
+    assert "\n  val loss " in said
     assert all(len(line) <= 80 for line in said.splitlines() if "folder:" not in line and str(tmp_path) not in line)
     (folder,) = tmp_path.iterdir()
     record, run_record = (

@@ -97,7 +97,8 @@ def test_several_runs_stand_in_a_table_below_what_is_above() -> None:
         display.console.print(display._render())
     lines = capture.get().splitlines()
     assert lines[0] == "the grid"
-    assert [line.split(",")[0] for line in lines[2:]] == ["static", "dynamic"]
+    assert "train" in lines[1] and "run" not in lines[1] and "loss" in lines[2]
+    assert [line.split(",")[0] for line in lines[3:]] == ["static", "dynamic"]
     display.drop("static, seed 0")
     display.drop("dynamic, seed 0")
     assert not display._views

@@ -75,7 +75,9 @@ def find_line(text: str, name: str) -> str:
 
 def test_a_run_that_lives_shows_epoch_loss_metric_speed_and_the_time_that_is_left(tmp_path: Path) -> None:
     hold(write_run(tmp_path / "alive"))
-    line = find_line(show(tmp_path), "alive")
+    above, head, line = show(tmp_path).splitlines()[:3]
+    assert (above.split(), head.split()[:3]) == (["train"], ["run", "epoch", "loss"])
+    assert len(above.rstrip()) == head.index("loss ") + len("loss") and line.startswith("alive ")
     for said in ("4/10", "1.500", "40.0", "125", "1 min 10 s", "running"):
         assert said in line
     save_part(tmp_path / "alive", epoch=3, num_images=500)  # Of 1,000 an epoch.

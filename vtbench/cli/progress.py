@@ -212,12 +212,12 @@ def open_bar(console: Console) -> Progress:
 def _table_of(views: list[RunView]) -> RenderableType:
     if not views:
         return Text("")
-    header = ("run", "epoch", "loss", f"val {views[0].metric.unit}", "images/s", "left")
+    header = ("run", "epoch", "train\nloss", f"val {views[0].metric.unit}", "images/s", "left")
     return lay_out_live(header, [list_cells_of(view) for view in views])
 
 
 def list_cells_of(view: RunView) -> tuple[str, ...]:
-    """What a table says of a run: its label, epoch, loss, validation, speed, and the time that is left."""
+    """What a table says of a run: its label, epoch, training loss, validation, speed, and the time that is left."""
     val = NOTHING if view.val is None else view.metric.format(view.val, digits=view.metric.digits - 1)
     epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}" if view.epochs else "starts"
     speed = NOTHING if view.images_per_second is None else f"{view.images_per_second:.0f}"

@@ -199,7 +199,7 @@ def _render_runs(labelled: Sequence[tuple[LiveRun, str]]) -> list[RenderableType
     if not labelled:
         return []
     metrics = dict.fromkeys(view_run(run, label).metric.unit for run, label in labelled)
-    header = ("run", "epoch", "loss", f"val {'/'.join(metrics)}", "images/s", "left", "state")
+    header = ("run", "epoch", "train\nloss", f"val {'/'.join(metrics)}", "images/s", "left", "state")
     rows: list[tuple[RenderableType, ...]] = []
     for run, label in labelled:
         name, epoch, *cells, left = list_cells_of(view_run(run, label))

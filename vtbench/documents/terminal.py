@@ -82,15 +82,16 @@ def lay_out(
 def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> RenderableType:
     """A table that is drawn again and again, on as many lines as it has rows.
 
-    Names in the first column are shortened, where they must be, so that they are still told apart.
-    Without titles it has no header. Cells may be anything that rich can render, such as the bar of a progress.
+    Names in the first column are shortened, where they must be, so that they are still told apart. A title may have
+    two lines; without titles there is no header. Cells may be anything that rich can render, such as the bar of a
+    progress.
     """
     rich_table = RichTable(
         box=None, padding=(0, 1), pad_edge=False, show_header=any(header), collapse_padding=not any(header)
     )
     for place, title in enumerate(header):
         rich_table.add_column(
-            escape_controls(title),
+            "\n".join(escape_controls(line) for line in title.split("\n")),
             overflow="ellipsis",
             no_wrap=place > 0,  # What may wrap is narrowed first; its text does not wrap, and is cut.
             justify="right" if place and any(header) else "left",

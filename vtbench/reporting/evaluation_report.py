@@ -61,7 +61,7 @@ def list_lines(record: EvaluationRecord, run: RunRecord) -> Iterator[tuple[str, 
         value = record.outcome[metric.key]
         yield metric.label, f"not measured: {value.reason}" if isinstance(value, NotMeasured) else metric.show(value)
     loss = record.outcome["loss"]
-    yield "loss", loss.reason if isinstance(loss, NotMeasured) else f"{loss:.4f}"
+    yield "val loss", loss.reason if isinstance(loss, NotMeasured) else f"{loss:.4f}"
     headline, before = METRICS[record.task][0], run.headline
     if record.is_own and isinstance(before, float):
         now = record.outcome[headline.key]

@@ -207,7 +207,8 @@ def tabulate_result(record: RunRecord) -> Table:
     if isinstance(record.outcome, NotMeasured):
         rows.append(("reason", record.outcome.reason))
     else:
-        rows += [(key, f"{value:.6g}") for key, value in record.outcome.items() if not is_of_class(key)]
+        numbers = {key: value for key, value in record.outcome.items() if not is_of_class(key)}
+        rows += [("val loss" if key == "loss" else key, f"{value:.6g}") for key, value in numbers.items()]
     if not isinstance(record.costs, NotMeasured):
         rows += [("macs", f"{record.costs.macs:,}"), ("params", f"{record.costs.params:,}")]
     rows.append(("weights_sha256", record.weights_sha256 or "none"))
