@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -164,7 +167,7 @@ def test_a_run_that_was_stopped_and_went_on_is_one_run_with_each_epoch_once(
     steps, values, text, report = READERS[name](tmp_path)
     assert steps == [1, 2, 3, 4]
     assert values == pytest.approx([0.0, 12.5, 25.0, 37.5])
-    for expected in ("recipe.epochs", "resnet20", "40,550,000", "37.5", "abababab", "costs.macs"):
+    for expected in ("recipe.epochs", "resnet20", "40,550,000", "37.5", "abababab", "costs.macs", "val loss"):
         assert expected in text, expected
     assert "top-1 (%)" in report and "37.50" in report
     before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
@@ -172,6 +175,20 @@ def test_a_run_that_was_stopped_and_went_on_is_one_run_with_each_epoch_once(
     again.finish(tmp_path / "run", "resnet20, seed 0", make_record())
     again.close(within_seconds=120)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before  # It was told to its end.
+
+
+def test_mlflow_says_nothing_of_the_tables_that_it_makes(tmp_path: Path) -> None:
+    code = (
+        "import pathlib; from vtbench.trackers import TRACKERS, TrackedRun; root = pathlib.Path.cwd(); "
+        "TRACKERS['mlflow'](TrackedRun('key', 'run', root, root, 'group', {})).close('finished')"
+    )
+    hidden = ("MLFLOW_TRACKING_URI", "MLFLOW_LOGGING_LEVEL")
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path, env=env, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert (tmp_path / "mlflow.db").exists() and " INFO " not in told.stderr
 
 
 class Recorder:

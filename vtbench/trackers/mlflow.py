@@ -33,10 +33,11 @@ class MLflow:
     package = "mlflow"
 
     def __init__(self, run: TrackedRun) -> None:
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
         from mlflow import MlflowClient
         from mlflow.entities import Param
+
+        if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+            logging.getLogger("mlflow").setLevel(logging.WARNING)  # Its import has set another level.
 
         self._client = MlflowClient(tracking_uri=name_store(run.root))
         experiment = self._find_experiment(run)
