@@ -172,7 +172,8 @@ def test_images_of_any_kind_and_size_get_masks_of_their_own_size_without_the_dat
 
 def test_the_palette_shows_each_value_in_the_colour_that_reports_use(predict, segmenter) -> None:
     folder, data, kind = segmenter
-    predict(folder, "--image", data / "images/val/0.png", "--out", "o")
+    _, _, errors = predict(folder, "--image", data / "images/val/0.png", "--out", "o")
+    assert "(1 PNG each in masks/ and overlays/, " in errors
     palette = RunRecord.model_validate_json((folder / "record.json").read_bytes()).palette
     with Image.open("o/masks/0.png") as image:
         colours, values = np.asarray(image.convert("RGB")), np.asarray(image)

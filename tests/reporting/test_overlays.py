@@ -3,9 +3,11 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from vtbench.palettes import make_palette
+from vtbench.palettes import Colour, make_palette
+from vtbench.reporting import overlays
 from vtbench.reporting.overlays import blend_classes, draw_key, encode_mask, encode_overlay, show_share
 
 NAMES = ("sky", "road\nor so", *(f"class {number}" for number in range(30)))
@@ -40,6 +42,18 @@ def test_an_overlay_is_large_enough_to_be_seen_and_has_a_key_below() -> None:
     for colour in PALETTE[:5]:
         assert (key == colour).all(axis=2).any()
     assert not (key == PALETTE[5]).all(axis=2).any(), "a class that no pixel has stands in no key"
+
+
+def test_a_key_sets_names_that_are_numbers_apart_from_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def keep(entries: list[tuple[str, Colour]], width: int) -> Image.Image:
+        drawn.extend(text for text, _ in entries)
+        return draw_key(entries, width)
+
+    monkeypatch.setattr(overlays, "draw_key", keep)
+    encode_overlay(np.zeros((3, 4, 3), np.uint8), np.minimum(CLASSES, 1), ("3", "4"), PALETTE[:2])
+    assert drawn == ["4: 75.0 %", "3: 25.0 %"]
 
 
 def test_a_key_takes_as_many_columns_as_fit_and_at_least_one() -> None:

@@ -68,6 +68,7 @@ def run_predict(
         from vtbench.reporting.prediction_report import render_predictions, tabulate_predictions
         from vtbench.tasks import TASKS
         from vtbench.training.trained import ask_otherwise, load_run
+        from vtbench.units import format_items
 
     opened = ask_otherwise(load_run(run), changes)
     masks = TASKS[opened.record.task].answers_with_masks
@@ -87,7 +88,7 @@ def run_predict(
     for path in left_out:
         say(f"Left out, because its name is not that of an image: {path}")
     if folder is not None:
-        pictures = f"{len(found)} PNGs each in masks/ and overlays/, " if masks else ""
+        pictures = f"{format_items(len(found), 'PNG')} each in masks/ and overlays/, " if masks else ""
         tell(f"Predictions: {folder} ({pictures}predictions.csv, predictions.json)")
 
 

@@ -53,7 +53,7 @@ def encode_overlay(
     counts_K = np.bincount(classes_hw.ravel(), minlength=len(names))
     order = [int(number) for number in np.argsort(-counts_K, kind="stable") if counts_K[number]]
     entries = [
-        (f"{names[number]} {show_share(counts_K[number], classes_hw.size)}", palette[number]) for number in order
+        (f"{names[number]}: {show_share(counts_K[number], classes_hw.size)}", palette[number]) for number in order
     ]
     key = draw_key(entries, picture.width)
     canvas = Image.new("RGB", (picture.width, picture.height + key.height), "white")
