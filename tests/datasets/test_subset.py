@@ -44,7 +44,9 @@ def test_a_limit_beyond_the_data_is_refused_with_what_there_is():
 @pytest.mark.parametrize(("limit", "least"), [(1, 10), (9, 10)])
 def test_a_limit_that_leaves_a_class_without_an_image_is_refused(limit: int, least: int) -> None:
     labels = np.arange(200) % 10 * 2  # Ten classes, and ten that the split has no image of.
-    message = rf"--limit-val asks for {limit} images, and scenes has 10 classes in its val split.*at least {least},"
+    message = (
+        rf"asks for {limit} images, and scenes has 10 classes of images in its val split: some .*at least {least},"
+    )
     with pytest.raises(UserError, match=message):
         select_balanced(labels, limit, split="val", seed=0, name="scenes")
     assert len(select_balanced(labels, least, split="val", seed=0, name="scenes")) == least

@@ -30,8 +30,8 @@ def select_balanced(
     available = np.bincount(labels)
     if limit < (classes := int((available > 0).sum())):
         raise UserError(
-            f"--limit-{split} asks for {limit} images, and {name} has {classes} classes in its {split} split: some "
-            f"would have none. Give at least {classes}, or leave the limit out."
+            f"--limit-{split} asks for {limit} images, and {name} has {classes} classes of images in its {split} "
+            f"split: some would have none. Give at least {classes}, or leave the limit out."
         )
     quota = _share_out(limit, available, shuffle(derive_key("extra", split, seed), len(available)))
     order = shuffle(key, len(labels))
