@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -117,12 +118,9 @@ class VerbCommand(TyperCommand):
         except USAGE_ERROR as error:
             raise UserError(explain_usage(error, self, words, called=ctx.command_path)) from error
         if not ctx.resilient_parsing:
-            from vtbench.environment import count_started
-
             given = [one for one in self.params if _is_given(ctx, one.name)]
             spelt = {spell_parameter(one).lstrip("-").lower(): spell_parameter(one) for one in given}
-            answered = ("devices",) if count_started() > 1 else ()
-            check_together(spelt, self.needs, self.excludes, answered)
+            check_together(spelt, self.needs, self.excludes, ("devices",) if _is_one_of_several() else ())
         return rest
 
     def spell_out(self, words: list[str]) -> list[str]:
@@ -158,6 +156,15 @@ def _keep_whole(rows: list[tuple[str, str]], width: int) -> list[tuple[str, str]
         )
 
     return [(name, _WHOLE.sub(join, text)) for name, text in rows]
+
+
+def _is_one_of_several() -> bool:
+    """Whether torchrun has started several processes for the command."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # What every command asks is answered without an import.
+        return False
+    from vtbench.environment import count_started
+
+    return count_started() > 1
 
 
 def _is_given(ctx: Any, name: str) -> bool:
