@@ -63,8 +63,8 @@ def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
         timed = [
             Timed(arm.name, arm.variant, arm.costs.macs, one) for arm, one in done if isinstance(arm.costs, CostRecord)
         ]
-        if find_conflicts(timed):
-            notes.append(f"MACs and latency rank arms differently: {tell_conflicts(timed)}")
+        if conflicts := find_conflicts(timed):
+            notes.append(f"MACs and latency rank arms differently: {tell_conflicts(conflicts)}")
         elif len(timed) > 1:
             notes.append("Of no two arms does the one with fewer MACs clearly take longer.")
     if report.measured is not None and (covers := report.measured.energy_of) is not None:
@@ -116,9 +116,8 @@ def find_conflicts(timed: Sequence[Timed]) -> list[tuple[Timed, Timed]]:
     return [(lean, dear) for _, lean, dear in pairs]
 
 
-def tell_conflicts(timed: Sequence[Timed]) -> str:
-    """The pairs that MACs and latency rank differently, at most three of them by name."""
-    pairs = find_conflicts(timed)
+def tell_conflicts(pairs: Sequence[tuple[Timed, Timed]]) -> str:
+    """What `find_conflicts` found, at most three pairs of it by name."""
     told = [
         f"{lean.name} has {lean.macs / 1e6:.2f} M MACs and takes {lean.measurement.latency_ms:.2f} ms, {dear.name} "
         f"{dear.macs / 1e6:.2f} M and {dear.measurement.latency_ms:.2f} ms"

@@ -117,14 +117,15 @@ def list_latency_notes(timed: Sequence[Timed]) -> list[str]:
     ]
     if unsettled := [one.name for one in timed if not one.measurement.settled]:
         notes.append(f"The quartiles had not settled when time was up: {', '.join(unsettled)}. They are not compared.")
+    conflicts = find_conflicts(timed)
     rank = spearmanr([one.macs for one in timed], [one.measurement.latency_ms for one in timed]).statistic
     told = [pair for pair in combinations(timed, 2) if pair[0].measurement.compare(pair[1].variant) is not None]
     notes.append(
         f"Rank correlation (Spearman) of MACs and latency over {len(timed)} networks: {rank:.2f}. Of {len(told)} pairs "
-        f"whose times are told apart, MACs rank {len(find_conflicts(timed))} the other way round."
+        f"whose times are told apart, MACs rank {len(conflicts)} the other way round."
     )
-    if find_conflicts(timed):
-        notes.append(f"Fewer MACs and more time: {tell_conflicts(timed)}")
+    if conflicts:
+        notes.append(f"Fewer MACs and more time: {tell_conflicts(conflicts)}")
     return notes
 
 
