@@ -185,6 +185,19 @@ def refuse_special(path: Path, kind: str) -> None:
         raise UserError(f"{path} is a pipe or a device, not a {kind}. Remove it, or give another folder with --out.")
 
 
+def expand_home(path: str | Path) -> Path:
+    """``~`` and ``~NAME`` in full; the path as it is where no such user is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def resolve(path: str | Path) -> Path:
+    """The absolute path behind all links; links in a circle stay (``Path.resolve`` raises)."""
+    return Path(os.path.realpath(path))
+
+
 def place_within(folder: Path, name: str) -> Path:
     """``folder / name``. Raises ``UserError`` where a part of ``name`` is a link, or leads out of ``folder``.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vtbench.errors import UserError
-from vtbench.files import place_within
+from vtbench.files import place_within, resolve
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _PART = ".vtbench-part"
@@ -41,7 +41,7 @@ class Store:
 
     def refuse_overlap(self, folder: Path) -> None:
         """Raise ``UserError`` where the store is a folder that lies in ``folder``, or the other way around."""
-        here, there = folder.resolve(), Path(self._root).resolve()
+        here, there = resolve(folder), resolve(self._root)
         if self._is_local and (here.is_relative_to(there) or there.is_relative_to(here)):
             raise UserError(
                 f"The store {self.url} and the folder {folder} lie in one another, and a copy would be copied again. "
@@ -108,5 +108,5 @@ def _explain_url(url: str, path: str) -> str:
     """What is wrong with ``url``, and how to give the folder of this machine that ``path`` names, if it names one."""
     from fsspec.implementations.local import make_path_posix
 
-    place = f"{Path(make_path_posix(path)).resolve()} for the folder {path}" if path.strip("/") else "/PATH"
+    place = f"{resolve(make_path_posix(path))} for the folder {path}" if path.strip("/") else "/PATH"
     return f"--store was given {url!r}, which is no URL of a folder. Write s3://BUCKET/PATH, or file://{place}."

@@ -50,7 +50,7 @@ TEXTS = (
 KINDS_OF_PATH = ("missing", "empty", "binary", "pipe", "loop", "dangling", "folder")
 PATHS = (
     *[f"{kind}{suffix}" for kind in KINDS_OF_PATH for suffix in ("", ".png", ".toml")],
-    *("x" * 300, "empty/below", "\udcff", "/proc/nothing/here", "/dev/null"),
+    *("x" * 300, "empty/below", "\udcff", "/proc/nothing/here", "/dev/null", "~nobody-here/x"),
 )
 
 

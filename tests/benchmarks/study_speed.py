@@ -77,6 +77,7 @@ def run(way: Way, options: argparse.Namespace, folder: Path) -> None:
     way.cpu_seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     split = json.loads((folder / "split.json").read_text())
     way.split = f"{split['jobs']} at once, {split['threads']} threads each ({split['reason']})"
+    print(f"{way.label}: {way.seconds[-1]:.1f} s, {way.cpu_seconds[-1]:.1f} CPU s", file=sys.stderr, flush=True)
 
 
 def call(arguments: list[str], code: Path) -> float:

@@ -153,3 +153,11 @@ def test_a_name_that_leads_out_of_a_folder_is_no_place_in_it(name: str, tmp_path
 def test_bytes_of_a_name_that_are_no_text_are_spelled_out_in_a_file(tmp_path: Path) -> None:
     publish_text(tmp_path / "a.txt", "r\udcff")
     assert (tmp_path / "a.txt").read_bytes() == b"r\\udcff"
+
+
+def test_a_circle_of_links_and_an_unknown_user_are_paths_like_others(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert resolve(circle) == resolve(tmp_path) / "circle"
+    assert expand_home("~nobody-here/x") == Path("~nobody-here/x")
+    assert expand_home("~/x") == Path.home() / "x"

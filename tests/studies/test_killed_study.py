@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -102,11 +103,16 @@ def read_digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hash_file(path) for path in files}
 
 
+def find_files(folder: Path, name: str) -> Iterator[Path]:
+    """Files of that name in a folder that another process writes to: ``rglob`` raises where a folder has just gone."""
+    return (Path(place) / name for place, _, names in os.walk(folder) if name in names)
+
+
 def wait_for_training(study: subprocess.Popen[bytes], folder: Path) -> bool:
     """Until a cell that this process began has told of it; False if the study ended before."""
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("environment.json")}
+    before = {path: path.stat().st_mtime_ns for path in find_files(folder, "environment.json")}
     while study.poll() is None:
-        if any(before.get(path) != path.stat().st_mtime_ns for path in folder.rglob("environment.json")):
+        if any(before.get(path) != path.stat().st_mtime_ns for path in find_files(folder, "environment.json")):
             return True
         time.sleep(0.05)
     return False
@@ -147,7 +153,8 @@ def test_ctrl_c_ends_a_study_within_five_seconds_and_says_how_to_go_on(tmp_path:
     write_study(tmp_path, re.sub("epochs = [0-9]+", "epochs = 500", text))
     folder = tmp_path / "stopped"
     study = start_study(folder)
-    while len(list(folder.rglob("metrics.jsonl"))) < 2 and study.poll() is None:  # Until both train their second epoch.
+    # Until both train their second epoch.
+    while len(list(find_files(folder, "metrics.jsonl"))) < 2 and study.poll() is None:
         time.sleep(0.05)
     began, began_ns = time.monotonic(), time.time_ns()
     os.killpg(study.pid, signal.SIGINT)  # A terminal sends it to the whole group.

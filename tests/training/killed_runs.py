@@ -50,13 +50,20 @@ def kill_run(folder: Path, wait: Callable[[Path], None]) -> bool:
     return os.WIFSIGNALED(status)
 
 
+def is_saving(checkpoint: Path) -> bool:
+    try:
+        return any(path.suffix == ".partial" for path in checkpoint.iterdir())
+    except FileNotFoundError:  # Not begun, or the run has taken it away.
+        return False
+
+
 def until_it_saves(delay: float) -> Callable[[Path], None]:
     """Wait for a while, and then until a checkpoint is being written."""
 
     def wait(folder: Path) -> None:
         time.sleep(delay)
         give_up = time.monotonic() + 2
-        while time.monotonic() < give_up and not list((folder / "checkpoint").glob("*.partial")):
+        while time.monotonic() < give_up and not is_saving(folder / "checkpoint"):
             pass
 
     return wait

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vtbench.catalog import load_catalog
 from vtbench.errors import UserError, did_you_mean
+from vtbench.files import expand_home
 from vtbench.plugins import PLUGINS
 from vtbench.registry import UnknownNameError
 from vtbench.variants import MODELS, Kind, find_kind, split_variant
@@ -106,7 +107,7 @@ def _find_in_plugins(variant: str) -> bool:
 
 def _check_foreign(name: str, kind: Kind, *, look: bool) -> None:
     if kind == "file":
-        path = Path(name.rpartition(":")[0]).expanduser()
+        path = expand_home(name.rpartition(":")[0])
         if look and not path.is_file():
             raise UserError(f"There is no file {path}. Write path/to/file.py:CALLABLE.")
     elif find_spec(kind) is None:
@@ -121,7 +122,7 @@ def check_data(spec: str, *, look: bool) -> None:
     source, knobs, _ = parse_dataset(spec)
     path = getattr(knobs, "path", None)
     if look and isinstance(path, str):
-        place = Path(path).expanduser()
+        place = expand_home(path)
         if not (place.is_file() or place.is_dir()):
             source.open(knobs, None)
 
@@ -163,7 +164,7 @@ def check_init(places: Iterable[str | None]) -> None:
         if place is None or place.startswith(_PREFIXES):
             check_variants(*([place] if place else []))
             continue
-        path = Path(place).expanduser()
+        path = expand_home(place)
         if path.is_dir():
             find_finished(path)
         elif not (path.is_file() and path.suffix in _WEIGHTS):

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from vtbench.datasets.dataset import DataError, ImageSplit
 from vtbench.datasets.decoding import split_rows
 from vtbench.errors import UserError
-from vtbench.files import publish, publish_text, read_json
+from vtbench.files import expand_home, publish, publish_text, read_json
 
 # Dimensions: B images of a batch, N images of an entry, H height, W width, C channels (3, RGB; masks have none).
 
@@ -47,8 +47,8 @@ _BUFFER_BYTES = 1 << 20
 def find_cache_folder() -> Path:
     """Where decoded images and other things that can be made again are kept. It need not exist yet."""
     if folder := os.environ.get("VTBENCH_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "vtbench"
+        return expand_home(folder)
+    return expand_home(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vtbench"
 
 
 def read_size_limit() -> int:

@@ -29,6 +29,7 @@ from vtbench.configuration import Configuration, read_toml, validate_configurati
 from vtbench.datasets.dataset import VOID, DataError
 from vtbench.datasets.source import Knobs
 from vtbench.errors import UserError, did_you_mean
+from vtbench.files import expand_home
 
 # Dimensions: H height, W width, C channels (3, RGB), K classes.
 
@@ -250,7 +251,7 @@ def find_convention(knobs: MaskKnobs, root: Path) -> Convention:
 def _find_file(text: str, root: Path) -> Path:
     if text in PRESETS:
         return Path(str(files("vtbench.datasets") / "presets" / f"{text}.toml"))
-    for path in (root / text, Path(text).expanduser()):
+    for path in (root / text, expand_home(text)):
         if path.is_file():
             return path
     raise UserError(

@@ -30,7 +30,7 @@ from vtbench.datasets.decoding import run_for_each, spread_evenly
 from vtbench.datasets.memory import recall, remember
 from vtbench.datasets.text_table import TextTable
 from vtbench.errors import UserError
-from vtbench.files import hash_file
+from vtbench.files import expand_home, hash_file
 
 MOST_BYTES_HASHED = 8 * 10**9
 """Of files that are larger together, parts are read to recognise them."""
@@ -122,7 +122,7 @@ class FileTable(Sequence[DataFile]):
 
 def resolve_folder(path: str, kind: str) -> Path:
     """The existing file or folder that the user named. Raises ``UserError`` when there is none."""
-    found = Path(path).expanduser()
+    found = expand_home(path)
     if not found.exists():
         raise UserError(f"There is no file or folder {found}, where the data set {kind}:{path} should lie.")
     return found.absolute()

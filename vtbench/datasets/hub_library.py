@@ -21,6 +21,7 @@ from vtbench.datasets.dataset import Split
 from vtbench.datasets.split_files import check_exports, check_one_subset
 from vtbench.datasets.walking import is_left_behind
 from vtbench.errors import UserError, did_you_mean, format_names
+from vtbench.files import expand_home, resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +96,7 @@ def import_library(spelling: str) -> Any:
 def locate(spelling: str) -> str:
     """The folder if the path is one, else the name as it stands, for the hub."""
     source, _, path = spelling.partition(":")
-    found = Path(path).expanduser()
+    found = expand_home(path)
     if found.is_file():
         raise UserError(
             f"{found} is a file; {source}: takes a name on the hub or a folder. For parquet files write "
@@ -168,7 +169,7 @@ def check_files(knobs: Asked, path: str, builder: Any, chosen: Mapping[Split, st
     It finds splits in any part of a path, so that ``test/train/1.png``, of a class called train, is of both. That
     tables are not certainly of one export is seen in a local folder alone, where no README.md says which files count.
     """
-    root, spelling = Path(path).resolve(), knobs.spelling
+    root, spelling = resolve(path), knobs.spelling
     files = {split: list_files(builder, name) for split, name in chosen.items()}
     if both := sorted(set(files["train"]) & set(files["val"])):
         raise UserError(

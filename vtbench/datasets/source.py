@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vtbench.configuration import Configuration, validate_configuration
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.errors import UserError
+from vtbench.files import expand_home
 from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry, UnknownNameError
 from vtbench.variants import spell_variant, split_options
@@ -69,7 +69,7 @@ def _guess_kinds(path: str) -> tuple[str, ...]:
 
 def _lies_there(text: str) -> bool:
     try:
-        return Path(text).expanduser().exists()
+        return expand_home(text).exists()
     except (OSError, RuntimeError, ValueError):  # A name too long for any file, the home of nobody, a zero byte.
         return False
 

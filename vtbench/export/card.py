@@ -9,6 +9,7 @@ from typing import Any
 
 from vtbench.documents.table import Table, escape_markdown, make_table, to_markdown
 from vtbench.errors import UserError
+from vtbench.files import resolve
 from vtbench.metrics import METRICS, is_of_class
 from vtbench.records import NotMeasured, RunRecord, load_record
 from vtbench.records.export import ExportRecord
@@ -55,7 +56,7 @@ class StudyResult:
 
 def find_study_result(folder: Path, record: RunRecord) -> StudyResult | None:
     """That of the study in which the run in ``folder`` is a cell; None for a run by itself."""
-    study = next((parent for parent in folder.resolve().parents[:3] if (parent / STUDY).is_file()), None)
+    study = next((parent for parent in resolve(folder).parents[:3] if (parent / STUDY).is_file()), None)
     if study is None or record.arm is None:
         return None
     records = [one for one in load_runs(study).records if one.arm == record.arm and one.variant == record.variant]

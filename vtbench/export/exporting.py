@@ -19,6 +19,7 @@ from vtbench.environment import find_version
 from vtbench.errors import UserError
 from vtbench.export.formats import FORMATS
 from vtbench.export.formats.export_format import INPUT, OUTPUT
+from vtbench.files import resolve
 from vtbench.records.export import CheckedExportRecord, ExportRecord
 from vtbench.training.trained import TrainedRun, WeightsNote
 
@@ -77,7 +78,7 @@ def export_run(run: TrainedRun, data: ImageDataset, exported_as: str, file: str)
     described: dict[str, Any] = {
         "task": run.record.task,
         "variant": run.record.variant,
-        "run": run.folder.resolve().name,
+        "run": resolve(run.folder).name,
         "weights_sha256": run.record.weights_sha256,
         "exported_as": exported_as,
         "input_name": INPUT,

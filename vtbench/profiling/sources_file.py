@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from vtbench.errors import UserError, did_you_mean
-from vtbench.files import read_file
+from vtbench.files import expand_home, read_file, resolve
 from vtbench.profiling.inputs import DEFAULT_SIZE
 
 _IF_REQUIRED: Mapping[str, Any] = {"num_classes": 1000, "image_size": DEFAULT_SIZE}
@@ -83,12 +83,12 @@ def run_user_file(path: Path) -> Iterator[UserFile]:
     What it imports from its folder is forgotten behind the block, so that another file has its own of the same name.
     Raises ``UserError`` where there is no such file, and where it ends the program.
     """
-    path = path.expanduser()
+    path = expand_home(path)
     if not path.is_file():
         raise UserError(f"There is no file {path}. Write path/to/file.py:CALLABLE.")
-    source, folder, before = read_file(path), path.resolve().parent, set(sys.modules)
+    source, folder, before = read_file(path), resolve(path).parent, set(sys.modules)
     module = ModuleType(f"_vtbench_user_{path.stem}_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}")
-    module.__file__ = str(path.resolve())
+    module.__file__ = str(resolve(path))
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(folder))
     try:
@@ -136,7 +136,7 @@ def _list_beside(folder: Path, before: set[str]) -> dict[str, Path]:
 
 def _locate(module: ModuleType | None) -> Path | None:
     file = getattr(module, "__file__", None)
-    return Path(file).resolve() if isinstance(file, str) else None
+    return resolve(file) if isinstance(file, str) else None
 
 
 def _hash_sources(source: bytes, beside: Mapping[str, Path]) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel, Field
 
 from vtbench.errors import UserError
-from vtbench.files import read_file
+from vtbench.files import read_file, resolve
 from vtbench.records import Record, RunRecord, load_record
 from vtbench.run_folder import PLACEMENT, STUDY
 from vtbench.search_space import TuningConfig
@@ -121,7 +121,7 @@ def list_outlines(folder: Path, names: Mapping[Path, Sequence[str]]) -> list[Rep
     places = sorted(place for place, own in names.items() if STUDY in own or OUTLINE_FILE in own)
     if found := [outline for place in places if (outline := load_outline(place)) is not None]:
         return found
-    above = folder.parents if len(folder.parents) > 3 else folder.resolve().parents
+    above = folder.parents if len(folder.parents) > 3 else resolve(folder).parents
     whole = next((outline for parent in above[:3] if (outline := load_outline(parent))), None)
     if whole is None:
         return []

@@ -17,7 +17,7 @@ from vtbench.documents.table import (
     to_markdown,
     to_plain_json,
 )
-from vtbench.files import place_within, publish_set, publish_text
+from vtbench.files import place_within, publish_set, publish_text, resolve
 from vtbench.reporting.arm_settings import tabulate_arms
 from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
 from vtbench.reporting.comparisons import Comparison
@@ -97,7 +97,7 @@ def default_output(*folders: Path) -> Path:
     """
     if len(folders) == 1 and is_archive(folders[0]):
         return folders[0]
-    others = "".join(f"-with-{folder.resolve().name}" for folder in folders[1:])
+    others = "".join(f"-with-{resolve(folder).name}" for folder in folders[1:])
     return place_within(folders[0], f"report{others}"[:_LONGEST_NAME])
 
 

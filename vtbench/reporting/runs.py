@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtbench.errors import UserError
-from vtbench.files import finish_set, finish_sets, is_staged
+from vtbench.files import finish_set, finish_sets, is_staged, resolve
 from vtbench.records import Certificate, RunRecord, TimingRecord, load_lines, load_record
 from vtbench.reporting.found_folders import is_run, list_entries
 from vtbench.reporting.outline import (
@@ -121,7 +121,7 @@ def load_runs(*folders: Path) -> LoadedRuns:
         names[folder] = list_entries(folder)
         found.names.update((place, frozenset(own)) for place, own in names[folder].items())
         for path in _find_records(folder, names[folder]):
-            place = path.resolve() if len(folders) > 1 else path
+            place = resolve(path) if len(folders) > 1 else path
             if place not in seen:
                 seen[place] = None
                 _read(path, folder, found)
@@ -172,7 +172,7 @@ def locate_answers(record: Path) -> Path:
 
 def name_within(path: Path, folder: Path) -> str:
     """The path as a reader of the report of ``folder`` finds it; the folder itself by its name."""
-    return folder.resolve().name if path == folder else path.relative_to(folder).as_posix()
+    return resolve(folder).name if path == folder else path.relative_to(folder).as_posix()
 
 
 def name_places(folders: Sequence[Path], found: Sequence[FoundRun]) -> dict[RunKey, str]:
@@ -321,4 +321,4 @@ def _find_outline(names: Mapping[Path, Mapping[Path, Sequence[str]]], left_out: 
             found += list_outlines(folder, names[folder])
         except UserError as error:
             left_out.append(LeftOut(name_within(folder, folder), str(error)))
-    return join_outlines(" + ".join(folder.resolve().name for folder in folders), found)
+    return join_outlines(" + ".join(resolve(folder).name for folder in folders), found)

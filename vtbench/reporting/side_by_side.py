@@ -9,6 +9,7 @@ from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.errors import format_names
+from vtbench.files import resolve
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.outline import name_arm
@@ -216,6 +217,6 @@ def _gather(heading: str, phrases: Mapping[str, tuple[str, ...]]) -> Iterator[st
 
 def _tell_apart(folders: Sequence[Path]) -> tuple[str, str]:
     first, second = folders
-    if first.resolve().name != second.resolve().name:
-        return first.resolve().name, second.resolve().name
+    if resolve(first).name != resolve(second).name:
+        return resolve(first).name, resolve(second).name
     return first.as_posix(), second.as_posix()

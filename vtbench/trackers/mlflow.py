@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vtbench.documents.table import Table, to_markdown
-from vtbench.files import place_within
+from vtbench.files import place_within, resolve
 from vtbench.trackers.tracker import TRACKERS, Status, TrackedRun
 
 _STORE, _ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -23,7 +23,7 @@ def name_store(root: Path) -> str:
     if named := os.environ.get("MLFLOW_TRACKING_URI"):
         return named
     place_within(root, _ARTIFACTS)
-    return f"sqlite:///{place_within(root, _STORE).resolve()}"
+    return f"sqlite:///{resolve(place_within(root, _STORE))}"
 
 
 @TRACKERS.register("mlflow")
@@ -80,5 +80,5 @@ class MLflow:
         if experiment is not None:
             return str(experiment.experiment_id)
         local = not os.environ.get("MLFLOW_TRACKING_URI")
-        artifacts = (run.root / _ARTIFACTS).resolve().as_uri() if local else None
+        artifacts = resolve(run.root / _ARTIFACTS).as_uri() if local else None
         return str(self._client.create_experiment(run.group, artifact_location=artifacts))

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from vtbench.configuration import InitConfig, RunConfig
 from vtbench.errors import UserError
+from vtbench.files import expand_home
 from vtbench.profiling.subject import kept_randomness
 from vtbench.records import RunRecord, StartRecord, load_record
 from vtbench.run_folder import RECORD, WEIGHTS
@@ -73,7 +74,7 @@ def open_source(place: str) -> Source:
     """Read the weights at ``place``. Raises ``UserError`` for what cannot be read, is damaged, or is no number."""
     if names_library(place):
         return _check(place, load_library_weights(place), None)
-    path = Path(place).expanduser()
+    path = expand_home(place)
     folder = path if path.is_dir() else path.parent
     is_run = path.is_dir() or (path.name == WEIGHTS and (folder / RECORD).exists())
     if not is_run and not (path.is_file() and path.suffix in _SUFFIXES):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vtbench.configuration import CodeConfig, RunConfig
 from vtbench.errors import UserError
-from vtbench.files import read_file
+from vtbench.files import expand_home, read_file
 from vtbench.plugins import PLUGINS
 from vtbench.profiling.sources_file import hash_user_file
 from vtbench.records import RunRecord, load_record
@@ -30,7 +30,7 @@ def identify_code(spelling: str, known: CodeConfig | None = None) -> tuple[str, 
             return canonical, None
         package = PLUGINS.modules[plugin]
         return canonical, known or CodeConfig(path=package, sha256=_hash_package(package))
-    path = Path(name.rpartition(":")[0]).expanduser().absolute()
+    path = expand_home(name.rpartition(":")[0]).absolute()
     code = known or CodeConfig(path=str(path), sha256=hash_user_file(path))
     return leave_folder_out(canonical), code
 
@@ -42,7 +42,7 @@ def recall_code(config: RunConfig, folder: Path) -> RunConfig:
         return config
     place = name.rpartition(":")[0]
     before = load_record(folder / RECORD, RunRecord)
-    if Path(place).expanduser().is_file() or before.status != "finished" or before.config.code is None:
+    if expand_home(place).is_file() or before.status != "finished" or before.config.code is None:
         return config
     return config.model_copy(update={"variant": leave_folder_out(config.variant), "code": before.config.code})
 

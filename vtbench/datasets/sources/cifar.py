@@ -18,6 +18,7 @@ from vtbench.datasets.class_labels import check_classes
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
 from vtbench.errors import UserError
+from vtbench.files import expand_home
 
 # Dimensions: B images of a batch, N images of the split, H height, W width, C channels (3, RGB).
 
@@ -54,7 +55,7 @@ class CifarSplit:
 
 def open_cifar(name: Name, knobs: CifarKnobs, image_size: int | None) -> dict[Split, ImageSplit]:
     """Both splits; the test images are ``val``. Raises ``UserError`` when they are not there and cannot be fetched."""
-    root = Path(knobs.root).expanduser() if knobs.root else find_cache_folder() / "cifar"
+    root = expand_home(knobs.root) if knobs.root else find_cache_folder() / "cifar"
     side = image_size or _OWN_SIZE
     splits = {"train": _open_split(name, root, side, train=True), "val": _open_split(name, root, side, train=False)}
     labels: dict[Split, NDArray[np.int64]] = {"train": splits["train"].labels, "val": splits["val"].labels}

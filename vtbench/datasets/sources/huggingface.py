@@ -60,7 +60,7 @@ from vtbench.datasets.parquet_table import (
 from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.split_column import check_row_agrees, find_split_column
 from vtbench.errors import UserError
-from vtbench.files import publish_text, read_json
+from vtbench.files import expand_home, publish_text, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,7 +145,7 @@ def open_huggingface(knobs: HuggingFaceKnobs, image_size: int | None) -> dict[Sp
     del taken["split"]
     if knobs.is_masked:
         pairs = {split: _pair(one, places[split], taken) for split, one in held.items()}
-        return open_masked(pairs, find_convention(knobs, Path(knobs.path).expanduser()), image_size, knobs.white)
+        return open_masked(pairs, find_convention(knobs, expand_home(knobs.path)), image_size, knobs.white)
     column = taken["label"]
     parts = {split: held[split].list_labelled() for split in sorted(held)}
     names, labels = agree_on_names(parts, column, spelling)

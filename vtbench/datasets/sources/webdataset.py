@@ -30,6 +30,7 @@ from vtbench.datasets.source import DATASETS, DatasetSource
 from vtbench.datasets.split_files import Wanted, choose_files, list_tables, name_splits, take_subset
 from vtbench.datasets.tar_shards import Shard, TarMembers, check_samples, expand_braces, open_shard, read_texts
 from vtbench.errors import UserError, did_you_mean
+from vtbench.files import expand_home
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
@@ -216,7 +217,7 @@ def _read_samples(files: Sequence[DataFile], chosen: _Members) -> _Samples:
 def _list_shards(knobs: WebDatasetKnobs, wanted: Wanted) -> Sequence[DataFile]:
     if "{" not in knobs.path and "}" not in knobs.path:
         return list_tables(resolve_folder(knobs.path, "webdataset"), wanted)
-    paths = [Path(name).expanduser().absolute() for name in expand_braces(knobs.path)]
+    paths = [expand_home(name).absolute() for name in expand_braces(knobs.path)]
     if gone := [path for path in paths if not path.exists()]:
         raise UserError(
             f"{len(gone)} of the {len(paths)} files that webdataset:{knobs.path} names cannot be found, the first "
