@@ -7,6 +7,7 @@ import pytest
 from vtbench.errors import UserError
 from vtbench.files import (
     check_writable,
+    expand_home,
     finish_set,
     hash_file,
     place_within,
@@ -14,6 +15,7 @@ from vtbench.files import (
     publish_set,
     publish_text,
     read_file,
+    resolve,
 )
 
 

@@ -53,7 +53,11 @@ def test_pairs_are_judged_only_where_their_times_are_told_apart() -> None:
     (timed,) = group_by_batch(ENTRIES).values()
     notes = list_latency_notes(timed)
     assert any("load average 0.2 when it began" in note for note in notes)
-    assert any("not settled when time was up: resnet56" in note for note in notes)
+    assert any("not settled within 2 % when time was up: resnet56." in note for note in notes)
+    assert (
+        "Not compared, since their ratio had not settled: lr_resnet20 and resnet56, vt_resnet20 and resnet56, "
+        "resnet20 and resnet56." in notes
+    )
     assert any("over 4 networks: -0.20. Of 2 pairs whose times are told apart, MACs rank 2" in note for note in notes)
     assert notes[-1].startswith(
         "Fewer MACs and more time: lr_resnet20 has 15.00 M MACs and takes 32.00 ms, vt_resnet20"

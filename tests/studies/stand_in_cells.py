@@ -147,11 +147,13 @@ class CellNotes:
 class SpeedyExecutor(Executor):
     """Pretends that an epoch of 1000 images takes as many seconds as ``seconds`` has for a cell's number of threads."""
 
-    def __init__(self, seconds: Mapping[int, float], *, cores: int = 4, num_gpus: int = 0) -> None:
-        self.seconds, self.cores, self.num_gpus = seconds, cores, num_gpus
+    def __init__(
+        self, seconds: Mapping[int, float], *, cores: int = 4, num_gpus: int = 0, shares_gpus: bool = False
+    ) -> None:
+        self.seconds, self.affinities = seconds, Affinity(cores, num_gpus, shares_gpus=shares_gpus)
 
     def affinity(self, device: str) -> Affinity:
-        return Affinity(self.cores, self.num_gpus)
+        return self.affinities
 
     def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
         assert len(cells) <= jobs

@@ -180,8 +180,8 @@ os.fork = refuse_once
 """
 
 
-def write_server(folder: Path, warm_up: str) -> tuple[str, ...]:
-    """The command of a server whose processes do nothing; it notes in ``begun`` that it was, and does ``warm_up``."""
+def write_server(folder: Path, warm_up: str, work: str = "None") -> tuple[str, ...]:
+    """The command of a server whose processes do ``work``; it notes in ``begun`` that it was, and does ``warm_up``."""
     script = folder / "server.py"
     script.write_text(
         "import os, socket, sys, threading, time\n"
@@ -190,7 +190,7 @@ def write_server(folder: Path, warm_up: str) -> tuple[str, ...]:
         "    file.write('once ')\n"
         f"{warm_up}\n"
         "with socket.socket(fileno=int(sys.argv[2])) as control:\n"
-        "    serve_forks(control, lambda: None)\n"
+        f"    serve_forks(control, lambda: {work})\n"
         "os._exit(0)\n"
     )
     return sys.executable, str(script)
@@ -216,6 +216,17 @@ def test_no_server_takes_the_place_of_one_that_left_because_it_cannot_fork(
         with pytest.raises(OSError, match="could not fork"):
             ask(servers, tmp_path, command)
     assert (tmp_path / "begun").read_text() == "once "
+
+
+def test_processes_work_in_the_folder_that_they_are_asked_to(tmp_path: Path, servers: ForkServers) -> None:
+    command = write_server(tmp_path, "", work="print(os.getcwd(), flush=True)")
+    folders = tmp_path / "one", tmp_path / "other"
+    for folder in folders:
+        folder.mkdir()
+        with (tmp_path / "log").open("wb") as log:
+            process = servers.fork(command, dict(os.environ), log, (), folder)
+        assert process.stdout.read().decode() == f"{folder}\n"
+        assert process.wait(timeout=100) == 0
 
 
 def test_a_fork_that_fails_ends_no_server(tmp_path: Path, servers: ForkServers) -> None:

@@ -260,7 +260,9 @@ def test_places_confine_threads_and_deal_gpus_out(monkeypatch: pytest.MonkeyPatc
     places = [confine(cell, place) for place in range(3)]
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places] == ["2", "5", "2"]
     assert {place["OMP_NUM_THREADS"] for place in places} == {"4"}
-    assert local.LocalProcesses().affinity("cuda").num_gpus == 2
+    affinity = local.LocalProcesses().affinity("cuda")
+    assert (affinity.num_gpus, affinity.shares_gpus) == (2, True)
+    assert not local.LocalProcesses().affinity("mps").shares_gpus
     assert confine(list_cells(make_study(), Path("nowhere"))[0], 0) == {}
 
 

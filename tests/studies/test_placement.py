@@ -22,10 +22,11 @@ def choose(
     jobs: int | None = None,
     threads: int | None = None,
     num_gpus: int = 0,
+    shares_gpus: bool = False,
     before: Placement | None = None,
 ) -> Placement:
     cells = list_cells(make_study({"a": "resnet20"}, seeds=num_cells), Path("nowhere"))
-    executor = SpeedyExecutor(seconds or {}, num_gpus=num_gpus)
+    executor = SpeedyExecutor(seconds or {}, num_gpus=num_gpus, shares_gpus=shares_gpus)
     return choose_placement(cells, Session(executor, StopRequest(), jobs=jobs, threads=threads), before=before)
 
 
@@ -77,9 +78,31 @@ def test_more_jobs_than_threads_leave_one_thread_each() -> None:
     assert choose(jobs=8).threads == 1
 
 
-def test_with_gpus_there_is_one_cell_a_gpu() -> None:
+def test_where_gpus_cannot_be_shared_there_is_one_cell_a_gpu() -> None:
     chosen = choose(num_gpus=2)
-    assert (chosen.jobs, chosen.threads) == (2, 2)
+    assert (chosen.jobs, chosen.threads, chosen.reason) == (2, 2, "one cell a GPU")
+
+
+def test_small_networks_share_a_gpu_where_more_of_them_at_once_are_faster() -> None:
+    seconds = {4: 1.0, 2: 1.1, 1: 2.3}
+    chosen = choose(seconds=seconds, num_gpus=1, shares_gpus=True)
+    assert [(one.jobs, one.threads, one.images_per_second) for one in chosen.measured] == [
+        (1, 4, 1000.0),
+        (2, 2, 1818.2),
+        (4, 1, 1739.1),
+    ]
+    assert (chosen.jobs, chosen.threads, chosen.shares_at_the_end) == (2, 2, False)
+    two = choose(seconds=seconds, num_gpus=2, shares_gpus=True)
+    assert [one.jobs for one in two.measured] == [2, 4], "a GPU without a cell is no candidate"
+    assert choose(1, seconds=seconds, num_gpus=1, shares_gpus=True).reason == "one cell a GPU"
+    one_a_core = choose(seconds={4: 3.0, 2: 2.0, 1: 1.0}, num_gpus=1, shares_gpus=True)
+    assert (one_a_core.jobs, one_a_core.shares_at_the_end) == (4, False)
+    before = Placement(jobs=2, threads=1, reason="the fastest measured")
+    assert choose(before=before, num_gpus=1, shares_gpus=True).jobs == 2, "no more than its memory was seen to hold"
+
+
+def test_more_cells_than_a_gpu_has_memory_for_are_not_taken() -> None:
+    assert choose(seconds={4: 1.0}, num_gpus=1, shares_gpus=True).jobs == 1
 
 
 def test_the_threads_of_a_study_that_has_begun_are_kept() -> None:

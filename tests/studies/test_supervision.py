@@ -1,5 +1,6 @@
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from vtbench.studies import supervision
 from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellStarted, Event, decode_event
 from vtbench.studies.executor import CellResult
+from vtbench.studies.executors import local
+from vtbench.studies.executors.local import WORKER, CellProcess
+from vtbench.studies.fork_server import ForkServers
 from vtbench.studies.supervision import post, supervise
 
 
@@ -46,6 +50,28 @@ def test_a_supervised_cell_tells_its_whole_course_and_a_crash_is_its_result(tmp_
     result, _ = supervise_one(tmp_path, "dies", Study())
     assert result.status == "failed"
     assert "killed by SIGKILL" in (result.error or "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cells are forked on Linux")
+@pytest.mark.parametrize(
+    ("device", "command", "forks"), [("cpu", WORKER, True), ("cuda", WORKER, False), ("cpu", COMMAND, False)]
+)
+def test_a_cell_of_vtbench_is_forked_where_it_was_posted_to_and_works_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, command: tuple[str, ...], forks: bool
+) -> None:
+    given = list[tuple[Path, ForkServers | None]]()
+
+    def begin(*args: object, directory: Path, servers: ForkServers | None, **others: object) -> CellProcess:
+        given.append((directory, servers))
+        raise InterruptedError
+
+    monkeypatch.setattr(supervision, "CellProcess", begin)
+    monkeypatch.setattr(local, "list_gpus", lambda device: ())
+    cell = list_cells(make_study({"good": "resnet20"}, seeds=1), tmp_path)[0].with_execution(device=device)
+    servers = ForkServers()
+    with pytest.raises(InterruptedError):
+        supervise(post(cell, command), Study().tell, servers=servers)
+    assert given == [(Path.cwd(), servers if forks else None)]
 
 
 @pytest.mark.parametrize("answer", [lambda: True, vanish], ids=["asked to stop", "left alone"])

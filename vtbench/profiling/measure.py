@@ -2,7 +2,7 @@
 
 Models take turns, one timed sample each a round, so that a machine that slows down slows all of them. Rounds go on
 until median and quartiles of every model have settled, or time is up. Models are compared round by round: what slowed
-both of them cancels.
+both of them cancels, so that a comparison can have settled on a machine on which no time does.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def measure_models(
         environment = describe_environment(device)
         for (place, arm), still in zip(arms.items(), settled, strict=True):
             ratios = {
-                name: find_ratio(arm.samples, other.samples)
-                for name, other, rests in zip(names, turns, settled, strict=True)
-                if rests and other is not arm
+                name: ratio
+                for name, other in zip(names, turns, strict=True)
+                if other is not arm and (ratio := find_ratio(arm.samples, other.samples)) is not None
             }
             results[place] = _summarize(arm, settings.dtype, still, tuple(names), environment).model_copy(
                 update={"load_average": load, "ratios": ratios}
@@ -160,17 +160,22 @@ def find_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def find_ratio(samples: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
+def find_ratio(samples: Sequence[float], others: Sequence[float]) -> tuple[float, float, float] | None:
     """How many times ``others`` the ``samples`` of the same rounds are, and the interval of that.
 
     It is the median over blocks of rounds; the interval of 95 % lies between order statistics (of a binomial
-    distribution, in its normal approximation).
+    distribution, in its normal approximation). None where the ratio has not settled: over the first half of the rounds
+    it is neither within 2 % of that over all nor in its interval.
     """
+    if len(samples) < 2 * _LEAST_SAMPLES:
+        return None
     size = max(1, len(samples) // _MOST_BLOCKS)
     starts = range(0, len(samples) - size + 1, size)
-    ratios = sorted(median(samples[at : at + size]) / median(others[at : at + size]) for at in starts)
+    in_order = [median(samples[at : at + size]) / median(others[at : at + size]) for at in starts]
+    early, ratios = median(in_order[: len(in_order) // 2]), sorted(in_order)
     outside = max(0, math.floor((len(ratios) - 1.96 * math.sqrt(len(ratios))) / 2))
-    return median(ratios), ratios[outside], ratios[-1 - outside]
+    middle, low, high = median(ratios), ratios[outside], ratios[-1 - outside]
+    return (middle, low, high) if abs(early - middle) <= _SETTLED * middle or low <= early <= high else None
 
 
 def measure_peak_memory(model: nn.Module, arguments: Arguments, device: torch.device) -> int | NotMeasured:

@@ -295,7 +295,8 @@ class Measurement(Record):
     ``passes_per_sample`` passes are timed together where one alone is too short for the clock. ``settled`` is False
     when time was up before the quartiles had come to rest within 2 %. ``cpu_ms`` is the CPU time of one pass, over all
     threads; ``load_average`` how many processes wanted a core in the minute before. ``ratios`` has, for each model that
-    was measured in the same rounds, how many times its time this one takes, and the 95 % interval of that.
+    was measured in the same rounds, how many times its time this one takes, and the 95 % interval of that, wherever the
+    ratio has settled; it can have where the times, which a busy machine moves together, have not.
     """
 
     latency_ms: float
@@ -319,4 +320,4 @@ class Measurement(Record):
     def compare(self, other: str) -> tuple[float, float, float] | None:
         """Times the latency of ``other``, with the interval; None where the two are not told apart, or unsettled."""
         ratio = self.ratios.get(other)
-        return ratio if self.settled and ratio is not None and not ratio[1] <= 1 <= ratio[2] else None
+        return ratio if ratio is not None and not ratio[1] <= 1 <= ratio[2] else None

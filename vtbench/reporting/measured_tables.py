@@ -55,14 +55,10 @@ def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
             f"Measured on {where.device_name} ({where.device}), {format_items(first.threads, 'thread')}, "
             f"{first.dtype}, batch {first.batch_size}, arms taking turns: median and quartiles of a forward pass.",
         )
-        unsettled = [arm.name for arm, one in done if not one.settled]
-        if unsettled:
-            notes.append(
-                f"The quartiles had not settled when time was up: {', '.join(unsettled)}. They are not compared."
-            )
         timed = [
             Timed(arm.name, arm.variant, arm.costs.macs, one) for arm, one in done if isinstance(arm.costs, CostRecord)
         ]
+        notes += list_unsettled(timed)
         if conflicts := find_conflicts(timed):
             notes.append(f"MACs and latency rank arms differently: {tell_conflicts(conflicts)}")
         elif len(timed) > 1:
@@ -102,6 +98,25 @@ class Timed(NamedTuple):
     variant: str
     macs: int
     measurement: Measurement
+
+
+def list_unsettled(timed: Sequence[Timed]) -> list[str]:
+    """Notes on times that were still moving when time was up, and on pairs of networks whose ratio was, too."""
+    notes = []
+    if moving := [one.name for one in timed if not one.measurement.settled]:
+        notes.append(
+            f"The quartiles had not settled within 2 % when time was up: {', '.join(moving)}. Pairs are compared round "
+            "by round all the same: what slows both cancels."
+        )
+    apart = [
+        f"{first.name} and {second.name}"
+        for first, second in combinations(timed, 2)
+        if second.variant not in first.measurement.ratios
+    ]
+    if apart:
+        more = f", and {len(apart) - _MOST_PAIRS} more pairs" if len(apart) > _MOST_PAIRS else ""
+        notes.append(f"Not compared, since their ratio had not settled: {', '.join(apart[:_MOST_PAIRS])}{more}.")
+    return notes
 
 
 def find_conflicts(timed: Sequence[Timed]) -> list[tuple[Timed, Timed]]:

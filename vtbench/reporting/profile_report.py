@@ -95,7 +95,8 @@ def _compare_times(found: Sequence[ProfiledModel]) -> Iterator[str]:
     timed = [(f.profile.model, f.measured) for f in found if isinstance(f.measured, Measurement)]
     for name, timing in timed[1:]:
         first = timed[0][0]
-        if (seen := timing.ratios.get(first)) is None or not timing.settled:
+        if (seen := timing.ratios.get(first)) is None:
+            yield f"{name} and {first} are not compared: the ratio of their times had not settled when time was up"
             continue
         told = f"{seen[0]:.3f}x, 95 % interval {seen[1]:.3f} to {seen[2]:.3f}, round by round"
         if timing.compare(first) is None:
@@ -330,7 +331,7 @@ def _describe_measuring(found: Sequence[ProfiledModel]) -> Iterator[str]:
             yield busy
     for findings in found:
         if isinstance(findings.measured, Measurement) and not findings.measured.settled:
-            yield f"{findings.profile.model}: time was up before the quartiles settled within 2 %; it is not compared"
+            yield f"{findings.profile.model}: time was up before its quartiles settled within 2 %"
     yield from _compare_times(found)
     yield from find_disagreements(
         [f.profile.model for f in found], [f.profile.macs for f in found], [f.measured for f in found]

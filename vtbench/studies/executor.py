@@ -54,7 +54,8 @@ class Affinity:
     """What cells may use in all: CPU threads and GPUs.
 
     ``most_jobs`` bounds the cells at once, and ``most_threads`` the threads of one cell; None not at all. Where cells
-    wait in a queue (``is_queue``), there may be any number of them at once, each with ``most_threads``.
+    wait in a queue (``is_queue``), there may be any number of them at once, each with ``most_threads``. ``shares_gpus``
+    says that more cells than GPUs can run at once.
     """
 
     threads: int
@@ -62,6 +63,7 @@ class Affinity:
     most_jobs: int | None = None
     most_threads: int | None = None
     is_queue: bool = False
+    shares_gpus: bool = False
 
 
 class RunningCell(Protocol):

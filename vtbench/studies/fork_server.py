@@ -108,7 +108,7 @@ class ForkedProcess:
 
 
 class ForkServers:
-    """Servers of this process, one for each set of environment variables; those that none needs any more are ended.
+    """Servers of this process, one for each set of environment variables and folder to work in; idle others are ended.
 
     One that left of itself, because it cannot fork, would leave again, so that no other is begun in its place.
     """
@@ -118,10 +118,19 @@ class ForkServers:
         self._without: set[object] = set()
 
     def fork(
-        self, command: Sequence[str], environment: Mapping[str, str], log: BinaryIO, inherited: Sequence[int]
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: BinaryIO,
+        inherited: Sequence[int],
+        directory: Path | None = None,
     ) -> ForkedProcess:
-        """A process that works as ``command`` does; its standard error goes to ``log``. Raises ``OSError``."""
-        key = (tuple(command), Path.cwd(), frozenset(environment.items()))
+        """A process that works as ``command`` does in ``directory``, by default here. Raises ``OSError``.
+
+        Its standard error goes to ``log``.
+        """
+        directory = directory or Path.cwd()
+        key = (tuple(command), directory, frozenset(environment.items()))
         for other, server in list(self._servers.items()):
             if server.has_left:
                 self._without.add(other)
@@ -130,14 +139,14 @@ class ForkServers:
         if key in self._without:
             raise OSError("The server of such processes could not fork.")
         if key not in self._servers:
-            self._servers[key] = _Server(command, environment)
+            self._servers[key] = _Server(command, environment, directory)
         return self._servers[key].fork(log, inherited)
 
 
 class _Server:
     """The side of a server that asks."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._popen = subprocess.Popen(
@@ -146,6 +155,7 @@ class _Server:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=environment,
+                cwd=directory,
                 pass_fds=(theirs.fileno(),),
             )
         self.close = weakref.finalize(self, _end, self._popen, self._control)

@@ -79,16 +79,18 @@ def choose_placement(
     """Decide how the open ``cells``, one at least, are run.
 
     ``before`` is the placement that the study began with: its threads a cell are kept, and the ways that it took. On
-    CPUs the automatic placement is the fastest of a few measured ones; with GPUs it is one cell a GPU. Ways that the
+    CPUs the automatic placement is the fastest of a few measured ones, and so it is with GPUs, of which small networks
+    leave much idle: one, two, four or eight cells a GPU. Where GPUs cannot be shared, each has one cell. Ways that the
     user allows are measured next. ``on_measuring`` is called before a measurement, which takes a while; unless
-    ``may_measure``, there is none, and one cell a core stands in for the fastest placement.
+    ``may_measure``, there is none, and one cell a core or GPU stands in for the fastest placement.
     Raises ``UserError`` for more jobs than the executor can have.
     """
-    is_queue = session.executor.affinity(cells[0].config.execution.device).is_queue
-    _check_ways(session, before, is_queue=is_queue)
+    affinity = session.executor.affinity(cells[0].config.execution.device)
+    _check_ways(session, before, is_queue=affinity.is_queue)
     placement = _share_out(cells, session, before=before, on_measuring=on_measuring, may_measure=may_measure)
     # Cells of one thread lose nothing by taking turns on a core; the threads of one cell wait for each other.
-    shares = session.jobs is None and bool(placement.measured) and placement.jobs > 1 and placement.threads == 1
+    is_ours = session.jobs is None and bool(placement.measured) and not affinity.num_gpus
+    shares = is_ours and placement.jobs > 1 and placement.threads == 1
     placement = placement.model_copy(update={"shares_at_the_end": shares})
     if before is not None or not (session.ways and may_measure):
         return placement
@@ -130,7 +132,10 @@ def _share_out(
         threads = before.threads if before is not None else widest
         return Placement(jobs=min(jobs or most, most), threads=threads, reason="a job a cell")
     if before is not None:
-        now = min(jobs or max(1, total // before.threads), most)
+        room = max(1, total // before.threads)
+        if affinity.num_gpus:  # Whose memory holds no more cells than were tried.
+            room = min(room, max(before.jobs, affinity.num_gpus // execution.devices))
+        now = min(jobs or room, most)
         reason = f"{'--jobs, and ' if jobs else ''}the threads a cell that the study was begun with"
         return before.model_copy(update={"jobs": now, "reason": reason})
     if jobs is not None:
@@ -138,6 +143,10 @@ def _share_out(
         return Placement(jobs=min(jobs, most), threads=_divide(total, jobs, widest), reason=given)
     if affinity.num_gpus:
         jobs = min(max(1, affinity.num_gpus // execution.devices), most)
+        most = min(most, total)
+        if affinity.shares_gpus and execution.devices == 1 and jobs < most and may_measure:
+            on_measuring()
+            return _measure(cells, total, widest, _list_powers(jobs, most), session)
         reason = "one cell a GPU" if execution.devices == 1 else f"{execution.devices} GPUs a cell"
         return Placement(jobs=jobs, threads=_divide(total, jobs, widest), reason=reason)
     most = min(most, max(1, total // execution.devices))
@@ -151,7 +160,7 @@ def _share_out(
             reason="a cell a core, until the study measures it",
         )
     on_measuring()
-    return _measure(cells, total, widest, most, session)
+    return _measure(cells, total, widest, _list_powers(1, min(total, most))[-_MOST_CANDIDATES:], session)
 
 
 def _divide(total: int, jobs: int, widest: int) -> int:
@@ -159,10 +168,14 @@ def _divide(total: int, jobs: int, widest: int) -> int:
     return max(1, min(total // jobs, widest))
 
 
-def _measure(cells: Sequence[Cell], total: int, widest: int, most: int, session: Session) -> Placement:
-    candidates = [2**power for power in range(total.bit_length()) if 2**power <= min(total, most)]
-    measured = []
-    for jobs in candidates[-_MOST_CANDIDATES:]:
+def _list_powers(first: int, most: int) -> list[int]:
+    """``first``, twice as many and so on, up to ``most``."""
+    return [first * 2**power for power in range(most.bit_length()) if first * 2**power <= most]
+
+
+def _measure(cells: Sequence[Cell], total: int, widest: int, candidates: list[int], session: Session) -> Placement:
+    measured = list[MeasuredPlacement]()
+    for jobs in candidates:
         threads = _divide(total, jobs, widest)
         probed = [cells[-1].with_threads(threads)] * jobs  # Equal work, so that the rates can be compared.
         speeds = measure_speeds(probed, session)

@@ -1,6 +1,6 @@
 """Carry a cell out on another machine: in a process of its own there, watched by a supervisor that the executor placed.
 
-The cell's process starts afresh and so takes its own number of threads, whatever ran on that machine before. The
+The cell's process is its own and so takes its own number of threads, whatever ran on that machine before. The
 supervisor tells the study what it emits, and by the answers learns that the study wants to stop; a study that does not
 answer any more is gone, and its cells save and leave. Machines share storage under one path.
 """
@@ -22,7 +22,8 @@ from vtbench.run_folder import RUN_LOCK
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import Event, encode_event
 from vtbench.studies.executor import CellResult
-from vtbench.studies.executors.local import WORKER, CellProcess, confine, forward_events
+from vtbench.studies.executors.local import WORKER, CellProcess, can_be_forked, confine, forward_events
+from vtbench.studies.fork_server import ForkServers
 
 Tell = Callable[[list[bytes]], bool]
 """Hands lines of events to the study; True if it wants to stop. Raises ``ConnectionError`` where it is gone."""
@@ -68,11 +69,18 @@ def describe_unseen(posting: Posting, cell: Cell) -> str | None:
     return None
 
 
-def supervise(posting: Posting, tell: Tell, *, own: Mapping[str, str] = MappingProxyType({})) -> CellResult:
+def supervise(
+    posting: Posting,
+    tell: Tell,
+    *,
+    own: Mapping[str, str] = MappingProxyType({}),
+    servers: ForkServers | None = None,
+) -> CellResult:
     """Run the cell in a process of its own until it ends or the study wants to stop, and say how it ended.
 
     A process of an earlier attempt that still holds the cell's folder is waited for, until it has left or has shown no
-    sign of life for so long that it is dead. ``own`` are variables of its environment, before all others.
+    sign of life for so long that it is dead. ``own`` are variables of its environment, before all others. With
+    ``servers`` it is forked where it can be.
     """
     cell = Cell.model_validate_json(posting.cell)
     if (unseen := describe_unseen(posting, cell)) is not None:
@@ -80,7 +88,13 @@ def supervise(posting: Posting, tell: Tell, *, own: Mapping[str, str] = MappingP
     if not _await_others(cell.folder / RUN_LOCK, tell):
         return CellResult(cell, "stopped", 0.0)
     environment = {**posting.environment, **confine(cell, 0), **own}
-    process = CellProcess(cell, environment, command=posting.command, directory=posting.directory)
+    process = CellProcess(
+        cell,
+        environment,
+        command=posting.command,
+        directory=Path(posting.directory),
+        servers=servers if posting.command == WORKER and can_be_forked(cell) else None,
+    )
     emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]] = queue.SimpleQueue()
     threading.Thread(target=forward_events, args=(process, emitted), daemon=True).start()
     deadline: float | None = None

@@ -15,7 +15,7 @@ from vtbench.metrics import Metric
 from vtbench.records import NotMeasured, load_lines
 from vtbench.records.measured import LatencyEntry
 from vtbench.records.profile import Measurement
-from vtbench.reporting.measured_tables import Timed, find_conflicts, tell_conflicts
+from vtbench.reporting.measured_tables import Timed, find_conflicts, list_unsettled, tell_conflicts
 from vtbench.reporting.pages.page import PAGES, Page
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import PNG_DPI, house_style
@@ -115,8 +115,7 @@ def list_latency_notes(timed: Sequence[Timed]) -> list[str]:
         f"Measured on {where.device_name} ({where.device}), {format_items(first.threads, 'thread')}, {first.dtype}, "
         f"torch {where.packages.get('torch', '?')}{load}."
     ]
-    if unsettled := [one.name for one in timed if not one.measurement.settled]:
-        notes.append(f"The quartiles had not settled when time was up: {', '.join(unsettled)}. They are not compared.")
+    notes += list_unsettled(timed)
     conflicts = find_conflicts(timed)
     rank = spearmanr([one.macs for one in timed], [one.measurement.latency_ms for one in timed]).statistic
     told = [pair for pair in combinations(timed, 2) if pair[0].measurement.compare(pair[1].variant) is not None]

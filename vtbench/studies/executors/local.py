@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from vtbench.locking import release_for
 from vtbench.run_folder import LOG, RUN_LOCK
@@ -61,7 +62,8 @@ class LocalProcesses(Executor):
 
     def affinity(self, device: str) -> Affinity:
         """The cores of this process, and one place a GPU."""
-        return Affinity(count_cores(), num_gpus=len(list_gpus(device)) or int(device != "cpu"))
+        num_gpus = len(list_gpus(device)) or int(device != "cpu")
+        return Affinity(count_cores(), num_gpus, shares_gpus=device.startswith("cuda"))
 
     def holding(self, lock: int) -> Executor:
         """This executor, whose processes inherit ``lock``."""
@@ -77,8 +79,7 @@ class LocalProcesses(Executor):
 
     def _begin(self, cell: Cell, place: int) -> CellProcess:
         can_fork = self.command == WORKER if self.can_fork is None else self.can_fork
-        forks = can_fork and sys.platform == "linux" and cell.config.execution.device == "cpu"
-        servers = self.servers if forks else None
+        servers = self.servers if can_fork and can_be_forked(cell) else None
         return CellProcess(cell, confine(cell, place), command=self.command, inherited=self.inherited, servers=servers)
 
     def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
@@ -129,6 +130,11 @@ class LocalProcesses(Executor):
                 process.end_by(deadline)
 
 
+def can_be_forked(cell: Cell) -> bool:
+    """Whether this system forks, and ``cell`` uses no device that a fork would break."""
+    return sys.platform == "linux" and cell.config.execution.device == "cpu"
+
+
 def count_free_bytes() -> int:
     """Memory that new processes can have without others being swapped out."""
     import psutil
@@ -174,7 +180,7 @@ class CellProcess:
         *,
         command: Sequence[str] = WORKER,
         inherited: Sequence[int] = (),
-        directory: str | None = None,
+        directory: Path | None = None,
         servers: ForkServers | None = None,
     ) -> None:
         self.cell = cell
@@ -191,7 +197,7 @@ class CellProcess:
     def _fork(self, servers: ForkServers) -> ForkedProcess | subprocess.Popen[bytes]:
         with (self.cell.folder / LOG).open("ab") as log:
             try:
-                return servers.fork(self._command, self._environment, log, self._inherited)
+                return servers.fork(self._command, self._environment, log, self._inherited, self._directory)
             except OSError:  # The server is dead, there is no room for one, or none can fork here.
                 return self._start()
 

@@ -30,12 +30,15 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, decode_event
 from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatcher, Executor
 from vtbench.studies.executors.local import WORKER
+from vtbench.studies.fork_server import ForkServers
 from vtbench.studies.spanning import LOST, Other, Span, carry_first, place, reserve, shorten
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
 from vtbench.units import format_items
 
 _WAIT_SECONDS = 0.1
+_SERVERS = ForkServers()
+"""Of a process that carries out tasks, one after the other; both live as long as the study."""
 _MOST_CALLS = 500
 """So many calls a second the switchboard shall answer at most, of all cells together."""
 
@@ -280,7 +283,7 @@ def carry_cell(
 
     if places is not None:
         return carry_first(posting, *places, tell, Companion)
-    result = supervise(posting, tell)
+    result = supervise(posting, tell, servers=_SERVERS)
     return result.status, result.error
 
 
