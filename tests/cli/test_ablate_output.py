@@ -162,7 +162,7 @@ def test_epochs_are_told_now_and_then_in_a_pipe(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("vtbench.cli.study_progress._SECONDS_BETWEEN_LINES", 0.0)
     shown, _, stream = open_display(terminal=False)
     run_two_cells(shown)
-    assert "convolution, seed 0: epoch 1/90  loss 2.000  val 12.50 %; study:" in stream.getvalue()
+    assert "convolution, seed 0: epoch 1/90  train loss 2.000  val 12.50 %; study:" in stream.getvalue()
 
 
 def test_a_run_that_goes_on_says_where() -> None:

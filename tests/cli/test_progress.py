@@ -51,7 +51,7 @@ def test_a_pipe_gets_one_plain_line_an_epoch() -> None:
     lines = stream.getvalue().splitlines()
     assert lines == [
         "resnet20, seed 3: 90 epochs of 2,000 images in 10 classes, 500 to validate, on cpu",
-        "epoch 1/90  loss 2.1250  train 20.00 %  val 25.50 %  400 images/s  8 min 54 s left",
+        "epoch 1/90  train loss 2.1250  train 20.00 %  val 25.50 %  400 images/s  8 min 54 s left",
         "A word.",
     ]
 

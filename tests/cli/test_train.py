@@ -48,7 +48,7 @@ def test_a_run_prints_its_course_and_its_summary_and_the_same_command_shows_it_a
     lines = errors.splitlines()
     assert lines[0].startswith("A batch of 64 holds all 40 training images, so that an epoch is one step of 40.")
     assert lines[1] == "resnet20, seed 0: 1 epoch of 40 images in 10 classes, 20 to validate, on cpu"
-    assert lines[2].startswith("epoch 1/1  loss ")
+    assert lines[2].startswith("epoch 1/1  train loss ")
     assert len(lines) == 3
     summary = output.splitlines()
     assert summary[0] == "resnet20, seed 0"

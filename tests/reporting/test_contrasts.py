@@ -44,8 +44,8 @@ def test_a_study_of_tokens_has_the_contrasts_of_the_evidence_with_intervals_that
     assert table.rows[1][:3] == (DYNAMIC, "dynamic, dynamic-position", "static, static-position")
     assert table.rows[1][4:] == ("3", "above 0")
     assert list(tell_contrasts(found, TOP1)) == [
-        "Told from 0 among the arms: tokenizer dynamic for static, 1.91 points higher (± 0.28).",
-        "Not told from 0 among the arms: position on for off, 0.2 points higher (± 0.6).",
+        "Clear among the arms, as the interval excludes 0: tokenizer dynamic for static, 1.91 points higher (± 0.28).",
+        "Not clear among the arms, as the interval includes 0: position on for off, 0.2 points higher (± 0.6).",
     ]
 
 
@@ -130,5 +130,5 @@ def test_settings_that_tuning_did_not_find_keep_arms_apart() -> None:
 def test_effects_from_two_seeds_are_named_without_a_size_that_says_nothing() -> None:
     runs = list_runs({arm: values[:2] for arm, values in ACCURACY.items()})
     said = list(tell_contrasts(find_contrasts(report_on(runs, base="convolution").comparisons[0]), TOP1))
-    assert said[-1].startswith("Fewer than 3 seeds do not tell from 0 among the arms: ")
+    assert said[-1].startswith("Fewer than 3 seeds leave open what there is among the arms: ")
     assert said[-1].endswith("position on for off.") and "±" not in said[-1]

@@ -158,7 +158,7 @@ class RunDisplay(ProgressListener):
         if not self._display.live:
             left = self._view.seconds_left()
             self._display.say(
-                f"epoch {epoch.epoch + 1}/{self._view.epochs}  loss {epoch.train['loss']:.4f}  "
+                f"epoch {epoch.epoch + 1}/{self._view.epochs}  train loss {epoch.train['loss']:.4f}  "
                 f"train {metric.show(epoch.train[metric.key])}  "
                 f"val {metric.show(epoch.outcome[metric.key])}  "
                 f"{timing.train_images_per_second:.0f} images/s" + (f"  {format_duration(left)} left" if left else "")

@@ -184,7 +184,7 @@ class StudyDisplay:
         left = self.seconds_left()
         self._say(
             cell,
-            f"epoch {view.epoch}/{view.epochs}  loss {show_number(view.loss)}  val {view.metric.show(view.val or 0.0)}"
+            f"epoch {view.epoch}/{view.epochs}  train loss {show_number(view.loss)}  val {view.metric.show(view.val or 0.0)}"
             + (f"; study: {format_duration(left)} left" if left else ""),
         )
 

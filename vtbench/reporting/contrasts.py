@@ -250,12 +250,12 @@ def tell_contrasts(contrasts: Sequence[Contrast], metric: Metric) -> Iterator[st
     """What each contrast comes to, for the answer; less that of tokens, which the differences to the reference have."""
     told = [one for one in contrasts if one.claim != TOKENS and one.effect.interval is not None]
     if clear := [_tell(one, metric) for one in told if one.side in ("above", "below")]:
-        yield f"Told from 0 among the arms: {'; '.join(clear)}."
+        yield f"Clear among the arms, as the interval excludes 0: {'; '.join(clear)}."
     unclear = [one for one in told if one.side == "not told from 0"]
     if said := [_tell(one, metric) for one in unclear if one.effect.n >= FEWEST_FOR_SPREAD]:
-        yield f"Not told from 0 among the arms: {'; '.join(said)}."
+        yield f"Not clear among the arms, as the interval includes 0: {'; '.join(said)}."
     if few := [_name(one) for one in unclear if one.effect.n < FEWEST_FOR_SPREAD]:
-        yield f"Fewer than {FEWEST_FOR_SPREAD} seeds do not tell from 0 among the arms: {'; '.join(few)}."
+        yield f"Fewer than {FEWEST_FOR_SPREAD} seeds leave open what there is among the arms: {'; '.join(few)}."
 
 
 def _tell(one: Contrast, metric: Metric) -> str:

@@ -194,7 +194,7 @@ def _explain_rule(comparison: Comparison, rule: StoppingRule) -> Iterator[str]:
         yield (
             f"It took {ran} runs. A fixed number of seeds that finds {_format(effect, metric)} with a chance of "
             f"{100 * POWER:.0f} %, at the median spread of {_format(median(spreads), metric)}, takes "
-            f"{wanted.reason if isinstance(wanted, NotMeasured) else f'{wanted} runs ({needed} seeds)'}."
+            f"{wanted.reason if isinstance(wanted, NotMeasured) else f'{wanted:,} runs ({needed:,} seeds)'}."
         )
 
 
@@ -229,7 +229,7 @@ def tell_power(comparison: Comparison) -> Iterator[str]:
     yield (
         f"True differences that are found so with a chance of {100 * POWER:.0f} %, at the median spread of "
         f"{_format(spread, metric)}: {at_first}, {', '.join(later)}; one of {_format(1.0, metric)} takes "
-        f"{needed.reason if isinstance(needed, NotMeasured) else f'{needed} seeds'}."
+        f"{needed.reason if isinstance(needed, NotMeasured) else f'{needed:,} seeds'}."
     )
 
 
