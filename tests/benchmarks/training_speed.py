@@ -214,6 +214,7 @@ CONTESTANTS: dict[str, Callable[[argparse.Namespace], float]] = {
     "vtbench train": run_vtbench,
     "vtbench train, contiguous layout": lambda options: run_vtbench(options, channels_last=False),
     "vtbench train, bfloat16": lambda options: run_vtbench(options, precision="bfloat16"),
+    "vtbench train, compiled": lambda options: run_vtbench(options, compile=True),
     "plain loop": lambda options: run_plain(options, channels_last=False),
     "plain loop, channels_last": lambda options: run_plain(options, channels_last=True),
     "timm's parts": run_timm_parts,

@@ -13,6 +13,7 @@ import stand_in_cells
 from stand_in_cells import make_study
 
 from vtbench.reporting.live_runs import RunReader
+from vtbench.studies import supervision
 from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult, fits_at_the_end
@@ -156,6 +157,16 @@ def test_a_program_that_is_no_worker_is_a_failed_cell(tmp_path: Path) -> None:
     executor = LocalProcesses(command=[sys.executable, "-c", "print('nonsense')"])
     results = list(executor.run(cells[:1], 1, watcher=Watcher(), stop=StopRequest()))
     assert results[0].status == "failed"
+
+
+def test_a_process_that_cannot_be_started_is_a_failed_cell_and_the_next_one_is_tried(tmp_path: Path) -> None:
+    cells = list_cells(make_study({"good": "resnet20"}, seeds=2), tmp_path)
+    executor = LocalProcesses(command=(str(tmp_path / "no such program"),))
+    results = list(executor.run(cells, 1, watcher=stand_in_cells.CellNotes(), stop=StopRequest()))
+    assert [result.status for result in results] == ["failed", "failed"]
+    assert "No process could be started for it: [Errno 2]" in (results[0].error or "")
+    posted = supervision.supervise(supervision.post(cells[0], executor.command), lambda lines: False)
+    assert (posted.status, posted.error) == ("failed", results[0].error)
 
 
 def test_a_stop_lets_cells_save_and_begins_no_more(tmp_path: Path, execute: Execute) -> None:

@@ -184,8 +184,8 @@ class StudyDisplay:
         left = self.seconds_left()
         self._say(
             cell,
-            f"epoch {view.epoch}/{view.epochs}  train loss {show_number(view.loss)}  val {view.metric.show(view.val or 0.0)}"
-            + (f"; study: {format_duration(left)} left" if left else ""),
+            f"epoch {view.epoch}/{view.epochs}  train loss {show_number(view.loss)}  "
+            f"val {view.metric.show(view.val or 0.0)}" + (f"; study: {format_duration(left)} left" if left else ""),
         )
 
     def _say(self, cell: Cell, text: str) -> None:

@@ -22,7 +22,14 @@ from vtbench.run_folder import RUN_LOCK
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import Event, encode_event
 from vtbench.studies.executor import CellResult
-from vtbench.studies.executors.local import WORKER, CellProcess, can_be_forked, confine, forward_events
+from vtbench.studies.executors.local import (
+    WORKER,
+    CellProcess,
+    NoProcessError,
+    can_be_forked,
+    confine,
+    forward_events,
+)
 from vtbench.studies.fork_server import ForkServers
 
 Tell = Callable[[list[bytes]], bool]
@@ -88,13 +95,16 @@ def supervise(
     if not _await_others(cell.folder / RUN_LOCK, tell):
         return CellResult(cell, "stopped", 0.0)
     environment = {**posting.environment, **confine(cell, 0), **own}
-    process = CellProcess(
-        cell,
-        environment,
-        command=posting.command,
-        directory=Path(posting.directory),
-        servers=servers if posting.command == WORKER and can_be_forked(cell) else None,
-    )
+    try:
+        process = CellProcess(
+            cell,
+            environment,
+            command=posting.command,
+            directory=Path(posting.directory),
+            servers=servers if posting.command == WORKER and can_be_forked(cell) else None,
+        )
+    except NoProcessError as error:
+        return CellResult(cell, "failed", 0.0, str(error))
     emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]] = queue.SimpleQueue()
     threading.Thread(target=forward_events, args=(process, emitted), daemon=True).start()
     deadline: float | None = None

@@ -97,10 +97,17 @@ class LocalProcesses(Executor):
                         free.extend(range(jobs, jobs + extra))
                 while waiting and free and not stop.requested:
                     place, cell = free.popleft(), waiting.popleft()
-                    process = self._begin(cell, place)
+                    watcher.on_begin(cell)
+                    try:
+                        process = self._begin(cell, place)
+                    except NoProcessError as error:
+                        free.append(place)
+                        result = CellResult(cell, "failed", 0.0, str(error))
+                        watcher.on_end(result)
+                        yield result
+                        continue
                     running[process] = place
                     threading.Thread(target=forward_events, args=(process, emitted), daemon=True).start()
-                    watcher.on_begin(cell)
                 if stop.requested and deadline is None:
                     deadline = time.monotonic() + self.grace_seconds
                     for process in running:
@@ -165,12 +172,16 @@ def confine(cell: Cell, place: int) -> dict[str, str]:
     return {**dict.fromkeys(limited, str(threads)), **own}
 
 
+class NoProcessError(OSError):
+    """The system starts no process for a cell."""
+
+
 class CellProcess:
     """One cell in a process of its own: events come on its standard output, what it prints goes to the cell's log.
 
     ``environment`` is added to that of this process. ``inherited`` are open files that the process shall hold, and
     ``directory`` is where it works, by default where this one does. With ``servers`` the process is forked, and started
-    afresh only if its server dies before.
+    afresh only if its server dies before. Raises ``NoProcessError`` where none can be started.
     """
 
     def __init__(
@@ -203,15 +214,19 @@ class CellProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.cell.folder / LOG).open("ab") as log:
-            return subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=self._environment,
-                cwd=self._directory,
-                pass_fds=tuple(self._inherited) if os.name == "posix" else (),
-            )
+            try:
+                return subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=self._environment,
+                    cwd=self._directory,
+                    pass_fds=tuple(self._inherited) if os.name == "posix" else (),
+                )
+            except OSError as error:
+                room = "Where there is no room, fewer --jobs need less."
+                raise NoProcessError(f"No process could be started for it: {error}. {room}") from error
 
     def _hand_over(self) -> None:
         assert self.popen.stdin is not None
@@ -227,8 +242,7 @@ class CellProcess:
             try:
                 self.popen = self._start()
             except OSError as error:
-                told = f"No process could be started for it: {error}. Where there is no room, fewer --jobs need less."
-                self._last_word = CellEnded(status="failed", error=told)
+                self._last_word = CellEnded(status="failed", error=str(error))
                 return False
         self._hand_over()
         return True
