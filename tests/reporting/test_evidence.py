@@ -9,12 +9,13 @@ import pytest
 from synthetic_runs import ACCURACY, list_runs, make_run, write_study
 
 from vtbench.records import RunRecord
-from vtbench.reporting.archive import archive_runs
+from vtbench.reporting.archive import archive_runs, list_archives
 from vtbench.reporting.committed import render_readme
-from vtbench.reporting.contrasts import CLAIMS, sort_arms
+from vtbench.reporting.content import list_tuned
+from vtbench.reporting.contrasts import CLAIMS, Contrast, find_contrasts, sort_arms
 from vtbench.reporting.evidence import StudyEvidence, find_evidence, list_sentences, tabulate_evidence
 from vtbench.reporting.report import build_report
-from vtbench.stats.estimates import estimate_mean
+from vtbench.stats.estimates import Estimate, estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
 
 
@@ -38,6 +39,21 @@ def test_each_claim_is_a_contrast_of_all_pairs_that_differ_in_it_alone(tmp_path:
     table = tabulate_evidence([found])
     assert table.rows[1][3:5] == ("dynamic, dynamic-position", "static, static-position")
     assert [row[-1] for row in table.rows] == ["loses", "gains", "not told from 0"]
+
+
+def test_the_intervals_are_those_that_the_reports_of_the_studies_have() -> None:
+    shown = list[Estimate]()
+    for folder in list_archives(Path(__file__).parents[2] / "reports"):
+        report = build_report(folder)
+        own = {name_arms(one): one.effect for one in find_contrasts(report.comparisons[0], tuned=list_tuned(report))}
+        both = [(one.effect, own[name_arms(one)]) for one in find_evidence(folder).contrasts if name_arms(one) in own]
+        assert all(here == there for here, there in both), folder
+        shown += [there for _, there in both]
+    assert len({effect.level for effect in shown}) > 1, "studies with more contrasts than the claims are among them"
+
+
+def name_arms(contrast: Contrast) -> frozenset[tuple[str, str]]:
+    return frozenset((new.name, old.name) for new, old in contrast.pairs)
 
 
 def test_the_order_of_the_effects_is_shown_where_their_intervals_lie_apart(tmp_path: Path) -> None:

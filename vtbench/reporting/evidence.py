@@ -17,7 +17,16 @@ from vtbench.records import CostRecord, RunRecord
 from vtbench.reporting.archive import list_archives
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import list_tuned
-from vtbench.reporting.contrasts import CLAIMS, Contrast, contrast_all, list_pairs, name_side, sort_arms
+from vtbench.reporting.contrasts import (
+    CLAIMS,
+    Contrast,
+    Pairs,
+    contrast_all,
+    find_contrasts,
+    list_pairs,
+    name_side,
+    sort_arms,
+)
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD
 from vtbench.reporting.report import build_report
 from vtbench.reporting.tables import format_estimate
@@ -49,12 +58,20 @@ def render_evidence(reports: Path) -> str:
 
 
 def find_evidence(folder: Path) -> StudyEvidence:
-    """What the archive in ``folder`` says about the claims."""
+    """What the archive in ``folder`` says about the claims, with the intervals that its own report has of them."""
     report = build_report(folder)
-    comparison = report.comparisons[0]
-    plain, places = sort_arms(comparison, tuned=list_tuned(report))
-    contrasts = contrast_all(comparison, {claim: list_pairs(claim, plain, places) for claim in CLAIMS})
-    return StudyEvidence(folder.name, comparison, contrasts)
+    comparison, tuned = report.comparisons[0], list_tuned(report)
+    plain, places = sort_arms(comparison, tuned=tuned)
+    claims = {claim: list_pairs(claim, plain, places) for claim in CLAIMS}
+    own = [_name_pairs(pairs) for pairs in claims.values()]
+    shown = find_contrasts(comparison, tuned=tuned)
+    others = {one.claim: one.pairs for one in shown if _name_pairs(one.pairs) not in own}
+    contrasts = contrast_all(comparison, {**claims, **others})
+    return StudyEvidence(folder.name, comparison, tuple(one for one in contrasts if one.claim in CLAIMS))
+
+
+def _name_pairs(pairs: Pairs) -> set[tuple[str, str]]:
+    return {(new.name, old.name) for new, old in pairs}
 
 
 def tabulate_evidence(found: Sequence[StudyEvidence]) -> Table:
