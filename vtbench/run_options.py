@@ -199,6 +199,7 @@ def spell_flags(options: Configuration, names: Sequence[str]) -> list[str]:
 
 
 _LONGEST_NAME = 160
+_LEADS = re.compile(r"^[./~]+|/+$")
 
 
 def name_run(model: str, options: TrainOptions, execution: ExecutionConfig, recipe: Recipe) -> str:
@@ -207,6 +208,8 @@ def name_run(model: str, options: TrainOptions, execution: ExecutionConfig, reci
     A recipe of the user's own brings a digest of what it says, and a name that is too long ends in one.
 
     >>> options = TrainOptions(recipe="small", learning_rate=0.05)
+    >>> name_run("resnet20", TrainOptions(data="folder:../images/birds/"), ExecutionConfig(), Recipe(name="default"))
+    'resnet20-folder-images-birds-default-seed0'
     >>> name_run("vt_resnet20:tokenizer=static", options, ExecutionConfig(precision="bfloat16"), Recipe(name="small"))
     'vt_resnet20-tokenizer-static-scenes-small-learning-rate-0.05-precision-bfloat16-seed0'
     """
@@ -215,7 +218,7 @@ def name_run(model: str, options: TrainOptions, execution: ExecutionConfig, reci
     asked = [name for name in TrainOptions.model_fields if name not in ("data", "recipe", "init", "seed")]
     words = spell_flags(options, asked) + spell_flags(execution, ExecutionConfig.list_settings(Effect.NUMBERS))
     start = [f"from {Path(options.init).stem}"] if options.init is not None else []
-    data = [Path(part).name for part in re.split("[:,]", options.data)]
+    data = ["-".join(_LEADS.sub("", part).split("/")[-2:]) for part in re.split("[:,]", options.data)]
     parts = [model, *data, own, *(Path(word).name for word in words), *start, f"seed{options.seed}"]
     name = re.sub(r"[^\w.+]+", "-", "-".join(parts)).strip("-")
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}-{_digest(name, 8)}"

@@ -1,4 +1,5 @@
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -477,3 +478,16 @@ def test_many_masks_are_read_a_few_files_at_a_time_and_in_order(tmp_path, monkey
     object.__setattr__(data.split.files, "masks", lambda rows: asked.append(len(rows)) or fetch(rows))
     np.testing.assert_array_equal(data.read_original_masks(np.arange(5)), whole)
     assert asked == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ("voc", "there is no folder JPEGImages beside SegmentationClass. Add them"),
+        ("camvid", "there is no folder {} beside {}annot, with train or training for {}. Add them"),
+    ],
+)
+def test_folders_that_are_missing_are_named_as_the_layout_spells_them(tmp_path, classes, said):
+    (tmp_path / "SegmentationClass").mkdir()
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_dataset(DataConfig(spec=f"folder:{tmp_path},classes={classes}", image_size=32), "train", seed=0)

@@ -225,7 +225,8 @@ def test_processes_work_in_the_folder_that_they_are_asked_to(tmp_path: Path, ser
         folder.mkdir()
         with (tmp_path / "log").open("wb") as log:
             process = servers.fork(command, dict(os.environ), log, (), folder)
-        assert process.stdout.read().decode() == f"{folder}\n"
+        with process.stdin, process.stdout as output:
+            assert output.read().decode() == f"{folder}\n"
         assert process.wait(timeout=100) == 0
 
 
@@ -239,11 +240,11 @@ def test_a_fork_that_fails_ends_no_server(tmp_path: Path, servers: ForkServers) 
 def test_a_cell_for_which_no_process_can_be_started_either_has_failed(
     tmp_path: Path, servers: ForkServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(process: CellProcess) -> subprocess.Popen[bytes]:
+    def refuse(*args: object, **others: object) -> subprocess.Popen[bytes]:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     process = begin(make_cell(tmp_path), servers, write_server(tmp_path, CANNOT_IMPORT))
-    monkeypatch.setattr(CellProcess, "_start", refuse)
+    monkeypatch.setattr(local.subprocess, "Popen", refuse)
     emitted: queue.SimpleQueue[tuple[CellProcess, Event | None]] = queue.SimpleQueue()
     forward_events(process, emitted)
     assert emitted.get(timeout=1) == (process, None)

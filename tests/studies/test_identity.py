@@ -182,5 +182,5 @@ def test_a_finished_run_is_shown_for_its_own_data_only(tmp_path: Path) -> None:
     record = train(tmp_path / "run", data)
     shutil.move(data, tmp_path / "moved")
     assert train(tmp_path / "run", tmp_path / "moved") == record
-    with pytest.raises(UserError, match="not those that the finished run was trained"):
+    with pytest.raises(UserError, match=r"The finished run in .*run was trained and validated on other data"):
         train(tmp_path / "run", write_parquet(tmp_path / "other", seed=1))

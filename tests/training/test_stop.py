@@ -37,9 +37,9 @@ with StopRequest().on_signals(grace_seconds=float(sys.argv[1])):
 """
 
 
-def start_stuck(grace_seconds: float) -> subprocess.Popen[bytes]:
+def start_stuck(grace_seconds: float, code: str = STUCK) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-c", STUCK, str(grace_seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", code, str(grace_seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -52,6 +52,15 @@ def test_a_step_that_does_not_end_is_left_after_the_time_of_grace() -> None:
         _, message = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
     assert b"goes on from the last checkpoint" in message
+
+
+def test_what_is_lost_is_said_as_it_is() -> None:
+    code = STUCK.replace("StopRequest().on_signals", "stop.on_signals")
+    code = code.replace("with stop", "stop = StopRequest()\nstop.parting = stop.IN_A_PLAN\nwith stop")
+    with start_stuck(0.2, code) as process:
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate(timeout=300)
+    assert message.decode().strip() == StopRequest.IN_A_PLAN
 
 
 def test_a_second_signal_ends_at_once() -> None:

@@ -202,6 +202,7 @@ def _run(
     from vtbench.units import format_items
 
     mirror = _begin_mirror(store, folder, study) if store is not None else None
+    session.stop.parting = session.stop.BEFORE_CELLS
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress()) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
@@ -322,6 +323,7 @@ def _plan(
         unmeasured = ELSEWHERE
     is_measured = unmeasured is None
     what = f"building {format_items(len(study.arms), 'arm')}{' and measuring some' if is_measured else ''}"
+    session.stop.parting = session.stop.IN_A_PLAN
     with session.stop.on_signals(), tell_waiting(what):
         plan = plan_study(study, folder, session, retry_failed=retry_failed, unmeasured=unmeasured)
         there = None

@@ -152,7 +152,9 @@ def _run_stage(
 ) -> None:
     """Carry out the cells of ``stage`` that are ``waiting``, and book what came of them."""
     folder = ledger.folder
+    session.stop.parting = session.stop.BEFORE_CELLS
     placement = choose_placement(waiting, session, before=read_placement(folder), on_measuring=watcher.on_measuring)
+    session.stop.parting = session.stop.IN_A_STEP
     if not session.stop.requested:
         write_placement(folder, placement)
     waiting = [placement.arrange(cell) for cell in waiting]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 from vtbench.configuration import RunConfig
 from vtbench.datasets.batches import TrainBatches
@@ -53,12 +54,12 @@ def certify(
     )
 
 
-def check_data(config: RunConfig, certificate: Certificate | None) -> None:
-    """Raise ``UserError`` unless the data of ``config`` are those of ``certificate``, wherever they lie."""
+def check_data(config: RunConfig, certificate: Certificate | None, folder: Path) -> None:
+    """Raise ``UserError`` unless the data of ``config`` are those of the run in ``folder``, wherever they lie."""
     now = identify_data(config.data, [config.seed])[config.seed]
     if certificate is None or (now["train"], now["val"]) != (certificate.train_data, certificate.val_data):
         raise UserError(
-            f"The data {config.data.spec} are not those that the finished run was trained and validated on. "
+            f"The finished run in {folder} was trained and validated on other data than {config.data.spec}. "
             "Name those with --data, or give another folder with --out."
         )
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import ClassVar
 
 from vtbench.records import CostRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
 
@@ -124,10 +125,20 @@ class RunStopped(Exception):  # noqa: N818 - it is no error: the run was asked t
 
 
 class StopRequest:
-    """A wish to stop that the training loop looks at after every step."""
+    """A wish to stop that the training loop looks at after every step.
+
+    ``parting`` is the last word where what is in hand is left undone.
+    """
+
+    IN_A_STEP: ClassVar[str] = (
+        "Stopped in the middle of a step; the same command again goes on from the last checkpoint."
+    )
+    BEFORE_CELLS: ClassVar[str] = "Stopped before a cell was begun; the same command again begins there."
+    IN_A_PLAN: ClassVar[str] = "Stopped before the plan was made; nothing was begun, and nothing is lost."
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.parting = self.IN_A_STEP
 
     @property
     def requested(self) -> bool:
@@ -151,9 +162,9 @@ class StopRequest:
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self.requested:
-                leave_at_once(number)
+                self._leave_at_once(number)
             self.request()
-            watchdog = threading.Timer(grace_seconds, leave_at_once, args=(number,))
+            watchdog = threading.Timer(grace_seconds, self._leave_at_once, args=(number,))
             watchdog.daemon = True
             watchdog.start()
             timer.append(watchdog)
@@ -168,9 +179,8 @@ class StopRequest:
             for number, handler in previous.items():
                 signal.signal(number, handler)  # type: ignore[arg-type]
 
-
-def leave_at_once(signal_number: int) -> None:
-    """End this process without unwinding; what was saved stands, and the same command goes on from it."""
-    sys.stderr.write("\nStopped in the middle of a step; the same command again goes on from the last checkpoint.\n")
-    sys.stderr.flush()
-    os._exit(128 + signal_number)
+    def _leave_at_once(self, signal_number: int) -> None:
+        """End this process without unwinding; what was saved stands, and the same command goes on from it."""
+        sys.stderr.write(f"\n{self.parting}\n")
+        sys.stderr.flush()
+        os._exit(128 + signal_number)

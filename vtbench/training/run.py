@@ -75,7 +75,7 @@ def train_run(
         config = accept_config(folder, identify_start(config, folder))
         record = find_record(folder, config, arm=arm)
         if record is not None and record.status == "finished" and record.config.data.spec != config.data.spec:
-            check_data(config, record.certificate)
+            check_data(config, record.certificate, folder)
         if record is None or record.status == "failed":
             if device.type == "cpu":
                 keep_freed_memory()

@@ -106,11 +106,12 @@ def _open_masked(root: Path, knobs: FolderKnobs, image_size: int | None) -> dict
     for split in knobs.named_splits:
         folders = _find_pair(root, layout, split)
         if folders is None:
-            names = getattr(layout, split)
+            patterns, names = (*layout.images, *layout.masks), getattr(layout, split)
+            stands = f", with {' or '.join(names)} for {{}}" if any("{}" in one for one in patterns) else ""
             raise UserError(
                 f"{root} has no {split} split with masks: there is no folder {' or '.join(layout.images)} beside "
-                f"{' or '.join(layout.masks)}, with {' or '.join(names)} for {{}}. Add them, "
-                "or say where they lie under [layout] in a file of classes."
+                f"{' or '.join(layout.masks)}{stands}. Add them, or say where they lie "
+                "under [layout] in a file of classes."
             )
         pairs[split] = folders
         images, masks = _pair_files(root, *folders, layout, split)
