@@ -166,6 +166,20 @@ def test_unlike_conditions_of_one_seed_are_named_and_those_of_two_seeds_are_not(
     assert not any("unlike conditions" in note for note in list_notes(report_on(one_seed).comparisons))
 
 
+def test_arms_of_several_kernels_are_named_and_so_are_runs_that_went_on_with_others() -> None:
+    def list_kernel_notes(**kernels: tuple[str | None, ...]) -> list[str]:
+        runs = [run.model_copy(update={"kernels": kernels.get(f"{run.arm}{run.seed}", ("a",))}) for run in list_runs()]
+        return [note for note in list_notes(report_on(runs).comparisons) if "kernels" in note]
+
+    assert list_kernel_notes() == []
+    assert list_kernel_notes(**{f"dynamic{seed}": ("b",) for seed in range(3)}) == []
+    [note] = list_kernel_notes(dynamic1=("b",))
+    assert note.startswith("Of dynamic not all steps were done with the same compiled kernels")
+    [unlike, unsure] = list_kernel_notes(dynamic1=("a", "b"), static0=(None,))
+    assert unlike.startswith("Of dynamic not all")
+    assert "(2): static, seed 0; dynamic, seed 1." in unsure
+
+
 def test_arms_without_an_interval_of_their_difference_are_named_with_the_reason() -> None:
     runs = [run for run in list_runs() if run.arm in ("convolution", "dynamic")]
     runs += [make_run("static", 1, 70.0), make_run("static-position", 5, 70.0)]

@@ -40,6 +40,7 @@ def list_notes(comparisons: Sequence[Comparison]) -> list[str]:
         notes.extend(f"{which}{sentence}" for sentence in (*_judge(comparison), *tell_scattered(comparison)))
     notes.extend(dict.fromkeys(f"Note: {reason}." for reason in _list_missing_intervals(fixed)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_conditions(comparison)))
+    notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unlike_kernels(comparison)))
     notes.extend(dict.fromkeys(note for comparison in comparisons for note in _list_unknown_content(comparison)))
     for arm in arms:
         if isinstance(arm.costs, NotMeasured) and arm.variant:
@@ -106,6 +107,26 @@ def _list_unlike_conditions(comparison: Comparison) -> Iterator[str]:
         yield (
             f"Runs of one seed were made under unlike conditions ({'; '.join(mixed)}): these may round differently, "
             "which training amplifies, so that the differences hold luck that the arms do not share."
+        )
+
+
+def _list_unlike_kernels(comparison: Comparison) -> Iterator[str]:
+    """Say which arms were not compiled to the same kernels for all seeds, and which runs have none of one kind."""
+    unlike, unsure = [], []
+    for arm, runs in zip(comparison.arms, comparison.runs, strict=True):
+        finished = {seed: run.kernels for seed, run in runs.items() if run.status == "finished"}
+        if len({digest for kernels in finished.values() for digest in kernels if digest is not None}) > 1:
+            unlike.append(arm.name)
+        unsure += [f"{arm.name}, seed {seed}" for seed, kernels in finished.items() if None in kernels or kernels[1:]]
+    if unlike:
+        yield (
+            f"Of {format_names(unlike)} not all steps were done with the same compiled kernels: these may round "
+            "differently, which training amplifies."
+        )
+    if unsure:
+        yield (
+            f"Compiled runs that went on with other kernels, or of which these are not known ({len(unsure)}): "
+            f"{'; '.join(unsure)}. Their bits are not promised to be those of uninterrupted runs."
         )
 
 

@@ -19,6 +19,7 @@ from vtbench.training.answers import AnswerKeeper
 from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vtbench.training.evaluation import SlidingWindow, evaluate, ignore
 from vtbench.training.examples import ExampleMaker
+from vtbench.training.kernels import describe_kernels, join_kernels
 from vtbench.training.optimization import learning_rate_at
 from vtbench.training.preparation import Prepared
 from vtbench.training.progress import SILENT, BatchProgress, ProgressListener, RunStopped, StopRequest
@@ -30,7 +31,10 @@ _WORTH_A_SAVE = 50  # A step that takes so many times as long as a save is worth
 
 
 class EpochLoop:
-    """Trains from where ``prepared`` stands to the last epoch. ``epochs`` and ``timings`` hold what is done so far."""
+    """Trains from where ``prepared`` stands to the last epoch. ``epochs`` and ``timings`` hold what is done so far.
+
+    ``kernels`` are those that compiled steps were done with, as far as these are saved.
+    """
 
     def __init__(self, prepared: Prepared, folder: Path, listener: ProgressListener, stop: StopRequest) -> None:
         self.prepared, self.trainer, self.config = prepared, prepared.trainer, prepared.config
@@ -40,6 +44,7 @@ class EpochLoop:
         self.epochs = list(prepared.epochs)
         self.timings = list(prepared.timings)
         self.train_seconds = prepared.train_seconds
+        self.kernels = prepared.kernels
         self.save_seconds = 0.0
         self.next_save = time.monotonic() + self.config.execution.checkpoint_seconds
 
@@ -179,15 +184,26 @@ class EpochLoop:
         started = time.monotonic()
         if self.trainer.batch > 0:
             self.trainer.read_epoch(of_all=True)
+        self._note_kernels()
         tensors, values = self.trainer.state()
         values |= {
             "format": FORMAT,
             "epochs": [record.model_dump(mode="json") for record in self.epochs],
             "timings": [record.model_dump(mode="json") for record in self.timings],
             "train_seconds": self.train_seconds,
+            "kernels": self.kernels,
         }
         if self.world.is_first:
             save_checkpoint(self.folder / CHECKPOINTS, Checkpoint(tensors, values))
         self.world.barrier()
         now = time.monotonic()
         self.save_seconds, self.next_save = now - started, now + self.config.execution.checkpoint_seconds
+
+    def _note_kernels(self) -> None:
+        """Say so once where they are not those of before. What this process had at its last save counts no more."""
+        if not self.config.execution.compile:
+            return
+        before, noted = self.prepared.kernels, self.kernels
+        self.kernels = join_kernels(before, self.world.gather(self.trainer.kernels))
+        if noted == before != self.kernels and (note := describe_kernels(self.kernels)) is not None:
+            self.listener.on_message(note)

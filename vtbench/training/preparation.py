@@ -37,6 +37,7 @@ from vtbench.training.checkpoint import FORMAT, Checkpoint, find_checkpoint
 from vtbench.training.folder import write_config
 from vtbench.training.foreign_network import hash_network, try_network
 from vtbench.training.freezing import freeze_parameters
+from vtbench.training.kernels import Kernels
 from vtbench.training.network import build_initialized_network
 from vtbench.training.progress import ProgressListener
 from vtbench.training.starting_weights import (
@@ -70,6 +71,7 @@ class Prepared:
     epochs: tuple[EpochRecord, ...] = ()
     timings: tuple[TimingRecord, ...] = ()
     train_seconds: float = 0.0
+    kernels: Kernels = ()
     start: StartRecord | None = None
 
 
@@ -327,6 +329,7 @@ def _go_on(folder: Path, trainer: Trainer, listener: ProgressListener, world: Wo
         "epochs": tuple(EpochRecord.model_validate(one) for one in values["epochs"]),
         "timings": tuple(TimingRecord.model_validate(one) for one in values["timings"]),
         "train_seconds": values["train_seconds"],
+        "kernels": tuple(values.get("kernels", (None,) if trainer.execution.compile else ())),
     }
 
 

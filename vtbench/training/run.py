@@ -210,6 +210,7 @@ class _Run:
             settled_by_data={key: now for key, _, now in list_differences(self.config.recipe, prepared.trainer.recipe)},
             start=prepared.start,
             taken=list_taken(prepared.train),
+            kernels=self.loop.kernels,
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
             weights_sha256=weights_sha256,

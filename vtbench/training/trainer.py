@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vtbench.configuration import ExecutionConfig, Recipe
 from vtbench.tasks import Tally, Task
 from vtbench.training.freezing import find_frozen_norms
+from vtbench.training.kernels import CompiledNetwork, Kernels
 from vtbench.training.optimization import (
     WeightAverage,
     build_optimizer,
@@ -41,9 +42,9 @@ class Trainer:
       scales the loss so that small gradients survive; the scale is saved.
     - ``channels_last``: another order of summation in convolutions, repeated to the bit.
     - ``compile``: fuses operators; repeated to the bit as long as the compiler chooses the same kernels, which its
-      cache does not promise across versions of torch or of the C++ compiler. Only batches of full size are compiled
-      for: a smaller last one would take as long again, and leave kernels of any size to full ones after it, but not
-      in a run that goes on from there.
+      cache does not promise across versions of torch or of the C++ compiler: `kernels` tells. Only batches of full
+      size are compiled for: a smaller last one would take as long again, and leave kernels of any size to full ones
+      after it, but not in a run that goes on from there.
     - ``accumulate``: micro-batches instead of one batch. The same gradient up to rounding, but batch normalisation sees
       micro-batches, and so dropout draws differ: another training, repeated to the bit.
     """
@@ -69,10 +70,8 @@ class Trainer:
         self._layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self._parallel = world.parallelize(self.model)
-        self._compiled: Any = None
         self._compiled_images = split_share(recipe.batch_size, execution.accumulate, world.rank, world.size)[0]
-        if execution.compile:
-            self._compiled = torch.compile(self._parallel, dynamic=False, options={"deterministic": True})
+        self._compiled = CompiledNetwork(self._parallel) if execution.compile else None
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay is not None else None
         self._sharing = world if execution.shard_optimizer else ALONE
         self.optimizer = build_optimizer(self.model, recipe.optimizer, self._sharing.share_out)
@@ -96,6 +95,11 @@ class Trainer:
     def models(self) -> tuple[nn.Module, ...]:
         """The networks that are evaluated; the numbers and weights of a run are those of the last."""
         return (self.model,) if self.average is None else (self.model, self.average.model)
+
+    @property
+    def kernels(self) -> Kernels:
+        """Those that compiled steps were done with in this process."""
+        return self._compiled.kernels if self._compiled is not None else ()
 
     def to_device(self, tensor: Tensor) -> Tensor:
         """Move images or targets to the device, images in the memory layout of the network."""

@@ -1,0 +1,148 @@
+"""A network as torch.compile runs it, and a digest of the kernels that these are.
+
+Two processes that compile one network get the same bits as long as they run the same kernels. What torch's caches are
+keyed by is what goes into the compiler; the digest is of what came out: the text that it wrote for each graph, and the
+machine code that was made from it. It does not depend on where that lies, on the order, or on what else was compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import tokenize
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+Kernels = tuple[str | None, ...]
+"""Digests of the kernels that steps were done with, in order; None: not known. Empty: no step was compiled."""
+_PROGRAM, _IN_MEMORY = 1, 2  # SHT_PROGBITS and SHF_ALLOC of ELF.
+
+
+class CompiledNetwork:
+    """``network`` compiled for batches of one size. It is compiled when it is first called, and so are its gradients.
+
+    As in a process of its own: nothing is left of what was compiled in this one before but files in torch's cache. In
+    one process torch compiles one function for eight networks at most, and runs it as it is from then on.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        torch.compiler.reset()
+        self._num_before = len(_list_modules())
+        self._compiled: Any = torch.compile(network, dynamic=False, options={"deterministic": True})
+        self._is_used = False
+        self._num_read = 0
+        self._kernels: Kernels = (None,)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The scores of the network."""
+        self._is_used = True
+        return self._compiled(*inputs)
+
+    @property
+    def kernels(self) -> Kernels:
+        """What the network was run with in this process, forward and backward; read once after it was loaded."""
+        if not self._is_used:
+            return ()
+        modules = _list_modules()[self._num_before :]
+        if self._num_read != len(modules):
+            self._num_read, self._kernels = len(modules), (_digest_graphs(modules),)
+        return self._kernels
+
+
+def join_kernels(before: Kernels, now: Sequence[Kernels]) -> Kernels:
+    """The kernels of a run that had those ``before``, and goes on with those of each of its processes ``now``.
+
+    >>> join_kernels((), [("a",)]), join_kernels(("a",), [("a",)]), join_kernels(("a",), [("b",)])
+    (('a',), ('a',), ('a', 'b'))
+    >>> join_kernels(("a",), [(None,)]), join_kernels(("a",), [()])
+    (('a', None), ('a',))
+    """
+    if not all(now):  # Some have not compiled yet.
+        return before
+    digests = [kernels[-1] for kernels in now]
+    known = [digest for digest in digests if digest is not None]
+    joint = None if len(known) < len(digests) else known[0] if len(known) == 1 else _digest(*known)
+    return before if before and joint is not None and before[-1] == joint else (*before, joint)
+
+
+def describe_kernels(kernels: Kernels) -> str | None:
+    """What to tell the user of a run that was done with these, if anything."""
+    if len(kernels) < 2:
+        return None
+    if None in kernels:
+        why = "it is not known whether its kernels are those that it was begun with"
+    else:
+        why = "torch.compile has made other kernels than those that it was begun with"
+    return (
+        f"This run goes on, and {why}. Kernels may round differently, which training amplifies: its bits are not "
+        "promised to be those of an uninterrupted run."
+    )
+
+
+def _list_modules() -> list[ModuleType]:
+    """The Python modules that torch's compiler has written and loaded in this process (torch 2.14.1, 2.15.0)."""
+    try:
+        from torch._inductor.codecache import PyCodeCache
+
+        return list(PyCodeCache.modules)
+    except (AttributeError, ImportError):
+        return []
+
+
+def _digest_graphs(modules: Sequence[ModuleType]) -> str | None:
+    """Of all of them together; None where they are not what is known here of torch.
+
+    Kernels for GPUs are modules of their own, too; they also stand, as text, in that of their graph, which is called.
+    """
+    try:
+        graphs = sorted(_digest_graph(module) for module in modules if hasattr(module, "call"))
+    except (AttributeError, LookupError, OSError, TypeError, ValueError, struct.error, tokenize.TokenError):
+        return None
+    return _digest(*graphs) if graphs else None
+
+
+def _digest_graph(module: ModuleType) -> str:
+    """Of the text but its remarks, which number graphs and name files, of machine code, and of the launches chosen."""
+    source = Path(str(module.__file__)).read_text("utf-8")
+    remarks = (tokenize.COMMENT, tokenize.NL)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    parts = [" ".join(token.string for token in tokens if token.type not in remarks)]
+    libraries = 0
+    for name, value in sorted(vars(module).items()):
+        library = getattr(value, "__self__", None)
+        if getattr(value, "__name__", None) == "kernel" and isinstance(library, ModuleType) and library.__file__:
+            parts.append(f"{name} {hashlib.sha256(_read_machine_code(Path(library.__file__))).hexdigest()}")
+            libraries += 1
+        parts.extend(f"{name} {launcher.config}" for launcher in getattr(value, "launchers", ()))
+    if libraries < source.count("async_compile.cpp_pybinding("):
+        raise LookupError("not all of the machine code was found")
+    return _digest(*parts)
+
+
+def _read_machine_code(library: Path) -> bytes:
+    """What a library loads of code and constants; the rest names the folder that it was made in, to debuggers.
+
+    This is known of the format of Linux alone (ELF, 64 bit); of another it is the whole file.
+    """
+    content = library.read_bytes()
+    if content[:5] != b"\x7fELF\x02":
+        return content
+    order = "<" if content[5] == 1 else ">"
+    (table,) = struct.unpack_from(f"{order}Q", content, 40)
+    size, number = struct.unpack_from(f"{order}2H", content, 58)
+    loaded = []
+    for start in range(table, table + size * number, size):
+        _, kind, flags, _, offset, length = struct.unpack_from(f"{order}2I4Q", content, start)
+        if kind == _PROGRAM and flags & _IN_MEMORY:
+            loaded.append(content[offset : offset + length])
+    return b"".join(loaded)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
