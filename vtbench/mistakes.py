@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from vtbench.errors import did_you_mean, find_nearest, format_value
+from vtbench.errors import UserError, did_you_mean, find_nearest, format_value
 
 LARGEST_NUMBER = 2**31 - 1
 """Whole numbers end here, so that none sizes what no machine holds."""
@@ -42,6 +44,19 @@ def explain_problems(
         start, reason = _explain(kind, problem, noun, spell)
         clauses.setdefault(start, []).append(reason)
     return "; ".join(start + " or ".join(dict.fromkeys(reasons)) for start, reasons in clauses.items())
+
+
+def check_count(what: str, value: object) -> None:
+    """Raise ``UserError`` for a value of the argument ``what`` that is neither None nor a whole number from 1 on."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise UserError(f"{what} is {show_value(value)}. Give a whole number of 1 or more.")
+
+
+def read_path(what: str, value: object) -> Path:
+    """The path that the argument ``what`` is. Raises ``UserError`` for what is none."""
+    if not isinstance(value, str | os.PathLike):
+        raise UserError(f"{what} is {show_value(value)}. Give a path, as text or as a pathlib.Path.")
+    return Path(value)
 
 
 def show_value(value: Any) -> str:

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, model_validator
 from vtbench.catalog import Look
 from vtbench.configuration import Configuration, validate_configuration
 from vtbench.errors import UserError, find_nearest
+from vtbench.mistakes import check_count
 from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry
 
@@ -157,20 +158,22 @@ def create_model(
     >>> model(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 5])
     """
+    if not isinstance(name, str):
+        raise UserError(f"The name of a model is {name!r}. Give a text, such as 'vt_resnet20:num_tokens=8'.")
     bare_name, spelled = split_variant(name)
     spec = find_model(bare_name)
     for option in spelled.keys() & options.keys():
         raise UserError(f"{name!r} sets the option {option!r}, and so does the call. Keep one of them.")
     resolved = spec.resolve_options({**spelled, **options})
     size = spec.image_size if image_size is None else image_size
-    height, width = (size, size) if isinstance(size, int) else size
+    sides = (size, size) if isinstance(size, int) else size
+    if not isinstance(sides, tuple | list) or len(sides) != 2:
+        raise UserError(f"{bare_name}: image_size is {size!r}. Give a side or (height, width) in pixels.")
+    for side in sides:
+        check_count(f"{bare_name}: a side of image_size", side)
+    check_count(f"{bare_name}: num_classes", num_classes)
     classes = spec.num_classes if num_classes is None else num_classes
-    if min(height, width) < 1 or classes < 1:
-        raise UserError(
-            f"The model {bare_name!r} was asked for images of {height}x{width} pixels and {classes} classes. "
-            "Both must be at least 1."
-        )
-    model: nn.Module = spec.build(resolved, num_classes=classes, image_size=(height, width))
+    model: nn.Module = spec.build(resolved, num_classes=classes, image_size=(sides[0], sides[1]))
     return model
 
 

@@ -162,3 +162,46 @@ def test_trackers_are_told_of_runs_and_studies_and_one_that_fails_is_warned_of(
     with pytest.raises(vtbench.UserError, match="Did you mean 'tensorboard'"):
         vtbench.train("resnet20:width=2", "new", **SMALL, track="tensorbord")
     assert not Path("new").exists()
+
+
+WRONG = {
+    "a folder of a report": (lambda: vtbench.report(3), "vtbench.report: a folder is 3. Give a path"),
+    "a folder of runs": (lambda: vtbench.load_runs(3), "vtbench.load_runs: a folder is 3. Give a path"),
+    "a folder of a run": (lambda: vtbench.load_run(3), "vtbench.load_run: folder is 3. Give a path"),
+    "a folder to train in": (lambda: vtbench.train("resnet20", 3), "vtbench.train: out is 3. Give a path"),
+    "a folder of a study": (lambda: vtbench.run_study("components", out=3), "vtbench.run_study: out is 3. Give a path"),
+    "a number of cells": (
+        lambda: vtbench.run_study("components", jobs="two"),
+        "vtbench.run_study: jobs is 'two'.",
+    ),
+    "a tracker": (lambda: vtbench.train("resnet20", track=3), "track is 3. Give the name of a tracker"),
+    "a batch": (
+        lambda: vtbench.profile("resnet20", batch_size="x"),
+        "vtbench.profile: batch_size is 'x'. Give a",
+    ),
+    "a side": (lambda: vtbench.profile("resnet20", 3.5), "The input size 3.5 has no whole numbers. Give a side"),
+    "a word": (lambda: vtbench.profile("resnet20", "big"), "The input size 'big' has no whole numbers. Give a side"),
+    "a shape": (lambda: vtbench.profile("resnet20", (3, "a")), "The input size (3, 'a') has no whole numbers. Give"),
+    "classes": (lambda: vtbench.profile("resnet20", num_classes=True), "vtbench.profile: num_classes is True. Give a"),
+    "a model": (lambda: vtbench.create_model(3), "The name of a model is 3. Give a text"),
+    "classes to build": (
+        lambda: vtbench.create_model("resnet20", num_classes=2.5),
+        "resnet20: num_classes is 2.5.",
+    ),
+    "a size": (lambda: vtbench.create_model("resnet20", image_size="q"), "resnet20: image_size is 'q'. Give a side"),
+    "a side to build": (
+        lambda: vtbench.create_model("resnet20", image_size=(32, 0)),
+        "a side of image_size is 0.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_value_of_a_wrong_kind_is_refused_before_anything_is_written(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call, said = WRONG[what]
+    with pytest.raises(vtbench.UserError, match=re.escape(said)):
+        call()
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vtbench.errors import UserError
+from vtbench.mistakes import check_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,8 +60,7 @@ def profile(
         "fuse": fuse,
     }
     for wish, number in (("num_classes", num_classes), ("channels", channels), ("batch_size", batch_size)):
-        if number is not None and number < 1:
-            raise UserError(f"vtbench.profile: {wish} is {number}. It must be at least 1.")
+        check_count(f"vtbench.profile: {wish}", number)
     if isinstance(model, str):
         return _profile_name(model, input_size, num_classes, channels, batch_size, inputs, settings)
     from vtbench.profiling.profile import profile as profile_module

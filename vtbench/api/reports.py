@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtbench.errors import UserError
+from vtbench.mistakes import read_path
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,7 +50,9 @@ class RunsReport:
         """Write tables, figures and provenance into the folder ``out``, by default ``report/`` beside the runs."""
         from vtbench.reporting.rendering import default_output, save_report
 
-        return save_report(self.content, Path(out) if out is not None else default_output(*self.folders)).folder
+        return save_report(
+            self.content, read_path("out", out) if out is not None else default_output(*self.folders)
+        ).folder
 
     def __repr__(self) -> str:
         from rich.console import Console
@@ -99,5 +102,5 @@ def report(*runs: str | Path, against: str | None = None) -> RunsReport:
 
     if not runs:
         raise UserError("Which runs? Give a folder, such as runs/components.")
-    folders = tuple(map(Path, runs))
+    folders = tuple(read_path("vtbench.report: a folder", run) for run in runs)
     return RunsReport(build_report(*folders, base=against), folders)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vtbench.api.asking import read_execution, read_options
 from vtbench.errors import UserError
+from vtbench.mistakes import read_path
 from vtbench.records import RunRecord
 from vtbench.run_options import TrainOptions, name_run
 
@@ -108,7 +109,8 @@ def load_run(folder: str | Path) -> Run:
     """
     from vtbench.training.folder import find_finished
 
-    return Run(Path(folder), find_finished(Path(folder)))
+    found = read_path("vtbench.load_run: folder", folder)
+    return Run(found, find_finished(found))
 
 
 def train(
@@ -181,7 +183,7 @@ def train(
     options, execution = read_options(TrainOptions, given, "train"), read_execution(given, "train")
     config = plan_run(model, options, execution)
     folder = (
-        Path(out)
+        read_path("vtbench.train: out", out)
         if out is not None
         else Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
     )

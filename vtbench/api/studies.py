@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vtbench.api.asking import read_execution, read_options
-from vtbench.errors import UserError
+from vtbench.mistakes import check_count, read_path
 from vtbench.run_options import StudyOptions
 from vtbench.units import format_items
 
@@ -131,8 +131,7 @@ def run_study(
     from vtbench.training import StopRequest
 
     called, asked, file = _find(study, name)
-    if jobs is not None and jobs < 1:
-        raise UserError(f"jobs is {jobs}: give a number of cells of 1 or more, or None to measure it.")
+    check_count("vtbench.run_study: jobs", jobs)
     options = read_options(StudyOptions, given, "run_study")
     execution = read_execution({key: value for key, value in given.items() if key != "threads"}, "run_study")
     session = Session(open_executor(executor), StopRequest(), jobs=jobs, threads=options.threads, ways=check_ways(ways))
@@ -146,7 +145,7 @@ def run_study(
         settle_device=session.executor.settle_device,
         runs_here=session.executor.runs_here,
     )
-    folder = Path(out) if out is not None else Path("runs") / called
+    folder = read_path("vtbench.run_study: out", out) if out is not None else Path("runs") / called
     with tell_trackers(track, folder, called) as tracking:
         with _show(progress) as shown:
             outcome = carry_out_study(
@@ -158,6 +157,7 @@ def run_study(
                 retry_failed=retry_failed,
                 fresh=fresh,
             )
+            shown.on_turn()  # The last frame stays.
         if track and outcome.finished:
             tracking.conclude(f"{called}: report", tabulate_summary(build_report(folder).comparisons[0]))
     for label, error in outcome.failed.items():

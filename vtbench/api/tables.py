@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vtbench.errors import UserError
+from vtbench.mistakes import read_path
 from vtbench.records import CostRecord, NotMeasured, RunRecord, TimingRecord
 from vtbench.reporting.outline import name_arm
 
@@ -45,7 +46,7 @@ def load_runs(*folders: str | Path, per: Literal["run", "epoch"] = "run") -> Dat
         raise UserError("Which runs? Give a folder of runs, such as runs/components.")
     if per not in ("run", "epoch"):
         raise UserError(f"per is {per!r}: one row a run is 'run', one a run and epoch is 'epoch'.")
-    loaded = read_runs(*map(Path, folders))
+    loaded = read_runs(*(read_path("vtbench.load_runs: a folder", folder) for folder in folders))
     for left in loaded.left_out:
         if left not in loaded.repeated:
             warnings.warn(f"Left out: {left.path}: {left.reason}", stacklevel=2)

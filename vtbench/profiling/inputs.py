@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import index
 from typing import Any
 
 import torch
@@ -19,11 +20,14 @@ InputSize = int | Sequence[int]
 
 def resolve_input_shape(size: InputSize, *, channels: int = 3, batch_size: int = 1) -> tuple[int, ...]:
     """(B, C, H, W) from a side, (H, W), (C, H, W) or (B, C, H, W). Raises ``UserError`` for other sizes."""
-    given = (size, size) if isinstance(size, int) else tuple(int(side) for side in size)
+    try:
+        given = tuple(index(side) for side in ((size, size) if isinstance(size, int) else size))
+    except TypeError:
+        given = ()
     shape = {2: (batch_size, channels), 3: (batch_size,), 4: ()}.get(len(given))
     if shape is None:
         raise UserError(
-            f"The input size {size!r} has {len(given)} numbers. Give a side, (height, width), "
+            f"The input size {size!r} has {len(given) or 'no'} whole numbers. Give a side, (height, width), "
             "(channels, height, width) or (batch, channels, height, width)."
         )
     full = (*shape, *given)
