@@ -110,6 +110,8 @@ def test_the_example_of_the_readme_runs_and_its_results_show_themselves(
     assert repr(study) == "StudyRun(runs/tokens: 4 of 4 cells finished)"
     report = study.report(against="tokens")
     assert "against tokens (points)" in repr(report)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, repr(report).splitlines())) <= 80
     for shown, num_tables in ((run, 1), (study, 3), (report, 3), (vtbench.profile("resnet20"), 1)):
         assert (
             shown._repr_html_().count("<table>") == num_tables

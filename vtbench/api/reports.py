@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +60,8 @@ class RunsReport:
 
         from vtbench.reporting.terminal import print_report
 
-        text = io.StringIO()
-        print_report(self.content, Console(file=text, width=_WIDTH, highlight=False, no_color=True))
+        text, width = io.StringIO(), min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
+        print_report(self.content, Console(file=text, width=width, highlight=False, no_color=True))
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def _repr_html_(self) -> str:
