@@ -54,16 +54,17 @@ def audit_other_training(claim: Claim) -> Finding:
         "top1_gain": "needs ImageNet and the advanced recipe for both networks; accuracy on other data never counts",
         "effect_order": "needs the components study on ImageNet; accuracy on other data never counts",
     }[claim.method]
-    return leave_untested(claim, reason, repeat_training(claim))
+    return leave_untested(claim, reason, None if claim.method == "train_top1" else repeat_training(claim))
 
 
-def repeat_training(claim: Claim) -> str:
-    """The command that would test the claim where ImageNet lies."""
+def repeat_training(claim: Claim) -> str | None:
+    """The command that would test the claim where ImageNet lies; None where its recipe is not among those here."""
     if claim.method == "effect_order":
         return "vtbench ablate components --base vt_resnet18 --data folder:IMAGENET --recipe default --seeds 3"
-    recipe = claim.recipe if claim.recipe in ("default", "advanced") else "default"
+    if claim.recipe not in ("default", "advanced"):
+        return None
     variant = shlex.quote(claim.variant) if claim.variant else "vt_resnet101"
-    return f"vtbench train {variant} --data folder:IMAGENET --recipe {recipe}"
+    return f"vtbench train {variant} --data folder:IMAGENET --recipe {claim.recipe}"
 
 
 def _is_imagenet(run: RunRecord) -> bool:

@@ -27,7 +27,8 @@ _SECONDS_BETWEEN_LINES = 20.0
 class StudyDisplay:
     """A `StudyWatcher` that shows the study in a `LiveDisplay`.
 
-    ``on_begin`` is called when all is decided, and ``turn_to`` with what is done, from a step of it on.
+    ``on_begin`` is called when all is decided, and ``turn_to`` with what is done, from a step of it on; by default that
+    is said.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class StudyDisplay:
         display: LiveDisplay,
         count: CountCosts,
         on_begin: Callable[[], None] = lambda: None,
-        turn_to: Callable[[str], None] = lambda what: None,
+        turn_to: Callable[[str], None] | None = None,
     ) -> None:
-        self._display, self._count, self._on_begin, self._turn_to = display, count, on_begin, turn_to
+        self._display, self._count, self._on_begin = display, count, on_begin
+        self._turn_to = turn_to or (lambda what: display.say(f"{what[:1].upper()}{what[1:]} ..."))
         self._state: StudyState | None = None
         self._clock: StudyClock | None = None
         self._running: dict[Path, tuple[Cell, RunView]] = {}
@@ -51,7 +53,6 @@ class StudyDisplay:
 
     def on_measuring(self) -> None:
         """Say why nothing seems to happen for a moment."""
-        self._display.say("Measuring how to share this machine out among cells ...")
         self._turn_to("measuring how to share this machine out among cells")
 
     def on_study(self, state: StudyState) -> None:

@@ -79,8 +79,7 @@ def run_tokens(
     Beside its attention over the image stands its reach after the tokens are mixed. Of other networks with attention
     (timm, torchvision, files) every block is shown: the look of its class token, or without one the attention that each
     place receives. Options that take several values take all that follow: --image a.png b.png. Entropies are in nats.
-    Masks (scenes has them, and parquet files with a column annotation) give the attention on foreground against
-    background.
+    Masks (those of scenes, of data for segmentation, or --mask) give the attention on foreground against background.
     """
     from vtbench.cli.commands import quick_import
     from vtbench.cli.first_checks import check_attention, check_data, check_files, check_variants

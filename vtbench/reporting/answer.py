@@ -181,8 +181,15 @@ def _describe_means(comparison: Comparison) -> Iterator[str]:
         yield f"{name} reached {metric.label} {metric.show(best.mean)} (n = {best.n})."
         return
     base = next((mean for arm, mean in means if arm == comparison.base), None)
-    against = "" if base is None or name == comparison.base else f", {comparison.base} {metric.show(base.mean)}"
-    yield f"Of {len(means)} arms {name} has the best {metric.label}, {metric.show(best.mean)} (n = {best.n}){against}."
+    alike = [(arm, mean.n) for arm, mean in means if metric.show(mean.mean) == metric.show(best.mean)]
+    reached = f"{metric.label}, {metric.show(best.mean)} (n = {_span(n for _, n in alike)})"
+    if len(alike) == len(means):
+        yield f"All {len(means)} arms have the same {reached}."
+    elif len(alike) > 1:
+        yield f"Of {len(means)} arms {format_names([arm for arm, _ in alike])} have the best {reached}."
+    else:
+        against = "" if base is None or name == comparison.base else f", {comparison.base} {metric.show(base.mean)}"
+        yield f"Of {len(means)} arms {name} has the best {reached}{against}."
     if isinstance(best.half_width, NotMeasured):
         yield f"From {format_items(best.n, 'seed')} no difference has an interval: none of them is told from luck."
     else:

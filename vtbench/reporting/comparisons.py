@@ -138,7 +138,14 @@ def _explain_apart(first_group: Sequence[RunRecord], lead: RunRecord) -> tuple[s
     unlike = (record for record in _sort_by_nearness(first_group, lead) if find_differences(record, lead))
     reference = next(unlike, None) or next(_sort_by_nearness(first_group, lead))
     phrases = find_differences(reference, lead) or ("a second record of the same cell",)
-    return (*phrases, *(f"setting {change}" for change in find_changed_settings(reference, lead)))
+    said = {phrase.partition(":")[0] for phrase in phrases}
+    changes = (one for one in find_changed_settings(reference, lead) if _name_last(one) not in said)
+    return (*phrases, *(f"setting {change}" for change in changes))
+
+
+def _name_last(change: str) -> str:
+    """``precision`` of ``execution.precision: float32 and bfloat16``."""
+    return change.partition(":")[0].rpartition(".")[2]
 
 
 def _sort_by_nearness(records: Sequence[RunRecord], lead: RunRecord) -> Iterator[RunRecord]:

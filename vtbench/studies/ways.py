@@ -121,7 +121,9 @@ def _find_reason(
     left = sum(_weigh(cell, speed, num_open) for cell, speed in zip(cells, plain, strict=True)) / jobs
     cost = COMPILE_SECONDS * len(cells) / jobs
     if MOST_GAIN * left < cost:
-        return f"of about {left:.0f} s of training it could save {MOST_GAIN * left:.0f}, and it takes about {cost:.0f}"
+        return (
+            f"of about {left:.0f} s of training it could save {MOST_GAIN * left:.0f} s, and it takes about {cost:.0f} s"
+        )
     return None
 
 

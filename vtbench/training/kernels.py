@@ -86,7 +86,7 @@ def describe_kernels(kernels: Kernels) -> str | None:
 
 
 def _list_modules() -> list[ModuleType]:
-    """The Python modules that torch's compiler has written and loaded in this process (torch 2.14.1, 2.15.0)."""
+    """The Python modules that torch's compiler has written and loaded in this process (torch 2.14.1)."""
     try:
         from torch._inductor.codecache import PyCodeCache
 

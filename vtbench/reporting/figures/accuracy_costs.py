@@ -15,6 +15,7 @@ from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.legends import explain_costs
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.stats.estimates import Estimate
+from vtbench.stats.pareto import find_pareto_front
 from vtbench.units import format_items
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def _write_caption(comparison: Comparison, points: Sequence[Point]) -> str:
     record = comparison.records[0]
     seeds = format_items(len(comparison.seeds), "seed")
     bars = "; bars: 95 % t interval, small dots: single seeds" if any(point.half_width for point in points) else ""
-    front = "; dashed: Pareto front" if len(points) > 1 else ""
+    best = find_pareto_front([one.cost for one in points], [comparison.metric.rank(one.value) for one in points])
+    front = "; dashed: Pareto front" if len(best) > 1 else ""
     epochs = format_items(record.config.recipe.epochs, "epoch")
     return f"{_shorten(record.config.data.spec)}, {epochs}, {seeds}{bars}{front}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.legends import explain_responses
 from vtbench.reporting.style import INK, LINES, WIDTH, Head, fit_columns, shorten_arm
-from vtbench.reporting.tuning import TunedArm, Tuning, find_tuning, shorten
+from vtbench.reporting.tuning import Trial, TunedArm, Tuning, find_tuning, shorten
 from vtbench.settings import spell_setting
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ def draw_responses(report: Report, index: int) -> Drawing | None:
 
     keys = list(tuning.config.settings)
     held_out = f"{100 * tuning.config.held_out:g} % of the training split"
+    star = "; star: chosen" if any(_find_star(arm) for arm in tuning.arms) else ""
     head = Head(
         f"{report.outline.title}: {TITLE[0].lower()}{TITLE[1:]}",
-        f"line: best trial at each value; dots: single runs, validated on {held_out}; star: chosen",
+        f"line: best trial at each value; dots: single runs, validated on {held_out}{star}",
     )
     per_line = fit_columns([arm.name for arm in tuning.arms])
     legend = 0.17 * math.ceil(len(tuning.arms) / per_line) + 0.1
@@ -86,9 +87,14 @@ def _draw_arm(axes: Axes, arm: TunedArm, key: str, places: dict[Any, float], col
     ]
     across, up = zip(*runs, strict=True)
     axes.scatter(across, up, color=color, s=7, alpha=0.6, linewidths=0, zorder=2.5)
-    if arm.best is not None and arm.best.mean is not None and arm.is_told_apart:
-        place = places[arm.best.values[key]]
-        axes.scatter([place], [arm.best.mean], color=color, s=80, marker="*", edgecolors="white", zorder=3)
+    if (star := _find_star(arm)) is not None and star.mean is not None:
+        place = places[star.values[key]]
+        axes.scatter([place], [star.mean], color=color, s=80, marker="*", edgecolors="white", zorder=3)
+
+
+def _find_star(arm: TunedArm) -> Trial | None:
+    """The trial that was chosen, if it is better than all others."""
+    return arm.best if arm.best is not None and arm.best.mean is not None and arm.is_told_apart else None
 
 
 FIGURES.add("response_curves", Figure(title=TITLE, draw=draw_responses, below=True, explain=explain_responses))
