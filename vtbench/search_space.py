@@ -5,6 +5,7 @@
     [tuning]
     budget = 8                      # trials of each arm, alike for all; left out: every point of the grid
     seeds = 2                       # runs of each trial, with seeds of their own, from first_seed on
+    epochs = 10                     # of these runs; left out: as many as the study has
     held_out = 0.2                  # the part of the training split that trials are judged on
     recipe.optimizer.learning_rate = { low = 0.01, high = 1.0, log = true }     # a range, which Optuna samples
     recipe.optimizer.weight_decay = [5e-5, 5e-4]                                # or a list
@@ -20,11 +21,12 @@ from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from vtbench.configuration import MOST_ARMS, MOST_SEEDS, Configuration
+from vtbench.configuration import MOST_ARMS, MOST_EPOCHS, MOST_SEEDS, Configuration
 from vtbench.errors import format_value
 from vtbench.settings import ROOTS, check_key
 
 Choice = StrictBool | StrictInt | StrictFloat | StrictStr
+EPOCHS = "recipe.epochs"
 
 
 class Range(Configuration):
@@ -54,6 +56,7 @@ class TuningConfig(Configuration):
     settings: dict[str, Range | tuple[Choice, ...]] = Field(min_length=1)
     budget: int | None = Field(None, ge=1, le=MOST_ARMS)
     seeds: int = Field(1, ge=1, le=MOST_SEEDS)
+    epochs: int | None = Field(None, ge=1, le=MOST_EPOCHS)
     first_seed: int = Field(1000, ge=0)
     held_out: float = Field(0.2, gt=0, lt=1)
     held_out_seed: int = Field(0, ge=0)
@@ -73,6 +76,8 @@ class TuningConfig(Configuration):
             check_key(key)
             if isinstance(values, tuple) and (not values or len(set(map(repr, values))) < len(values)):
                 raise ValueError(f"the tuned setting {key!r} needs at least one value, each once")
+        if self.epochs is not None and EPOCHS in self.settings:
+            raise ValueError(f"[tuning] tunes {EPOCHS} and says how many its trials have, epochs. Keep one of them")
         if self.budget is None and not self.is_grid:
             raise ValueError("a range has no end of points: say how many trials each arm gets, budget = NUMBER")
         if self.is_grid and (self.budget or 0) > self.num_points:
@@ -95,6 +100,11 @@ class TuningConfig(Configuration):
     def num_trials(self) -> int:
         """The trials of each arm."""
         return self.budget if self.budget is not None else self.num_points
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The settings that all runs of trials have in place of the study's, by key."""
+        return {} if self.epochs is None else {EPOCHS: self.epochs}
 
     def list_seeds(self) -> range:
         """The seeds of the runs of each trial."""

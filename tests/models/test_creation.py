@@ -22,7 +22,7 @@ def test_an_option_given_twice_is_refused():
 
 @pytest.mark.parametrize("setting", [{"num_classes": 0}, {"image_size": (32, 0)}])
 def test_impossible_settings_are_refused(setting):
-    with pytest.raises(UserError, match="must be at least 1"):
+    with pytest.raises(UserError, match="Give a whole number of 1 or more"):
         create_model("resnet20", **setting)
 
 

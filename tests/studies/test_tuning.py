@@ -251,6 +251,30 @@ def test_a_plan_counts_the_trials_that_are_still_to_be_run(tmp_path: Path, capsy
     assert "7 of 12 runs of tuning and 4 of 4 cells to run" in text
 
 
+def test_trials_may_be_shorter_than_the_runs_that_they_choose_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = resolve(tmp_path, f"epochs = 3\n{GRID}", epochs=6)
+    session = Session(InProcess(), StopRequest(), jobs=1, threads=1)
+    plan = plan_study(study, tmp_path / "run", session)
+    assert plan.seconds.value == pytest.approx(sum((2 + 0.5 * 6) * arm.seconds for arm in plan.arms))
+    print_plan(plan)
+    assert "12 of 12 runs of tuning (3 epochs each) and" in " ".join(capsys.readouterr().out.split())
+    _, pretender = run(study, tmp_path / "run")
+    assert {(cell.config.trial is None, cell.config.recipe.epochs) for cell in pretender.ran} == {
+        (False, 3), (True, 6),
+    }  # fmt: skip
+    report = build_report(tmp_path / "run")
+    assert "3 trials of 2 runs of 3 epochs (seeds from 1000 on)" in render_markdown(report)
+
+
+def test_an_arm_has_no_epochs_of_its_own_where_tuning_says_how_many_trials_have(tmp_path: Path) -> None:
+    own = HEAD.replace('"{base}:width=6"', '{ variant = "{base}", recipe.epochs = 2 }')
+    (tmp_path / "c.toml").write_text(f"{own}epochs = 1\n{GRID}")
+    with pytest.raises(UserError, match=r"the arm 'wide' has recipe\.epochs of its own, which \[tuning\] sets"):
+        read_study(tmp_path / "c.toml")
+
+
 def test_a_report_of_tuning_under_way_says_so_and_who_watches_sees_its_trials(tmp_path: Path) -> None:
     run(resolve(tmp_path), tmp_path / "run", stop_after=3)
     (watched,), _, _ = Watch([tmp_path / "run"]).look()
@@ -271,6 +295,8 @@ def test_a_report_of_tuning_under_way_says_so_and_who_watches_sees_its_trials(tm
         ("recipe.epochs = [0, 1]", r"\[tuning\]: 'recipe.epochs' was given 0"),
         ("held_out = 1.5\nrecipe.epochs = [1]", "held_out"),
         ("seeds = 2", "settings"),
+        ("epochs = 2\nrecipe.optimizer.weight_decay = [0, 1]", "trials of epochs = 2, and the study has 1"),
+        ("epochs = 1\nrecipe.epochs = [1, 2]", "tunes recipe.epochs and says how many its trials have"),
     ],
 )
 def test_tuning_that_cannot_be_is_refused_with_the_mend(tmp_path: Path, text: str, message: str) -> None:

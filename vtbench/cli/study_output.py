@@ -43,7 +43,9 @@ def print_plan(plan: StudyPlan) -> None:
     table = make_table(header, map(_show_arm, plan.counted), numbers=header[1:])
     num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
     open_trials = sum(arm.num_open_trials for arm in plan.arms)
-    trials = f"{open_trials} of {format_items(plan.num_trials, 'run')} of tuning and " if plan.num_trials else ""
+    trials = f"{open_trials} of {format_items(plan.num_trials, 'run')} of tuning" if plan.num_trials else ""
+    trials += f" ({study.tuning.epochs} epochs each)" if study.tuning and study.tuning.epochs is not None else ""
+    trials += " and " if trials else ""
     print_text(f"{study.name}: {study.question}", console, style="bold")
     console.print(
         Text(

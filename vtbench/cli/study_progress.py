@@ -109,9 +109,10 @@ class StudyDisplay:
             for arm, values in own.items() if tuning is not None else ():
                 self._display.say(f"{arm}: tuned to {', '.join(f'{k}={spell_setting(v)}' for k, v in values.items())}")
             return
+        length = f" over {format_items(tuning.epochs, 'epoch')}" if tuning.epochs is not None else ""
         self._display.say(
             f"{study.name}: {state.stage.name}: {format_items(len(state.cells), 'run')} of "
-            f"{format_items(len(study.arms), 'arm')}, validated on "
+            f"{format_items(len(study.arms), 'arm')}{length}, validated on "
             f"{100 * tuning.held_out:g} % of the training split; {done} done before"
         )
 

@@ -175,7 +175,7 @@ def list_tuning_notes(tuning: Tuning) -> Iterator[str]:
     num_trials = sorted({len(arm.trials) for arm in tuning.arms})
     yield (
         f"Every arm had {' or '.join(map(str, num_trials))} trial{'s' if num_trials != [1] else ''} of "
-        f"{format_items(config.seeds, 'run')} (seeds from {config.first_seed} on), validated on "
+        f"{format_items(config.seeds, 'run')}{_spell_epochs(config)} (seeds from {config.first_seed} on), validated on "
         f"{100 * config.held_out:g} % of the training split, which they were not trained on, and never on the "
         "validation split; the best mean was then run with the seeds of the tables above."
     )
@@ -194,6 +194,10 @@ def list_tuning_notes(tuning: Tuning) -> Iterator[str]:
         yield "No setting was tried by all arms, so that none can be said to be the best for all."
         return
     yield from _compare_rankings(tuning)
+
+
+def _spell_epochs(config: TuningConfig) -> str:
+    return f" of {format_items(config.epochs, 'epoch')}" if config.epochs is not None else ""
 
 
 def _compare_rankings(tuning: Tuning) -> Iterator[str]:

@@ -158,7 +158,8 @@ def _work_out(
             if one.arm.num_runs:
                 return NotMeasured(reason=f"{one.arm.arm}: {one.device_seconds.reason}")
             continue
-        runs += [one.device_seconds] * one.arm.num_runs
+        runs += [one.device_seconds] * one.arm.num_open
+        runs += [one.arm.trial_part * one.device_seconds] * one.arm.num_open_trials
     num_runs = sum(arm.num_runs for arm in plan.arms)
     if runs and len(runs) < num_runs:  # The arms that were not counted are like those that were.
         runs += [sum(runs) / len(runs)] * (num_runs - len(runs))

@@ -46,7 +46,7 @@ class PlannedArm:
 
     ``macs`` are those of a whole cell. An arm ``is_estimated`` if it was not measured: its time is that of the measured
     ones, by MACs. One that was not even counted (``is_counted``) says so in all three. ``num_trials`` are its runs of
-    tuning, ``num_open_trials`` those that are still to come.
+    tuning, ``num_open_trials`` those that are still to come, each of ``trial_part`` of a cell's epochs.
     """
 
     arm: str
@@ -60,11 +60,17 @@ class PlannedArm:
     is_counted: bool = True
     num_trials: int = 0
     num_open_trials: int = 0
+    trial_part: float = 1.0
 
     @property
     def num_runs(self) -> int:
         """How many runs are still to come, those of tuning among them."""
         return self.num_open + self.num_open_trials
+
+    @property
+    def work(self) -> float:
+        """What is still to come, in whole cells."""
+        return self.num_open + self.trial_part * self.num_open_trials
 
     @property
     def seconds(self) -> float | NotMeasured:
@@ -125,12 +131,12 @@ class StudyPlan:
                 of_all = len(unknown) == len(wanted) > 1 and len(set(unknown.values())) == 1
                 return NotMeasured(reason=value.reason if of_all else f"{arm.arm}: {value.reason}")
             values.append(value)
-        total = sum(arm.num_runs * value for arm, value in zip(wanted, values, strict=True))
+        total = sum(arm.work * value for arm, value in zip(wanted, values, strict=True))
         num_arms = sum(arm.num_runs > 0 for arm in self.arms)
         if num_arms == len(wanted):
             return Total(total)
-        num_open = sum(arm.num_runs for arm in self.arms)
-        mean = total / sum(arm.num_runs for arm in wanted)
+        num_open = sum(arm.work for arm in self.arms)
+        mean = total / sum(arm.work for arm in wanted)
         half_width = estimate_mean(values).half_width
         if isinstance(half_width, NotMeasured):
             return Total(mean * num_open)
@@ -148,7 +154,10 @@ def plan_study(
     ledger = Ledger(folder)
     ledger.check(study, same_data=True)
     cells, num_open_trials = _list_cells(study, ledger), count_open_trials(study, folder)
-    num_trials = study.tuning.num_trials * study.tuning.seeds if study.tuning is not None else 0
+    num_trials, trial_part = 0, 1.0
+    if study.tuning is not None:
+        num_trials = study.tuning.num_trials * study.tuning.seeds
+        trial_part = (study.tuning.epochs or study.recipe.epochs) / study.recipe.epochs
     still_open = ledger.list_open(cells, retry_failed=retry_failed)
     num_open = Counter(cell.arm for cell in still_open)
     is_quick = len(still_open) > MANY_CELLS
@@ -189,6 +198,7 @@ def plan_study(
             arm in chosen,
             num_trials,
             num_open_trials[arm],
+            trial_part,
         )
         for arm, variant in study.arms.items()
     ]

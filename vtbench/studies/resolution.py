@@ -133,6 +133,11 @@ def check_tuning(
             f"[tuning] has the seeds from {tuning.first_seed} on, and the study those from 0 to {seeds - 1}. "
             f"Set first_seed = {seeds} or more, so that the arms are compared on seeds that they were not tuned on."
         )
+    if tuning.epochs is not None and tuning.epochs > recipe.epochs:
+        raise UserError(
+            f"[tuning] has trials of epochs = {tuning.epochs}, and the study has {recipe.epochs}. "
+            "Set epochs there to as many or fewer, or leave it out: trials are then as long as its runs."
+        )
     for key in tuning.settings.keys() & options.list_asked().keys():
         raise UserError(f"{options.list_asked()[key]} sets {key}, which the study tunes. Leave it out.")
     for key, values in tuning.settings.items():

@@ -155,9 +155,9 @@ class Study(Configuration):
                 )
         if len({name.casefold() for name in arms}) < len(arms):
             raise ValueError("two arms differ in upper and lower case only, which not every file system can hold")
-        for key in self.tuning.settings if self.tuning is not None else ():
+        for key in {**self.tuning.settings, **self.tuning.fixed} if self.tuning is not None else ():
             if own := [arm for arm, plan in self.planned_arms.items() if key in plan.settings]:
-                raise ValueError(f"the arm {own[0]!r} has {key} of its own, which [tuning] tunes. Keep one of them")
+                raise ValueError(f"the arm {own[0]!r} has {key} of its own, which [tuning] sets. Keep one of them")
         if self.reference is not None and self.reference not in arms:
             raise ValueError(f"the reference {self.reference!r} is not an arm. {did_you_mean(self.reference, arms)}")
         return self

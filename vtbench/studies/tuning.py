@@ -112,7 +112,7 @@ def list_trial_cells(study: ResolvedStudy, folder: Path, arm: str, number: int, 
     """The runs of one trial of an arm, one a seed."""
     assert study.tuning is not None
     tuning = study.tuning
-    data, recipe, declared = treat(study.data, study.recipe, {**study.treatments.get(arm, {}), **point})
+    data, recipe, declared = treat(study.data, study.recipe, {**study.treatments.get(arm, {}), **point, **tuning.fixed})
     held_out = {"held_out": tuning.held_out, "held_out_seed": tuning.held_out_seed}
     return [
         Cell(

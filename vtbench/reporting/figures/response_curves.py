@@ -10,6 +10,7 @@ from vtbench.reporting.legends import explain_responses
 from vtbench.reporting.style import INK, LINES, WIDTH, Head, fit_columns, shorten_arm
 from vtbench.reporting.tuning import Trial, TunedArm, Tuning, find_tuning, shorten
 from vtbench.settings import spell_setting
+from vtbench.units import format_items
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,8 @@ def draw_responses(report: Report, index: int) -> Drawing | None:
     from matplotlib.figure import Figure as Drawing
 
     keys = list(tuning.config.settings)
-    held_out = f"{100 * tuning.config.held_out:g} % of the training split"
+    length = f" after {format_items(tuning.config.epochs, 'epoch')}" if tuning.config.epochs is not None else ""
+    held_out = f"{100 * tuning.config.held_out:g} % of the training split{length}"
     star = "; star: chosen" if any(_find_star(arm) for arm in tuning.arms) else ""
     head = Head(
         f"{report.outline.title}: {TITLE[0].lower()}{TITLE[1:]}",
