@@ -19,3 +19,10 @@ def no_signs_of_life(monkeypatch):
 def no_width_of_a_caller(monkeypatch):
     """Let tables be as wide in the tests as without a terminal, whatever started them."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def pytest_collection_modifyitems(items):
+    """Let tests that take minutes take them: what stands still is told from them by the person who waits."""
+    for item in items:
+        if item.get_closest_marker("not_in_ci"):
+            item.add_marker(pytest.mark.timeout(0))

@@ -74,7 +74,7 @@ def test_compiling_is_tried_only_where_it_could_pay_and_measured_once_it_is_cach
         return 0.5 if cell.config.execution.compile else 1.0
 
     placement, executor, _ = choose("compile", seconds_of=seconds_of)
-    assert str(placement.tried[0]).startswith("compile not taken: of about 16 s of training it could save 6, and")
+    assert str(placement.tried[0]).startswith("compile not taken: of about 16 s of training it could save 6 s, and")
     assert not any(cell.config.execution.compile for cell in executor.probed)
     placement, executor, cells = choose("compile", seconds_of=seconds_of, seeds=100)
     assert placement.tried[0].taken
