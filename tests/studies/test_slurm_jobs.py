@@ -100,7 +100,7 @@ def test_a_cell_whose_jobs_never_say_a_word_fails_with_what_is_known(
     assert "ended 1 time without a word" in (result.error or "")
 
 
-def test_each_cell_gets_the_cpus_that_a_job_asks_for_and_none_is_measured(tmp_path: Path) -> None:
+def test_each_cell_gets_the_cpus_that_a_job_asks_for_and_none_is_measured(pretended: Path, tmp_path: Path) -> None:
     cells, session = make_cells(tmp_path, "a", "b", "c"), Session(open_executor("slurm:cpus=4"), StopRequest())
     placement = choose_placement(cells, session, before=None)
     assert (placement.jobs, placement.threads) == (3, 4)
@@ -120,18 +120,32 @@ def test_what_slurm_cannot_be_asked_is_one_message(text: str, message: str) -> N
         open_executor(text)
 
 
-def test_the_device_must_be_said_because_it_cannot_be_seen() -> None:
+def test_the_device_must_be_said_because_it_cannot_be_seen(pretended: Path) -> None:
     executor = open_executor("slurm")
     assert (executor.settle_device("cuda"), executor.settle_device("cpu")) == ("cuda", "cpu")
     with pytest.raises(UserError, match="Say --device cuda, or cpu"):
         executor.settle_device("auto")
 
 
-def test_without_slurm_the_jobs_are_refused_in_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_slurm_a_study_is_refused_in_one_message_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    cells = make_cells(tmp_path / "study", "good")
-    with pytest.raises(UserError, match=r"Slurm did not take the jobs: .*srun"):
-        list(open_executor("slurm").run(cells, 1, watcher=CellNotes(), stop=StopRequest()))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ["ablate", "components", "--executor", "slurm", "--device", "cpu", "--data", "scenes"]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, UserError)
+    assert "login node" in str(refused.exception)
+    assert "slurm:cluster=local" in str(refused.exception)
+    assert list(tmp_path.iterdir()) == []
+    assert open_executor("slurm:cluster=local").runs_here
+
+
+def test_jobs_that_slurm_does_not_take_are_told_in_one_message(pretended: Path, tmp_path: Path) -> None:
+    executor = SlurmJobs(command=COMMAND)
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 'Invalid account' >&2\nexit 1\n")
+    with pytest.raises(UserError, match=r"Slurm did not take the jobs: .*Invalid account"):
+        list(executor.run(make_cells(tmp_path / "study", "good"), 1, watcher=CellNotes(), stop=StopRequest()))
 
 
 def test_the_mailbox_carries_whole_lines_and_the_wish_to_stop_and_a_silent_study_is_gone(
@@ -158,12 +172,14 @@ def test_the_mailbox_carries_whole_lines_and_the_wish_to_stop_and_a_silent_study
 
 
 @pytest.mark.parametrize(("text", "runs_here"), [("local", True), ("slurm", False), ("slurm:cluster=local", True)])
-def test_cells_have_the_devices_of_this_machine_only_where_they_run_on_it(text: str, runs_here: bool) -> None:
+def test_cells_have_the_devices_of_this_machine_only_where_they_run_on_it(
+    pretended: Path, text: str, runs_here: bool
+) -> None:
     assert open_executor(text).runs_here == runs_here
 
 
 def test_more_gpus_than_this_machine_has_can_be_asked_of_slurm_and_not_more_than_images_of_a_batch(
-    tmp_path: Path,
+    pretended: Path, tmp_path: Path
 ) -> None:
     words = ["ablate", "components", "--arm", "static", "--seeds", "1", "--data", "scenes:num_train=50,num_val=20"]
     words += ["--plan", "--no-probe", "--executor", "slurm", "--device", "cuda", "--out", str(tmp_path / "out")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import tempfile
 import threading
 import time
@@ -72,6 +73,11 @@ class SlurmJobs(Executor):
             raise UserError(
                 f"The executor 'slurm': notice={self.knobs.notice} seconds leave nothing of a job of "
                 f"minutes={self.knobs.minutes}. Give jobs more minutes, or less notice."
+            )
+        if not self.runs_here and shutil.which("srun") is None:
+            raise UserError(
+                "--executor slurm found no srun: this machine is not part of a Slurm cluster. Give the command on its "
+                "login node, or try the study out here with --executor slurm:cluster=local."
             )
 
     @property
