@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_study
 
 from vtbench.documents.table import NOTHING
-from vtbench.reporting.content import list_all_notes
+from vtbench.reporting.content import count_outcomes, list_all_notes
 from vtbench.reporting.failures import list_failures
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.side_by_side import TwoResults, list_side_notes, tabulate_sides
+from vtbench.reporting.tables import tabulate_summary
 from vtbench.reporting.web.report_page import render_page
 from vtbench.stats.estimates import Estimate, PairedDifference
 
@@ -82,6 +84,28 @@ def test_runs_that_both_folders_have_are_counted_once_and_that_is_said(tmp_path:
     told = "2 records repeat one that was read before, equal in settings and outcome: each run is counted once."
     assert told in list_all_notes(report) and told in render_page(report, {})
     assert not [note for note in list_all_notes(build_report(tmp_path / "old")) if "repeat" in note]
+
+
+def write_named_study(folder: Path, *arms: str, seeds: int, finished: int) -> Path:
+    runs = [make_run(arm, seed, 70.0 + seed) for arm in arms for seed in range(finished)]
+    head = json.loads((write_study(folder, runs, seeds=seeds) / "study.json").read_text())
+    named = {**head, "name": folder.name, "reference": arms[0], "arms": dict.fromkeys(arms, "resnet20")}
+    (folder / "study.json").write_text(json.dumps(named))
+    return folder
+
+
+def test_a_cell_that_no_study_asks_for_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    try_ = write_named_study(tmp_path / "try", "convolution", "dynamic", seeds=1, finished=1)
+    whole = write_named_study(tmp_path / "whole", "static", "static-position", seeds=3, finished=2)
+    write_study(tmp_path / "whole", [make_run("static", 2, 71.0)], seeds=None)
+    report = build_report(try_, whole)
+    assert [note for note in list_all_notes(report) if "Not run yet" in note] == [
+        "Not run yet (1): static-position, seed 2."
+    ]
+    assert {row[0]: row[4] for row in tabulate_summary(report.comparisons[0]).rows} == {
+        "convolution": "1", "dynamic": "1", "static": "3", "static-position": "2 of 3",
+    }  # fmt: skip
+    assert count_outcomes(report)["missing"] == 1
 
 
 def test_a_damaged_study_beside_others_is_left_out_and_the_report_stands(tmp_path: Path) -> None:

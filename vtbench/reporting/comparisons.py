@@ -24,7 +24,7 @@ from vtbench.stats.stopping import Decision, StoppingRule, decide
 class Outcome:
     """One arm at one seed: its headline number, or why there is none.
 
-    ``state`` is what a table shows of it; what an arm was decided without is not needed.
+    ``state`` is what a table shows of it; what an arm was decided without, or no study asks for, is not needed.
     """
 
     state: Literal["finished", "failed", "missing", "not needed"]
@@ -172,14 +172,14 @@ def _summarise(
                 name=names[index],
                 variant=variant,
                 costs=_agree_on_costs(list(runs.values())),
-                outcomes={seed: _judge(runs.get(seed)) for seed in seeds},
+                outcomes={seed: _judge(runs.get(seed), asked=outline.asks_for(name, seed)) for seed in seeds},
                 mean=estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run"),
                 difference=estimate_difference(values, base_values) if index else None,
                 treatment=read_treatment(next(iter(runs.values())).config),
                 levels=outline.levels.get(name, {}) if names[index] == name else {},
             )
         )
-    holes = [_empty_arm(name, seeds) for name in planned or ()]
+    holes = [_empty_arm(name, seeds, outline) for name in planned or ()]
     until = outline.until if planned is not None else None
     judged = _join_intervals(arms) if until is None else _apply_rule(arms, until)
     found = Comparison(names[0], seeds, (*judged, *holes), tuple(members), apart, until)
@@ -237,17 +237,20 @@ def _name_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [name if times[name] == 1 else f"{name} ({variant})" for name, variant in rows]
 
 
-def _empty_arm(name: str, seeds: Sequence[int]) -> Arm:
+def _empty_arm(name: str, seeds: Sequence[int], outline: ReportOutline) -> Arm:
     reason = NotMeasured(reason="not run yet")
-    return Arm(reason, reason, name, "", reason, {seed: _judge(None) for seed in seeds})
+    outcomes = {seed: _judge(None, asked=outline.asks_for(name, seed)) for seed in seeds}
+    return Arm(reason, reason, name, "", reason, outcomes)
 
 
 def _finished_values(runs: Mapping[int, RunRecord]) -> dict[int, float]:
-    found = {seed: _judge(record).value for seed, record in sorted(runs.items())}
+    found = {seed: _judge(record, asked=True).value for seed, record in sorted(runs.items())}
     return {seed: value for seed, value in found.items() if not isinstance(value, NotMeasured)}
 
 
-def _judge(record: RunRecord | None) -> Outcome:
+def _judge(record: RunRecord | None, *, asked: bool) -> Outcome:
+    if record is None and not asked:
+        return Outcome("not needed", NotMeasured(reason="no study asks for it"))
     if record is None:
         return Outcome("missing", NotMeasured(reason="not run yet"))
     if record.status == "failed":

@@ -28,10 +28,11 @@ class ReportOutline(Record):
     ``tuning`` says how arms were tuned. ``file`` is the study file of a user; a study made ``in_python`` stands
     in none. ``other_arms`` are arms of the study that were left out with ``--arm``. ``jobs`` are the cells that the
     study ran at once. ``place`` is its folder, as it was given for the report; an archive, read elsewhere, has none.
+    ``asked`` are the seeds that the studies beneath a folder ask for, by arm; empty where all arms have all seeds.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"levels", "until", "tuning", "file", "in_python", "other_arms", "jobs", "place"}
+        {"levels", "until", "tuning", "file", "in_python", "other_arms", "jobs", "place", "asked"}
     )
 
     title: str
@@ -49,6 +50,11 @@ class ReportOutline(Record):
     other_arms: tuple[str, ...] = ()
     jobs: int | None = None
     place: str | None = None
+    asked: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+
+    def asks_for(self, arm: str, seed: int) -> bool:
+        """Whether a study that was read has this cell, run or not."""
+        return not self.asked or seed in self.asked.get(arm, ())
 
 
 class _Sharing(BaseModel):
@@ -147,8 +153,20 @@ def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutlin
         levels={arm: levels for outline in outlines for arm, levels in outline.levels.items()},
         in_python=any(outline.in_python for outline in outlines),
         other_arms=tuple(dict.fromkeys(arm for outline in parts for arm in outline.other_arms)),
+        asked=_gather_asked(outlines),
         **same,
     )
+
+
+def _gather_asked(outlines: Sequence[ReportOutline]) -> dict[str, tuple[int, ...]]:
+    """The seeds of each arm that any of the studies has; nothing where one of them does not say its own."""
+    if not all(outline.arms and outline.seeds for outline in outlines):
+        return {}
+    asked: dict[str, set[int]] = {}
+    for outline in outlines:
+        for arm in outline.arms:
+            asked.setdefault(arm, set()).update(outline.asked.get(arm, outline.seeds))
+    return {arm: tuple(sorted(seeds)) for arm, seeds in asked.items()}
 
 
 def name_arm(record: RunRecord) -> str:
