@@ -59,6 +59,12 @@ def read_path(what: str, value: object) -> Path:
     return Path(value)
 
 
+def read_paths(what: str, values: Iterable[object]) -> tuple[Path, ...]:
+    """The paths that the arguments ``what`` are; a list or tuple is as many. Raises ``UserError`` for what is none."""
+    spread = (part for value in values for part in (value if isinstance(value, list | tuple) else [value]))
+    return tuple(read_path(what, part) for part in spread)
+
+
 def show_value(value: Any) -> str:
     """A value as it came, its end left out where it is long."""
     text = format_value(value) if isinstance(value, float) else repr(value)

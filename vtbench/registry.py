@@ -80,7 +80,7 @@ class Registry(Generic[T]):
         if name not in self._entries:
             PLUGINS.load()
         if name not in self._entries:
-            hint = did_you_mean(name, self._entries)
+            hint = did_you_mean(name, self)
             raise UnknownNameError(" ".join([f"There is no {self.kind} named {name!r}. {hint}", *PLUGINS.faults]))
         return self._entries[name]
 

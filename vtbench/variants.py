@@ -164,6 +164,10 @@ def create_model(
     spec = find_model(bare_name)
     for option in spelled.keys() & options.keys():
         raise UserError(f"{name!r} sets the option {option!r}, and so does the call. Keep one of them.")
+    for option in options.keys() - type(spec.options).model_fields.keys():
+        near = find_nearest(option, (*_ARGUMENTS, *type(spec.options).model_fields))
+        if near in _ARGUMENTS and not isinstance(spec.options, ForeignOptions):
+            raise UserError(f"The model {bare_name!r}: unknown option {option!r}. Did you mean {near!r}?")
     resolved = spec.resolve_options({**spelled, **options})
     size = spec.image_size if image_size is None else image_size
     sides = (size, size) if isinstance(size, int) else size
@@ -307,6 +311,8 @@ def canonical_spelling(text: str) -> str:
     return spec.spell(spec.resolve_options(given))
 
 
+_ARGUMENTS = ("num_classes", "image_size")
+"""What `create_model` takes beside the options of a model."""
 _LIBRARIES = ("timm", "torchvision")
 _FILE = re.compile(r".+\.py:\w+")
 _FOREIGN = re.compile(r"((?:timm|torchvision):[^,]+|.+\.py:\w+)(?:,(.*))?")

@@ -71,6 +71,7 @@ def test_nothing_heavy_is_imported_until_it_is_used() -> None:
         (lambda: vtbench.report("nowhere"), "There is no folder nowhere"),
         (lambda: vtbench.report(), "Which runs"),
         (lambda: vtbench.load_runs(), "Which runs"),
+        (lambda: vtbench.report([]), "Which runs"),
         (lambda: vtbench.load_runs("nowhere", per="day"), "per is 'day'"),  # type: ignore[arg-type]
     ],
 )
@@ -185,6 +186,12 @@ WRONG = {
     "a word": (lambda: vtbench.profile("resnet20", "big"), "The input size 'big' has no whole numbers. Give a side"),
     "a shape": (lambda: vtbench.profile("resnet20", (3, "a")), "The input size (3, 'a') has no whole numbers. Give"),
     "classes": (lambda: vtbench.profile("resnet20", num_classes=True), "vtbench.profile: num_classes is True. Give a"),
+    "a folder of several": (lambda: vtbench.load_runs(["runs", 3]), "vtbench.load_runs: a folder is 3. Give a path"),
+    "an argument": (
+        lambda: vtbench.create_model("vt_resnet20", num_class=5),
+        "The model 'vt_resnet20': unknown option 'num_class'. Did you mean 'num_classes'?",
+    ),
+    "an option of a model": (lambda: vtbench.create_model("vt_resnet20", num_token=5), "Did you mean 'num_tokens'"),
     "a model": (lambda: vtbench.create_model(3), "The name of a model is 3. Give a text"),
     "classes to build": (
         lambda: vtbench.create_model("resnet20", num_classes=2.5),

@@ -64,6 +64,12 @@ def test_entries_of_files_come_in_natural_order_whatever_was_asked_for_first(spr
     assert len(spread) == 4
 
 
+def test_where_no_name_is_near_they_are_listed_in_one_order_whatever_was_asked_for_first(spread: Registry[str]) -> None:
+    assert spread["square10"] == "square"
+    with pytest.raises(UnknownNameError, match="Allowed: arch, circle, square9, square10"):
+        spread["??"]
+
+
 def test_a_typo_is_answered_with_the_nearest_name_of_all_files(spread: Registry[str]) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'circle'"):
         spread["circl"]

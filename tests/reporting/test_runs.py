@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from synthetic_runs import COMPONENTS, list_runs, make_run, write_study
 
+import vtbench
 from vtbench.errors import UserError, format_names
 from vtbench.records import save_record
 from vtbench.reporting.report import build_report
@@ -170,3 +171,16 @@ def test_no_folder_of_a_study_is_asked_for_its_files_one_by_one(
     monkeypatch.setattr(Path, "is_file", lambda path: asked.append(path) or is_file(path))
     assert len(load_runs(study).records) == 40
     assert len(asked) < 50  # A record itself, and no other file, each.
+
+
+@pytest.mark.parametrize("several", [list, tuple])
+def test_several_folders_are_as_many_arguments_or_one_list(
+    several: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arm in ("convolution", "dynamic"):
+        save_record(tmp_path / arm / "record.json", make_run(arm, study=None))
+    assert vtbench.load_runs(several(["convolution", Path("dynamic")]))["arm"].tolist() == ["convolution", "dynamic"]
+    report = vtbench.report(several(["convolution", "dynamic"]))
+    assert report.table["arm"].tolist() == ["convolution", "dynamic"]
+    assert report.folders == (Path("convolution"), Path("dynamic"))

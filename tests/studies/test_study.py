@@ -24,6 +24,11 @@ def test_factors_become_every_combination_of_the_base() -> None:
     }
 
 
+def test_large_numbers_stand_in_the_names_of_arms_as_people_write_them() -> None:
+    study = Study(question="q", factors={"scale": (1e12, 0.5), "recipe.optimizer.learning_rate": (1e12,)})
+    assert list(study.list_arms()) == ["scale=1e12,learning_rate=1e12", "scale=0.5,learning_rate=1e12"]
+
+
 def test_arms_stand_before_the_combinations_of_factors() -> None:
     study = Study(question="q", arms={"twin": "{twin}"}, factors={"position": ("off", "on")})
     assert list(study.list_arms()) == ["twin", "position=off", "position=on"]

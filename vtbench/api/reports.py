@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtbench.errors import UserError
-from vtbench.mistakes import read_path
+from vtbench.mistakes import read_path, read_paths
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -81,7 +82,7 @@ class RunsReport:
         return "".join((*parts, to_html_notes(self.notes)))
 
 
-def report(*runs: str | Path, against: str | None = None) -> RunsReport:
+def report(*runs: str | Path | Sequence[str | Path], against: str | None = None) -> RunsReport:
     """Compare all runs beneath the folders ``runs``: studies, single runs, archived reports.
 
     ``against`` is the arm that differences are taken to; None takes the study's. The report shows itself; ``save``
@@ -101,7 +102,7 @@ def report(*runs: str | Path, against: str | None = None) -> RunsReport:
     """
     from vtbench.reporting.report import build_report
 
-    if not runs:
+    folders = read_paths("vtbench.report: a folder", runs)
+    if not folders:
         raise UserError("Which runs? Give a folder, such as runs/components.")
-    folders = tuple(read_path("vtbench.report: a folder", run) for run in runs)
     return RunsReport(build_report(*folders, base=against), folders)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vtbench.errors import UserError
-from vtbench.mistakes import read_path
+from vtbench.mistakes import read_paths
 from vtbench.records import CostRecord, NotMeasured, RunRecord, TimingRecord
 from vtbench.reporting.outline import name_arm
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vtbench.reporting.runs import FoundRun
 
 
-def load_runs(*folders: str | Path, per: Literal["run", "epoch"] = "run") -> DataFrame:
+def load_runs(*folders: str | Path | Sequence[str | Path], per: Literal["run", "epoch"] = "run") -> DataFrame:
     """All runs beneath ``folders`` (studies, single runs, archived reports), one row a run, or one a run and epoch.
 
     Columns of a run are its study, arm, variant and seed, how it ended, the metrics of its task, raw costs, the time
@@ -42,11 +42,12 @@ def load_runs(*folders: str | Path, per: Literal["run", "epoch"] = "run") -> Dat
 
     from vtbench.reporting.runs import load_runs as read_runs
 
-    if not folders:
+    places = read_paths("vtbench.load_runs: a folder", folders)
+    if not places:
         raise UserError("Which runs? Give a folder of runs, such as runs/components.")
     if per not in ("run", "epoch"):
         raise UserError(f"per is {per!r}: one row a run is 'run', one a run and epoch is 'epoch'.")
-    loaded = read_runs(*(read_path("vtbench.load_runs: a folder", folder) for folder in folders))
+    loaded = read_runs(*places)
     for left in loaded.left_out:
         if left not in loaded.repeated:
             warnings.warn(f"Left out: {left.path}: {left.reason}", stacklevel=2)

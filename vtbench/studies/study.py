@@ -53,7 +53,7 @@ from vtbench.configuration import (
     read_toml,
     validate_configuration,
 )
-from vtbench.errors import UserError, did_you_mean
+from vtbench.errors import UserError, did_you_mean, format_value
 from vtbench.search_space import TuningConfig
 from vtbench.settings import ROOTS, check_key, flatten_keys, spell_setting
 from vtbench.variants import spell_variant, split_variant
@@ -214,7 +214,7 @@ def _shorten(factors: list[str]) -> dict[str, str]:
 def _name_level(factor: str, level: Any) -> str:
     """The level of a factor as a name of an arm has it; options of models are left as they are spelt."""
     if not (_is_setting(factor) or factor == MODEL):
-        return str(level)
+        return format_value(level)
     return _NOT_IN_NAMES.sub("-", spell_setting(level)).strip("-")
 
 
