@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 
 from vtbench.metrics import TOP1
 from vtbench.reporting import labels, scatter
+from vtbench.reporting.charts.scatter_chart import chart_points
+from vtbench.reporting.charts.svg import LETTER
 from vtbench.reporting.labels import place_labels
 from vtbench.reporting.scatter import LABELS_OF_MANY, MOST_LABELS, Point, draw_points
 from vtbench.reporting.style import house_style
@@ -54,6 +57,25 @@ def test_a_label_makes_way_for_a_line() -> None:
     )
     assert overlap(free, (440.0, 150.0, 446.0, 250.0))
     assert not overlap(beside, (440.0, 150.0, 446.0, 250.0))
+
+
+def test_no_label_of_a_chart_lies_on_the_line_of_its_front() -> None:
+    points = [Point(f"arm number {n}", "resnet20", 1e6 * (10 + 3 * n), 70 + 0.02 * n) for n in range(3)]
+    points.append(Point("below", "resnet20", 13e6, 60.0))
+    chart = str(chart_points(points, TOP1, title="t", caption="c"))
+    (line,) = re.findall(r'points="([^"]+)"[^>]*class="front"|class="front"[^>]*points="([^"]+)"', chart)
+    corners = [tuple(map(float, corner.split(","))) for corner in max(line).split()]
+    spots = [
+        tuple(np.add(one, np.subtract(other, one) * step))
+        for one, other in itertools.pairwise(corners)
+        for step in np.linspace(0, 1, 50)
+    ]
+    written = re.findall(r"<text ([^>]*class=\"label\"[^>]*)>([^<]+)<", chart)
+    assert len(written) == 4
+    for attributes, text in written:
+        x, y = (float(re.findall(rf'\b{name}="([^"]+)"', attributes)[0]) for name in "xy")
+        half = LETTER * len(text) / 2
+        assert not [spot for spot in spots if abs(spot[0] - x) < half and y - 10 < spot[1] < y + 2], text
 
 
 def test_equal_input_gives_equal_places() -> None:

@@ -210,7 +210,7 @@ def draw_labels(
         centres,
         [_measure(axes, text, size) for text in texts],
         (rim.x0 + 3, rim.y0 + 3, rim.x1 - 3, rim.y1 - 3),
-        [*bars, *_cut_line([_to_pixels(axes, x, y) for x, y in line])],
+        [*bars, *cut_line([_to_pixels(axes, x, y) for x, y in line])],
         unlabelled=others,
     )
     halo = withStroke(linewidth=2.0, foreground="white", alpha=0.85)
@@ -226,6 +226,17 @@ def draw_labels(
             x, y, text, fontsize=size, color=label.color, ha="center", va="center", linespacing=_LINE_SPACING, zorder=4
         )
         written.set_path_effects([halo])
+
+
+def cut_line(corners: Sequence[tuple[float, float]]) -> list[Box]:
+    """A line through ``corners`` as a chain of small boxes, for the ``obstacles`` of `place_labels`."""
+    boxes = []
+    for (ax, ay), (bx, by) in itertools.pairwise(corners):
+        pieces = max(1, round(math.hypot(bx - ax, by - ay) / (2 * POINT_RADIUS_PX)))
+        for piece in range(pieces + 1):
+            x, y = ax + (bx - ax) * piece / pieces, ay + (by - ay) * piece / pieces
+            boxes.append((x - 3, y - 3, x + 3, y + 3))
+    return boxes
 
 
 def _to_pixels(axes: Axes, x: float, y: float) -> tuple[float, float]:
@@ -254,14 +265,3 @@ def _box_bar(axes: Axes, label: Label) -> Box:
     x, low = _to_pixels(axes, label.x, label.low)
     _, high = _to_pixels(axes, label.x, label.high)
     return x - 3, low - 2, x + 3, high + 2
-
-
-def _cut_line(corners: Sequence[tuple[float, float]]) -> list[Box]:
-    """A line through ``corners`` as a chain of small boxes."""
-    boxes = []
-    for (ax, ay), (bx, by) in itertools.pairwise(corners):
-        pieces = max(1, round(math.hypot(bx - ax, by - ay) / (2 * POINT_RADIUS_PX)))
-        for piece in range(pieces + 1):
-            x, y = ax + (bx - ax) * piece / pieces, ay + (by - ay) * piece / pieces
-            boxes.append((x - 3, y - 3, x + 3, y + 3))
-    return boxes

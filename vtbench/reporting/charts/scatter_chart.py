@@ -22,7 +22,7 @@ from vtbench.reporting.charts.svg import (
     shorten_text,
 )
 from vtbench.reporting.cost_axes import MACS, CostAxis
-from vtbench.reporting.labels import place_labels
+from vtbench.reporting.labels import cut_line, place_labels
 from vtbench.reporting.scatter import Point, choose_heights
 from vtbench.stats.pareto import find_pareto_front
 
@@ -83,7 +83,7 @@ def _draw_labels(
         [places[index] for index in named],
         [(LETTER * len(text) + 4, 14.0) for text in texts],
         (_LEFT + 2, _TOP, WIDTH - 4, _BOTTOM - 2),
-        bars,
+        [*bars, *cut_line([places[index] for index in front])],
         unlabelled=[places[index] for index in every if index not in named],
     )
     parts: list[Markup] = []
