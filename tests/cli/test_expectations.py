@@ -118,6 +118,7 @@ def test_the_shell_completes_verbs_options_models_studies_recipes_and_devices() 
     assert {"components", "tokenizers"} <= set(complete("ablate", ""))
     assert complete("train", "resnet20", "--recipe", "sm") == ["small"]
     assert complete("train", "resnet20", "--precision", "b") == ["bfloat16"]
+    assert complete("export", "RUN", "--format", "o") == ["onnx"]
     assert "mps" in complete("predict", "RUN", "--device", "")
     assert "folder:" in complete("data", "f")
 

@@ -22,7 +22,12 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", _CARD: ".md"}
 
 def run_export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    format: Annotated[str, typer.Option(help="onnx, torch-export, or card for the model card alone.")] = "onnx",
+    format: Annotated[
+        str,
+        typer.Option(
+            help="onnx, torch-export, or card for the model card alone.", autocompletion=lambda: list(SUFFIXES)
+        ),
+    ] = "onnx",
     data: Annotated[
         str | None,
         typer.Option(
