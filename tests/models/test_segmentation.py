@@ -285,6 +285,7 @@ def test_a_network_built_for_one_size_names_every_pixel_of_images_of_another(
     ("option", "size", "words"),
     [
         ("", (64, 64), "8 tokens .* 64x64 pixels .* stage 5 has only 2x2 = 4 cells. Take num_tokens=4 or fewer"),
+        ("num_tokens=4", (32, 32), "stage 5 has only 1x1 = 1 cells. Take num_tokens=1, larger images"),
         ("num_tokens=64", (128, 256), "64 tokens .* 128x256 pixels .* stage 5 has only 4x8 = 32 cells"),
     ],
 )

@@ -11,6 +11,7 @@ from test_running import Watcher
 
 from vtbench.errors import UserError
 from vtbench.records import Certificate, RunRecord, save_record
+from vtbench.reporting.answer import answer_question
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import build_report
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
@@ -143,6 +144,7 @@ def test_the_report_shows_decisions_and_no_plain_interval(tmp_path: Path) -> Non
     assert any(note.startswith("noisy, at the look at 6 seeds (the last look), is still open") for note in notes)
     assert any(note.startswith("It took 19 runs. A fixed number of seeds") for note in notes)
     assert not any("Not run yet" in note or "t interval" in note for note in notes)
+    assert " noisy is still open: " in f" {answer_question(comparison)[0]}"
 
 
 def test_the_rule_is_made_of_the_options_and_the_number_of_arms() -> None:

@@ -28,9 +28,7 @@ def answer_question(comparison: Comparison, *, tuned: Collection[str] = ()) -> l
     is not judged. The ``tuned`` settings are no difference of arms.
     """
     if comparison.until is not None:
-        said = [
-            f"{arm.name}: {describe_decision(arm.decision)}." for arm in comparison.arms if arm.decision is not None
-        ]
+        said = [f"{arm.name} {describe_decision(arm.decision)}." for arm in comparison.arms if arm.decision is not None]
         return [" ".join(said)] if said else ["The study runs until it is decided, and no look has been taken yet."]
     if not comparison.family:
         return list(_describe_means(comparison))

@@ -147,10 +147,11 @@ def tokenize_levels(
 def _refuse_too_few_cells(end: BlockSite, num_tokens: int, image_size: tuple[int, int]) -> None:
     rows, columns = end.map_size
     if rows * columns < num_tokens:
+        fewer = " or fewer" if rows * columns > 1 else ""
         raise UserError(
             f"VT-FPN reads {num_tokens} tokens from the map of every stage, and for images of "
             f"{image_size[0]}x{image_size[1]} pixels that of stage {end.stage} has only {rows}x{columns} = "
-            f"{rows * columns} cells. Take num_tokens={rows * columns} or fewer, larger images, or stem=small."
+            f"{rows * columns} cells. Take num_tokens={rows * columns}{fewer}, larger images, or stem=small."
         )
 
 
