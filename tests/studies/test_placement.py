@@ -1,17 +1,26 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from stand_in_cells import IN_PROCESS, LOCAL, SpeedyExecutor, make_study, run_cell
+from stand_in_cells import FACTS, IN_PROCESS, LOCAL, SpeedyExecutor, make_study, run_cell
 
 from vtbench.errors import UserError
 from vtbench.studies import executor, probe
-from vtbench.studies.cells import list_cells
-from vtbench.studies.executor import Executor, Session, count_cores
+from vtbench.studies.cells import Cell, list_cells
+from vtbench.studies.executor import CellResult, Executor, Session, count_cores
 from vtbench.studies.executors.in_process import InProcess
-from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
+from vtbench.studies.placement import (
+    MeasuredPlacement,
+    Placement,
+    choose_placement,
+    find_largest,
+    read_placement,
+    write_placement,
+)
 from vtbench.training import StopRequest
 
 
@@ -27,7 +36,9 @@ def choose(
 ) -> Placement:
     cells = list_cells(make_study({"a": "resnet20"}, seeds=num_cells), Path("nowhere"))
     executor = SpeedyExecutor(seconds or {}, num_gpus=num_gpus, shares_gpus=shares_gpus)
-    return choose_placement(cells, Session(executor, StopRequest(), jobs=jobs, threads=threads), before=before)
+    return choose_placement(
+        cells, Session(executor, StopRequest(), jobs=jobs, threads=threads), before=before, facts=FACTS
+    )
 
 
 def test_the_fastest_measured_split_is_taken() -> None:
@@ -105,6 +116,50 @@ def test_more_cells_than_a_gpu_has_memory_for_are_not_taken() -> None:
     assert choose(seconds={4: 1.0}, num_gpus=1, shares_gpus=True).jobs == 1
 
 
+class Probed(SpeedyExecutor):
+    """A machine with one GPU that notes what is probed on it."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys((64, 32, 16, 8, 4, 2, 1), 1.0), cores=64, num_gpus=1, shares_gpus=True)
+        self.probed: list[tuple[str, int]] = []
+
+    def run(self, cells: Sequence[Cell], jobs: int, **given: Any) -> Iterator[CellResult]:
+        self.probed.append((cells[0].arm, len(cells)))
+        return super().run(cells, jobs, **given)
+
+
+ARMS = {"light": "resnet20:width=4", "heavy": "resnet20:width=16", "middle": "resnet20:width=8"}
+
+
+def test_a_gpu_is_shared_by_up_to_eight_cells_of_the_arm_that_takes_most_memory() -> None:
+    cells, there = list_cells(make_study(ARMS, seeds=34), Path("nowhere")), Probed()
+    choose_placement(cells, Session(there, StopRequest()), before=None, facts=FACTS)
+    assert there.probed == [("heavy", jobs) for jobs in (1, 2, 4, 8)]
+
+
+def test_memory_is_of_what_a_step_keeps_of_a_batch_and_of_parameters_and_unknown_memory_is_more_than_any() -> None:
+    def find(arms: dict[str, str], facts: Any = FACTS, **changes: Any) -> str:
+        return find_largest(list_cells(make_study(arms, **changes), Path("nowhere")), facts).arm
+
+    assert find(ARMS, treatments={"light": {"recipe.batch_size": 4096}}) == "light"
+    assert find(ARMS, replace(FACTS, of_arms={"middle": replace(FACTS, image_size=(256, 256))})) == "middle"
+    # vt_resnet20 has fewer MACs than resnet20 and keeps more.
+    assert find({"convolution": "resnet20", "tokens": "vt_resnet20"}) == "tokens"
+    assert find({"bad": "resnet20:widht=2", **ARMS}) == "bad"
+
+
+def test_a_study_of_which_few_cells_were_left_shares_a_gpu_again_as_was_measured() -> None:
+    measured = tuple(MeasuredPlacement(jobs=n, threads=4 // n, images_per_second=n) for n in (1, 2, 4))
+    before = Placement(jobs=4, threads=1, reason="the fastest measured", measured=measured)
+    few = choose(2, before=before, num_gpus=1, shares_gpus=True)
+    assert few.jobs == 2
+    assert choose(before=few, num_gpus=1, shares_gpus=True).jobs == 4
+    slower = before.model_copy(
+        update={"jobs": 1, "measured": (*measured[:2], measured[2].model_copy(update={"images_per_second": 1.0}))}
+    )
+    assert choose(before=slower, num_gpus=1, shares_gpus=True).jobs == 2, "four at once were slower"
+
+
 def test_the_threads_of_a_study_that_has_begun_are_kept() -> None:
     before = Placement(jobs=2, threads=2, reason="the fastest measured")
     assert choose(before=before, threads=8).model_dump(include={"jobs", "threads"}) == {"jobs": 4, "threads": 2}
@@ -122,8 +177,8 @@ def test_all_cores_are_shared_out_by_default(monkeypatch: pytest.MonkeyPatch) ->
 def test_more_jobs_than_the_executor_can_have_are_refused() -> None:
     cells = list_cells(make_study(), Path("nowhere"))
     with pytest.raises(UserError, match="--jobs was given 2, and this executor runs 1 at once"):
-        choose_placement(cells, Session(IN_PROCESS, StopRequest(), jobs=2), before=None)
-    chosen = choose_placement(cells, Session(IN_PROCESS, StopRequest(), threads=4), before=None)
+        choose_placement(cells, Session(IN_PROCESS, StopRequest(), jobs=2), before=None, facts=FACTS)
+    chosen = choose_placement(cells, Session(IN_PROCESS, StopRequest(), threads=4), before=None, facts=FACTS)
     assert (chosen.jobs, chosen.threads, chosen.measured) == (1, 4, ())
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stand_in_cells import COMMAND, CellNotes, make_study
+from stand_in_cells import COMMAND, FACTS, CellNotes, make_study
 from typer.testing import CliRunner
 
 from vtbench.cli.main import app
@@ -102,9 +102,12 @@ def test_a_cell_whose_jobs_never_say_a_word_fails_with_what_is_known(
 
 def test_each_cell_gets_the_cpus_that_a_job_asks_for_and_none_is_measured(pretended: Path, tmp_path: Path) -> None:
     cells, session = make_cells(tmp_path, "a", "b", "c"), Session(open_executor("slurm:cpus=4"), StopRequest())
-    placement = choose_placement(cells, session, before=None)
+    placement = choose_placement(cells, session, before=None, facts=FACTS)
     assert (placement.jobs, placement.threads) == (3, 4)
-    assert choose_placement(cells, Session(session.executor, StopRequest(), jobs=2), before=placement).jobs == 2
+    assert (
+        choose_placement(cells, Session(session.executor, StopRequest(), jobs=2), before=placement, facts=FACTS).jobs
+        == 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_in_cells import SpeedyExecutor, make_study
+from stand_in_cells import FACTS, SpeedyExecutor, make_study
 
 from vtbench.errors import UserError
 from vtbench.studies.cells import Cell, list_cells
@@ -34,7 +34,7 @@ def choose(
     study = make_study({"slow": "resnet32", "quick": "resnet20"}, seeds=seeds)
     cells, executor = list_cells(study, Path("nowhere")), WaySpeeds(seconds_of)
     session = Session(executor, StopRequest(), jobs=1, threads=2, ways=ways)
-    return choose_placement(cells, session, before=before), executor, cells
+    return choose_placement(cells, session, before=before, facts=FACTS), executor, cells
 
 
 def speed_up(slow: float, quick: float) -> Callable[[Cell], float]:

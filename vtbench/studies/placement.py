@@ -7,6 +7,7 @@ how sums are rounded: every cell of a study gets the same number, also when the 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -21,10 +22,12 @@ from vtbench.run_folder import PLACEMENT
 from vtbench.studies.cells import Cell
 from vtbench.studies.executor import Session
 from vtbench.studies.probe import measure_speeds
+from vtbench.studies.resolution import DataFacts
 from vtbench.studies.ways import TriedWay, list_settings, try_ways
 from vtbench.units import format_items
 
 _MOST_CANDIDATES = 4
+_BYTES_OF_A_PARAMETER = 16  # Itself, its gradient and two averages of an optimizer.
 
 
 class MeasuredPlacement(Configuration):
@@ -73,6 +76,7 @@ def choose_placement(
     session: Session,
     *,
     before: Placement | None,
+    facts: DataFacts,
     on_measuring: Callable[[], None] = lambda: None,
     may_measure: bool = True,
 ) -> Placement:
@@ -80,14 +84,16 @@ def choose_placement(
 
     ``before`` is the placement that the study began with: its threads a cell are kept, and the ways that it took. On
     CPUs the automatic placement is the fastest of a few measured ones, and so it is with GPUs, of which small networks
-    leave much idle: one, two, four or eight cells a GPU. Where GPUs cannot be shared, each has one cell. Ways that the
-    user allows are measured next. ``on_measuring`` is called before a measurement, which takes a while; unless
-    ``may_measure``, there is none, and one cell a core or GPU stands in for the fastest placement.
-    Raises ``UserError`` for more jobs than the executor can have.
+    leave much idle: one, two, four or eight cells a GPU, of the arm that takes most memory with the data of ``facts``.
+    Where GPUs cannot be shared, each has one cell. Ways that the user allows are measured next. ``on_measuring`` is
+    called before a measurement, which takes a while; unless ``may_measure``, there is none, and one cell a core or GPU
+    stands in for the fastest placement. Raises ``UserError`` for more jobs than the executor can have.
     """
     affinity = session.executor.affinity(cells[0].config.execution.device)
     _check_ways(session, before, is_queue=affinity.is_queue)
-    placement = _share_out(cells, session, before=before, on_measuring=on_measuring, may_measure=may_measure)
+    placement = _share_out(
+        cells, session, before=before, facts=facts, on_measuring=on_measuring, may_measure=may_measure
+    )
     # Cells of one thread lose nothing by taking turns on a core; the threads of one cell wait for each other.
     is_ours = session.jobs is None and bool(placement.measured) and not affinity.num_gpus
     shares = is_ours and placement.jobs > 1 and placement.threads == 1
@@ -115,6 +121,7 @@ def _share_out(
     session: Session,
     *,
     before: Placement | None,
+    facts: DataFacts,
     on_measuring: Callable[[], None],
     may_measure: bool,
 ) -> Placement:
@@ -133,8 +140,9 @@ def _share_out(
         return Placement(jobs=min(jobs or most, most), threads=threads, reason="a job a cell")
     if before is not None:
         room = max(1, total // before.threads)
-        if affinity.num_gpus:  # Whose memory holds no more cells than were tried.
-            room = min(room, max(before.jobs, affinity.num_gpus // execution.devices))
+        if affinity.num_gpus:  # Whose memory holds no more cells than were tried. Of a few left over, jobs were fewer.
+            fastest = max(before.measured, key=_rate).jobs if before.measured else 1
+            room = min(room, max(before.jobs, fastest, affinity.num_gpus // execution.devices))
         now = min(jobs or room, most)
         reason = f"{'--jobs, and ' if jobs else ''}the threads a cell that the study was begun with"
         return before.model_copy(update={"jobs": now, "reason": reason})
@@ -146,7 +154,8 @@ def _share_out(
         most = min(most, total)
         if affinity.shares_gpus and execution.devices == 1 and jobs < most and may_measure:
             on_measuring()
-            return _measure(cells, total, widest, _list_powers(jobs, most), session)
+            probed = find_largest(cells, facts)
+            return _measure(probed, total, widest, _list_powers(jobs, most)[:_MOST_CANDIDATES], session)
         reason = "one cell a GPU" if execution.devices == 1 else f"{execution.devices} GPUs a cell"
         return Placement(jobs=jobs, threads=_divide(total, jobs, widest), reason=reason)
     most = min(most, max(1, total // execution.devices))
@@ -160,7 +169,32 @@ def _share_out(
             reason="a cell a core, until the study measures it",
         )
     on_measuring()
-    return _measure(cells, total, widest, _list_powers(1, min(total, most))[-_MOST_CANDIDATES:], session)
+    return _measure(cells[-1], total, widest, _list_powers(1, min(total, most))[-_MOST_CANDIDATES:], session)
+
+
+def find_largest(cells: Sequence[Cell], facts: DataFacts) -> Cell:
+    """The cell whose training takes most memory: values kept for the backward pass, and the state of parameters.
+
+    A network of which that cannot be counted counts as larger than any other. Takes some tenths of a second a network.
+    """
+    import vtbench.models  # noqa: F401  (fills the registry)
+    from vtbench.profiling.profile import profile_source
+    from vtbench.profiling.sources import resolve_source
+
+    def weigh(cell: Cell) -> float:
+        seen = facts.of(cell.arm)
+        try:
+            counted = profile_source(
+                resolve_source(cell.config.spelling, image_size=seen.image_size, num_classes=seen.num_classes)
+            )
+        except UserError:
+            return math.inf
+        if isinstance(counted.activations, NotMeasured):
+            return math.inf
+        return counted.activations.bytes * cell.config.recipe.batch_size + counted.params * _BYTES_OF_A_PARAMETER
+
+    firsts = {(cell.arm, cell.config.recipe.batch_size): cell for cell in reversed(cells)}
+    return max(firsts.values(), key=weigh)
 
 
 def _divide(total: int, jobs: int, widest: int) -> int:
@@ -173,11 +207,11 @@ def _list_powers(first: int, most: int) -> list[int]:
     return [first * 2**power for power in range(most.bit_length()) if first * 2**power <= most]
 
 
-def _measure(cells: Sequence[Cell], total: int, widest: int, candidates: list[int], session: Session) -> Placement:
+def _measure(cell: Cell, total: int, widest: int, candidates: list[int], session: Session) -> Placement:
     measured = list[MeasuredPlacement]()
     for jobs in candidates:
         threads = _divide(total, jobs, widest)
-        probed = [cells[-1].with_threads(threads)] * jobs  # Equal work, so that the rates can be compared.
+        probed = [cell.with_threads(threads)] * jobs  # Equal work, so that the rates can be compared.
         speeds = measure_speeds(probed, session)
         known = [speed for speed in speeds if not isinstance(speed, NotMeasured)]
         if len(known) == len(speeds):
@@ -185,7 +219,11 @@ def _measure(cells: Sequence[Cell], total: int, widest: int, candidates: list[in
             measured.append(MeasuredPlacement(jobs=jobs, threads=threads, images_per_second=round(rate, 1)))
     if not measured:
         return Placement(jobs=1, threads=widest, reason="the probe could not measure anything, so one cell at a time")
-    best = max(measured, key=lambda one: one.images_per_second)
+    best = max(measured, key=_rate)
     given = f" with the {format_items(total, 'thread')} of --threads" if session.threads else ""
     reason = f"the fastest measured{given}"
     return Placement(jobs=best.jobs, threads=best.threads, reason=reason, measured=tuple(measured))
+
+
+def _rate(measured: MeasuredPlacement) -> float:
+    return measured.images_per_second

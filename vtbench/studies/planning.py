@@ -166,7 +166,7 @@ def plan_study(
     ledger.check(study, same_data=check_identity(study, ledger))
     before = read_placement(folder)
     placement = choose_placement(
-        still_open or cells, session, before=before, may_measure=not is_quick and unmeasured is None
+        still_open or cells, session, before=before, facts=facts, may_measure=not is_quick and unmeasured is None
     )
     of_arms = {cell.arm: cell for cell in reversed(cells)}
     counted = [placement.arrange(cell) for arm in study.arms if arm in chosen and (cell := of_arms.get(arm))]

@@ -153,7 +153,8 @@ def _run_stage(
     """Carry out the cells of ``stage`` that are ``waiting``, and book what came of them."""
     folder = ledger.folder
     session.stop.parting = session.stop.BEFORE_CELLS
-    placement = choose_placement(waiting, session, before=read_placement(folder), on_measuring=watcher.on_measuring)
+    before = read_placement(folder)
+    placement = choose_placement(waiting, session, before=before, facts=facts, on_measuring=watcher.on_measuring)
     session.stop.parting = session.stop.IN_A_STEP
     if not session.stop.requested:
         write_placement(folder, placement)
