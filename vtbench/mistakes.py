@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -46,10 +47,22 @@ def explain_problems(
     return "; ".join(start + " or ".join(dict.fromkeys(reasons)) for start, reasons in clauses.items())
 
 
-def check_count(what: str, value: object) -> None:
-    """Raise ``UserError`` for a value of the argument ``what`` that is neither None nor a whole number from 1 on."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+def read_whole(value: object) -> int | None:
+    """The whole number that ``value`` is, as those of NumPy are, too; None for anything else, on and off among it."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def read_count(what: str, value: object) -> int:
+    """The whole number from 1 on that the argument ``what`` is. Raises ``UserError`` for another value."""
+    number = read_whole(value)
+    if number is None or number < 1:
         raise UserError(f"{what} is {show_value(value)}. Give a whole number of 1 or more.")
+    return number
 
 
 def read_path(what: str, value: object) -> Path:

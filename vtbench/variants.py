@@ -21,7 +21,7 @@ from pydantic import ConfigDict, model_validator
 from vtbench.catalog import Look
 from vtbench.configuration import Configuration, validate_configuration
 from vtbench.errors import UserError, find_nearest
-from vtbench.mistakes import check_count
+from vtbench.mistakes import read_count, read_whole
 from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry
 
@@ -170,14 +170,12 @@ def create_model(
             raise UserError(f"The model {bare_name!r}: unknown option {option!r}. Did you mean {near!r}?")
     resolved = spec.resolve_options({**spelled, **options})
     size = spec.image_size if image_size is None else image_size
-    sides = (size, size) if isinstance(size, int) else size
+    sides = size if read_whole(size) is None else (size, size)
     if not isinstance(sides, tuple | list) or len(sides) != 2:
         raise UserError(f"{bare_name}: image_size is {size!r}. Give a side or (height, width) in pixels.")
-    for side in sides:
-        check_count(f"{bare_name}: a side of image_size", side)
-    check_count(f"{bare_name}: num_classes", num_classes)
-    classes = spec.num_classes if num_classes is None else num_classes
-    model: nn.Module = spec.build(resolved, num_classes=classes, image_size=(sides[0], sides[1]))
+    height, width = (read_count(f"{bare_name}: a side of image_size", side) for side in sides)
+    classes = spec.num_classes if num_classes is None else read_count(f"{bare_name}: num_classes", num_classes)
+    model: nn.Module = spec.build(resolved, num_classes=classes, image_size=(height, width))
     return model
 
 

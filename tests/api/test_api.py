@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vtbench
@@ -167,6 +168,19 @@ def test_trackers_are_told_of_runs_and_studies_and_one_that_fails_is_warned_of(
     assert not Path("new").exists()
 
 
+def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path: Path) -> None:
+    two, side, batch = np.array([2, 32, 4])
+    given = [(side, two, batch), ((side, side), two, batch), (32, 2, 4)]
+    costs = [vtbench.profile("resnet20", size, num_classes=n, batch_size=images) for size, n, images in given]
+    assert costs[0] == costs[1] == costs[2]
+    question = {"question": "Is it?", "arms": {"a": "resnet20:width=2"}, "data": "scenes:num_train=20,num_val=10"}
+    study = vtbench.run_study(
+        question, out=tmp_path, recipe="small", epochs=two - 1, seeds=two, jobs=two - 1, executor="in_process",
+        device="cpu", progress=False,
+    )  # fmt: skip
+    assert study.runs["seed"].tolist() == [0, 1]
+
+
 WRONG = {
     "a folder of a report": (lambda: vtbench.report(3), "vtbench.report: a folder is 3. Give a path"),
     "a folder of runs": (lambda: vtbench.load_runs(3), "vtbench.load_runs: a folder is 3. Give a path"),
@@ -185,6 +199,7 @@ WRONG = {
     "a side": (lambda: vtbench.profile("resnet20", 3.5), "The input size 3.5 has no whole numbers. Give a side"),
     "a word": (lambda: vtbench.profile("resnet20", "big"), "The input size 'big' has no whole numbers. Give a side"),
     "a shape": (lambda: vtbench.profile("resnet20", (3, "a")), "The input size (3, 'a') has no whole numbers. Give"),
+    "on for a side": (lambda: vtbench.profile("resnet20", True), "The input size True has no whole numbers. Give a"),
     "classes": (lambda: vtbench.profile("resnet20", num_classes=True), "vtbench.profile: num_classes is True. Give a"),
     "a folder of several": (lambda: vtbench.load_runs(["runs", 3]), "vtbench.load_runs: a folder is 3. Give a path"),
     "an argument": (

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from vtbench.errors import UserError
@@ -20,7 +21,21 @@ def test_an_option_given_twice_is_refused():
         create_model("resnet18:width=16", width=8)
 
 
-@pytest.mark.parametrize("setting", [{"num_classes": 0}, {"image_size": (32, 0)}])
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    whole = create_model("vt_resnet20", num_classes=5, image_size=32, num_tokens=8)
+    number = np.array([5, 32, 8])
+    built = create_model("vt_resnet20", num_classes=number[0], image_size=number[1], num_tokens=number[2])
+    pair = create_model("vt_resnet20", num_classes=number[0], image_size=(number[1], number[1]), num_tokens=number[2])
+    assert str(whole) == str(built) == str(pair)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({"num_classes": value} for value in (0, True, np.True_, np.float64(5))),
+        *({"image_size": value} for value in ((32, 0), (32, True))),
+    ],
+)
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(UserError, match="Give a whole number of 1 or more"):
         create_model("resnet20", **setting)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vtbench.errors import UserError
-from vtbench.mistakes import check_count
+from vtbench.mistakes import read_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,8 +59,11 @@ def profile(
         "at_limits": at_limits,
         "fuse": fuse,
     }
-    for wish, number in (("num_classes", num_classes), ("channels", channels), ("batch_size", batch_size)):
-        check_count(f"vtbench.profile: {wish}", number)
+    if num_classes is not None:
+        num_classes = read_count("vtbench.profile: num_classes", num_classes)
+    if channels is not None:
+        channels = read_count("vtbench.profile: channels", channels)
+    batch_size = read_count("vtbench.profile: batch_size", batch_size)
     if isinstance(model, str):
         return _profile_name(model, input_size, num_classes, channels, batch_size, inputs, settings)
     from vtbench.profiling.profile import profile as profile_module

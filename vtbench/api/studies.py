@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vtbench.api.asking import read_execution, read_options
-from vtbench.mistakes import check_count, read_path
+from vtbench.mistakes import read_count, read_path
 from vtbench.run_options import StudyOptions
 from vtbench.units import format_items
 
@@ -131,7 +131,7 @@ def run_study(
     from vtbench.training import StopRequest
 
     called, asked, file = _find(study, name)
-    check_count("vtbench.run_study: jobs", jobs)
+    jobs = None if jobs is None else read_count("vtbench.run_study: jobs", jobs)
     options = read_options(StudyOptions, given, "run_study")
     execution = read_execution({key: value for key, value in given.items() if key != "threads"}, "run_study")
     session = Session(open_executor(executor), StopRequest(), jobs=jobs, threads=options.threads, ways=check_ways(ways))

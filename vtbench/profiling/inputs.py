@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from operator import index
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 from vtbench.errors import UserError
 from vtbench.input_shapes import check_image_size
+from vtbench.mistakes import read_whole
 
 DEFAULT_SIZE = (224, 224)
 InputSize = int | Sequence[int]
@@ -20,10 +20,9 @@ InputSize = int | Sequence[int]
 
 def resolve_input_shape(size: InputSize, *, channels: int = 3, batch_size: int = 1) -> tuple[int, ...]:
     """(B, C, H, W) from a side, (H, W), (C, H, W) or (B, C, H, W). Raises ``UserError`` for other sizes."""
-    try:
-        given = tuple(index(side) for side in ((size, size) if isinstance(size, int) else size))
-    except TypeError:
-        given = ()
+    sides: Any = size if read_whole(size) is None else (size, size)
+    numbers = [read_whole(side) for side in sides] if isinstance(sides, Iterable) else []
+    given = () if None in numbers else tuple(number for number in numbers if number is not None)
     shape = {2: (batch_size, channels), 3: (batch_size,), 4: ()}.get(len(given))
     if shape is None:
         raise UserError(
