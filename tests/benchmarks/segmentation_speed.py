@@ -1,6 +1,7 @@
 """Training speed of segmentation beside a loop written as torchvision's reference is, on the same network and images.
 
     python tests/benchmarks/segmentation_speed.py [--data PATH] [--size 96] [--model fpn_resnet18:width=8] [--rounds 3]
+        [--before CHECKOUT] [--among NAME ...]
 
 PATH is a folder of parquet files with columns of images and masks, which are written as files for all contestants;
 without it scenes are. Every contestant scales an image by 0.5 to 2, mirrors it, cuts out the same square, and trains
@@ -15,6 +16,7 @@ they take turns, so that whatever else the machine does meets all of them; ratio
   epoch, and in vtbench's case save. The reference evaluates as torchvision's does, image by image at the size of
   training, and counts either by torchmetrics or, as torchvision's and vtbench do, by a matrix of its own: the
   difference is what that library takes.
+- A checkout of another commit trains by its own code. All contestants take part, or those that ``--among`` names.
 - What limits the speed: the step alone, on one batch that stays as it is, with nothing counted.
 """
 
@@ -281,7 +283,7 @@ CONTESTANTS: dict[str, Callable[[argparse.Namespace], Epochs]] = {
     "step alone": lambda options: run_step_alone(options, channels_last=False),
     "step alone, channels_last": lambda options: run_step_alone(options, channels_last=True),
 }
-OURS = "vtbench train"
+OURS, BEFORE = "vtbench train", "vtbench train, before"
 
 
 def main() -> None:
@@ -292,7 +294,8 @@ def main() -> None:
         torch.set_num_threads(options.threads)
         print(json.dumps(CONTESTANTS[options.only](options)), flush=True)
         os._exit(0)  # To take torch down in good order touches a hundred MiB of its files, which no run has to.
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CONTESTANTS}
+    names = [OURS, *[BEFORE] * (options.before is not None), *(name for name in options.among if name != OURS)]
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         if options.data is None:
             write_scenes(Path(folder), options.size, options.images)
@@ -316,6 +319,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="of the reference")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--before", type=Path, help="a checkout of another commit")
+    parser.add_argument("--among", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--only", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--files", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -323,8 +328,18 @@ def parse_options() -> argparse.Namespace:
 
 def run_in_process(name: str, files: Path, options: argparse.Namespace) -> tuple[float, float, float]:
     """Images a second, CPU milliseconds an image, and the MiB of the process and all that it started."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--only", name, "--files", str(files)]
+    command = [
+        sys.executable,
+        __file__,
+        *sys.argv[1:],
+        "--only",
+        OURS if name == BEFORE else name,
+        "--files",
+        str(files),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    if name == BEFORE:
+        environment["PYTHONPATH"] = str(options.before.resolve())
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         peak, looks = 0, Counter[int]()
