@@ -67,6 +67,7 @@ def find_server(process: CellProcess) -> int:
 
 def wait_until_forked(process: CellProcess) -> int:
     while process.popen.pid is None:
+        assert process.popen.returncode is None, "it was never forked"
         time.sleep(0.01)
     return process.popen.pid
 
@@ -268,11 +269,33 @@ def test_a_process_that_has_ended_and_that_nobody_reaps_is_gone() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     status, tell = os.pipe()
-    os.write(tell, struct.pack("<i", ended.pid))
+    os.write(tell, struct.pack("<ii", 0, ended.pid))
     os.close(tell)
     with Path(os.devnull).open("wb") as stdin, Path(os.devnull).open("rb") as stdout:
         assert ForkedProcess(ended, stdin, stdout, status).wait(timeout=2) == UNSEEN
     ended.wait()
+
+
+def test_of_a_process_that_died_before_it_told_its_number_the_exit_code_is_no_number(tmp_path: Path) -> None:
+    server = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    status, tell = os.pipe()
+    os.write(tell, struct.pack("<ii", 1, 1))
+    with Path(os.devnull).open("wb") as stdin, Path(os.devnull).open("rb") as stdout:
+        process = ForkedProcess(server, stdin, stdout, status)
+        assert (process.pid, process.wait(timeout=2)) == (None, 1)
+        process.kill()
+    assert server.poll() is None, "nothing is killed for what has ended"
+    os.close(tell)
+    server.kill()
+    server.wait()
+
+
+def test_a_look_does_not_wait_for_what_another_thread_has_read_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, tell = os.pipe()
+    monkeypatch.setattr("selectors.PollSelector.select", lambda self, seconds: ["as if something were there"])
+    with Path(os.devnull).open("wb") as stdin, Path(os.devnull).open("rb") as stdout:
+        assert ForkedProcess(None, stdin, stdout, status).poll() is None  # type: ignore[arg-type]
+    os.close(tell)
 
 
 def test_a_server_that_dies_later_takes_no_cell_along_and_another_takes_its_place(

@@ -296,6 +296,22 @@ def test_cells_inherit_the_files_that_keep_the_lock(tmp_path: Path) -> None:
     os.close(writing)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked on POSIX")
+def test_a_cell_has_ended_with_its_process_though_one_that_it_left_behind_holds_its_output(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, time\n"
+        "if left := os.fork():\n"
+        f"    pathlib.Path({str(tmp_path / 'left')!r}).write_text(str(left))\n"
+        "    os._exit(3)\n"
+        "time.sleep(300)"
+    )
+    executor = LocalProcesses(command=[sys.executable, "-c", code])
+    cells = list_cells(make_study(seeds=1), tmp_path)
+    results = list(executor.run(cells[:1], 1, watcher=Watcher(), stop=StopRequest()))
+    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)  # It is still there.
+    assert "exit code 3" in (results[0].error or "")
+
+
 @either_way
 def test_a_study_that_is_killed_takes_its_cells_along(tmp_path: Path, can_fork: bool) -> None:
     code = (

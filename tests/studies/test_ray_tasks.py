@@ -176,6 +176,18 @@ def test_what_the_task_itself_raises_is_the_error_of_the_cell_and_a_cell_too_lar
     assert "No machine of the cluster has 8 CPU" in str(watcher.events[0][1])
 
 
+def test_a_switchboard_that_does_not_answer_is_not_waited_for_for_ever(
+    begin: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unanswered = SimpleNamespace(remote=lambda: Future[Any]())
+    monkeypatch.setattr(Actor, "__getattr__", lambda self, name: unanswered)
+    monkeypatch.setattr(FakeRay, "cancel", staticmethod(lambda task, force: None), raising=False)
+    monkeypatch.setattr(ray_executor, "SILENCE_SECONDS", 1)
+    monkeypatch.setattr(ray_executor, "GRACE_SECONDS", 0.1)
+    with pytest.raises(UserError, match="has not answered for 1.0 s: see `ray status`"):
+        begin(FakeRay(), "slow")
+
+
 def test_the_cluster_says_what_cells_may_use_and_which_device_auto_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RayTasks, "_connect", lambda self: FakeRay())
     executor = RayTasks()

@@ -27,7 +27,10 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import psutil
 
 FORK_FOR = "--fork-for"
 """The option of a worker's command that makes a server of it, followed by the number of the socket of requests."""
@@ -36,7 +39,9 @@ UNSEEN = 256
 NEVER_BEGUN = 257
 """In place of the exit code of a process that its server died before forking."""
 _MOST_FILES = 32
-_WORD = struct.Struct("<i")
+_TOLD = struct.Struct("<ii")
+"""What the pipe tells: which of the two it is, and the number."""
+_PID, _EXIT_CODE = 0, 1
 _LOOK_EVERY_SECONDS = 0.02
 
 
@@ -47,14 +52,17 @@ class ForkedProcess:
         self.stdin, self.stdout = stdin, stdout
         self.returncode: int | None = None
         self._server, self._status = server, status
-        self._told, self._lock = b"", threading.Lock()
+        self._pid: int | None = None
+        self._seen: psutil.Process | None = None
+        self._lock = threading.Lock()
+        os.set_blocking(status, False)  # Of two threads that look at once, one finds that all is read.
         weakref.finalize(self, os.close, status)
 
     @property
     def pid(self) -> int | None:
         """Its number; None before it is forked."""
         self._look(0.0)
-        return _WORD.unpack(self._told[:4])[0] if len(self._told) >= _WORD.size else None
+        return self._pid
 
     def poll(self) -> int | None:
         """The exit code, or None as long as it runs or is about to."""
@@ -85,7 +93,10 @@ class ForkedProcess:
             os.kill(pid, signal.SIGKILL)
 
     def _look(self, seconds: float) -> None:
-        """Read what the pipe tells within ``seconds``: the number of the process, then its exit code."""
+        """Read what the pipe tells within ``seconds``.
+
+        That is the number of the process, from itself, unless it died before, and its exit code, from the server.
+        """
         if self.returncode is not None:
             return
         with selectors.PollSelector() as selector:
@@ -95,13 +106,18 @@ class ForkedProcess:
         with self._lock:
             if self.returncode is not None:
                 return
-            told = os.read(self._status, 2 * _WORD.size)
-            self._told += told
-            if len(self._told) == 2 * _WORD.size:
-                self.returncode = _WORD.unpack(self._told[_WORD.size :])[0]
-            elif not told and not self._told:
+            try:
+                told = os.read(self._status, 2 * _TOLD.size)
+            except BlockingIOError:
+                return
+            for kind, number in _TOLD.iter_unpack(told):
+                if kind == _PID:
+                    self._pid, self._seen = number, _find(number)
+                else:
+                    self.returncode = number
+            if not told and self._pid is None:
                 self.returncode = NEVER_BEGUN
-            elif not told and not _is_there(_WORD.unpack(self._told)[0]):
+            elif not told and not _is_there(self._seen):
                 self.returncode = UNSEEN
         if not told and self.returncode is None:
             time.sleep(min(seconds, _LOOK_EVERY_SECONDS))
@@ -197,11 +213,21 @@ def _end(server: subprocess.Popen[bytes], control: socket.socket) -> None:
     server.wait()
 
 
-def _is_there(pid: int) -> bool:
+def _find(pid: int) -> psutil.Process | None:
     import psutil
 
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # Where nobody reaps, one stays for ever.
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _is_there(process: psutil.Process | None) -> bool:
+    """Whether it lives: it, and not another that was given its number since."""
+    import psutil
+
+    try:  # Where nobody reaps, what has ended stays for ever.
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -266,7 +292,7 @@ def _report_ended(tells: dict[int, int]) -> None:
         if tell is None:  # Of a package that was imported.
             continue
         with suppress(BrokenPipeError):  # Nobody wants to know any more.
-            os.write(tell, _WORD.pack(os.waitstatus_to_exitcode(status)))
+            os.write(tell, _TOLD.pack(_EXIT_CODE, os.waitstatus_to_exitcode(status)))
         os.close(tell)
 
 
@@ -277,7 +303,7 @@ def _live(files: Sequence[int], work: Callable[[], None]) -> None:
         for number in range(3):
             os.dup2(files[number], number)
             os.close(files[number])
-        os.write(files[3], _WORD.pack(os.getpid()))
+        os.write(files[3], _TOLD.pack(_PID, os.getpid()))
         os.close(files[3])
         work()
         code = 0

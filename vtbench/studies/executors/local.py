@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from vtbench.locking import release_for
 from vtbench.run_folder import LOG, RUN_LOCK
@@ -40,6 +42,7 @@ from vtbench.training import StopRequest
 from vtbench.training.exits import describe_exit
 
 WORKER = (sys.executable, "-m", "vtbench.studies.worker")
+_LOOK_EVERY_SECONDS = 0.2
 _PART_OF_FREE_MEMORY = 0.5
 """Cells that share the cores at the end of a study take no more of the memory that is free."""
 
@@ -172,6 +175,32 @@ def confine(cell: Cell, place: int) -> dict[str, str]:
     return {**dict.fromkeys(limited, str(threads)), **own}
 
 
+def _read_lines(output: IO[bytes], poll: Callable[[], int | None]) -> Iterator[bytes]:
+    """The lines of a process until it has ended, whoever else may hold its output open.
+
+    Processes that it forked and left behind do.
+    """
+    if os.name != "posix":
+        yield from output
+        return
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while True:
+            has_ended = poll() is not None  # All that it has written can be read by then.
+            if selector.select(0.0 if has_ended else _LOOK_EVERY_SECONDS):
+                read = os.read(output.fileno(), 1 << 16)
+                *lines, rest = (rest + read).split(b"\n")
+                yield from lines
+                if read:
+                    continue
+                break
+            if has_ended:
+                break
+    if rest:
+        yield rest
+
+
 class NoProcessError(OSError):
     """The system starts no process for a cell."""
 
@@ -264,8 +293,8 @@ class CellProcess:
     def events(self) -> Iterator[Event]:
         """What the cell emits, until its process is gone."""
         assert self.popen.stdout is not None
-        with self.popen.stdout as lines:
-            for line in lines:
+        with self.popen.stdout as output:
+            for line in _read_lines(output, self.popen.poll):
                 try:
                     event = decode_event(line)
                 except ValueError:  # The last line of a process that was killed while it wrote.

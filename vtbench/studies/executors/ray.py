@@ -34,8 +34,10 @@ from vtbench.studies.fork_server import ForkServers
 from vtbench.studies.spanning import LOST, Other, Span, carry_first, place, reserve, shorten
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
-from vtbench.units import format_items
+from vtbench.units import format_duration, format_items
 
+SILENCE_SECONDS = 300.0
+"""So long the switchboard is waited for: machines that are busy answer late."""
 _WAIT_SECONDS = 0.1
 _SERVERS = ForkServers()
 """Of a process that carries out tasks, one after the other; both live as long as the study."""
@@ -138,6 +140,15 @@ class _Handed:
     group: Any = None
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The question to the switchboard what was told, since when it stands, and the tasks that had ended before it."""
+
+    answer: Any
+    ended: list[Any]
+    since: float
+
+
 class _Crew:
     """The tasks of a study that run, and the switchboard that they report to."""
 
@@ -145,6 +156,7 @@ class _Crew:
         self._ray, self._command, self._watcher, self._tell_seconds = ray, command, watcher, tell_seconds
         self._handed: list[_Handed] = []
         self.running: dict[Any, _Handed] = {}
+        self._asked: _Asked | None = None
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
@@ -163,13 +175,27 @@ class _Crew:
             self._say(handed, f"No machine of the cluster has {wanted}: the cell waits for one.")
 
     def listen(self, seconds: float, *, stopping: bool) -> Iterator[CellResult]:
-        """Hand on what cells emitted, and yield how those ended that did; lost ones are begun again."""
-        ended, _ = self._ray.wait(list(self.running), timeout=seconds)
-        for number, line in self._ray.get(self._board.drain.remote()):
+        """Hand on what cells emitted, and yield how those ended that did; lost ones are begun again.
+
+        Takes about ``seconds``, whether or not the switchboard answers. Raises ``UserError`` if it has not for long.
+        """
+        if self._asked is None:
+            ended, _ = self._ray.wait(list(self.running), timeout=seconds)
+            self._asked = _Asked(self._board.drain.remote(), ended, time.monotonic())
+        asked = self._asked
+        if not self._ray.wait([asked.answer], timeout=seconds)[0]:
+            if time.monotonic() > asked.since + SILENCE_SECONDS:
+                raise UserError(
+                    f"The Ray cluster has not answered for {format_duration(SILENCE_SECONDS)}: see `ray status`. "
+                    "The same command goes on from the last checkpoints."
+                )
+            return
+        self._asked = None
+        for number, line in self._ray.get(asked.answer):
             handed, event = self._handed[number], decode_event(line)
             handed.losses = 0 if isinstance(event, CellEpoch) else handed.losses
             self._watcher.on_event(handed.cell, event)
-        for task in ended:
+        for task in asked.ended:
             result = self._conclude(task, self.running.pop(task), stopping=stopping)
             if result is not None:
                 yield result
@@ -277,8 +303,8 @@ def carry_cell(
     def tell(lines: list[bytes]) -> bool:
         answer = board.tell.remote(number, lines).future()  # `ray.get` would lend the cell's CPUs out while it waits.
         try:
-            return bool(answer.result())
-        except ray.exceptions.RayError as error:
+            return bool(answer.result(timeout=SILENCE_SECONDS))
+        except (ray.exceptions.RayError, TimeoutError) as error:
             raise ConnectionError("the study is gone") from error
 
     if places is not None:
