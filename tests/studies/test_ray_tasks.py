@@ -184,7 +184,7 @@ def test_a_switchboard_that_does_not_answer_is_not_waited_for_for_ever(
     monkeypatch.setattr(FakeRay, "cancel", staticmethod(lambda task, force: None), raising=False)
     monkeypatch.setattr(ray_executor, "SILENCE_SECONDS", 1)
     monkeypatch.setattr(ray_executor, "GRACE_SECONDS", 0.1)
-    with pytest.raises(UserError, match="has not answered for 1.0 s: see `ray status`"):
+    with pytest.raises(UserError, match=r"has not answered for 1\.0 s: see `ray status`"):
         begin(FakeRay(), "slow")
 
 
