@@ -61,11 +61,12 @@ def test_an_archive_keeps_what_was_measured(tmp_path: Path) -> None:
     assert "| static      |    33.12 |         3.00 |" in (archive / "report.md").read_text("utf-8")
 
 
-def test_an_interim_report_says_in_its_title_and_first_note_what_is_missing(tmp_path: Path) -> None:
+def test_an_interim_report_says_in_its_title_and_once_in_its_answer_what_is_missing(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", list_runs({"convolution": (71.0, 72.0), "dynamic": (71.0,)}))
     text = render_markdown(build_report(study, interim=True))
     assert text.startswith("# components (interim)")
-    assert "- Interim: 3 of 15 runs have finished, 12 are missing." in text
+    assert text.count("Interim: 3 of 15 runs have finished, 12 are missing.") == 1
+    assert "**Answer.** Interim: 3 of 15 runs" in text
     whole = build_report(write_study(tmp_path / "whole", list_runs()), interim=True)
     for text in (render_markdown(build_report(study)), render_markdown(whole)):
         assert "(interim)" not in text

@@ -28,7 +28,6 @@ def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
     classes = list_class_notes(report.comparisons, extent)
     notes = (
-        *describe_progress(report),
         *_describe_copies(report),
         *list_notes(report.comparisons),
         *effects,

@@ -97,7 +97,7 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
         failed=list(list_failures(report)),
         missing=_list_missing(report),
         sections=sections,
-        notes=[note for note in list_all_notes(report) if note not in answer],
+        notes=list_all_notes(report),
         sides=report.sides and NamedTable("Old and new", tabulate_sides(report.sides)),
         side_notes=list_side_notes(report.sides) if report.sides else [],
         sources=report.sources and NamedTable("What is in each folder", report.sources),
