@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -65,6 +66,23 @@ def test_a_run_that_goes_on_with_the_same_kernels_has_the_record_of_an_undisturb
     assert digest_run(tmp_path / "resumed") == digest_run(tmp_path / "straight")
 
 
+@pytest.mark.parametrize("kernels", [("a+b", "a", "b"), ("a", "a+b", "a"), ("a", "a+b", "b")])
+def test_a_graph_that_is_compiled_later_or_not_again_makes_no_other_kernels(
+    stand: pytest.MonkeyPatch, tmp_path: Path, kernels: tuple[str, ...]
+) -> None:
+    record, texts = go_on(stand, tmp_path, *((one,) for one in kernels))
+    assert record.kernels == ("a+b",)
+    assert texts == []
+
+
+def test_a_run_that_went_on_with_others_and_then_compiles_a_graph_more_says_so_no_second_time(
+    stand: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record, texts = go_on(stand, tmp_path, ("a",), ("b",), ("b+c",))
+    assert record.kernels == ("a", "b+c")
+    assert len(texts) == 1
+
+
 @pytest.mark.parametrize(
     ("kernels", "expected", "said"),
     [
@@ -72,6 +90,7 @@ def test_a_run_that_goes_on_with_the_same_kernels_has_the_record_of_an_undisturb
         ([("a",), ("b",), ("b",)], ("a", "b"), "torch.compile has made other kernels"),
         ([("a",), (None,)], ("a", None), "it is not known whether its kernels"),
         ([(None,), (None,)], (None, None), "it is not known whether its kernels"),
+        ([("a+b",), ("a+c",), ("a",)], ("a+b", "a+c"), "torch.compile has made other kernels"),
     ],
 )
 def test_a_run_that_goes_on_with_others_or_unknown_ones_says_so_once_and_its_record_does(
@@ -112,7 +131,7 @@ def test_the_kernels_of_a_run_are_those_of_all_its_processes() -> None:
 
 GRAPH = """# AOT ID: ['{number}_forward']
 import torch
-text = async_compile.triton('fused', '''  # in the text {text}
+text = compile('fused', '''  # in the text {text}
 ''')  # kernel path: {path}
 def call(args):
     return args
@@ -142,6 +161,10 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
     found = Compiler(tmp_path)
     monkeypatch.setattr("vtbench.training.kernels._list_modules", lambda: list(found.modules))
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    monkeypatch.setattr(
+        "torch._inductor.runtime.cache_dir_utils.triton_cache_dir",
+        lambda device: str(tmp_path / "triton" / str(device)),
+    )
     return found
 
 
@@ -179,11 +202,41 @@ def test_the_machine_code_counts_and_so_do_launches_that_were_chosen(compiler: C
         library.__file__ = str(tmp_path / "library.so")
         Path(library.__file__).write_bytes(write_elf(code, folder))
         module.fused = SimpleNamespace(__name__="kernel", __self__=library)
-        module.chosen = SimpleNamespace(launchers=[SimpleNamespace(config=f"XBLOCK: {width}")])
+        module.chosen = launch(tmp_path, f"XBLOCK: {width}", write_elf(b"gpu", folder))
         return network.kernels
 
-    assert read(b"add", 64) == read(b"add", 64, b"/elsewhere/still")
+    assert read(b"add", 64) == read(b"add", 64, b"/elsewhere/still") != (None,)
     assert len({read(b"add", 64), read(b"fma", 64), read(b"add", 128)}) == 3
+
+
+def launch(folder: Path, config: str, *binaries: bytes) -> SimpleNamespace:
+    """What takes the place of torch's kernel for a GPU, of which Triton left ``binaries`` in its cache."""
+    place = folder / "triton" / "3" / "KEY"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    (place / "fused.ptx").write_text("mad")
+    for number, binary in enumerate(binaries):
+        (place / f"fused{number}.cubin").write_bytes(binary)
+    launcher = SimpleNamespace(config=config, cache_hash="KEY")
+    return SimpleNamespace(launchers=[launcher], device_props=SimpleNamespace(index=3))
+
+
+def test_of_kernels_for_gpus_the_machine_code_counts_and_without_it_they_are_not_known(
+    compiler: Compiler, tmp_path: Path
+) -> None:
+    def read(*binaries: bytes, text: str = "async_compile.triton(", has_launcher: bool = True) -> Kernels:
+        network = CompiledNetwork(nn.Identity())
+        network(0)
+        module = compiler.load("graph", text=text)
+        if has_launcher:
+            module.fused = launch(tmp_path, "XBLOCK: 64", *binaries)
+        return network.kernels
+
+    assert read(write_elf(b"add", b"/here")) == read(write_elf(b"add", b"/elsewhere")) != (None,)
+    assert read(write_elf(b"add", b"")) != read(write_elf(b"fma", b""))
+    assert read() == (None,)
+    assert read(has_launcher=False) == read(text="async_compile.cutedsl(", has_launcher=False) == (None,)
+    assert read(text="async_compile.wait(", has_launcher=False) != (None,)
 
 
 def test_kernels_that_cannot_be_found_are_not_known(compiler: Compiler) -> None:

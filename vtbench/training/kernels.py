@@ -3,12 +3,14 @@
 Two processes that compile one network get the same bits as long as they run the same kernels. What torch's caches are
 keyed by is what goes into the compiler; the digest is of what came out: the text that it wrote for each graph, and the
 machine code that was made from it. It does not depend on where that lies, on the order, or on what else was compiled.
+It names every graph, joined by ``+``: a run that goes on may have compiled fewer of them yet, or more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import tokenize
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from torch import nn
 
 Kernels = tuple[str | None, ...]
 """Digests of the kernels that steps were done with, in order; None: not known. Empty: no step was compiled."""
+_COMPILED = re.compile(r"\basync_compile\.(?!wait\b)\w+\(")
 _PROGRAM, _IN_MEMORY = 1, 2  # SHT_PROGBITS and SHF_ALLOC of ELF.
 
 
@@ -62,13 +65,22 @@ def join_kernels(before: Kernels, now: Sequence[Kernels]) -> Kernels:
     (('a',), ('a',), ('a', 'b'))
     >>> join_kernels(("a",), [(None,)]), join_kernels(("a",), [()])
     (('a', None), ('a',))
+    >>> join_kernels(("a+b",), [("a",)]), join_kernels(("a",), [("a+b",)]), join_kernels(("a+b",), [("a+c",)])
+    (('a+b',), ('a+b',), ('a+b', 'a+c'))
     """
     if not all(now):  # Some have not compiled yet.
         return before
-    digests = [kernels[-1] for kernels in now]
-    known = [digest for digest in digests if digest is not None]
-    joint = None if len(known) < len(digests) else known[0] if len(known) == 1 else _digest(*known)
-    return before if before and joint is not None and before[-1] == joint else (*before, joint)
+    if None in (digests := [kernels[-1] for kernels in now]):
+        return (*before, None)
+    graphs = {
+        graph if len(now) == 1 else _digest(str(process), graph)
+        for process, digest in enumerate(digests)
+        for graph in str(digest).split("+")
+    }
+    last = set((before[-1] or "").split("+")) if before else set()
+    if before and (graphs <= last or last <= graphs):
+        return (*before[:-1], "+".join(sorted(last | graphs)))
+    return (*before, "+".join(sorted(graphs)))
 
 
 def describe_kernels(kernels: Kernels) -> str | None:
@@ -96,15 +108,24 @@ def _list_modules() -> list[ModuleType]:
 
 
 def _digest_graphs(modules: Sequence[ModuleType]) -> str | None:
-    """Of all of them together; None where they are not what is known here of torch.
+    """Those of all of them; None where they are not what is known here of torch.
 
     Kernels for GPUs are modules of their own, too; they also stand, as text, in that of their graph, which is called.
     """
     try:
-        graphs = sorted(_digest_graph(module) for module in modules if hasattr(module, "call"))
-    except (AttributeError, LookupError, OSError, TypeError, ValueError, struct.error, tokenize.TokenError):
+        graphs = {_digest_graph(module) for module in modules if hasattr(module, "call")}
+    except (
+        AttributeError,
+        ImportError,
+        LookupError,
+        OSError,
+        TypeError,
+        ValueError,
+        struct.error,
+        tokenize.TokenError,
+    ):
         return None
-    return _digest(*graphs) if graphs else None
+    return "+".join(sorted(graphs)) or None
 
 
 def _digest_graph(module: ModuleType) -> str:
@@ -113,16 +134,28 @@ def _digest_graph(module: ModuleType) -> str:
     remarks = (tokenize.COMMENT, tokenize.NL)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     parts = [" ".join(token.string for token in tokens if token.type not in remarks)]
-    libraries = 0
+    num_found = 0
     for name, value in sorted(vars(module).items()):
         library = getattr(value, "__self__", None)
         if getattr(value, "__name__", None) == "kernel" and isinstance(library, ModuleType) and library.__file__:
             parts.append(f"{name} {hashlib.sha256(_read_machine_code(Path(library.__file__))).hexdigest()}")
-            libraries += 1
-        parts.extend(f"{name} {launcher.config}" for launcher in getattr(value, "launchers", ()))
-    if libraries < source.count("async_compile.cpp_pybinding("):
+            num_found += 1
+        for launcher in getattr(value, "launchers", ()):
+            code = _read_machine_code(_find_gpu_code(launcher, value.device_props.index))
+            parts.append(f"{name} {launcher.config} {hashlib.sha256(code).hexdigest()}")
+        num_found += bool(getattr(value, "launchers", ()))
+    if num_found < len(_COMPILED.findall(source)):
         raise LookupError("not all of the machine code was found")
     return _digest(*parts)
+
+
+def _find_gpu_code(launcher: Any, device: int) -> Path:
+    """What Triton made for a ``launcher``, in the place that torch loads it from (torch 2.14.1)."""
+    from torch._inductor.runtime.cache_dir_utils import triton_cache_dir
+
+    folder = Path(triton_cache_dir(device)) / launcher.cache_hash
+    (code,) = (path for path in folder.iterdir() if path.suffix in (".cubin", ".hsaco"))
+    return code
 
 
 def _read_machine_code(library: Path) -> bytes:
@@ -141,7 +174,7 @@ def _read_machine_code(library: Path) -> bytes:
         _, kind, flags, _, offset, length = struct.unpack_from(f"{order}2I4Q", content, start)
         if kind == _PROGRAM and flags & _IN_MEMORY:
             loaded.append(content[offset : offset + length])
-    return b"".join(loaded)
+    return b"".join(loaded) or content
 
 
 def _digest(*parts: str) -> str:

@@ -205,5 +205,5 @@ class EpochLoop:
             return
         before, noted = self.prepared.kernels, self.kernels
         self.kernels = join_kernels(before, self.world.gather(self.trainer.kernels))
-        if noted == before != self.kernels and (note := describe_kernels(self.kernels)) is not None:
+        if len(noted) == len(before) < len(self.kernels) and (note := describe_kernels(self.kernels)) is not None:
             self.listener.on_message(note)
