@@ -202,10 +202,24 @@ _LONGEST_NAME = 160
 _LEADS = re.compile(r"^[./~]+|/+$")
 
 
-def name_run(model: str, options: TrainOptions, execution: ExecutionConfig, recipe: Recipe) -> str:
+def mention_older(folder: Path, model: str, options: TrainOptions, execution: ExecutionConfig, recipe: Recipe) -> str:
+    """What to say where there is no ``folder`` of today's `name_run`, but one by the name that it had before; or ""."""
+    older = folder.with_name(name_run(model, options, execution, recipe, num_parts=1))
+    if folder.exists() or not older.exists():
+        return ""
+    return (
+        f"{folder} is a new run. Folders were named after the last part of a path alone before: if {older} is of these "
+        f"data, --out {older} goes on there."
+    )
+
+
+def name_run(
+    model: str, options: TrainOptions, execution: ExecutionConfig, recipe: Recipe, *, num_parts: int = 2
+) -> str:
     """A folder name that tells runs apart: what is trained on what, and every option that changes the outcome.
 
-    A recipe of the user's own brings a digest of what it says, and a name that is too long ends in one.
+    A recipe of the user's own brings a digest of what it says, and a name that is too long ends in one. Of a path in
+    ``data`` it has the last ``num_parts``.
 
     >>> options = TrainOptions(recipe="small", learning_rate=0.05)
     >>> name_run("resnet20", TrainOptions(data="folder:../images/birds/"), ExecutionConfig(), Recipe(name="default"))
@@ -218,7 +232,7 @@ def name_run(model: str, options: TrainOptions, execution: ExecutionConfig, reci
     asked = [name for name in TrainOptions.model_fields if name not in ("data", "recipe", "init", "seed")]
     words = spell_flags(options, asked) + spell_flags(execution, ExecutionConfig.list_settings(Effect.NUMBERS))
     start = [f"from {Path(options.init).stem}"] if options.init is not None else []
-    data = ["-".join(_LEADS.sub("", part).split("/")[-2:]) for part in re.split("[:,]", options.data)]
+    data = ["-".join(_LEADS.sub("", part).split("/")[-num_parts:]) for part in re.split("[:,]", options.data)]
     parts = [model, *data, own, *(Path(word).name for word in words), *start, f"seed{options.seed}"]
     name = re.sub(r"[^\w.+]+", "-", "-".join(parts)).strip("-")
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}-{_digest(name, 8)}"

@@ -253,3 +253,18 @@ def test_ctrl_c_saves_in_time_and_the_same_command_goes_on(vtbench, tmp_path: Pa
     assert vtbench(*arguments, "--out", "straight")[0] == 0
     for name in ("weights.safetensors", "metrics.jsonl"):
         assert Path("run", name).read_bytes() == Path("straight", name).read_bytes()
+
+
+def test_a_run_beside_one_by_the_name_that_folders_had_before_says_how_to_go_on_there(
+    vtbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vtbench.cli.first_checks.check_data", lambda *_, **__: None)
+    monkeypatch.setattr("vtbench.cli.verb_train._train", lambda *_, **__: None)
+    command = ["train", "resnet20", "--data", "folder:images/birds", "--recipe", "small", "--device", "cpu"]
+    older, now = (Path("runs") / f"resnet20-folder-{name}-small-seed0" for name in ("birds", "images-birds"))
+    assert "--out" not in vtbench(*command)[2]
+    older.mkdir(parents=True)
+    assert f"--out {older} goes on there" in " ".join(vtbench(*command)[2].split())
+    assert "--out" not in vtbench(*command, "--out", "elsewhere")[2]
+    now.mkdir()
+    assert "--out" not in vtbench(*command)[2]

@@ -83,6 +83,8 @@ STUDIES = pytest.mark.parametrize(
     "text", [CLASSIFICATION, SEGMENTATION, FOREIGN], ids=["classification", "segmentation", "foreign"]
 )
 KILLS = 5
+PATIENCE = 800
+"""Seconds that a study may take at most; what takes longer stands still."""
 
 
 def start_study(folder: Path) -> subprocess.Popen[bytes]:
@@ -128,7 +130,7 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
     study = start_study(whole)
     assert wait_for_training(study, whole)
     began = time.monotonic()
-    assert study.wait() == 0
+    assert study.wait(timeout=PATIENCE) == 0
     training_seconds = time.monotonic() - began
     expected = read_digests(whole)
     assert len(expected) == 2 * len(tomllib.loads(text)["arms"]) * (4 if text == SEGMENTATION else 3)
@@ -140,8 +142,8 @@ def test_a_two_job_study_killed_five_times_equals_the_uninterrupted_one(tmp_path
         time.sleep(draw.uniform(0.0, training_seconds / KILLS))
         assert study.poll() is None, f"it ended before it could be killed: {killed.with_suffix('.log').read_text()}"
         os.killpg(study.pid, signal.SIGKILL)
-        study.wait()
-    assert start_study(killed).wait() == 0
+        study.wait(timeout=PATIENCE)
+    assert start_study(killed).wait(timeout=PATIENCE) == 0
     assert read_digests(killed) == expected
     assert json.loads((killed / "study.json").read_text()) == json.loads((whole / "study.json").read_text())
 
@@ -158,7 +160,7 @@ def test_ctrl_c_ends_a_study_within_five_seconds_and_says_how_to_go_on(tmp_path:
         time.sleep(0.05)
     began, began_ns = time.monotonic(), time.time_ns()
     os.killpg(study.pid, signal.SIGINT)  # A terminal sends it to the whole group.
-    assert study.wait() == 130
+    assert study.wait(timeout=PATIENCE) == 130
     assert time.monotonic() - began < 5
     for cell in folder.glob("cells/*/seed-0"):
         assert max(path.stat().st_mtime_ns for path in cell.glob("checkpoint/*.safetensors")) > began_ns

@@ -291,9 +291,9 @@ def test_cells_inherit_the_files_that_keep_the_lock(tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import os; os.write({writing}, b'held')"]
     executor = LocalProcesses(command=command).holding(writing)
     list(executor.run(cells[:1], 1, watcher=Watcher(), stop=StopRequest()))
+    os.close(writing)
     assert os.read(reading, 4) == b"held"
     os.close(reading)
-    os.close(writing)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked on POSIX")

@@ -5,9 +5,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ limit_val = 100
 narrow = "resnet20:width=2"
 wide = "resnet20:width=4"
 """
+PATIENCE = 600
+"""Seconds that a process may take at most; what takes longer stands still."""
 FILES = ("weights.safetensors", "metrics.jsonl", "record.json", "answers.safetensors")
 CELLS = [f"cells/{arm}/seed-{seed}" for arm in ("narrow", "wide") for seed in (0, 1)]
 FIRST = [CELLS[0], CELLS[2]]
@@ -48,13 +51,27 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]
         [sys.executable, *command], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
-        yield process
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            with suppress(OSError):
+                process.stdin.close()  # Takes a cluster down.
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def read_address(cluster: subprocess.Popen[str]) -> str:
-    """The first line that is one: libraries may print others before."""
+    """The first line that is one: libraries may print others before. One that says none for long is killed."""
     assert cluster.stdout is not None
-    return next(line.strip() for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+", line.strip()))
+    limit = threading.Timer(PATIENCE, cluster.kill)
+    limit.start()
+    try:
+        return next(line.strip() for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+", line.strip()))
+    finally:
+        limit.cancel()
 
 
 def ablate(*options: str) -> list[str]:
@@ -86,7 +103,7 @@ def test_a_study_on_two_nodes_of_which_one_is_killed_and_that_is_stopped_comes_t
 ) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
     with running(ablate("--out", "local"), tmp_path) as local:
-        assert local.communicate()[0].count("finished with") == 4
+        assert local.communicate(timeout=PATIENCE)[0].count("finished with") == 4
     expected = hash_cells(tmp_path / "local")
     with running([str(Path(__file__).with_name("ray_nodes.py"))], tmp_path) as cluster:
         assert cluster.stdin is not None
@@ -94,7 +111,7 @@ def test_a_study_on_two_nodes_of_which_one_is_killed_and_that_is_stopped_comes_t
         with running(ablate(*there), tmp_path) as stopped:
             see_epochs(tmp_path / "spread", beyond=[0, 0])
             stopped.send_signal(signal.SIGINT)
-            output = stopped.communicate()[0]
+            output = stopped.communicate(timeout=PATIENCE)[0]
         assert stopped.returncode == 130
         assert "The same command goes on from there." in output
         assert list((tmp_path / "spread").glob("cells/*/seed-0/checkpoint/*.safetensors"))
@@ -103,7 +120,7 @@ def test_a_study_on_two_nodes_of_which_one_is_killed_and_that_is_stopped_comes_t
             see_epochs(tmp_path / "spread", beyond=before)
             cluster.stdin.write("kill\n")
             cluster.stdin.flush()
-            output = study.communicate()[0]
+            output = study.communicate(timeout=PATIENCE)[0]
     assert study.returncode == 0, output
     assert "lost its machine and goes on from its last checkpoint on another" in output
     assert output.count("finished with") == 4

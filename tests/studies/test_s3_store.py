@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_ray_cluster import FILES, STUDY, running
+from test_ray_cluster import FILES, PATIENCE, STUDY, running
 
 from vtbench.files import hash_file
 from vtbench.stores import Store, StoreError
@@ -114,13 +114,13 @@ def test_a_study_goes_on_from_its_store_when_all_is_gone_here_and_an_outage_of_t
 ) -> None:
     (tmp_path / "study.toml").write_text(STUDY.replace("seeds = 2", "seeds = 1"))
     with running(ablate("--out", "local"), tmp_path) as local:
-        assert local.communicate()[0].count("finished with") == 2
+        assert local.communicate(timeout=PATIENCE)[0].count("finished with") == 2
     expected = hash_cells(tmp_path / "local")
     kept = ["--out", "kept", "--store", URL]
     with running(ablate(*kept), tmp_path) as killed:
         wait_for("seed-0/checkpoint/00000002.sha256", but_not="record.json")
         os.kill(killed.pid, signal.SIGKILL)
-        killed.communicate()
+        killed.communicate(timeout=PATIENCE)
     time.sleep(5)  # Its cells leave.
     shutil.rmtree(tmp_path / "kept")
     with running(ablate(*kept), tmp_path) as study:
@@ -128,7 +128,7 @@ def test_a_study_goes_on_from_its_store_when_all_is_gone_here_and_an_outage_of_t
         gate.is_shut = True
         time.sleep(3)
         gate.is_shut = False
-        output = study.communicate()[0]
+        output = study.communicate(timeout=PATIENCE)[0]
     assert study.returncode == 0, output
     assert "Fetching" in output
     assert hash_cells(tmp_path / "kept") == expected

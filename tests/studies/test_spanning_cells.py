@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_ray_cluster import STUDY, read_address, running
+from test_ray_cluster import PATIENCE, STUDY, read_address, running
 
 from vtbench.files import hash_file
 from vtbench.studies.spanning import Span
@@ -47,14 +47,14 @@ def test_a_cell_on_two_machines_comes_to_the_bytes_of_one_though_a_process_of_it
     """The machine is lost as Ray sees it: the process in which it watches the helper is gone, and that leaves, too."""
     (tmp_path / "study.toml").write_text(ONE_CELL)
     with running(ablate("--out", "local"), tmp_path) as local:
-        assert "finished with" in local.communicate()[0]
+        assert "finished with" in local.communicate(timeout=PATIENCE)[0]
     study = tmp_path / "spread"
     with running(NODES, tmp_path) as cluster:
         there = ["--out", "spread", "--executor", "ray", "--address", read_address(cluster)]
         with running(ablate(*there), tmp_path) as killed:
             before = see_epoch(study)
             find_helper().kill()
-            output = killed.communicate()[0]
+            output = killed.communicate(timeout=PATIENCE)[0]
         assert killed.returncode != 0
         assert "In process 2 of 2: The process was killed by SIGKILL" in " ".join(output.split())
         with running(ablate(*there, "--retry-failed"), tmp_path) as lost:
@@ -62,7 +62,7 @@ def test_a_cell_on_two_machines_comes_to_the_bytes_of_one_though_a_process_of_it
             parent = find_helper().parent()
             assert parent is not None
             parent.kill()
-            output = lost.communicate()[0]
+            output = lost.communicate(timeout=PATIENCE)[0]
     assert lost.returncode == 0, output
     assert "lost its machine and goes on from its last checkpoint on another" in " ".join(output.split())
     assert hash_cell(study) == hash_cell(tmp_path / "local")

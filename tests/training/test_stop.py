@@ -63,6 +63,15 @@ def test_what_is_lost_is_said_as_it_is() -> None:
     assert message.decode().strip() == StopRequest.IN_A_PLAN
 
 
+def test_what_is_said_before_cells_is_true_of_a_later_stage_too() -> None:
+    code = STUCK.replace("StopRequest().on_signals", "stop.on_signals")
+    code = code.replace("with stop", "stop = StopRequest()\nstop.parting = stop.BEFORE_CELLS\nwith stop")
+    with start_stuck(0.2, code) as process:
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate(timeout=300)
+    assert b"before the next cell was begun" in message
+
+
 def test_a_second_signal_ends_at_once() -> None:
     with start_stuck(60) as process:
         process.send_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from vtbench.api.asking import read_execution, read_options
 from vtbench.errors import UserError
 from vtbench.mistakes import read_path
 from vtbench.records import RunRecord
-from vtbench.run_options import TrainOptions, name_run
+from vtbench.run_options import TrainOptions, mention_older, name_run
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -182,11 +183,10 @@ def train(
 
     options, execution = read_options(TrainOptions, given, "train"), read_execution(given, "train")
     config = plan_run(model, options, execution)
-    folder = (
-        read_path("vtbench.train: out", out)
-        if out is not None
-        else Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
-    )
+    named = (leave_folder_out(model), options, execution, config.recipe)
+    folder = read_path("vtbench.train: out", out) if out is not None else Path("runs") / name_run(*named)
+    if out is None and (older := mention_older(folder, *named)):
+        warnings.warn(older, stacklevel=2)
     with tell_trackers(track, folder, folder.absolute().parent.name) as tracking, _show(progress) as shown:
         told = RunTracking(tracking, folder, folder.absolute().name)
         run = Run(folder, train_run(config, folder, listener=ListenerGroup(*filter(None, (shown, told)))))

@@ -55,7 +55,7 @@ def run_train(
     from vtbench.cli.first_checks import check_data, check_init, check_teacher, check_variants
     from vtbench.locking import refuse_held
     from vtbench.run_folder import RECORD, RUN_LOCK
-    from vtbench.run_options import name_run
+    from vtbench.run_options import mention_older, name_run
     from vtbench.trackers import check_trackers
     from vtbench.training.folder import refuse_study
     from vtbench.training.request import plan_run
@@ -66,7 +66,8 @@ def run_train(
         execution = execution.model_copy(update=read_choice(exact_as))
     check_variants(model, look=False)
     config = plan_run(model, options, execution)
-    folder = out or Path("runs") / name_run(leave_folder_out(model), options, execution, config.recipe)
+    named = (leave_folder_out(model), options, execution, config.recipe)
+    folder = out or Path("runs") / name_run(*named)
     is_new = not (folder / RECORD).exists()  # A finished run is shown, wherever its data are now.
     check_data(config.data.spec, look=is_new)
     if is_new:
@@ -75,6 +76,8 @@ def run_train(
         check_init([options.init])
     refuse_study(folder)
     refuse_held(folder / RUN_LOCK)
+    if out is None and (older := mention_older(folder, *named)):
+        say(older)
     _train(config, folder, trackers, as_json=as_json)
 
 

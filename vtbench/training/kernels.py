@@ -154,6 +154,7 @@ def _find_gpu_code(launcher: Any, device: int) -> Path:
     from torch._inductor.runtime.cache_dir_utils import triton_cache_dir
 
     folder = Path(triton_cache_dir(device)) / launcher.cache_hash
+    code: Path
     (code,) = (path for path in folder.iterdir() if path.suffix in (".cubin", ".hsaco"))
     return code
 

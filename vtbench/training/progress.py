@@ -133,7 +133,7 @@ class StopRequest:
     IN_A_STEP: ClassVar[str] = (
         "Stopped in the middle of a step; the same command again goes on from the last checkpoint."
     )
-    BEFORE_CELLS: ClassVar[str] = "Stopped before a cell was begun; the same command again begins there."
+    BEFORE_CELLS: ClassVar[str] = "Stopped before the next cell was begun; the same command again begins there."
     IN_A_PLAN: ClassVar[str] = "Stopped before the plan was made; nothing was begun, and nothing is lost."
 
     def __init__(self) -> None:
