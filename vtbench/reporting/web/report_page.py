@@ -83,14 +83,13 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
     sections = tuple(_build(report, index, images.get(index, {})) for index in range(len(report.comparisons)))
     facts = dict(report.provenance)
     command, needs = facts.pop("command", None), facts.pop("the command needs", None)
-    answer = answer_report(report)
     tuning = [NamedTable(title, table) for title, table in zip(_TUNING, list_tuning_tables(report), strict=False)]
     return render_template(
         "report.html.jinja",
         title=name_report(report),
         question=report.outline.question,
         index=f"../{INDEX_FILE}" if report.indexed else None,
-        answer=answer,
+        answer=answer_report(report),
         limits=limit_report(report),
         counts=count_outcomes(report),
         told=tell_counts(report),
