@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from dataclasses import replace
 
 import pytest
@@ -68,11 +69,26 @@ def test_a_terminal_gets_a_line_that_fits_it(width: int) -> None:
     listener = RunDisplay(display)
     listener.on_start(START)
     listener.on_batch(BATCH)
-    with display.console.capture() as capture:
-        display.console.print(display._render())
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False)
+    with console.capture() as capture:
+        console.print(display._render())
     (line,) = capture.get().splitlines()
     for part in ("epoch 1/90", "loss 2.250", "train 12.5 %", "400 images/s", "7 min 28 s left"):
         assert part in line
+
+
+def test_no_thread_draws_beside_the_one_that_says_things_and_it_draws_now_and_then() -> None:
+    display, stream = display_on(terminal=True)
+    before = threading.active_count()
+    with display:
+        view = display.show("a", "classification")
+        assert threading.active_count() == before
+        display.above = "one\ntwo\nthree"
+        display.refresh()
+        display.above = "one"
+        view.epochs = 3
+        display.refresh()
+        assert "starts" in stream.getvalue() and "0/3" not in stream.getvalue(), "it is not yet time to draw again"
 
 
 def test_the_longest_line_of_one_run_fits_80_columns() -> None:

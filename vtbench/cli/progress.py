@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -75,15 +76,17 @@ class LiveDisplay:
     On a terminal it is, from the first run on, one live block: ``above`` (any rich renderable, for example the grid of
     a study), which stays at the end, then a line for each run under way. In a pipe nothing is redrawn; what is said
     with `say` appears as lines.
+
+    It is redrawn by `refresh`, in the thread that also says things: rich measures what it has to erase before it
+    writes, and of two threads one would erase by the measure of the other.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.above: RenderableType | None = None
         self._views: dict[str, RunView] = {}
-        self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=_REFRESHES_PER_SECOND, transient=True
-        )
+        self._live = Live(console=console, get_renderable=self._render, auto_refresh=False, transient=True)
+        self._drawn = -math.inf
 
     def __enter__(self) -> LiveDisplay:
         return self
@@ -105,6 +108,12 @@ class LiveDisplay:
         if self.live and not self._live.is_started:
             self._live.start()
         return self._views[label]
+
+    def refresh(self) -> None:
+        """Draw the live block anew, if there is one and it is time to."""
+        if self._live.is_started and time.monotonic() - self._drawn > 1 / _REFRESHES_PER_SECOND:
+            self._live.refresh()
+            self._drawn = time.monotonic()
 
     def drop(self, label: str) -> None:
         """A run has ended: show it no longer."""
@@ -150,11 +159,13 @@ class RunDisplay(ProgressListener):
     def on_batch(self, progress: BatchProgress) -> None:
         """Move the line."""
         self._view.move(progress)
+        self._display.refresh()
 
     def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
         """Move the line, or print one where none moves."""
         metric = self._view.metric
         self._view.end_epoch(epoch, timing)
+        self._display.refresh()
         if not self._display.live:
             left = self._view.seconds_left()
             self._display.say(

@@ -141,6 +141,7 @@ class StudyDisplay:
             self._print_epoch(cell, view)
         elif isinstance(event, CellMessage):
             self._say(cell, event.text)
+        self._display.refresh()
 
     def on_end(self, result: CellResult) -> None:
         """Take the line of the cell away and say what came of it."""
@@ -171,6 +172,7 @@ class StudyDisplay:
             self._clock.count_next(self._state.open_cells)
         if self._display.live:
             self._display.above = self._render(self._state)
+            self._display.refresh()
 
     def seconds_left(self) -> float | None:
         """The time that the study still needs, as `StudyClock` has it."""
