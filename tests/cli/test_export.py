@@ -159,6 +159,22 @@ def test_names_in_a_card_are_text_and_paths_of_the_machine_are_not_in_it(classif
     assert card.data.model_name == record.variant and card.text.count("\n---\n") == 0
 
 
+def test_a_card_says_what_was_not_trained_and_how_much_of_the_masks_is_void(classifier: Path) -> None:
+    plain = load_record(classifier / "record.json", RunRecord)
+    recipe = plain.config.recipe.model_copy(update={"freeze": ("layer1.*", "stem.*")})
+    values = {"loss": 1.0, "miou_percent": 30.0, "void_percent": 4.5678}
+    record = plain.model_copy(
+        update={
+            "config": plain.config.model_copy(update={"recipe": recipe}),
+            "task": "segmentation",
+            "outcome": values,
+        }
+    )
+    lines = [line.replace(" ", "") for line in render_card(record, None).splitlines()]
+    assert "|nottrained|layer1.*,stem.*|" in lines
+    assert "|pixelsofnoclass(void),whichcountnowhere|4.57%|" in lines
+
+
 def test_two_formats_of_one_name_stand_beside_each_other_and_those_of_another_run_are_not_replaced(
     classifier: Path, export, tmp_path: Path
 ) -> None:

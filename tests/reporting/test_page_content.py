@@ -14,7 +14,7 @@ from vtbench.reporting.active_settings import is_active
 from vtbench.reporting.arm_settings import tabulate_arms, tabulate_settings
 from vtbench.reporting.described_data import describe_source
 from vtbench.reporting.figures import FIGURES
-from vtbench.reporting.legends import explain_classes, explain_costs, explain_curves, explain_effects, explain_tokens
+from vtbench.reporting.legends import explain_classes, explain_curves, explain_effects, explain_tokens
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import describe_provenance
 from vtbench.reporting.web.certificate_table import _WHAT, tabulate_certificates
@@ -95,16 +95,22 @@ def test_every_figure_says_on_the_page_and_in_the_markdown_what_its_marks_are() 
     assert [name for name in FIGURES if FIGURES[name].explain is None] == []
     report = report_on(list_runs(), base="convolution")
     page = render_page(report, {})
-    for legend in (explain_costs(report, 0), explain_effects(report, 0)):
+    explain = FIGURES["accuracy_macs"].explain
+    assert explain is not None
+    costs = explain(report, 0)
+    for legend in (costs, explain_effects(report, 0)):
         assert legend in page
     assert "thin line: the one that holds for all 4 together" in explain_effects(report, 0)
     text = render_report(report, "markdown")
-    assert explain_costs(report, 0) not in text  # Without figures there is nothing to explain.
+    assert costs not in text  # Without figures there is nothing to explain.
 
 
 def test_a_legend_names_no_marks_that_are_not_drawn() -> None:
     single = report_on([run for run in list_runs() if run.seed == 0 and run.arm in ("convolution", "static")])
-    assert explain_costs(single, 0).startswith("Dot: the one seed. Dashed line")
+    explain = FIGURES["accuracy_macs"].explain
+    assert explain is not None and explain(single, 0).startswith("Dot: the one seed. Dashed line")
+    of_one_point = report_on([run for run in list_runs() if run.seed == 0 and run.arm == "convolution"])
+    assert explain(of_one_point, 0) == "Dot: the one seed."
     assert "Small dots" not in explain_effects(single, 0) and "line" not in explain_effects(single, 0)
     assert explain_curves(single, 0) == "Line: the one seed."
 

@@ -19,7 +19,6 @@ from vtbench.reporting.archive import archive_runs
 from vtbench.reporting.failures import tell_failures
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.figures import Figure as ReportFigure
-from vtbench.reporting.legends import explain_costs
 from vtbench.reporting.rendering import render_json, render_markdown, write_report
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.scatter import Point, draw_points
@@ -180,7 +179,9 @@ def test_a_registered_figure_is_drawn_for_every_comparison_named_in_the_report_a
         "accuracy_macs_2.svg",
         "effects_2.svg",
     ]
-    above = f"![Accuracy against MACs](accuracy_macs.svg)\n\n{explain_costs(build_report(study), 0)}"
+    explain = FIGURES["accuracy_macs"].explain
+    assert explain is not None
+    above = f"![Accuracy against MACs](accuracy_macs.svg)\n\n{explain(build_report(study), 0)}"
     assert f"{above}\n\n![Costs of the arms](costs.svg)" in paths.markdown.read_text("utf-8")
     assert not (paths.folder / "costs_3.png").exists()
 

@@ -44,7 +44,8 @@ def print_plan(plan: StudyPlan) -> None:
     num_open, num_cells = sum(arm.num_open for arm in plan.arms), sum(arm.num_cells for arm in plan.arms)
     open_trials = sum(arm.num_open_trials for arm in plan.arms)
     trials = f"{open_trials} of {format_items(plan.num_trials, 'run')} of tuning" if plan.num_trials else ""
-    trials += f" ({study.tuning.epochs} epochs each)" if study.tuning and study.tuning.epochs is not None else ""
+    if study.tuning is not None and study.tuning.epochs is not None:
+        trials += f" ({format_items(study.tuning.epochs, 'epoch')} each)"
     trials += " and " if trials else ""
     print_text(f"{study.name}: {study.question}", console, style="bold")
     console.print(

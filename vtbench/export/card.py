@@ -10,7 +10,7 @@ from typing import Any
 from vtbench.documents.table import Table, escape_markdown, make_table, to_markdown
 from vtbench.errors import UserError
 from vtbench.files import resolve
-from vtbench.metrics import METRICS, is_of_class
+from vtbench.metrics import METRICS, VOID_PERCENT, is_of_class
 from vtbench.records import NotMeasured, RunRecord, load_record
 from vtbench.records.export import ExportRecord
 from vtbench.reporting.archive import make_portable
@@ -140,9 +140,11 @@ def _list_results(record: RunRecord) -> Iterator[tuple[str, str]]:
     for metric in METRICS[record.task]:
         if metric.key in record.outcome:
             yield metric.title, metric.show(record.outcome[metric.key])
-    others = {metric.key for metric in METRICS[record.task]}
+    if VOID_PERCENT in record.outcome:
+        yield "pixels of no class (void), which count nowhere", f"{record.outcome[VOID_PERCENT]:.2f} %"
+    told = {VOID_PERCENT, *(metric.key for metric in METRICS[record.task])}
     yield from (
-        (key, f"{value:.4f}") for key, value in record.outcome.items() if key not in others and not is_of_class(key)
+        (key, f"{value:.4f}") for key, value in record.outcome.items() if key not in told and not is_of_class(key)
     )
 
 
@@ -182,6 +184,8 @@ def _list_recipe(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "precision", record.config.execution.precision
     if record.config.init is not None:
         yield "started from", record.config.init.source
+    if recipe.freeze:
+        yield "not trained", ", ".join(recipe.freeze)
     yield "seed", str(record.seed)
     yield "carried out on", f"{record.environment.device_name}, torch {record.environment.packages.get('torch', '?')}"
 

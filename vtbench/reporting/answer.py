@@ -182,7 +182,7 @@ def _describe_means(comparison: Comparison) -> Iterator[str]:
     alike = [(arm, mean.n) for arm, mean in means if metric.show(mean.mean) == metric.show(best.mean)]
     reached = f"{metric.label}, {metric.show(best.mean)} (n = {_span(n for _, n in alike)})"
     if len(alike) == len(means):
-        yield f"All {len(means)} arms have the same {reached}."
+        yield f"{f'All {len(means)}' if len(means) > 2 else 'Both'} arms have the same {reached}."
     elif len(alike) > 1:
         yield f"Of {len(means)} arms {format_names([arm for arm, _ in alike])} have the best {reached}."
     else:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 _CUT = "An arrowhead: the interval goes on."
 
 
-def explain_costs(report: Report, index: int) -> str:
-    """The marks of the metric against a cost."""
+def explain_costs(report: Report, index: int, *, has_front: bool) -> str:
+    """The marks of the metric against a cost. It ``has_front`` where the Pareto front is more than a point."""
     comparison = report.comparisons[index]
     means = [arm.mean for arm in comparison.arms if isinstance(arm.mean, Estimate)]
     said = ["Large dot: mean over seeds." if _has_seeds(comparison) else "Dot: the one seed."]
     said += ["Small dots: single seeds."] if _has_seeds(comparison) else []
     said += [f"Bar: 95 % t interval of the mean. {_CUT}"] if any(mean.interval for mean in means) else []
     front = "Dashed line: Pareto front, the arms that no other beats at the same cost or less."
-    return " ".join([*said, *([front] if len(means) > 1 else [])])
+    return " ".join([*said, *([front] if has_front else [])])
 
 
 def explain_effects(report: Report, index: int) -> str:

@@ -89,7 +89,7 @@ def print_tokens(record: TokensRecord, console: Console) -> None:
     rows = [(shorten_name(image.name), *_list_cells(module)) for image in record.images for module in image.modules]
     table, modules = make_table(header, rows, numbers=header[1:]), record.images[0].modules
     is_foreign = bool(modules[0].layer)
-    console.print(lay_out(table.without("reach") if is_foreign else table, gap=3, look="framed"))
+    console.print(lay_out(table.without("reach") if is_foreign else table, gap=3))
     for note in _explain_heads(modules) if is_foreign else _explain_tokens(record):
         print_text(note, console)
     print_text("front: attention of a foreground pixel over that of a background pixel; – without a mask.", console)

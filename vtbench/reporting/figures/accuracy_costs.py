@@ -65,10 +65,15 @@ def _write_caption(comparison: Comparison, points: Sequence[Point]) -> str:
     record = comparison.records[0]
     seeds = format_items(len(comparison.seeds), "seed")
     bars = "; bars: 95 % t interval, small dots: single seeds" if any(point.half_width for point in points) else ""
-    best = find_pareto_front([one.cost for one in points], [comparison.metric.rank(one.value) for one in points])
-    front = "; dashed: Pareto front" if len(best) > 1 else ""
+    front = "; dashed: Pareto front" if _has_front(comparison, points) else ""
     epochs = format_items(record.config.recipe.epochs, "epoch")
     return f"{_shorten(record.config.data.spec)}, {epochs}, {seeds}{bars}{front}"
+
+
+def _has_front(comparison: Comparison, points: Sequence[Point]) -> bool:
+    """Whether the Pareto front has the two points that a line takes."""
+    ranks = [comparison.metric.rank(one.value) for one in points]
+    return len(find_pareto_front([one.cost for one in points], ranks)) > 1
 
 
 def _shorten(spec: str) -> str:
@@ -84,7 +89,9 @@ def _register(name: str, title: str, axis: CostAxis, *, asked: bool = False) -> 
             draw=lambda report, index: draw_accuracy(report, index, axis),
             chart=lambda report, index: chart_accuracy(report, index, title, axis),
             asked=asked,
-            explain=explain_costs,
+            explain=lambda report, index: explain_costs(
+                report, index, has_front=_has_front(report.comparisons[index], list_points(report, index, axis))
+            ),
         ),
     )
 
