@@ -99,6 +99,18 @@ def test_means_on_both_sides_of_the_reference_are_not_said_to_lie_on_one() -> No
     assert said[1].startswith("The mean of static lies 0.2 points below convolution")
 
 
+def test_where_no_difference_has_an_interval_the_answer_says_why() -> None:
+    for values, why in (
+        ({"convolution": (10.0, 12), "static": (10.0, 12)}, "Differences that are equal in all seeds have no interval"),
+        ({"convolution": (10.0,), "static": (12.0,)}, "From 1 seed no difference has an interval"),
+    ):
+        said = answer_question(report_on(list_runs(values), base="convolution").comparisons[0])
+        assert said[1].startswith(why), said
+    apart = [make_run("convolution", 0, 10.0), make_run("convolution", 1, 11.0), make_run("static", 2, 12.0)]
+    said = answer_question(report_on([*apart, make_run("static", 3, 14.0)], base="convolution").comparisons[0])
+    assert said[1].startswith("No two arms share seeds enough for an interval"), said
+
+
 def _alter(run: RunRecord, *, declared: str, **values: object) -> RunRecord:
     recipe = run.config.recipe.model_copy(update=values)
     return run.model_copy(

@@ -12,7 +12,7 @@ from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.contrasts import choose_digits, find_contrasts, refine_digits, show_points, tell_contrasts
 from vtbench.reporting.far_runs import sum_up_scattered
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD, find_detectable, tell_unjudged
-from vtbench.stats.estimates import Estimate
+from vtbench.stats.estimates import Estimate, PairedDifference
 from vtbench.stats.stopping import describe_decision
 from vtbench.units import format_items
 
@@ -188,7 +188,10 @@ def _describe_means(comparison: Comparison) -> Iterator[str]:
     else:
         against = "" if base is None or name == comparison.base else f", {comparison.base} {metric.show(base.mean)}"
         yield f"Of {len(means)} arms {name} has the best {reached}{against}."
-    if isinstance(best.half_width, NotMeasured):
+    found = [arm.difference for arm in comparison.arms]
+    if any(isinstance(one, PairedDifference) and len(one.seeds) > 1 for one in found):
+        yield "Differences that are equal in all seeds have no interval: none of them is told from luck."
+    elif isinstance(best.half_width, NotMeasured):
         yield f"From {format_items(best.n, 'seed')} no difference has an interval: none of them is told from luck."
     else:
         yield "No two arms share seeds enough for an interval of their difference: none of them is told from luck."
