@@ -11,7 +11,7 @@ import pytest
 from vtbench.metrics import TOP1
 from vtbench.reporting import labels, scatter
 from vtbench.reporting.charts.scatter_chart import chart_points
-from vtbench.reporting.charts.svg import LETTER
+from vtbench.reporting.charts.svg import LETTER, WIDTH, Scale, draw_frame
 from vtbench.reporting.labels import place_labels
 from vtbench.reporting.scatter import LABELS_OF_MANY, MOST_LABELS, Point, draw_points
 from vtbench.reporting.style import house_style
@@ -134,3 +134,11 @@ def test_the_work_of_a_figure_does_not_grow_with_the_square_of_its_points(monkey
         draw_points(make_points(1000), TOP1, title="t", caption="c", legend=False)
     assert counted["single points"] == 0
     assert counted["positions"] <= LABELS_OF_MANY * (2 + 12)
+
+
+def test_the_number_of_the_last_tick_of_a_chart_is_not_cut_off_at_its_edge() -> None:
+    across = Scale(9.0, 10.5, 46.0, WIDTH - 8)
+    frame = "".join(map(str, draw_frame(across, None, bottom=250.0, top=26.0, names=("", ""))))
+    ticks = re.findall(r'<text x="([\d.]+)"[^>]*class="tick"[^>]*>([^<]+)<', frame)
+    assert float(ticks[-1][1]) > 10.3
+    assert all(float(x) + LETTER * len(number) / 2 <= WIDTH for x, number in ticks)

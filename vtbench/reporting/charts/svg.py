@@ -107,7 +107,8 @@ def draw_frame(across: Scale, up: Scale | None, *, bottom: float, top: float, na
     for tick in across.list_ticks():
         x = across.place(tick)
         parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
-        parts.append(element("text", f"{tick:g}", x=x, y=bottom + 16, class_="tick", text_anchor="middle"))
+        within = min(x, WIDTH - LETTER * len(f"{tick:g}") / 2)  # Not cut off at the edge of the chart.
+        parts.append(element("text", f"{tick:g}", x=within, y=bottom + 16, class_="tick", text_anchor="middle"))
     for tick in up.list_ticks() if up is not None else ():
         y = up.place(tick) if up is not None else 0.0
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
