@@ -102,6 +102,11 @@ class TuningConfig(Configuration):
         return self.budget if self.budget is not None else self.num_points
 
     @property
+    def num_runs(self) -> int:
+        """The runs of all trials of each arm."""
+        return self.num_trials * self.seeds
+
+    @property
     def fixed(self) -> dict[str, Any]:
         """The settings that all runs of trials have in place of the study's, by key."""
         return {} if self.epochs is None else {EPOCHS: self.epochs}

@@ -54,22 +54,20 @@ def test_a_step_that_does_not_end_is_left_after_the_time_of_grace() -> None:
     assert b"goes on from the last checkpoint" in message
 
 
-def test_what_is_lost_is_said_as_it_is() -> None:
+@pytest.mark.parametrize(
+    ("parting", "said"),
+    [
+        ("IN_A_PLAN", StopRequest.IN_A_PLAN),
+        ("BEFORE_CELLS", "Stopped before the next cell was begun; the same command again begins there."),
+    ],
+)
+def test_what_is_lost_is_said_as_it_is(parting: str, said: str) -> None:
     code = STUCK.replace("StopRequest().on_signals", "stop.on_signals")
-    code = code.replace("with stop", "stop = StopRequest()\nstop.parting = stop.IN_A_PLAN\nwith stop")
+    code = code.replace("with stop", f"stop = StopRequest()\nstop.parting = stop.{parting}\nwith stop")
     with start_stuck(0.2, code) as process:
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=300)
-    assert message.decode().strip() == StopRequest.IN_A_PLAN
-
-
-def test_what_is_said_before_cells_is_true_of_a_later_stage_too() -> None:
-    code = STUCK.replace("StopRequest().on_signals", "stop.on_signals")
-    code = code.replace("with stop", "stop = StopRequest()\nstop.parting = stop.BEFORE_CELLS\nwith stop")
-    with start_stuck(0.2, code) as process:
-        process.send_signal(signal.SIGINT)
-        _, message = process.communicate(timeout=300)
-    assert b"before the next cell was begun" in message
+    assert message.decode().strip() == said
 
 
 def test_a_second_signal_ends_at_once() -> None:

@@ -156,7 +156,7 @@ def plan_study(
     cells, num_open_trials = _list_cells(study, ledger), count_open_trials(study, folder)
     num_trials, trial_part = 0, 1.0
     if study.tuning is not None:
-        num_trials = study.tuning.num_trials * study.tuning.seeds
+        num_trials = study.tuning.num_runs
         trial_part = (study.tuning.epochs or study.recipe.epochs) / study.recipe.epochs
     still_open = ledger.list_open(cells, retry_failed=retry_failed)
     num_open = Counter(cell.arm for cell in still_open)

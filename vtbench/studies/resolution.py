@@ -68,7 +68,7 @@ def resolve_study(
     seeds = until.looks[-1] if until is not None else options.seeds or study.seeds
     if until is not None and study.tuning is not None:
         raise UserError("A study that is tuned does not run until it is decided. Say how many seeds, with --seeds.")
-    trials = study.tuning.num_trials * study.tuning.seeds if study.tuning is not None else 0
+    trials = study.tuning.num_runs if study.tuning is not None else 0
     check_num_cells(len(templates), seeds + trials)
     reference = study.reference if study.reference in templates else next(iter(templates))
     inits = _identify_inits(study, templates, options.init)

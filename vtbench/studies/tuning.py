@@ -85,7 +85,7 @@ def find_stage(study: ResolvedStudy, folder: Path, read: Read) -> Stage:
 
 def count_cells(study: ResolvedStudy) -> int:
     """All runs of a study: those of its trials, and its cells."""
-    of_trials = study.tuning.num_trials * study.tuning.seeds if study.tuning is not None else 0
+    of_trials = study.tuning.num_runs if study.tuning is not None else 0
     return len(study.arms) * (of_trials + study.seeds)
 
 
@@ -95,7 +95,7 @@ def count_open_trials(study: ResolvedStudy, folder: Path) -> dict[str, int]:
     if tuning is None:
         return dict.fromkeys(study.arms, 0)
     done = {arm: len(list((folder / TUNING / arm).glob(f"trial-*/seed-*/{RECORD}"))) for arm in study.arms}
-    return {arm: tuning.num_trials * tuning.seeds - done[arm] for arm in study.arms}
+    return {arm: tuning.num_runs - done[arm] for arm in study.arms}
 
 
 def make_last_stage(study: ResolvedStudy, folder: Path, best: dict[str, dict[str, Any] | None]) -> Stage:
