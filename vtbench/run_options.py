@@ -55,8 +55,12 @@ class RunOptions(Configuration):
     freeze: list[str] | None = Field(
         None, description="Do not train parameters named so, as 'trunk.*' or 'layer1.*'; may be repeated."
     )
-    limit_train: int | None = Field(None, ge=1, description="Class-balanced subset of the training images.")
-    limit_val: int | None = Field(None, ge=1, description="Class-balanced subset of the validation images.")
+    limit_train: int | None = Field(
+        None, ge=1, description="Class-balanced subset of the training images, drawn by the seed."
+    )
+    limit_val: int | None = Field(
+        None, ge=1, description="Class-balanced subset of the validation images, drawn by the seed."
+    )
     image_size: int | None = Field(None, ge=8, le=LARGEST_SIDE, description="Side in pixels; else the data set's own.")
     set: list[str] | None = Field(
         None, description="KEY=VALUE: any setting, as recipe.optimizer.learning_rate=0.05; may be repeated."

@@ -130,7 +130,17 @@ def test_markdown_names_what_was_kept_apart_and_why() -> None:
 
 def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_command() -> None:
     facts = dict(describe_provenance(list_runs(), ReportOutline(title="t")))
-    assert facts["data"] == "scenes, 32 x 32 px: 5,000 training and 2,000 validation images, 10 classes"
+    plain = "scenes, 32 x 32 px: 5,000 training and 2,000 validation images, 10 classes"
+    assert facts["data"] == plain
+    run = make_run()
+    for limits, drawn in (
+        ({"limit_train": 5000}, "training"),
+        ({"limit_train": 5000, "limit_val": 2000}, "training and validation"),
+    ):
+        data = run.config.data.model_copy(update=limits)
+        limited = run.model_copy(update={"config": run.config.model_copy(update={"data": data})})
+        found = dict(describe_provenance([limited], ReportOutline(title="t")))["data"]
+        assert found == f"{plain}; each seed draws its {drawn} images anew from the split"
     assert facts["recipe"].startswith("small: 10 epochs, batch 128, sgd")
     assert facts["seeds"] == "0, 1, 2"
     assert "Example CPU" in facts["machine"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from synthetic_runs import list_runs
 from test_formats import report_on
 
@@ -50,6 +52,47 @@ def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> N
     assert table is not None
     # Of 200 images 20 differ by 100 points and 4 by -100: s = 33.79, and 1.96 * 33.79 / sqrt(200) = 4.68.
     assert table.rows == (("static", "+8.00 ± 4.68", "200", "20 : 4", "3 : 0", "3 : 0"),)
+
+
+def _draw(report: Report, rows_of: Callable[[int], NDArray[np.int64]] | None) -> Report:
+    """The same, of runs whose images a limit drew for each seed; without ``rows_of`` which ones was not kept."""
+    [comparison] = report.comparisons
+    records = tuple(
+        record.model_copy(
+            update={
+                "config": record.config.model_copy(
+                    update={"data": record.config.data.model_copy(update={"limit_val": 200})}
+                )
+            }
+        )
+        for record in comparison.records
+    )
+    answers = {
+        run: replace(kept, rows=None if rows_of is None else rows_of(run[2])) for run, kept in report.answers.items()
+    }
+    return replace(report, comparisons=(replace(comparison, records=records),), answers=answers)
+
+
+def test_an_image_that_several_seeds_drew_is_counted_once() -> None:
+    plain = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
+    drawn = _draw(plain, lambda seed: np.arange(200) + 50 * seed)
+    [found] = compare_images(drawn.comparisons[0], drawn.answers)
+    assert (found.difference.mean, found.difference.n) == (8.0, 300)
+    assert "counted once" in next(iter(list_image_notes(drawn.comparisons[0], drawn.answers)))
+    assert not any("counted once" in note for note in list_image_notes(plain.comparisons[0], plain.answers))
+
+
+def test_answers_of_which_it_is_not_known_to_which_images_they_are_are_not_compared_and_this_is_said() -> None:
+    unknown = _draw(_answer(report_on(list_runs(), base="convolution"), "convolution", "static"), None)
+    assert tabulate_images(unknown.comparisons[0], unknown.answers) is None
+    [note] = list_image_notes(unknown.comparisons[0], unknown.answers)
+    assert note.startswith("6 runs kept what was answered, but not to which of the images")
+
+
+def test_answers_to_other_images_are_not_paired() -> None:
+    report = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
+    answers = {run: replace(kept, rows=np.arange(200) + (run[0] == "static")) for run, kept in report.answers.items()}
+    assert compare_images(report.comparisons[0], answers) == ()
 
 
 def test_seeds_for_and_against_an_arm_are_counted_apart_and_told_where_one_turns_the_mean_around() -> None:

@@ -31,7 +31,7 @@ def test_the_interval_over_images_covers_the_difference_of_other_images() -> Non
     for _ in range(trials):
         hard = generator.random(400)
         arm, base = (100.0 * (hard + generator.normal(0, 0.2, 400) > bar) for bar in (0.35, 0.40))
-        found = estimate_over_images([(arm, base)], same_images=True)
+        found = estimate_over_images([(arm, base, np.arange(400))])
         assert isinstance(found, Estimate) and found.interval is not None
         covered += found.interval[0] <= 5.0 <= found.interval[1]  # As good as exact: 0.65 against 0.60 of all images.
     assert covered / trials == pytest.approx(0.95, abs=0.02)
@@ -39,20 +39,40 @@ def test_the_interval_over_images_covers_the_difference_of_other_images() -> Non
 
 def test_seeds_on_the_same_images_are_no_further_images() -> None:
     arm, base = np.tile([100.0, 0.0, 100.0], 20), np.tile([0.0, 0.0, 100.0], 20)
-    once, thrice = (estimate_over_images([(arm, base)] * seeds, same_images=True) for seeds in (1, 3))
-    assert once == thrice
+    once, thrice = (estimate_over_images([(arm, base, np.arange(60))] * seeds) for seeds in (1, 3))
     assert isinstance(once, Estimate) and (once.n, once.mean) == (60, pytest.approx(100 / 3))
-    others = estimate_over_images([(arm, base)] * 3, same_images=False)
+    assert isinstance(thrice, Estimate) and (thrice.n, thrice.mean) == (60, pytest.approx(100 / 3))
+    assert thrice.half_width == pytest.approx(once.half_width)
+    others = estimate_over_images([(arm, base, np.arange(60) + first) for first in (0, 60, 120)])
     assert isinstance(others, Estimate) and others.n == 180
+
+
+def test_images_that_some_seeds_share_are_counted_once_and_the_interval_covers() -> None:
+    """Each of four seeds draws 300 of a split of 500, and the split is one of many that there could be."""
+    generator, covered, trials, halves = np.random.default_rng(5), 0, 1000, []
+    for _ in range(trials):
+        hard, pairs = generator.random(500), []
+        for _ in range(4):
+            rows = np.sort(generator.permutation(500)[:300])
+            arm, base = (100.0 * (hard[rows] + generator.normal(0, 0.2, 300) > bar) for bar in (0.35, 0.40))
+            pairs.append((arm, base, rows))
+        found = estimate_over_images(pairs)
+        assert isinstance(found, Estimate) and found.interval is not None and found.n <= 500
+        assert found.mean == pytest.approx(np.mean([arm - base for arm, base, _ in pairs]))
+        covered += found.interval[0] <= 5.0 <= found.interval[1]
+        halves.append(found.interval[1] - found.mean)
+    assert covered / trials == pytest.approx(0.95, abs=0.02)
+    seen = [rows for *_, rows in pairs]
+    assert found.n == len(np.unique(np.concatenate(seen)))
 
 
 def test_images_without_a_score_are_left_out_and_few_have_no_interval() -> None:
     arm, base = np.full(40, 50.0), np.full(40, 49.0)
     arm[:5] = np.nan
-    found = estimate_over_images([(arm, base)], same_images=True)
+    found = estimate_over_images([(arm, base, np.arange(40))])
     assert isinstance(found, Estimate) and found.n == 35
     assert isinstance(found.half_width, NotMeasured)
-    assert estimate_over_images([(arm[:20], base[:20])], same_images=True) == NotMeasured(
+    assert estimate_over_images([(arm[:20], base[:20], np.arange(20))]) == NotMeasured(
         reason="15 images: an interval over images takes 30"
     )
-    assert isinstance(estimate_over_images([], same_images=True), NotMeasured)
+    assert isinstance(estimate_over_images([]), NotMeasured)

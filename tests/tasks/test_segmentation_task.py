@@ -112,6 +112,10 @@ class Masked:
     def labels(self) -> NDArray[np.int64]:
         return np.zeros(self.num_images, np.int64)
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        return np.arange(self.num_images)
+
     def __len__(self) -> int:
         return self.num_images
 

@@ -79,7 +79,7 @@ def score(maker: ExampleMaker) -> NDArray[np.float64]:
     keeper = AnswerKeeper(TASK)
     settings: dict[str, Any] = {"to_device": lambda tensor: tensor, "autocast": nullcontext}
     evaluate(maker.model, maker.batches, task=TASK, by_image=keeper.by_image, observe=keeper.hear, **settings)
-    return keeper.gather(maker.batches, len(maker.data), maker.trainer.world).scores
+    return keeper.gather(maker.batches, maker.data, maker.trainer.world).scores
 
 
 def test_the_worst_come_first_and_an_image_in_which_nothing_counts_is_none_of_them() -> None:

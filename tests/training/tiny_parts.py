@@ -85,6 +85,10 @@ class TinyImages:
         return f"tiny images {self.seed} x {self.num_images}"
 
     @property
+    def rows(self) -> NDArray[np.int64]:
+        return np.arange(self.num_images, dtype=np.int64)
+
+    @property
     def content(self) -> str:
         return f"tiny images {self.seed}"
 

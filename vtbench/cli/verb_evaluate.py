@@ -36,7 +36,12 @@ def run_evaluate(
         ),
     ] = None,
     limit_val: Annotated[
-        int | None, typer.Option(min=1, max=2**31 - 1, help="Class-balanced subset of the validation images of --data.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=2**31 - 1,
+            help="Class-balanced subset of the validation images of --data, drawn by the seed of the run.",
+        ),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=8, max=16384, help="Side in pixels of --data; else the run's.")

@@ -65,6 +65,10 @@ class ImageDataset(ImageSplit, Protocol):
         """The canonical text that ``--data`` takes to get this data set, knobs included."""
 
     @property
+    def rows(self) -> NDArray[np.int64]:
+        """The places of the images in the whole split, ascending."""
+
+    @property
     def content(self) -> str:
         """A hash of the whole split, before any limit: the same for every seed, and wherever the data lie."""
 

@@ -124,7 +124,7 @@ def evaluate_run(
             observe=observe,
             tally=tally,
         )
-    answers = keeper.gather(batches, len(data), ALONE)
+    answers = keeper.gather(batches, data, ALONE)
     outcome: dict[str, float | NotMeasured] = {key: value for key, value in measured.items() if not is_of_class(key)}
     bins: tuple[ConfidenceBinRecord, ...] = ()
     if confidence is not None:

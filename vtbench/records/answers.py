@@ -1,8 +1,8 @@
 """What the network of a run answered to each image that it was judged by, for tests that pair runs image by image.
 
 One safetensors file beside the record, which names its SHA-256: of classification the truth and the class of the
-largest score of each image, one byte or two each; of segmentation the headline metric of each image. Images stand in
-the order of the split, so that runs whose certificates agree in ``val_data`` are paired by place.
+largest score of each image, one byte or two each; of segmentation the headline metric of each image. Which image of the
+split each answer is to stands there, too, since a limit draws other images for each seed.
 """
 
 from __future__ import annotations
@@ -29,20 +29,30 @@ _METADATA_KEY = "vtbench"
 class Answers:
     """Of N images: ``scores`` (N,) are the headline metric of the task on each image alone, NaN where nothing counts.
 
-    ``truth`` and ``predicted`` (N,) are numbers of classes; None for a task whose answers are no single class.
+    ``truth`` and ``predicted`` (N,) are numbers of classes; None for a task whose answers are no single class. ``rows``
+    (N,) are the places of the images in the whole split, ascending; None in files of before they were kept.
     """
 
     task: str
     scores: NDArray[np.float64]
     truth: NDArray[np.unsignedinteger[Any]] | None = None
     predicted: NDArray[np.unsignedinteger[Any]] | None = None
+    rows: NDArray[np.integer[Any]] | None = None
 
     @classmethod
-    def of_classes(cls, task: str, truth_N: NDArray[Any], predicted_N: NDArray[Any], *, num_classes: int) -> Answers:
+    def of_classes(
+        cls,
+        task: str,
+        truth_N: NDArray[Any],
+        predicted_N: NDArray[Any],
+        *,
+        num_classes: int,
+        rows_N: NDArray[np.integer[Any]] | None = None,
+    ) -> Answers:
         """The answers of a network that tells ``num_classes`` classes of an image apart."""
         kind = np.min_scalar_type(num_classes - 1)
         score_N = np.where(truth_N == predicted_N, 100.0, 0.0)
-        return cls(task, score_N, truth_N.astype(kind), predicted_N.astype(kind))
+        return cls(task, score_N, truth_N.astype(kind), predicted_N.astype(kind), rows_N)
 
     @property
     def is_correct(self) -> NDArray[np.bool_]:
@@ -59,6 +69,8 @@ def pack_answers(answers: Answers) -> bytes:
     kept: dict[str, NDArray[Any]] = {"score": answers.scores}
     if answers.truth is not None and answers.predicted is not None:
         kept = {"truth": answers.truth, "predicted": answers.predicted}
+    if answers.rows is not None:
+        kept["row"] = answers.rows.astype(np.min_scalar_type(answers.rows.max(initial=0)))
     note = {"task": answers.task, "metric": METRICS[answers.task][0].key}
     return save(kept, metadata={_METADATA_KEY: json.dumps(note, sort_keys=True)})
 
@@ -78,11 +90,12 @@ def load_answers(path: Path, sha256: str | None) -> Answers:
         arrays = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         task = json.loads(header["__metadata__"][_METADATA_KEY])["task"]
+        row_N = arrays.get("row")
         if "score" in arrays:
-            return Answers(task, arrays["score"])
+            return Answers(task, arrays["score"], rows=row_N)
         truth_N, predicted_N = arrays["truth"], arrays["predicted"]
     except OSError as error:
         raise UserError(f"Cannot read the answers {path}: {error.strerror or error}.") from error
     except (SafetensorError, ValueError, KeyError) as error:
         raise UserError(f"{path} is no file of answers, or is damaged: {error}.") from error
-    return Answers.of_classes(task, truth_N, predicted_N, num_classes=np.iinfo(truth_N.dtype).max)
+    return Answers.of_classes(task, truth_N, predicted_N, num_classes=np.iinfo(truth_N.dtype).max, rows_N=row_N)

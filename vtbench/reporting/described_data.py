@@ -12,10 +12,14 @@ from vtbench.units import format_items
 
 
 def describe_data(record: RunRecord) -> str:
-    """``scenes, 32 x 32 px: 4,000 training and 1,000 validation images, 10 classes``."""
+    """``scenes, 32 x 32 px: 4,000 training and 1,000 validation images, 10 classes``, and which a limit draws."""
+    data = record.config.data
+    limited = {"training": data.limit_train, "validation": data.limit_val}
+    drawn = [split for split, limit in limited.items() if limit is not None]
     return (
-        f"{record.config.data.spec}{_tell_size(record)}: {record.num_train:,} training and "
+        f"{data.spec}{_tell_size(record)}: {record.num_train:,} training and "
         f"{format_items(record.num_val, 'validation image')}, {format_items(record.num_classes, 'class', 'classes')}"
+        + (f"; each seed draws its {' and '.join(drawn)} images anew from the split" if drawn else "")
     )
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.records.answers import Answers
@@ -15,6 +18,8 @@ from vtbench.reporting.tables import format_estimate
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.image_pairs import McNemarTest, compute_mcnemar, estimate_over_images
 from vtbench.units import format_items
+
+# N images of a run.
 
 _CLEAR_P = 0.05
 _SEEDS = ("seeds higher : lower", "of these p < 0.05")
@@ -37,17 +42,42 @@ def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) ->
     found = []
     for arm, runs in zip(comparison.arms[1:], comparison.runs[1:], strict=True):
         paired = [
-            (own, of_base)
+            pair
             for seed, record in sorted(runs.items())
-            if seed in base and (own := answers.get(identify_run(record))) is not None
-            if (of_base := answers.get(identify_run(base[seed]))) is not None and len(own.scores) == len(of_base.scores)
+            if seed in base and (pair := _pair_answers(record, base[seed], answers)) is not None
         ]
-        same = len({_identify_images(record) for record in runs.values()}) == 1
-        estimate = estimate_over_images([(own.scores, of_base.scores) for own, of_base in paired], same_images=same)
+        estimate = estimate_over_images([(own.scores, of_base.scores, rows_N) for own, of_base, rows_N in paired])
         if isinstance(estimate, Estimate):
-            tests = (compute_mcnemar(own.is_correct, one.is_correct) for own, one in paired if own.truth is not None)
+            tests = (compute_mcnemar(own.is_correct, one.is_correct) for own, one, _ in paired if own.truth is not None)
             found.append(ImageComparison(arm, estimate, tuple(tests)))
     return tuple(found)
+
+
+def _pair_answers(
+    record: RunRecord, base: RunRecord, answers: Mapping[RunKey, Answers]
+) -> tuple[Answers, Answers, NDArray[np.integer[Any]]] | None:
+    """The answers of both to the same images, and which these are; None where they are not kept or of others."""
+    own, of_base = (answers.get(identify_run(one)) for one in (record, base))
+    if own is None or of_base is None or not _has_split_of(record, base):
+        return None
+    own_rows_N, base_rows_N = _list_rows(own, record), _list_rows(of_base, base)
+    if own_rows_N is None or base_rows_N is None or not np.array_equal(own_rows_N, base_rows_N):
+        return None
+    return own, of_base, own_rows_N
+
+
+def _has_split_of(record: RunRecord, base: RunRecord) -> bool:
+    """Whether both are of one data set, though the place that ``--data`` names may be another."""
+    contents = [one.certificate.val_content for one in (record, base) if one.certificate is not None]
+    known = len(contents) == 2 and contents[0] is not None
+    return contents[0] == contents[1] if known else record.config.data.spec == base.config.data.spec
+
+
+def _list_rows(answers: Answers, record: RunRecord) -> NDArray[np.integer[Any]] | None:
+    """The places in the split of the images of a run; None where a limit drew them before they were kept."""
+    if answers.rows is None and record.config.data.limit_val is None:
+        return np.arange(len(answers.scores))
+    return answers.rows
 
 
 def tabulate_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Table | None:
@@ -91,12 +121,26 @@ def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]
 
 def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Iterator[str]:
     """What an interval over images says, and what it does not."""
+    drawn = any(record.config.data.limit_val is not None for record in comparison.records)
+    kept = [(record, answers[run]) for record in comparison.records if (run := identify_run(record)) in answers]
+    unknown = sum(_list_rows(one, record) is None for record, one in kept)
+    if unknown and comparison.until is None:
+        yield (
+            f"{format_items(unknown, 'run')} kept what was answered, but not to which of the images of the split, of "
+            "which each seed drew some: not compared over images."
+        )
     found = compare_images(comparison, answers)
     if not found:
         return
+    trainings = "what other trainings would do on these images"
+    if drawn and len(comparison.seeds) > 1:
+        trainings = (
+            "what other trainings would do on images drawn anew, as each seed drew its own of the validation split; "
+            "an image that several seeds drew is counted once"
+        )
     yield (
         "Over images, ± says what these trained networks would do on other images of the kind (95 %, normal); it knows "
-        "nothing of other trainings. Over seeds, ± says what other trainings would do on these images."
+        f"nothing of other trainings. Over seeds, ± says {trainings}."
     )
     if any(one.tests for one in found):
         yield (
@@ -113,10 +157,6 @@ def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) 
             f"Clear over images but not over seeds: {', '.join(one.arm.name for one in overruled)}. Another training "
             f"may come out otherwise{_name_turned(overruled)}."
         )
-
-
-def _identify_images(record: RunRecord) -> str | None:
-    return None if record.certificate is None else record.certificate.val_data
 
 
 def _is_clear(estimate: Estimate | None) -> bool:

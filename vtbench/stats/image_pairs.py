@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from scipy.special import betainc, ndtri
 from vtbench.records import NotMeasured
 from vtbench.stats.estimates import LEVEL, Estimate
 
-# N images, S seeds.
+# N answers of a seed, I images of all seeds.
 
 Scores = NDArray[np.float64]
+Rows = NDArray[np.integer[Any]]
 FEWEST_IMAGES = 30
 """Of fewer images the mean of differences is not near enough to a normal distribution."""
 
@@ -48,24 +50,32 @@ def compute_mcnemar(arm_N: NDArray[np.bool_], base_N: NDArray[np.bool_]) -> McNe
 
 
 def estimate_over_images(
-    pairs: Sequence[tuple[Scores, Scores]], *, same_images: bool, level: float = LEVEL
+    pairs: Sequence[tuple[Scores, Scores, Rows]], *, level: float = LEVEL
 ) -> Estimate | NotMeasured:
     """The mean difference of scores (N,) of arm and base over images, with a normal interval.
 
-    ``pairs`` are those of each seed. If all saw the ``same_images``, the differences of an image are averaged over
-    seeds first, since they are no further images; else every pair has images of its own. Images on which either has
-    no score (NaN) are left out.
+    ``pairs`` are those of each seed, with the numbers of its images. An image that several seeds were judged by is one:
+    the answers to it are a cluster, and the mean is a ratio of two sums over clusters (Cochran, Sampling Techniques,
+    1977, section 2.11). The mean is so the one over seeds where every seed has as many images, and where all have the
+    same images it is all as if the differences of an image were averaged first. Answers of which either has no score
+    (NaN) are left out.
     """
-    differences = [np.asarray(arm_N - base_N, dtype=np.float64) for arm_N, base_N in pairs]
-    if not differences:
+    if not pairs:
         return NotMeasured(reason="no seed for which both arms kept what they answered")
-    joined_N = np.stack(differences).mean(axis=0) if same_images else np.concatenate(differences)
-    joined_N = joined_N[np.isfinite(joined_N)]
-    if len(joined_N) < FEWEST_IMAGES:
-        return NotMeasured(reason=f"{len(joined_N)} images: an interval over images takes {FEWEST_IMAGES}")
-    mean, spread = float(joined_N.mean()), float(joined_N.std(ddof=1))
+    differences = np.concatenate([np.asarray(arm_N - base_N, dtype=np.float64) for arm_N, base_N, _ in pairs])
+    counted = np.isfinite(differences)
+    numbers, image_of = np.unique(np.concatenate([rows_N for *_, rows_N in pairs])[counted], return_inverse=True)
+    num_images = len(numbers)
+    if num_images < FEWEST_IMAGES:
+        return NotMeasured(reason=f"{num_images} images: an interval over images takes {FEWEST_IMAGES}")
+    answers_I = np.bincount(image_of).astype(np.float64)
+    sums_I = np.bincount(image_of, weights=differences[counted])
+    mean = float(sums_I.sum() / answers_I.sum())
+    # What each image adds to the error of the mean: its share of the answers, times how far it is from the mean.
+    errors_I = (sums_I - mean * answers_I) / answers_I.mean()
+    spread = math.sqrt(float((errors_I**2).sum()) / (num_images - 1))
     if spread == 0:
         half: float | NotMeasured = NotMeasured(reason="both arms score the same on every image: no interval")
     else:
-        half = float(ndtri(0.5 + level / 2)) * spread / math.sqrt(len(joined_N))
-    return Estimate(mean, len(joined_N), half, level)
+        half = float(ndtri(0.5 + level / 2)) * spread / math.sqrt(num_images)
+    return Estimate(mean, num_images, half, level)

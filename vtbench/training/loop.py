@@ -147,7 +147,7 @@ class EpochLoop:
     def _keep_answers(self, keeper: AnswerKeeper) -> None:
         """Before the epoch is saved: a run that goes on from there does not evaluate again."""
         prepared, trainer = self.prepared, self.trainer
-        answers = keeper.gather(prepared.val_batches, len(prepared.val), self.world)
+        answers = keeper.gather(prepared.val_batches, prepared.val, self.world)
         if not self.world.is_first:
             return
         publish_bytes(self.folder / ANSWERS, pack_answers(answers))
