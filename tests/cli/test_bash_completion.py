@@ -74,6 +74,7 @@ def type_in_bash(folder: Path, *lines: tuple[str, str]) -> list[str]:
         os.close(terminal)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_a_tab_completes_behind_a_colon_and_an_equals_sign_and_leaves_open_ends_open(tmp_path: Path) -> None:
     command = tmp_path / "vtbench"

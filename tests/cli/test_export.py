@@ -82,7 +82,9 @@ def check_export(folder: Path, file: Path, record: ExportRecord) -> None:
     assert record.class_names == opened.note.class_names and record.weights_sha256 == opened.record.weights_sha256
 
 
-@pytest.mark.parametrize(("format", "name"), [("onnx", "model.onnx"), ("torch-export", "model.pt2")])
+@pytest.mark.parametrize(
+    ("format", "name"), [("onnx", "model.onnx"), pytest.param("torch-export", "model.pt2", marks=pytest.mark.slow)]
+)
 def test_the_file_says_of_real_images_what_the_network_says(
     classifier: Path, export, format: str, name: str, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_card_says_what_was_not_trained_and_how_much_of_the_masks_is_void(clas
     assert "|pixelsofnoclass(void),whichcountnowhere|4.57%|" in lines
 
 
+@pytest.mark.slow
 def test_two_formats_of_one_name_stand_beside_each_other_and_those_of_another_run_are_not_replaced(
     classifier: Path, export, tmp_path: Path
 ) -> None:

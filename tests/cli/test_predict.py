@@ -142,6 +142,7 @@ def test_predictions_read_as_masks_of_the_data_set_are_the_classes_that_were_pre
         }
 
 
+@pytest.mark.slow
 def test_images_of_any_kind_and_size_get_masks_of_their_own_size_without_the_data(predict, segmenter) -> None:
     folder, data, _ = segmenter
     hidden = data.rename(data.with_name("away"))

@@ -27,6 +27,7 @@ def read_steps(folder: Path) -> list[int]:
     return [event.step for event in events.Scalars("val/loss")]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_tracked_run_is_the_run_that_it_would_have_been_also_where_a_tracker_fails(tmp_path: Path) -> None:
     words = ("--track", "tensorboard", "--track", "mlflow")

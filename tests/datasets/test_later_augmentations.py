@@ -125,6 +125,7 @@ def test_processes_that_share_a_batch_make_the_same_mixtures() -> None:
             assert torch.equal(some, images[rank::3]) and torch.equal(some_labels, labels[rank::3])
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_for_any_number_of_workers_and_after_a_resume() -> None:
     def make(workers: int) -> TrainBatches:
         return TrainBatches(

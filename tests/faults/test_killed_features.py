@@ -62,14 +62,13 @@ class FillMemory(ProgressListener):
         filling.fill_uninitialized_memory = True
 
 
-def mark_slow(name: str) -> Any:
-    """All but the one that has most; what is compiled wants a compiler."""
-    if name == "segmentation with all of it":
-        return name
-    return pytest.param(name, marks=[pytest.mark.slow, *[pytest.mark.not_in_ci] * (name == "compile")])
+def mark_compiled(name: str) -> Any:
+    """What is compiled wants a compiler."""
+    return pytest.param(name, marks=[pytest.mark.not_in_ci] * (name == "compile"))
 
 
-@pytest.mark.parametrize("name", [mark_slow(name) for name in FEATURES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [mark_compiled(name) for name in FEATURES])
 def test_no_bit_of_a_run_comes_from_memory_that_nobody_wrote(name: str, work: Path, tmp_path: Path) -> None:
     config = make_config(FEATURES[name], work)
     config = config.model_copy(update={"execution": config.execution.model_copy(update={"workers": 0})})

@@ -136,6 +136,7 @@ def test_two_records_of_one_arm_and_seed_get_two_files(tmp_path: Path) -> None:
     assert names == ["dynamic-seed0-2.json", "dynamic-seed0.json"]
 
 
+@pytest.mark.slow
 def test_an_archive_killed_at_any_file_operation_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
     here = Path(__file__).parent
     folders = (here.parent / "foundations", *filter(None, [os.environ.get("PYTHONPATH")]))

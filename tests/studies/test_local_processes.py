@@ -104,6 +104,7 @@ def test_cells_begin_in_order_and_no_more_at_once_than_there_are_slots(tmp_path:
     assert watcher.most_at_once == 2
 
 
+@pytest.mark.slow
 @either_way
 @pytest.mark.parametrize(("free", "most_at_once"), [(2**40, 3), (2**10, 2)])
 def test_the_last_cells_share_the_cores_where_memory_allows(

@@ -51,7 +51,8 @@ def test_three_processes_train_the_network_of_one(tmp_path: Path) -> None:
     assert np.array_equal(answers[0]["truth"], answers[1]["truth"])
 
 
-@pytest.mark.parametrize("name", ["adamw", pytest.param("sgd", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_an_optimiser_in_parts_takes_the_steps_of_a_whole_one_and_another_number_goes_on_from_it(
     tmp_path: Path, tiny_helpers: pytest.MonkeyPatch, name: str
 ) -> None:

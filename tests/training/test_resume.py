@@ -111,6 +111,7 @@ def test_a_run_killed_after_any_batch_ends_in_the_same_bits(
     assert digest_run(tmp_path) == reference
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_operation_on_files_ends_in_the_same_bits(
     tiny: pytest.MonkeyPatch, tmp_path: Path, reference: dict[str, str]
 ) -> None:
