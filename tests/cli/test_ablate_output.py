@@ -283,6 +283,27 @@ def test_what_a_plan_does_not_know_it_says(monkeypatch: pytest.MonkeyPatch) -> N
     assert "MACs unknown (no such thing)" in text
 
 
+def test_a_plan_whose_arms_have_data_of_their_own_says_of_which_its_numbers_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = make_plan(None)
+    assert print_in(monkeypatch, plan, width=200)[1].startswith("scenes: 1,000 training")
+    every = {key: {"data.spec": "scenes:clutter=0"} for key in plan.study.arms}
+    for own, named in (
+        (every, "scenes:clutter=0"),
+        (dict(list(every.items())[1:]), "scenes (arms have data of their own)"),
+    ):
+        other = replace(plan, study=plan.study.model_copy(update={"treatments": own}))
+        assert print_in(monkeypatch, other, width=200)[1].startswith(f"{named}: 1,000 training")
+
+
+def test_a_plan_that_measured_nothing_does_not_say_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    for speed, says in ((2.0, True), (None, False)):
+        plan = make_plan(speed)
+        some = replace(plan, arms=(plan.arms[0], *(replace(arm, is_estimated=True) for arm in plan.arms[1:])))
+        assert ("is estimated by MACs" in "\n".join(print_in(monkeypatch, some, width=200))) == says
+
+
 @pytest.mark.parametrize("different", [(), ("record.json",)])
 def test_a_verdict_says_what_was_done_and_what_came_of_it(
     capsys: pytest.CaptureFixture[str], different: tuple[str, ...]

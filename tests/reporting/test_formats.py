@@ -9,7 +9,7 @@ import json
 from synthetic_runs import list_runs, make_run
 
 from vtbench.configuration import CodeConfig, DataConfig, DistillationConfig, ExecutionConfig
-from vtbench.records import RunRecord
+from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.answer import answer_question
 from vtbench.reporting.comparisons import build_comparisons
 from vtbench.reporting.failures import tell_failures
@@ -19,8 +19,9 @@ from vtbench.reporting.rendering import render_report
 from vtbench.reporting.repeating import rebuild_command, repeat_command
 from vtbench.reporting.report import Report, describe_provenance
 from vtbench.reporting.runs import LeftOut
-from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import format_estimate, tabulate_seeds, tabulate_summary
 from vtbench.reporting.web.report_page import render_page
+from vtbench.stats.estimates import Estimate
 
 
 def report_on(records: list[RunRecord], **outline: object) -> Report:
@@ -126,6 +127,12 @@ def test_markdown_names_what_was_kept_apart_and_why() -> None:
     assert "## Kept apart: comparison 2" in text
     assert "What differs: augmentation." in text
     assert "- `cells/x`: begun but not finished" in text
+
+
+def test_what_rounds_to_zero_has_no_minus() -> None:
+    metric = make_run().metric
+    assert format_estimate(Estimate(-0.001, 3, 0.5), metric, sign="+") == "+0.00 ± 0.50"
+    assert format_estimate(Estimate(-0.001, 1, NotMeasured(reason="n = 1")), metric) == "0.00 (n = 1)"
 
 
 def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_command() -> None:

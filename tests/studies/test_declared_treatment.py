@@ -13,7 +13,12 @@ from vtbench.documents.table import to_markdown
 from vtbench.errors import UserError
 from vtbench.records import RunRecord
 from vtbench.reporting.arm_settings import tabulate_arms
-from vtbench.reporting.factor_tables import tabulate_effects
+from vtbench.reporting.factor_tables import (
+    list_effect_notes,
+    list_interaction_numbers,
+    tabulate_effects,
+    tabulate_interactions,
+)
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import build_report
 from vtbench.run_options import StudyOptions
@@ -187,6 +192,40 @@ def test_declared_differences_are_compared_and_the_effect_of_each_factor_is_show
     assert to_markdown(which) in render_markdown(report)
     command = dict(report.provenance)["command"]
     assert "--set recipe.batch_size=20" in command and "learning_rate" not in command
+
+
+def test_how_an_effect_changes_with_another_factor_is_shown(crossed: Path) -> None:
+    [comparison] = build_report(crossed).comparisons
+    table = tabulate_interactions(comparison)
+    assert table is not None and table.header[2:5] == ("effect there (points)", "n", "change (points)")
+    assert [row[:2] for row in table.rows] == [
+        (effect, where)
+        for effect, wheres in {
+            "learning_rate=0.05 against 0.1": ("flip=on", "flip=off", "width=4", "width=6"),
+            "flip=off against on": ("width=4", "width=6"),
+        }.items()
+        for where in wheres
+    ]
+    means = {arm.name: arm.mean.mean for arm in comparison.arms}  # type: ignore[union-attr]
+
+    def gap(width: int) -> float:
+        return sum(
+            (
+                means[f"learning_rate={rate},flip=off,width={width}"]
+                - means[f"learning_rate={rate},flip=on,width={width}"]
+            )
+            / 2
+            for rate in (0.1, 0.05)
+        )
+
+    for row, numbers, width in zip(table.rows[4:], list_interaction_numbers(comparison)[4:], (4, 6), strict=True):
+        assert numbers["there"]["effect"] == pytest.approx(gap(width), abs=1e-5)
+        assert row[2].startswith(f"{gap(width):+z.2f}")
+    assert table.rows[4][4] == "reference"
+    assert numbers["change"]["effect"] == pytest.approx(gap(6) - gap(4), abs=1e-5)
+    notes = " ".join(list_effect_notes(comparison))
+    assert "how far it is from the effect at the level that stands first" in notes
+    assert "No effect is shown to change" in notes or "Shown to change" in notes
 
 
 def test_the_certificate_says_what_a_run_is_without_its_treatment(crossed: Path) -> None:

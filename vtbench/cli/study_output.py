@@ -50,7 +50,7 @@ def print_plan(plan: StudyPlan) -> None:
     print_text(f"{study.name}: {study.question}", console, style="bold")
     console.print(
         Text(
-            f"{study.data.spec}: {facts.num_train:,} training and {format_items(facts.num_val, 'validation image')}, "
+            f"{_name_data(study)}: {facts.num_train:,} training and {format_items(facts.num_val, 'validation image')}, "
             f"{format_items(facts.num_classes, 'class', 'classes')}; recipe {study.recipe.name}, "
             f"{format_items(study.recipe.epochs, 'epoch')}; folder {plan.folder}\n"
         )
@@ -59,7 +59,7 @@ def print_plan(plan: StudyPlan) -> None:
         print_text(f"{facts.note}\n", console)
     console.print(lay_out(table, look="plain"))
     num_counted = len(plan.counted)
-    if num_estimated := sum(arm.is_estimated for arm in plan.counted):
+    if num_estimated := sum(arm.is_estimated and not isinstance(arm.speed, NotMeasured) for arm in plan.counted):
         print_text(
             f"\n~ is estimated by MACs: of {num_counted:,} arms {num_counted - num_estimated} were measured, "
             "spread evenly over their MACs.",
@@ -172,6 +172,13 @@ def print_verdict(checks: Sequence[ResumeCheck]) -> None:
 def _spell_arm(arm: PlannedArm, study: ResolvedStudy) -> str:
     own = study.treatments.get(arm.arm, {})
     return "; ".join((arm.variant, *(f"{key}={spell_setting(value)}" for key, value in own.items())))
+
+
+def _name_data(study: ResolvedStudy) -> str:
+    """The data of which the plan gives the numbers: those of the study, or of its first arm if no arm has them."""
+    specs = [study.treatments.get(arm, {}).get("data.spec", study.data.spec) for arm in study.arms]
+    shown = study.data.spec if study.data.spec in specs else specs[0]
+    return f"{shown} (arms have data of their own)" if len(set(specs)) > 1 else shown
 
 
 def _show_arm(arm: PlannedArm) -> list[str]:

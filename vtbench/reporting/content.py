@@ -7,7 +7,7 @@ from vtbench.reporting.answer import answer_question, tell_limits
 from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, tabulate_classes
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.contrasts import list_contrast_notes, tabulate_contrasts
-from vtbench.reporting.factor_tables import list_effect_notes, tabulate_effects
+from vtbench.reporting.factor_tables import list_effect_notes, tabulate_effects, tabulate_interactions
 from vtbench.reporting.image_tables import list_image_notes, tabulate_images
 from vtbench.reporting.measured_tables import list_measured_notes, tabulate_measured
 from vtbench.reporting.notes import list_notes
@@ -111,6 +111,7 @@ def list_further_tables(report: Report, comparison: Comparison, extent: Extent =
     tables = (
         tabulate_runs(comparison, report.timings, with_ends=extent is PAGE),
         tabulate_effects(comparison),
+        tabulate_interactions(comparison),
         tabulate_contrasts(comparison, tuned=list_tuned(report)),
         tabulate_images(comparison, report.answers),
         tabulate_measured(report, comparison),

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.metrics import Metric
 from vtbench.records import NotMeasured
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.tables import format_estimate
-from vtbench.stats.factor_effects import FactorEffects, estimate_effects
+from vtbench.reporting.tables import PLUS_MINUS, REFERENCE, format_estimate
+from vtbench.stats.estimates import Estimate
+from vtbench.stats.factor_effects import FactorEffects, Interaction, estimate_effects
 
 
 def find_effects(comparison: Comparison) -> FactorEffects | None:
@@ -47,27 +49,56 @@ def tabulate_effects(comparison: Comparison) -> Table | None:
     return make_table(("factor", "level", "against", effect, "n"), rows, numbers=(effect, "n"))
 
 
+def tabulate_interactions(comparison: Comparison) -> Table | None:
+    """One row an effect and level of another factor: the effect there, and how far it is from that at the first."""
+    found = find_effects(comparison)
+    if found is None or not found.interactions:
+        return None
+    metric, together = comparison.metric, _name_together(found)
+    rows = [
+        (
+            _name_effect(one),
+            f"{one.by}={one.at}",
+            format_estimate(one.there, metric, sign="+"),
+            NOTHING if isinstance(one.there, NotMeasured) else str(one.there.n),
+            REFERENCE if one.change is None else format_estimate(one.change, metric, sign="+"),
+            *([_format_together(one, metric)] if together else []),
+        )
+        for one in found.interactions
+    ]
+    unit = metric.difference_unit
+    numbers = (f"effect there ({unit})", "n", f"change ({unit})", *([together] if together else []))
+    return make_table(("effect of", "where", *numbers), rows, numbers=numbers)
+
+
 def list_effect_numbers(comparison: Comparison) -> list[dict[str, Any]]:
     """One flat dictionary a level; None where there is no number."""
+    found = find_effects(comparison)
+    return [
+        {"factor": one.factor, "level": one.level, "against": one.reference, **_spell(one.effect, "effect")}
+        for one in (found.effects if found else ())
+    ]
+
+
+def list_interaction_numbers(comparison: Comparison) -> list[dict[str, Any]]:
+    """One flat dictionary an effect and level of another factor; None where there is no number."""
     found = find_effects(comparison)
     return [
         {
             "factor": one.factor,
             "level": one.level,
             "against": one.reference,
-            "effect": None if isinstance(one.effect, NotMeasured) else round(one.effect.mean, 6),
-            "half_width": None
-            if isinstance(one.effect, NotMeasured) or isinstance(one.effect.half_width, NotMeasured)
-            else round(one.effect.half_width, 6),
-            "n": 0 if isinstance(one.effect, NotMeasured) else one.effect.n,
-            "reason": one.effect.reason if isinstance(one.effect, NotMeasured) else None,
+            "where": f"{one.by}={one.at}",
+            "there": _spell(one.there, "effect"),
+            "change": None if one.change is None else _spell(one.change, "effect"),
+            "half_width_together": None if (together := _find_together(one)) is None else round(together, 6),
         }
-        for one in (found.effects if found else ())
+        for one in (found.interactions if found else ())
     ]
 
 
 def list_effect_notes(comparison: Comparison) -> Iterator[str]:
-    """What a main effect is, which cannot be had, and how far the effects are from adding up."""
+    """What a main effect is, which cannot be had, and whether effects change with other factors."""
     found = find_effects(comparison)
     if found is None:
         return
@@ -81,9 +112,64 @@ def list_effect_notes(comparison: Comparison) -> Iterator[str]:
     for one in found.effects:
         if isinstance(one.effect, NotMeasured):
             yield f"{one.factor}={one.level} against {one.factor}={one.reference}: {one.effect.reason}."
-    metric = comparison.metric
-    if found.at is not None and found.interaction is not None and float(metric.format(found.interaction)):
-        yield (
-            f"The effects do not add up exactly: the mean of {found.at} lies {found.interaction:+.{metric.digits}f} "
-            f"{metric.difference_unit} from their sum, the furthest of all."
-        )
+    yield from _list_interaction_notes(found)
+
+
+def _list_interaction_notes(found: FactorEffects) -> Iterator[str]:
+    if not found.interactions:
+        return
+    yield (
+        "The effect of a factor where another has a level is taken by seed, as the mean over all further factors; its "
+        "change is how far it is from the effect at the level that stands first."
+    )
+    if together := _name_together(found):
+        yield f"{together}: with these half widths the 95 % intervals of all changes hold together (after Šidák)."
+    if unknown := [f"{_name_effect(one)} where {one.by}={one.at}" for one in found.interactions if _is_open(one)]:
+        yield f"Not identifiable, as the runs there are do not tell it from other effects: {'; '.join(unknown)}."
+    judged = [one for one in found.interactions if _find_together(one) is not None]
+    clear = [
+        f"{_name_effect(one)} where {one.by}={one.at}"
+        for one in judged
+        if one.together is not None and one.together.interval is not None
+        if not one.together.interval[0] <= 0 <= one.together.interval[1]
+    ]
+    if clear:
+        yield f"Shown to change with another factor, as the interval excludes zero: {'; '.join(clear)}."
+    elif judged:
+        yield "No effect is shown to change with another factor: each of these intervals includes zero."
+
+
+def _name_effect(one: Interaction) -> str:
+    return f"{one.factor}={one.level} against {one.reference}"
+
+
+def _name_together(found: FactorEffects) -> str:
+    """The heading of half widths that hold together; empty where fewer than two changes have an interval."""
+    judged = sum(_find_together(one) is not None for one in found.interactions)
+    return f"{PLUS_MINUS} all {judged}" if judged > 1 else ""
+
+
+def _format_together(one: Interaction, metric: Metric) -> str:
+    half = _find_together(one)
+    return NOTHING if half is None else f"{PLUS_MINUS} {metric.format(half)}"
+
+
+def _find_together(one: Interaction) -> float | None:
+    """The half width of the change that holds together with all others; None where there is none."""
+    return one.together.half_width if one.together is not None and isinstance(one.together.half_width, float) else None
+
+
+def _is_open(one: Interaction) -> bool:
+    return isinstance(one.there, NotMeasured) or isinstance(one.change, NotMeasured)
+
+
+def _spell(estimate: Estimate | NotMeasured, name: str) -> dict[str, Any]:
+    if isinstance(estimate, NotMeasured):
+        return {name: None, "half_width": None, "n": 0, "reason": estimate.reason}
+    half = estimate.half_width
+    return {
+        name: round(estimate.mean, 6),
+        "half_width": None if isinstance(half, NotMeasured) else round(half, 6),
+        "n": estimate.n,
+        "reason": None,
+    }

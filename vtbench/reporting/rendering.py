@@ -36,7 +36,7 @@ from vtbench.reporting.content import (
     tell_counts,
 )
 from vtbench.reporting.contrasts import list_contrast_numbers
-from vtbench.reporting.factor_tables import list_effect_numbers
+from vtbench.reporting.factor_tables import list_effect_numbers, list_interaction_numbers
 from vtbench.reporting.failures import Failure, list_failures, tell_failures
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.image_tables import list_image_numbers
@@ -278,6 +278,7 @@ def render_json(report: Report) -> str:
                 "kept_apart_because": comparison.apart,
                 "arms": list(list_numbers(comparison)),
                 **({"effects": effects} if (effects := list_effect_numbers(comparison)) else {}),
+                **({"interactions": changes} if (changes := list_interaction_numbers(comparison)) else {}),
                 **({"contrasts": found} if (found := _contrast(report, comparison)) else {}),
                 **({"over_images": images} if (images := list_image_numbers(comparison, report.answers)) else {}),
                 **({"classes": classes} if (classes := list(list_class_numbers(comparison))) else {}),

@@ -97,12 +97,12 @@ def format_costs(costs: CostRecord | NotMeasured) -> tuple[str, str]:
 
 
 def format_estimate(estimate: Estimate | NotMeasured, metric: Metric, *, sign: str = "") -> str:
-    """``71.50 ± 0.42``; ``71.50 (n = 1)`` where there is no interval."""
+    """``71.50 ± 0.42``; ``71.50 (n = 1)`` where there is no interval. What rounds to zero has no minus."""
     if isinstance(estimate, NotMeasured):
         return NOTHING
     if isinstance(estimate.half_width, NotMeasured):
-        return f"{estimate.mean:{sign}.{metric.digits}f} (n = {estimate.n})"
-    return f"{estimate.mean:{sign}.{metric.digits}f} {PLUS_MINUS} {metric.format(estimate.half_width)}"
+        return f"{estimate.mean:{sign}z.{metric.digits}f} (n = {estimate.n})"
+    return f"{estimate.mean:{sign}z.{metric.digits}f} {PLUS_MINUS} {metric.format(estimate.half_width)}"
 
 
 def format_difference(score: Score, metric: Metric) -> str:

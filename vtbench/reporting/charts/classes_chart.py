@@ -54,7 +54,7 @@ def chart_classes(found: ClassDifferences, base: str, title: str) -> Markup:
             if one.interval is not None:
                 drawn += draw_interval(across, one.interval, y, "bar", series)
             drawn.append(element("circle", cx=across.place(one.mean), cy=y, r=3.6, class_=f"mean {series}"))
-            told.append(f"{name} {one.mean:+.{CLASS_IOU.digits}f}")
+            told.append(f"{name} {one.mean:+z.{CLASS_IOU.digits}f}")
         parts.append(group(drawn, arm=arm, tip=f"{arm}: {', '.join(told)}"))
     more = (
         f"; the {len(found.arms)} of {found.num_arms} arms that differ most" if found.num_arms > len(found.arms) else ""

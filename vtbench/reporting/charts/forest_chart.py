@@ -67,18 +67,18 @@ def _draw_row(row: Effect, across: Scale, y: float, series: str, metric: Metric)
         paired = row.arm.difference.seeds if isinstance(row.arm.difference, PairedDifference) else ()
         names = paired if len(paired) == len(row.seeds) else (None,) * len(row.seeds)
         for value, seed in zip(row.seeds, names, strict=True):
-            told = f"{value:+.{metric.digits}f} {metric.difference_unit}"
+            told = f"{value:+z.{metric.digits}f} {metric.difference_unit}"
             yield mark_seed(across.place(value), y + 6.5, 1.8, series, row.arm.name, seed, told)
     yield element("circle", cx=across.place(row.estimate.mean), cy=y, r=5, class_=f"mean {series}")
 
 
 def _tell(row: Effect, metric: Metric, base: str) -> str:
     unit = metric.difference_unit
-    said = [f"{row.arm.name} against {base}: {row.estimate.mean:+.{metric.digits}f} {unit} (n = {row.estimate.n})"]
+    said = [f"{row.arm.name} against {base}: {row.estimate.mean:+z.{metric.digits}f} {unit} (n = {row.estimate.n})"]
     for words, interval in (
         ("alone", row.estimate.interval),
         ("for all", row.arm.together.interval if row.arm.together is not None else None),
     ):
         if interval is not None:
-            said.append(f"{words} {interval[0]:+.{metric.digits}f} to {interval[1]:+.{metric.digits}f}")
+            said.append(f"{words} {interval[0]:+z.{metric.digits}f} to {interval[1]:+z.{metric.digits}f}")
     return "; ".join(said)
