@@ -1,10 +1,11 @@
 """Wall time, CPU time and peak memory of a study with ``--jobs auto`` beside the same cells one after the other.
 
-    python tests/benchmarks/study_speed.py [STUDY] [--epochs 9] [--rounds 3] [--before CHECKOUT] [--more=OPTIONS]
+    python tests/benchmarks/study_speed.py [STUDY] [--epochs 9] [--rounds 3] [--before CHECKOUT] [--auto-alone]
+                                           [--more=OPTIONS]
 
 All are ``vtbench ablate`` as a user calls it, each in an empty folder, in turns; the image cache is filled before.
-``--before`` adds the study by the code of another commit, ``--more`` by this one with further options. The time of
-``auto`` holds the seconds in which it measures the machine, so few epochs show it worse than many would. CPU time is
+``--before`` adds the study by the code of another commit, ``--more`` by this one with further options, and
+``--auto-alone`` leaves the first way out, which takes longest. The time of ``auto`` holds the seconds in which it measures the machine, so few epochs show it worse than many would. CPU time is
 that of all processes: other work on the machine changes it less. The peak is that of all processes at one time, shared
 pages counted once.
 """
@@ -49,9 +50,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--before", type=Path, help="a checkout of another commit")
+    parser.add_argument("--auto-alone", action="store_true", help="without the cells one after the other")
     parser.add_argument("--more", help="further options, in one word")
     options = parser.parse_args()
-    ways = [Way("one after the other", HERE, ["--jobs", "1"]), Way("--jobs auto", HERE, ["--jobs", "auto"])]
+    ways = [] if options.auto_alone else [Way("one after the other", HERE, ["--jobs", "1"])]
+    ways.append(Way("--jobs auto", HERE, ["--jobs", "auto"]))
     if options.before is not None:
         ways.append(Way("--jobs auto, before", options.before.resolve(), ["--jobs", "auto"]))
     if options.more is not None:
