@@ -5,9 +5,9 @@
 
 All are ``vtbench ablate`` as a user calls it, each in an empty folder, in turns; the image cache is filled before.
 ``--before`` adds the study by the code of another commit, ``--more`` by this one with further options, and
-``--auto-alone`` leaves the first way out, which takes longest. The time of ``auto`` holds the seconds in which it measures the machine, so few epochs show it worse than many would. CPU time is
-that of all processes: other work on the machine changes it less. The peak is that of all processes at one time, shared
-pages counted once.
+``--auto-alone`` leaves the first way out, which takes longest. The time of ``auto`` holds the seconds in which it
+measures the machine, so few epochs show it worse than many would. CPU time is that of all processes: other work on the
+machine changes it less. The peak is that of all processes at one time, shared pages counted once.
 """
 
 from __future__ import annotations
