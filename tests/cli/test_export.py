@@ -161,6 +161,17 @@ def test_names_in_a_card_are_text_and_paths_of_the_machine_are_not_in_it(classif
     assert card.data.model_name == record.variant and card.text.count("\n---\n") == 0
 
 
+def test_a_card_shows_what_a_run_is_without_the_settings_of_its_arm_where_that_is_another(classifier: Path) -> None:
+    plain = load_record(classifier / "record.json", RunRecord)
+    assert plain.certificate is not None
+    shared = plain.certificate.model_copy(update={"recipe": "ab" * 32})
+    own = plain.certificate.model_copy(update={"untreated": shared})
+    lines = render_card(plain.model_copy(update={"certificate": own}), None).splitlines()
+    rows = [line for line in lines if "without the settings" in line]
+    assert len(rows) == 1 and rows[0].startswith("| recipe, without") and "ab" * 32 in rows[0]
+    assert not any("untreated" in line or "{'" in line for line in lines)
+
+
 def test_a_card_says_what_was_not_trained_and_how_much_of_the_masks_is_void(classifier: Path) -> None:
     plain = load_record(classifier / "record.json", RunRecord)
     recipe = plain.config.recipe.model_copy(update={"freeze": ("layer1.*", "stem.*")})

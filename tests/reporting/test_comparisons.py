@@ -10,7 +10,7 @@ from vtbench.metrics import METRICS, Metric
 from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.notes import list_notes
-from vtbench.reporting.outline import ReportOutline, complete_outline
+from vtbench.reporting.outline import ReportOutline, complete_outline, join_outlines
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import house_style
 from vtbench.reporting.tables import list_numbers, tabulate_summary
@@ -64,8 +64,27 @@ def test_one_cell_of_an_arm_may_be_apart_while_the_others_are_compared() -> None
     ]
     first, second = compare(planted)
     dynamic = next(arm for arm in first.arms if arm.name == "dynamic")
-    assert [cell.state for cell in dynamic.outcomes.values()] == ["finished", "missing", "finished"]
+    assert [cell.state for cell in dynamic.outcomes.values()] == ["finished", "apart", "finished"]
     assert second.seeds == (1,)
+
+
+def test_what_ran_in_another_comparison_is_not_missing_and_what_two_studies_ask_for_is_where_one_lacks_it() -> None:
+    """Two studies of the same arms, of two and of three seeds, that were not treated alike."""
+    arms = ("convolution", "static")
+    some = [make_run(arm, seed) for arm in arms for seed in (0, 1)]
+    more = [make_run(arm, seed, epochs=5, recipe="x", schedule="x") for arm in arms for seed in (0, 1, 2)]
+
+    def frame(seeds: int) -> ReportOutline:
+        return ReportOutline(title="t", base="convolution", arms=arms, seeds=tuple(range(seeds)))
+
+    def sort(first: int, second: int) -> tuple[Comparison, ...]:
+        return build_comparisons([*some, *more], join_outlines("t", [frame(first), frame(second)]))
+
+    first, second = sort(2, 3)
+    assert (first.seeds, second.seeds) == ((0, 1), (0, 1, 2))
+    first, _ = sort(3, 3)
+    assert first.seeds == (0, 1, 2)
+    assert [arm.outcomes[2].state for arm in first.arms] == ["missing", "missing"]
 
 
 def test_runs_of_two_seeds_may_differ_in_order_and_augmentation_only() -> None:

@@ -139,15 +139,17 @@ def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_comm
     facts = dict(describe_provenance(list_runs(), ReportOutline(title="t")))
     plain = "scenes, 32 x 32 px: 5,000 training and 2,000 validation images, 10 classes"
     assert facts["data"] == plain
-    run = make_run()
     for limits, drawn in (
         ({"limit_train": 5000}, "training"),
         ({"limit_train": 5000, "limit_val": 2000}, "training and validation"),
     ):
-        data = run.config.data.model_copy(update=limits)
-        limited = run.model_copy(update={"config": run.config.model_copy(update={"data": data})})
-        found = dict(describe_provenance([limited], ReportOutline(title="t")))["data"]
+        data = DataConfig(spec="scenes", **limits)
+        of_seeds = [make_run(seed=seed, train_data=f"{seed}", val_data=f"{seed}") for seed in (0, 1)]
+        limited = [one.model_copy(update={"config": one.config.model_copy(update={"data": data})}) for one in of_seeds]
+        found = dict(describe_provenance(limited, ReportOutline(title="t")))["data"]
         assert found == f"{plain}; each seed draws its {drawn} images anew from the split"
+        whole = [make_run(seed=seed).model_copy(update={"config": limited[0].config}) for seed in (0, 1)]
+        assert dict(describe_provenance(whole, ReportOutline(title="t")))["data"] == plain  # As many as there are.
     assert facts["recipe"].startswith("small: 10 epochs, batch 128, sgd")
     assert facts["seeds"] == "0, 1, 2"
     assert "Example CPU" in facts["machine"]

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from synthetic_runs import list_runs
 from test_formats import report_on
 
+from vtbench.configuration import DataConfig
 from vtbench.records.answers import Answers
+from vtbench.reporting.content import list_all_notes
 from vtbench.reporting.image_tables import (
     _format_alone,
     _name_turned,
@@ -57,18 +59,21 @@ def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> N
 def _draw(report: Report, rows_of: Callable[[int], NDArray[np.int64]] | None) -> Report:
     """The same, of runs whose images a limit drew for each seed; without ``rows_of`` which ones was not kept."""
     [comparison] = report.comparisons
+    data = {"data": DataConfig(spec="scenes", limit_val=200)}
     records = tuple(
         record.model_copy(
             update={
-                "config": record.config.model_copy(
-                    update={"data": record.config.data.model_copy(update={"limit_val": 200})}
-                )
+                "config": record.config.model_copy(update=data),
+                "certificate": record.certificate
+                and record.certificate.model_copy(update={"val_data": f"{record.seed}"}),
             }
         )
         for record in comparison.records
     )
     answers = {
-        run: replace(kept, rows=None if rows_of is None else rows_of(run[2])) for run, kept in report.answers.items()
+        identify_run(new): replace(kept, rows=None if rows_of is None else rows_of(new.seed))
+        for old, new in zip(comparison.records, records, strict=True)
+        if (kept := report.answers.get(identify_run(old))) is not None
     }
     return replace(report, comparisons=(replace(comparison, records=records),), answers=answers)
 
@@ -87,6 +92,20 @@ def test_answers_of_which_it_is_not_known_to_which_images_they_are_are_not_compa
     assert tabulate_images(unknown.comparisons[0], unknown.answers) is None
     [note] = list_image_notes(unknown.comparisons[0], unknown.answers)
     assert note.startswith("6 runs kept what was answered, but not to which of the images")
+
+
+def test_notes_of_several_comparisons_say_which_they_are_of() -> None:
+    report = _answer(report_on(list_runs(), base="convolution"), "convolution", "dynamic")
+    drawn = _draw(report, lambda seed: np.arange(200) + seed)
+    several = replace(
+        report,
+        comparisons=(*report.comparisons, *drawn.comparisons),
+        answers={**report.answers, **drawn.answers},
+    )
+    notes = list_all_notes(several)
+    over = [note for note in notes if "Over images, ±" in note]
+    assert [note.partition("Over")[0] for note in over] == ["Comparison 1: ", "Comparison 2: "]
+    assert [note for note in notes if "Right alone" in note] == [next(n for n in notes if n.startswith("Right alone"))]
 
 
 def test_answers_to_other_images_are_not_paired() -> None:

@@ -105,6 +105,20 @@ def test_the_command_of_a_users_study_asks_for_it_again_from_its_folder_and_from
     assert "nets.py (SHA-256 " in facts["the command needs"]
 
 
+def test_a_study_of_its_own_length_of_which_an_arm_has_another_is_asked_for_again_at_that_length(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = 'short = "{base}"\nlong = { variant = "{base}", recipe.epochs = 6 }'
+    head = 'question = "How long?"\nbase = "resnet20:width=4"\nreference = "short"\nrecipe = "small"\nepochs = 3'
+    Path("lengths.toml").write_text(f"{head}\n[arms]\n{arms}\n")
+    call(monkeypatch, "vtbench ablate lengths.toml --device cpu")
+    first = asked.pop()
+    command = read_facts(build_report(Path("runs/lengths")))["command"]
+    assert "--epochs" not in command and "--recipe small" in command
+    call(monkeypatch, command)
+    assert asked.pop() == first and first.recipe.epochs == 3
+
+
 def test_the_command_of_an_arm_asks_for_its_run_with_what_the_study_gave_it(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

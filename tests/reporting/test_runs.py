@@ -73,7 +73,12 @@ def test_a_second_record_of_one_cell_with_another_outcome_is_named_and_not_avera
     save_record(tmp_path / "second" / "record.json", make_run("dynamic", 0, 75.0))
     loaded = load_runs(tmp_path)
     assert [record.headline for record in loaded.records] == [70.0]
-    assert "second record" in loaded.left_out[0].reason
+    assert "second record of the same cell with another outcome" in loaded.left_out[0].reason
+    same = make_run("dynamic", 0, 70.0)
+    data = {"data": same.config.data.model_copy(update={"limit_val": 2000})}
+    limited = same.model_copy(update={"config": same.config.model_copy(update=data)})
+    save_record(tmp_path / "second" / "record.json", limited)
+    assert "with other settings and the same outcome" in load_runs(tmp_path).left_out[0].reason
 
 
 def test_a_second_record_that_says_more_of_the_same_cell_is_no_other_outcome(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_other_data_come_without_the_limits_of_the_files_own() -> None:
 
 
 def test_another_recipe_comes_with_its_own_number_of_epochs() -> None:
+    assert resolve(recipe="small").recipe.epochs == 7
     assert resolve(recipe="default").recipe.epochs == 90
     assert resolve(recipe="default", epochs=3).recipe.epochs == 3
     assert resolve(epochs=3).recipe.epochs == 3

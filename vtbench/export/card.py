@@ -201,8 +201,13 @@ def _list_costs(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _list_certificate(record: RunRecord) -> Iterator[tuple[str, str]]:
-    if record.certificate is not None:
-        yield from ((key, str(value)) for key, value in record.certificate.model_dump().items() if value is not None)
+    if (certificate := record.certificate) is not None:
+        own = certificate.model_dump(exclude={"untreated"}, exclude_none=True)
+        yield from own.items()
+        shared = certificate.untreated.model_dump(exclude_none=True) if certificate.untreated is not None else {}
+        for key, value in shared.items():
+            if own.get(key) != value:
+                yield f"{key}, without the settings of the run's own", value
     yield "weights", record.weights_sha256 or "none"
 
 

@@ -24,10 +24,11 @@ from vtbench.stats.stopping import Decision, StoppingRule, decide
 class Outcome:
     """One arm at one seed: its headline number, or why there is none.
 
-    ``state`` is what a table shows of it; what an arm was decided without, or no study asks for, is not needed.
+    ``state`` is what a table shows of it; what an arm was decided without, or no study asks for, is not needed, and
+    what has run but was not treated alike stands apart, in another comparison.
     """
 
-    state: Literal["finished", "failed", "missing", "not needed"]
+    state: Literal["finished", "failed", "missing", "apart", "not needed"]
     value: float | NotMeasured
 
 
@@ -114,15 +115,21 @@ def build_comparisons(
     first = groups[0][1]
     run = {name_arm(record) for record in records}
     planned = [arm for arm in outline.arms if arm not in run]
+    num_runs = Counter(map(_name_cell, records))
     return tuple(
         _summarise(
             members,
             _explain_apart(first, lead) if members is not first else (),
             outline,
             planned if members is first else None,
+            num_runs - Counter(map(_name_cell, members)),
         )
         for lead, members in groups
     )
+
+
+def _name_cell(record: RunRecord) -> tuple[str, int]:
+    return name_arm(record), record.seed
 
 
 def choose_base(outline: ReportOutline, wanted: str | None, records: Sequence[RunRecord]) -> str:
@@ -157,11 +164,29 @@ def _sort_by_nearness(records: Sequence[RunRecord], lead: RunRecord) -> Iterator
 
 
 def _summarise(
-    members: Sequence[RunRecord], apart: tuple[str, ...], outline: ReportOutline, planned: Sequence[str] | None
+    members: Sequence[RunRecord],
+    apart: tuple[str, ...],
+    outline: ReportOutline,
+    planned: Sequence[str] | None,
+    elsewhere: Mapping[tuple[str, int], int],
 ) -> Comparison:
-    """The comparison of ``members``; ``planned`` are arms that have not run yet, None where it is not the first."""
+    """The comparison of ``members``; ``planned`` are arms that have not run yet, None where it is not the first.
+
+    ``elsewhere`` is how many runs of each cell stand in other comparisons: what is there is not missing here.
+    """
     rows = _sort_runs(members)
-    seeds = tuple(sorted({record.seed for record in members})) if planned is None else outline.seeds
+
+    def judge(arm: str, seed: int, record: RunRecord | None) -> Outcome:
+        num_elsewhere = elsewhere.get((arm, seed), 0)
+        if record is None and num_elsewhere and not outline.asks_for(arm, seed, beside=num_elsewhere):
+            return Outcome("apart", NotMeasured(reason="stands in another comparison"))
+        return _judge(record, asked=outline.asks_for(arm, seed))
+
+    seeds = tuple(sorted({record.seed for record in members}))
+    if planned is not None:
+        arms_here = [*(name for name, _ in rows), *planned]
+        holes = {seed for seed in outline.seeds for arm in arms_here if judge(arm, seed, None).state == "missing"}
+        seeds = tuple(seed for seed in outline.seeds if seed in seeds or seed in holes)
     names = _name_rows(list(rows))
     base_values = _finished_values(next(iter(rows.values())))
     arms = []
@@ -172,17 +197,17 @@ def _summarise(
                 name=names[index],
                 variant=variant,
                 costs=_agree_on_costs(list(runs.values())),
-                outcomes={seed: _judge(runs.get(seed), asked=outline.asks_for(name, seed)) for seed in seeds},
+                outcomes={seed: judge(name, seed, runs.get(seed)) for seed in seeds},
                 mean=estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run"),
                 difference=estimate_difference(values, base_values) if index else None,
                 treatment=read_treatment(next(iter(runs.values())).config),
                 levels=outline.levels.get(name, {}) if names[index] == name else {},
             )
         )
-    holes = [_empty_arm(name, seeds, outline) for name in planned or ()]
+    not_begun = [_empty_arm(name, seeds, outline) for name in planned or ()]
     until = outline.until if planned is not None else None
     judged = _join_intervals(arms) if until is None else _apply_rule(arms, until)
-    found = Comparison(names[0], seeds, (*judged, *holes), tuple(members), apart, until)
+    found = Comparison(names[0], seeds, (*judged, *not_begun), tuple(members), apart, until)
     plain = (
         arm if isinstance(arm.mean, NotMeasured) else replace(arm, mean=found.withhold(arm.mean)) for arm in found.arms
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
 from vtbench.documents.table import Table
 from vtbench.reporting.answer import answer_question, tell_limits
 from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, tabulate_classes
@@ -19,25 +21,32 @@ from vtbench.units import format_items
 
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them; less what failed."""
-    effects = (note for comparison in report.comparisons for note in list_effect_notes(comparison))
-    contrasts = (
-        note for comparison in report.comparisons for note in list_contrast_notes(comparison, tuned=list_tuned(report))
+    tuned_keys = list_tuned(report)
+    of_one: tuple[Callable[[Comparison], Iterable[str]], ...] = (
+        list_effect_notes,
+        lambda one: list_contrast_notes(one, tuned=tuned_keys),
+        lambda one: list_image_notes(one, report.answers),
+        lambda one: list_measured_notes(report, one),
     )
-    images = (note for comparison in report.comparisons for note in list_image_notes(comparison, report.answers))
-    measured = (note for comparison in report.comparisons for note in list_measured_notes(report, comparison))
     tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
     classes = list_class_notes(report.comparisons, extent)
     notes = (
         *_describe_copies(report),
         *list_notes(report.comparisons),
-        *effects,
-        *contrasts,
-        *images,
-        *measured,
+        *(note for list_own in of_one for note in _name_comparisons([*map(list_own, report.comparisons)])),
         *classes,
         *tuned,
     )
     return list(dict.fromkeys(notes))
+
+
+def _name_comparisons(notes_of_each: Sequence[Iterable[str]]) -> Iterator[str]:
+    """Every note once, led by the comparisons that it is of where others lack it."""
+    listed = [tuple(notes) for notes in notes_of_each]
+    for note in dict.fromkeys(note for notes in listed for note in notes):
+        having = [str(number) for number, notes in enumerate(listed, 1) if note in notes]
+        of_all = len(having) == len(listed)
+        yield note if of_all else f"Comparison{'s' if len(having) > 1 else ''} {', '.join(having)}: {note}"
 
 
 def count_outcomes(report: Report) -> dict[str, int]:

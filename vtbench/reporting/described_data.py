@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from vtbench.records import CostRecord, RunRecord
+from vtbench.reporting.outline import name_arm
 from vtbench.units import format_items
 
 
-def describe_data(record: RunRecord) -> str:
-    """``scenes, 32 x 32 px: 4,000 training and 1,000 validation images, 10 classes``, and which a limit draws."""
-    data = record.config.data
-    limited = {"training": data.limit_train, "validation": data.limit_val}
-    drawn = [split for split, limit in limited.items() if limit is not None]
+def list_drawn(records: Sequence[RunRecord]) -> list[str]:
+    """The splits, ``training`` and ``validation``, of which a limit draws other images for each seed of an arm."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        if record.certificate is not None:
+            data, certificate = record.config.data, record.certificate
+            splits = {
+                "training": (data.limit_train, certificate.train_data),
+                "validation": (data.limit_val, certificate.val_data),
+            }
+            for split, (limit, images) in splits.items():
+                if limit is not None:
+                    seen.setdefault((split, name_arm(record)), set()).add(images)
+    return [
+        split
+        for split in ("training", "validation")
+        if any(len(images) > 1 for (of_split, _), images in seen.items() if of_split == split)
+    ]
+
+
+def describe_data(record: RunRecord, drawn: Sequence[str] = ()) -> str:
+    """``scenes, 32 x 32 px: 4,000 training and 1,000 validation images, 10 classes``, and the ``drawn`` splits."""
     return (
-        f"{data.spec}{_tell_size(record)}: {record.num_train:,} training and "
+        f"{record.config.data.spec}{_tell_size(record)}: {record.num_train:,} training and "
         f"{format_items(record.num_val, 'validation image')}, {format_items(record.num_classes, 'class', 'classes')}"
         + (f"; each seed draws its {' and '.join(drawn)} images anew from the split" if drawn else "")
     )

@@ -13,6 +13,7 @@ from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.records.answers import Answers
 from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.described_data import list_drawn
 from vtbench.reporting.runs import RunKey, identify_run
 from vtbench.reporting.tables import format_estimate
 from vtbench.stats.estimates import Estimate
@@ -121,7 +122,6 @@ def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]
 
 def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Iterator[str]:
     """What an interval over images says, and what it does not."""
-    drawn = any(record.config.data.limit_val is not None for record in comparison.records)
     kept = [(record, answers[run]) for record in comparison.records if (run := identify_run(record)) in answers]
     unknown = sum(_list_rows(one, record) is None for record, one in kept)
     if unknown and comparison.until is None:
@@ -133,7 +133,7 @@ def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) 
     if not found:
         return
     trainings = "what other trainings would do on these images"
-    if drawn and len(comparison.seeds) > 1:
+    if "validation" in list_drawn(comparison.records):
         trainings = (
             "what other trainings would do on images drawn anew, as each seed drew its own of the validation split; "
             "an image that several seeds drew is counted once"

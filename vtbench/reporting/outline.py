@@ -52,9 +52,9 @@ class ReportOutline(Record):
     place: str | None = None
     asked: dict[str, tuple[int, ...]] = Field(default_factory=dict)
 
-    def asks_for(self, arm: str, seed: int) -> bool:
-        """Whether a study that was read has this cell, run or not."""
-        return not self.asked or seed in self.asked.get(arm, ())
+    def asks_for(self, arm: str, seed: int, *, beside: int = 0) -> bool:
+        """Whether more than ``beside`` of the studies that were read have this cell, run or not."""
+        return (self.asked.get(arm, ()).count(seed) if self.asked else 1) > beside
 
 
 class _Sharing(BaseModel):
@@ -159,13 +159,13 @@ def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutlin
 
 
 def _gather_asked(outlines: Sequence[ReportOutline]) -> dict[str, tuple[int, ...]]:
-    """The seeds of each arm that any of the studies has; nothing where one of them does not say its own."""
+    """The seeds of each arm, once for every study that has them; nothing where one of these does not say its own."""
     if not all(outline.arms and outline.seeds for outline in outlines):
         return {}
-    asked: dict[str, set[int]] = {}
+    asked: dict[str, list[int]] = {}
     for outline in outlines:
         for arm in outline.arms:
-            asked.setdefault(arm, set()).update(outline.asked.get(arm, outline.seeds))
+            asked.setdefault(arm, []).extend(outline.asked.get(arm, outline.seeds))
     return {arm: tuple(sorted(seeds)) for arm, seeds in asked.items()}
 
 

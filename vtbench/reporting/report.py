@@ -16,7 +16,7 @@ from vtbench.records.examples import Examples, read_examples
 from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Comparison, build_comparisons
-from vtbench.reporting.described_data import describe_data, describe_source
+from vtbench.reporting.described_data import describe_data, describe_source, list_drawn
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.repeating import list_needs, repeat_command
 from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, is_archive, load_runs, name_places
@@ -125,9 +125,9 @@ def _read_all(
 
 def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) -> list[tuple[str, str]]:
     """Pairs of a heading and what it was for all ``records``; where they differ, every value is named."""
-    environments = [record.environment for record in records]
+    environments, drawn = [record.environment for record in records], list_drawn(records)
     facts = [
-        ("data", _join(map(describe_data, records))),
+        ("data", _join(describe_data(record, drawn) for record in records)),
         ("the data set", _join(filter(None, (describe_source(record.config.data.spec) for record in records)))),
         ("recipe", _join(describe_recipe(record) for record in records) + _name_own_settings(records)),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),

@@ -140,16 +140,16 @@ def format_correlation(arm: Arm) -> str:
 
 
 def count_finished(arm: Arm) -> str:
-    """``3``, or ``2 of 3`` where cells failed or are missing."""
+    """``3``, or ``2 of 3`` where cells failed, are missing or stand apart."""
     needed = [outcome for outcome in arm.outcomes.values() if outcome.state != "not needed"]
     finished = sum(outcome.state == "finished" for outcome in needed)
     return str(finished) if finished == len(needed) else f"{finished} of {len(needed)}"
 
 
 def format_outcome(outcome: Outcome, metric: Metric) -> str:
-    """The number of one run, ``failed``, or a dash for a hole."""
+    """The number of one run, ``failed``, ``apart`` in another comparison, or a dash for a hole."""
     if isinstance(outcome.value, NotMeasured):
-        return "failed" if outcome.state == "failed" else NOTHING
+        return outcome.state if outcome.state in ("failed", "apart") else NOTHING
     return metric.format(outcome.value)
 
 

@@ -152,7 +152,7 @@ def choose_recipe(study: Study, options: StudyOptions) -> Recipe:
 
     return load_recipe(
         options.recipe or study.recipe,
-        epochs=options.epochs or (None if options.recipe else study.epochs),
+        epochs=options.epochs or (study.epochs if options.recipe in (None, study.recipe) else None),
         teacher=options.teacher or study.teacher,
         freeze=options.freeze or study.freeze or None,
         **options.of_recipe,
