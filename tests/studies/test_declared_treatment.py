@@ -253,7 +253,7 @@ def test_a_difference_that_is_not_declared_keeps_a_run_apart(crossed: Path, tmp_
     first, second = build_report(tmp_path / "run").comparisons
     assert [(record.arm, record.seed) for record in second.records] == [(arm, 0)]
     assert "setting recipe.optimizer.weight_decay: 0.0005 and 0.01" in second.apart
-    assert sum(outcome.state == "missing" for one in first.arms for outcome in one.outcomes.values()) == 1
+    assert sum(outcome.state == "apart" for one in first.arms for outcome in one.outcomes.values()) == 1
 
 
 def test_other_data_of_an_arm_are_opened_before_anything_is_written(tmp_path: Path) -> None:

@@ -29,6 +29,27 @@ def test_large_numbers_stand_in_the_names_of_arms_as_people_write_them() -> None
     assert list(study.list_arms()) == ["scale=1e12,learning_rate=1e12", "scale=0.5,learning_rate=1e12"]
 
 
+def test_a_table_gives_the_levels_of_a_factor_names_of_their_own(tmp_path: Path) -> None:
+    text = """
+    question = "q"
+    [factors.model]
+    plain = "{twin}"
+    tokens = "{base}"
+    [factors.data.spec]
+    few = "scenes:clutter=0"
+    many = "scenes:clutter=16"
+    [factors]
+    recipe.epochs = [1, 2]
+    """
+    study = read_study(write(tmp_path, text))
+    plan = study.planned_arms["model=tokens,spec=many,epochs=2"]
+    assert len(study.planned_arms) == 8
+    assert (plan.variant, plan.settings) == ("{base}", {"data.spec": "scenes:clutter=16", "recipe.epochs": 2})
+    assert plan.levels == {"model": "tokens", "spec": "many", "epochs": "2"}
+    width = read_study(write(tmp_path, 'question = "q"\n[factors.width]\nnarrow = 4\nwide = 8'))
+    assert width.list_arms() == {"width=narrow": "{base}:width=4", "width=wide": "{base}:width=8"}
+
+
 def test_arms_stand_before_the_combinations_of_factors() -> None:
     study = Study(question="q", arms={"twin": "{twin}"}, factors={"position": ("off", "on")})
     assert list(study.list_arms()) == ["twin", "position=off", "position=on"]
@@ -57,6 +78,11 @@ def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
         ('question = "q"\n[factors]\nposition = []', "needs at least one level"),
         ('question = "q"\n[factors]\nposition = ["on", "on"]', "each once"),
         ('question = "q"\n[factors]\nposition = [true]', "position"),
+        ('question = "q"\n[factors.recipe]\nepochs = 3', "'factors.recipe.epochs' was given 3: allowed: a list"),
+        ('question = "q"\n[factors.width]\n"a/b" = 3', "the arm 'width=a/b' names a folder"),
+        ('question = "q"\n[factors.width]', "needs at least one level"),
+        ('question = "q"\n[factors.width]\na = 4\nb = 4', "each once"),
+        ('question = "q"\n[level_names]\nwidth = ["a"]\n[factors]\nwidth = [3]', "have their names in"),
         ("question = ", "is not TOML"),
     ],
 )

@@ -23,6 +23,8 @@
     position = ["off", "on"]        # an option of the model
     recipe.optimizer.learning_rate = [0.05, 0.1]                    # any setting of the recipe or the data
     model = ["{base}", "{twin}"]    # instead of {base}; options that are factors, too, are set in each of them
+    data.spec.few = "scenes:clutter=0"                              # levels with names of their own: "spec=few"
+    data.spec.many = "scenes:clutter=16"
 
     [tuning]                        # a setting that is tuned for each arm before the comparison: see `search_space`
     recipe.optimizer.learning_rate = [0.05, 0.1, 0.2]
@@ -55,7 +57,7 @@ from vtbench.configuration import (
 )
 from vtbench.errors import UserError, did_you_mean, format_value
 from vtbench.search_space import TuningConfig
-from vtbench.settings import ROOTS, check_key, flatten_keys, spell_setting
+from vtbench.settings import ROOTS, check_key, flatten_keys, list_settings, spell_setting
 from vtbench.variants import spell_variant, split_variant
 
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,79}")
@@ -107,6 +109,9 @@ class Study(Configuration):
     reference: str | None = Field(None, description="the arm that differences are taken to; by default the first")
     arms: dict[str, StudyArm] = Field(default_factory=dict)
     factors: dict[str, tuple[Level, ...]] = Field(default_factory=dict)
+    level_names: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, exclude=True, description="read from [factors]"
+    )
     data: DataConfig = DataConfig()
     recipe: str = "default"
     teacher: str | None = Field(None, description="of a recipe that distils; 'none' trains without one")
@@ -122,10 +127,19 @@ class Study(Configuration):
     def _accept_data_as_text(cls, value: Any) -> Any:
         return {"spec": value} if isinstance(value, str) else value
 
-    @field_validator("factors", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _accept_tables(cls, value: Any) -> Any:
-        return flatten_keys(value) if isinstance(value, Mapping) else value
+    def _accept_tables(cls, values: Any) -> Any:
+        """Factors by dotted keys; a factor that is a table has the names of its levels, and these."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("factors"), Mapping):
+            return values
+        if "level_names" in values:
+            raise ValueError("levels have their names in [factors]: KEY.NAME = VALUE, such as width.narrow = 4")
+        found = dict(_list_factors(values["factors"]))
+        named = {factor: levels for factor, levels in found.items() if isinstance(levels, Mapping)}
+        plain = {factor: list(levels.values()) for factor, levels in named.items()}
+        names = {factor: list(levels) for factor, levels in named.items()}
+        return {**values, "factors": {**found, **plain}, **({"level_names": names} if names else {})}
 
     @field_validator("factors")
     @classmethod
@@ -188,17 +202,34 @@ class Study(Configuration):
     def _combine(self) -> Iterator[tuple[str, ArmPlan]]:
         """The product of the factors: its arms and their names."""
         names = _shorten(list(self.factors))
-        for values in itertools.product(*self.factors.values()):
-            given = dict(zip(self.factors, values, strict=True))
-            levels = {names[factor]: _name_level(factor, value) for factor, value in given.items()}
+        named = [list(zip(levels, self._name_levels(factor), strict=True)) for factor, levels in self.factors.items()]
+        for picked in itertools.product(*named):
+            given = {factor: value for factor, (value, _) in zip(self.factors, picked, strict=True)}
+            levels = {names[factor]: name for factor, (_, name) in zip(self.factors, picked, strict=True)}
             settings = {factor: value for factor, value in given.items() if _is_setting(factor)}
             options = {factor: value for factor, value in given.items() if factor not in settings and factor != MODEL}
             variant = _add_options(str(given.get(MODEL, "{base}")), options)
             yield spell_variant("", levels).removeprefix(":"), ArmPlan(variant, settings, levels)
 
+    def _name_levels(self, factor: str) -> tuple[str, ...]:
+        return self.level_names.get(factor) or tuple(_name_level(factor, level) for level in self.factors[factor])
+
     def list_inits(self) -> dict[str, str]:
         """The weights that an arm starts from, of those arms that have their own."""
         return {name: arm.init for name, arm in self.arms.items() if arm.init is not None}
+
+
+def _list_factors(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every factor by its dotted key with what stands there: a table of levels, or what should be a list of them."""
+    for key, value in tree.items():
+        factor = f"{prefix}{key}"
+        holds_settings = any(setting.startswith(f"{factor}.") for setting in list_settings())
+        if isinstance(value, Mapping) and (
+            holds_settings or any(isinstance(one, Mapping | list) for one in value.values())
+        ):
+            yield from _list_factors(value, f"{factor}.")
+        else:
+            yield factor, value
 
 
 def _is_setting(factor: str) -> bool:
