@@ -19,8 +19,10 @@ from vtbench.reporting.factor_tables import (
     tabulate_effects,
     tabulate_interactions,
 )
+from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import build_report
+from vtbench.reporting.style import house_style
 from vtbench.run_options import StudyOptions
 from vtbench.settings import list_settings, read_treatment, undo_treatment
 from vtbench.studies.cells import ResolvedStudy, list_cells
@@ -226,6 +228,21 @@ def test_how_an_effect_changes_with_another_factor_is_shown(crossed: Path) -> No
     notes = " ".join(list_effect_notes(comparison))
     assert "how far it is from the effect at the level that stands first" in notes
     assert "No effect is shown to change" in notes or "Shown to change" in notes
+
+
+def test_the_effects_along_other_factors_are_drawn_one_line_a_level_under_each_effect(crossed: Path) -> None:
+    report = build_report(crossed)
+    with house_style():
+        drawn = FIGURES["interactions"].draw(report, 0)
+    assert drawn is not None
+    [axes] = drawn.axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    lines = ["flip=on", "flip=off"], ["width=4", "width=6"], ["width=4", "width=6"]
+    heads = ["learning_rate=0.05 against 0.1"] * 2 + ["flip=off against on"]
+    assert labels == [text for head, below in zip(heads, lines, strict=True) for text in (head, *below)]
+    dots = [float(one.get_offsets()[0][0]) for one in axes.collections]  # type: ignore[index]
+    found = [one["there"]["effect"] for one in list_interaction_numbers(report.comparisons[0])]
+    assert dots == pytest.approx(found, abs=1e-5)
 
 
 def test_the_certificate_says_what_a_run_is_without_its_treatment(crossed: Path) -> None:
