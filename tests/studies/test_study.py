@@ -82,7 +82,7 @@ def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
         ('question = "q"\n[factors.width]\n"a/b" = 3', "the arm 'width=a/b' names a folder"),
         ('question = "q"\n[factors.width]', "needs at least one level"),
         ('question = "q"\n[factors.width]\na = 4\nb = 4', "each once"),
-        ('question = "q"\n[level_names]\nwidth = ["a"]\n[factors]\nwidth = [3]', "have their names in"),
+        ('question = "q"\n[level_names]\nwidth = ["a"]', "have their names in"),
         ("question = ", "is not TOML"),
     ],
 )

@@ -131,10 +131,10 @@ class Study(Configuration):
     @classmethod
     def _accept_tables(cls, values: Any) -> Any:
         """Factors by dotted keys; a factor that is a table has the names of its levels, and these."""
+        if isinstance(values, Mapping) and "level_names" in values:
+            raise ValueError("levels have their names in [factors]: KEY.NAME = VALUE, such as width.narrow = 4")
         if not isinstance(values, Mapping) or not isinstance(values.get("factors"), Mapping):
             return values
-        if "level_names" in values:
-            raise ValueError("levels have their names in [factors]: KEY.NAME = VALUE, such as width.narrow = 4")
         found = dict(_list_factors(values["factors"]))
         named = {factor: levels for factor, levels in found.items() if isinstance(levels, Mapping)}
         plain = {factor: list(levels.values()) for factor, levels in named.items()}
