@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file
 import vtbench.models
 from vtbench.cli.main import run
 from vtbench.configuration import DataConfig, ExecutionConfig, RunConfig
+from vtbench.reporting.terminal import _explain_heads
 from vtbench.training import load_recipe, train_run
 
 TINY = "vt_resnet20:width=8,num_tokens=4"
@@ -137,6 +139,13 @@ def test_attention_of_a_users_own_network_is_shown_block_by_block_and_head_by_he
     )
     with Path("o/tokens.csv").open() as stream:
         assert [row["token"] for row in csv.DictReader(stream)] == ["head 1", "head 0"]
+
+
+def test_what_compares_heads_is_explained_by_whether_several_are_shown() -> None:
+    one = SimpleNamespace(tokenizer="class token", rows=("mean of 3 heads",))
+    two = SimpleNamespace(tokenizer="class token", rows=("head 0", "head 1"))
+    assert list(_explain_heads([one]))[-1].startswith("JSD and peaks compare heads, and one map is shown: --head 0")  # type: ignore[list-item]
+    assert list(_explain_heads([two]))[-1] == "JSD and peaks: how far heads differ."  # type: ignore[list-item]
 
 
 def test_without_mixing_there_is_no_figure_of_reach_and_the_output_says_why(vtbench_tokens) -> None:

@@ -75,6 +75,9 @@ def test_the_table_says_what_is_absent_and_the_notes_that_it_enters_no_mean() ->
     notes = " ".join(list_class_notes([comparison]))
     assert "Absent from the truth of the validation images: 'sign & post'." in notes
     assert "2.50 % of all are void" in notes
+    assert "By class, IoU without ± (road): both values are equal" in notes
+    alone = compare([run for run in make_study() if run.seed == 0])
+    assert "By class, IoU without ± (sky, road): n = 1: no interval" in " ".join(list_class_notes([alone]))
 
 
 @pytest.mark.parametrize("names", [(), ("0", "1", "2")])

@@ -14,6 +14,7 @@ from vtbench.records import RunRecord
 from vtbench.reporting.contrasts import (
     TOKENS,
     find_contrasts,
+    list_contrast_notes,
     list_option_pairs,
     list_pairs,
     sort_arms,
@@ -62,6 +63,15 @@ def test_contrasts_stand_in_every_format() -> None:
         "half_width": pytest.approx(0.602763, abs=1e-5),
         "n": 3,
     }
+
+
+def test_a_contrast_without_an_interval_says_why() -> None:
+    level = [make_run(arm, seed, 70.0) for arm in ACCURACY for seed in (0, 1)]
+    notes = list(list_contrast_notes(report_on(level, base="convolution").comparisons[0]))
+    said = next(note for note in notes if note.startswith("Contrasts without ± ("))
+    assert "both differences are equal: no interval" in said and "dynamic for static" in said
+    spread = list_contrast_notes(report_on(list_runs(), base="convolution").comparisons[0])
+    assert not any("without ±" in note for note in spread)
 
 
 def test_arms_of_which_each_differs_from_the_reference_alone_have_no_contrasts() -> None:

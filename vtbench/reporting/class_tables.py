@@ -154,12 +154,12 @@ def _list_notes(comparison: Comparison, classes: Sequence[ClassScores], extent: 
             f"By class, the {len(shown)} with the most pixels of {len(classes)} are shown; the others have "
             f"{rest:.2f} % of the pixels. {CLASSES_FILE} has every class."
         )
-    yield from dict.fromkeys(
-        f"Note: {score.mean.half_width.reason}."
-        for one in classes
-        for score in one.scores
-        if isinstance(score.mean, Estimate) and isinstance(score.mean.half_width, NotMeasured)
-    )
+    without: dict[str, dict[str, None]] = {}
+    for one in classes:
+        for score in one.scores:
+            if isinstance(score.mean, Estimate) and isinstance(score.mean.half_width, NotMeasured):
+                without.setdefault(score.mean.half_width.reason, {})[one.name] = None
+    yield from (f"By class, IoU without ± ({format_names(names)}): {reason}." for reason, names in without.items())
     if any(_find_interval(score) for one in classes for score in one.scores):
         yield "Intervals by class are of 95 % each, so that one difference in twenty is clear of zero by luck alone."
 

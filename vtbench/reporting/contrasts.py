@@ -81,7 +81,9 @@ def find_contrasts(comparison: Comparison, *, tuned: Collection[str] = ()) -> tu
 def contrast_all(comparison: Comparison, found: Mapping[str, Pairs]) -> tuple[Contrast, ...]:
     """The contrast of each name that has a seed, with intervals that hold for all of them at once."""
     effects = {name: values for name, pairs in found.items() if pairs and (values := contrast_seeds(pairs))}
-    joint = correct_intervals([comparison.withhold(estimate_mean(values)) for values in effects.values()])
+    joint = correct_intervals(
+        [comparison.withhold(estimate_mean(values, called="differences")) for values in effects.values()]
+    )
     return tuple(Contrast(name, found[name], effect) for name, effect in zip(effects, joint, strict=True))
 
 
@@ -239,6 +241,10 @@ def list_contrast_notes(comparison: Comparison, *, tuned: Collection[str] = ()) 
             "A contrast is the mean over seeds of the first arms less the others, over all pairs of arms that differ "
             f"in nothing else, paired by seed{together if held > 1 else ''}."
         )
+    reasons = {one.effect.half_width.reason: None for one in found if isinstance(one.effect.half_width, NotMeasured)}
+    for reason in reasons:
+        named = [one.claim for one in found if getattr(one.effect.half_width, "reason", None) == reason]
+        yield f"Contrasts without ± ({'; '.join(named)}): {reason}."
 
 
 def name_side(pairs: Pairs, side: int) -> str:

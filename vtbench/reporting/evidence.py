@@ -99,6 +99,12 @@ def list_sentences(found: Sequence[StudyEvidence]) -> Iterator[str]:
         "An effect is the mean over seeds of the first arms less the second, paired by seed; ± is the half width with "
         "which the 95 % t intervals of all contrasts of a study hold together (after Šidák)."
     )
+    decided = [one.folder for one in found if one.comparison.until is not None]
+    if decided:
+        yield (
+            f"No interval: of {', '.join(decided)} the outcome decided how many seeds there are, and no plain interval "
+            "holds of these; the one over all looks of an arm against the reference stands in its own report."
+        )
     for claim in CLAIMS:
         verdicts = [contrast.verdict for of, _, contrast in _go_through(found) if of == claim]
         if verdicts:

@@ -115,7 +115,11 @@ def _explain_heads(modules: Sequence[ModuleMapsRecord]) -> Iterator[str]:
         dict.fromkeys(", ".join(one.rows) for one in modules),
     )
     yield f"Shown: look of {' or '.join(looks)}; {' or '.join(rows)}. The shares of all places sum to 1."
-    yield "entropy: mean of the maps, in nats; uniform: the most there can be; JSD and peaks: how far heads differ."
+    yield "entropy: mean of the maps, in nats; uniform: the most there can be."
+    if any(len(one.rows) > 1 for one in modules):
+        yield "JSD and peaks: how far heads differ."
+    else:
+        yield "JSD and peaks compare heads, and one map is shown: --head 0 1 shows and compares two."
 
 
 def _print_table(table: Table, console: Console) -> None:
