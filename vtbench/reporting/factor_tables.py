@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
+from vtbench.errors import format_names
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured
 from vtbench.reporting.comparisons import Comparison
@@ -125,7 +126,7 @@ def _list_interaction_notes(found: FactorEffects) -> Iterator[str]:
     if together := _name_together(found):
         yield f"{together}: with these half widths the 95 % intervals of all changes hold together (after Šidák)."
     if unknown := [f"{_name_effect(one)} where {one.by}={one.at}" for one in found.interactions if _is_open(one)]:
-        yield f"Not identifiable, as the runs there are do not tell it from other effects: {'; '.join(unknown)}."
+        yield f"Not identifiable, as the runs there are do not tell it from other effects: {format_names(unknown)}."
     judged = [one for one in found.interactions if _find_together(one) is not None]
     clear = [
         f"{_name_effect(one)} where {one.by}={one.at}"
@@ -134,7 +135,7 @@ def _list_interaction_notes(found: FactorEffects) -> Iterator[str]:
         if not one.together.interval[0] <= 0 <= one.together.interval[1]
     ]
     if clear:
-        yield f"Shown to change with another factor, as the interval excludes zero: {'; '.join(clear)}."
+        yield f"Shown to change with another factor, as the interval excludes zero: {format_names(clear)}."
     elif judged:
         yield "No effect is shown to change with another factor: each of these intervals includes zero."
 
