@@ -4,6 +4,8 @@ import gc
 import subprocess
 import sys
 
+import pytest
+
 from vtbench.cli.commands import quick_import
 
 
@@ -17,6 +19,7 @@ def test_what_an_import_makes_is_not_looked_through_again_and_collecting_goes_on
     assert call.stdout.split() == ["True", "True"]
 
 
+@pytest.mark.slow
 def test_a_process_that_has_loaded_torchs_compiler_ends_in_silence() -> None:
     """Triton 3.9.0, which comes with torch 2.15.0 on Linux, tells of 30 lines of leaks when its objects are frozen."""
     program = "import torch._dynamo\nfrom vtbench.cli.commands import quick_import\nwith quick_import(): pass"

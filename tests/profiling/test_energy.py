@@ -83,7 +83,7 @@ def test_models_that_fail_and_counters_that_stand_still_are_not_measured(
     source = resolve_source("resnet20:width=8", image_size=(8, 8))
     sources = [source, replace(source, build=_refuse), source]
     monkeypatch.setattr(energy, "_WINDOW_SECONDS", 1e-9)
-    settings = MeasureSettings(device="cpu")
+    settings = MeasureSettings(device="cpu", time_limit=0.2)
     still, failed, moved = measure_energy(sources, [(2, 3, 8, 8)] * 3, settings, meter)
     assert still == NotMeasured(reason="the meter did not move")
     assert isinstance(failed, NotMeasured) and "needs another device" in failed.reason
@@ -102,7 +102,7 @@ def test_a_meter_that_fails_in_a_window_costs_one_model_its_energy_and_nothing_e
 
     source = resolve_source("resnet20:width=8", image_size=(8, 8))
     monkeypatch.setattr(energy, "_WINDOW_SECONDS", 1e-9)
-    settings = MeasureSettings(device="cpu")
+    settings = MeasureSettings(device="cpu", time_limit=0.2)
     failed, stands = measure_energy([source] * 2, [(2, 3, 8, 8)] * 2, settings, Meter("all", read, [None]))
     assert isinstance(failed, NotMeasured) and "the meter is gone" in failed.reason
     assert stands == pytest.approx(1 / 2)

@@ -44,7 +44,7 @@ def test_a_runner_that_does_not_resume_exactly_is_found_out(tmp_path: Path) -> N
         "    return record\n"
         "main(forgetful)\n"
     )
-    assert verify(["brisk"], kills=1, executor=LocalProcesses((sys.executable, str(script))))[0].different == (
+    assert verify(["brisk"], kills=4, executor=LocalProcesses((sys.executable, str(script))))[0].different == (
         "weights.safetensors",
     )
 

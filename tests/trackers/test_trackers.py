@@ -177,6 +177,7 @@ def test_a_run_that_was_stopped_and_went_on_is_one_run_with_each_epoch_once(
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before  # It was told to its end.
 
 
+@pytest.mark.slow
 def test_mlflow_says_nothing_of_the_tables_that_it_makes(tmp_path: Path) -> None:
     code = (
         "import pathlib; from vtbench.trackers import TRACKERS, TrackedRun; root = pathlib.Path.cwd(); "
