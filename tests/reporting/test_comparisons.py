@@ -87,6 +87,21 @@ def test_what_ran_in_another_comparison_is_not_missing_and_what_two_studies_ask_
     assert [arm.outcomes[2].state for arm in first.arms] == ["missing", "missing"]
 
 
+def test_arms_of_several_studies_keep_the_order_of_these_and_are_compared_with_their_base() -> None:
+    own = [make_run(arm, 0, study="one") for arm in ("convolution", "static")]
+    others = [make_run(arm, 0, study="two", epochs=5, recipe="x", schedule="x") for arm in ("c", "a", "b")]
+    outlines = [
+        ReportOutline(title="one", base="convolution", arms=("static", "convolution"), seeds=(0,)),
+        ReportOutline(title="two", base="b", arms=("c", "a", "b"), seeds=(0,)),
+    ]
+    records = sorted([*own, *others], key=lambda run: run.arm or "")
+    outline = complete_outline(join_outlines("both", outlines), records)
+    assert outline.arms == ("convolution", "static", "b", "c", "a")
+    first, second = build_comparisons(records, outline)
+    assert [arm.name for arm in first.arms] == ["convolution", "static"]
+    assert ([arm.name for arm in second.arms], second.base) == (["b", "c", "a"], "b")
+
+
 def test_runs_of_two_seeds_may_differ_in_order_and_augmentation_only() -> None:
     first = make_run("convolution", 0)
     assert find_differences(first, make_run("convolution", 1)) == ()

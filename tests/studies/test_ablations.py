@@ -1,12 +1,15 @@
 """The studies that come with vtbench: each says what it answers and can be run, also at the paper's scale."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 import vtbench.models  # noqa: F401  (fills the registry)
 from vtbench.configuration import ExecutionConfig
 from vtbench.run_options import StudyOptions
 from vtbench.studies.resolution import inspect_study, resolve_arms, resolve_study
-from vtbench.studies.study import find_study, list_studies
+from vtbench.studies.study import find_study, list_studies, read_study
 
 OF_THE_PAPER = ("components", "tokenizers", "recurrent", "relations", "num_tokens", "projector")
 FAMILIES_AT_RESNET50_SIZE = (
@@ -29,6 +32,16 @@ def test_every_header_states_table_published_values_commands_and_cost(name: str)
     for needed in ("Table", "Published", f"vtbench ablate {name}", "--recipe ", "--plan"):
         assert needed in header
     assert max(map(len, lines)) <= 120
+
+
+def test_the_study_file_of_the_readme_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    blocks = [block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if block.startswith("question")]
+    assert blocks
+    for block in blocks:
+        (tmp_path / "mine.toml").write_text(block)
+        study = resolve_study("mine", read_study(tmp_path / "mine.toml"), StudyOptions(), ExecutionConfig(device="cpu"))
+        assert len(study.arms) > 1
 
 
 @pytest.mark.parametrize("base", ["vt_resnet18", "vt_resnet34", "vt_resnet20"])

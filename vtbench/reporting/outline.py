@@ -29,10 +29,11 @@ class ReportOutline(Record):
     in none. ``other_arms`` are arms of the study that were left out with ``--arm``. ``jobs`` are the cells that the
     study ran at once. ``place`` is its folder, as it was given for the report; an archive, read elsewhere, has none.
     ``asked`` are the seeds that the studies beneath a folder ask for, by arm; empty where all arms have all seeds.
+    ``order`` has the arms of several studies as these have them, the base of each before its others.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"levels", "until", "tuning", "file", "in_python", "other_arms", "jobs", "place", "asked"}
+        {"levels", "until", "tuning", "file", "in_python", "other_arms", "jobs", "place", "asked", "order"}
     )
 
     title: str
@@ -51,6 +52,7 @@ class ReportOutline(Record):
     jobs: int | None = None
     place: str | None = None
     asked: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     def asks_for(self, arm: str, seed: int, *, beside: int = 0) -> bool:
         """Whether more than ``beside`` of the studies that were read have this cell, run or not."""
@@ -154,6 +156,13 @@ def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutlin
         in_python=any(outline.in_python for outline in outlines),
         other_arms=tuple(dict.fromkeys(arm for outline in parts for arm in outline.other_arms)),
         asked=_gather_asked(outlines),
+        order=tuple(
+            dict.fromkeys(
+                arm
+                for outline in outlines
+                for arm in (*((outline.base,) if outline.base is not None else ()), *outline.arms)
+            )
+        ),
         **same,
     )
 
@@ -175,8 +184,9 @@ def name_arm(record: RunRecord) -> str:
 
 
 def complete_outline(outline: ReportOutline, records: Sequence[RunRecord]) -> ReportOutline:
-    """Add the arms and seeds that ``records`` have beyond the outline, in the order in which they come."""
-    arms = dict.fromkeys((*outline.arms, *(name_arm(record) for record in records)))
+    """Add the arms and seeds that ``records`` have beyond the outline, in its order, else that in which they come."""
+    run = dict.fromkeys(map(name_arm, records))
+    arms = dict.fromkeys((*outline.arms, *(arm for arm in outline.order if arm in run), *run))
     seeds = sorted({*outline.seeds, *(record.seed for record in records)})
     others = tuple(arm for arm in outline.other_arms if arm not in arms)
     return outline.model_copy(update={"arms": tuple(arms), "seeds": tuple(seeds), "other_arms": others})

@@ -91,7 +91,9 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
         loaded.trials,
         answers,
         measured,
-        compare_results(folders, *(loaded.list_beneath(folder) for folder in folders)) if len(folders) == 2 else None,
+        compare_results(folders, *(loaded.list_beneath(folder) for folder in folders), order=loaded.outline.arms)
+        if len(folders) == 2
+        else None,
         interim,
         name_places(folders, loaded.found),
         find_traced(loaded.found),

@@ -50,9 +50,11 @@ class TwoResults:
     alone: tuple[str, ...]
 
 
-def compare_results(folders: Sequence[Path], old: Sequence[RunRecord], new: Sequence[RunRecord]) -> TwoResults | None:
-    """The two beside each other; None where no arm has a seed in both, so that they are parts of one result."""
-    ours, theirs = _sort(old), _sort(new)
+def compare_results(
+    folders: Sequence[Path], old: Sequence[RunRecord], new: Sequence[RunRecord], *, order: Sequence[str] = ()
+) -> TwoResults | None:
+    """The two beside each other, arms in ``order``; None where no arm has a seed in both: parts of one result."""
+    ours, theirs = _sort(old, order), _sort(new, order)
     shared = [arm for arm in ours if arm in theirs and ours[arm].keys() & theirs[arm].keys()]
     if not shared or old[0].task != new[0].task:
         return None
@@ -136,11 +138,12 @@ def _flatten(one: SideBySide) -> dict[str, Any]:
     }
 
 
-def _sort(records: Sequence[RunRecord]) -> dict[str, dict[int, RunRecord]]:
+def _sort(records: Sequence[RunRecord], order: Sequence[str]) -> dict[str, dict[int, RunRecord]]:
+    """Runs by arm and seed; arms in ``order``, others after these as they come."""
     arms: dict[str, dict[int, RunRecord]] = {}
     for record in records:
         arms.setdefault(name_arm(record), {}).setdefault(record.seed, record)
-    return arms
+    return {arm: arms[arm] for arm in dict.fromkeys((*order, *arms)) if arm in arms}
 
 
 def _compare_arm(arm: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRecord]) -> SideBySide:
