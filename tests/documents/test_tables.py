@@ -94,6 +94,17 @@ def test_in_a_narrow_terminal_cells_wrap_and_nothing_is_cut() -> None:
     assert "".join(line[12:] for line in lines).replace(" ", "") == "1,234.56±0.01"
 
 
+def test_no_word_is_broken_in_a_column_while_another_has_words_to_wrap() -> None:
+    header = ("arm", "params (M)", "top-1 (%)", "n", "against convolutions (points)", "decided")
+    table = make_table(header, [("convolutions", "0.068", "10.00 (n = 6)", "6", "-1.00 ± 3.69", "open (6 seeds)")])
+    for width in range(53, 90):  # As many as the longest piece of each column and the gaps take.
+        lines = print_on(width, lay_out(table))
+        assert max(map(len, lines)) <= width
+        assert sum("convolutions" in line for line in lines) == 2, width
+    narrow = print_on(30, lay_out(table))
+    assert max(map(len, narrow)) <= 30 and not any("convolutions" in line for line in narrow)
+
+
 def test_a_column_of_words_can_be_kept_whole() -> None:
     table = make_table(("name", "text"), [("x" * 14, "some words that wrap at spaces")])
     assert any("x" * 14 in line for line in print_on(24, lay_out(table, whole=("name",))))

@@ -70,7 +70,7 @@ def test_folders_that_share_no_run_are_parts_of_one_result(tmp_path: Path) -> No
     report = build_sides(tmp_path, list_runs(OLD), further)
     assert report.sides is None
     assert report.sources is not None
-    assert report.sources.header == ("folder", "study", "its base", "arms", "runs")
+    assert report.sources.header == ("folder", "study", "its reference", "arms", "runs")
     old, new = report.sources.rows
     assert old == ((tmp_path / "old").as_posix(), "components", "convolution", "convolution, dynamic", "6")
     assert new[3:] == ("convolution", "2")

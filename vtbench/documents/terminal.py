@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from typing import IO, Literal
 
 from rich.box import Box
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as RichTable
 
 from vtbench.documents.table import Table, escape_controls
@@ -74,9 +75,36 @@ def lay_out(
             overflow="fold",
             no_wrap=title in whole,
         )
-    for row in table.rows:
-        rich_table.add_row(*(WrappedText(escape_controls(cell)) for cell in row))
-    return rich_table
+    cells = [[WrappedText(escape_controls(cell)) for cell in row] for row in (table.header, *table.rows)]
+    for row in cells[1:]:
+        rich_table.add_row(*row)
+    return rich_table if whole or look == "framed" else _FittedTable(rich_table, cells, gap)
+
+
+class _FittedTable:
+    """A table whose columns lose what does not fit, the widest first, and none less than its longest piece takes.
+
+    Where even these do not fit, pieces are broken.
+    """
+
+    def __init__(self, table: RichTable, cells: Sequence[Sequence[WrappedText]], gap: int) -> None:
+        self._table, self._gap = table, gap
+        self._least = [max(cell.find_least_width() for cell in column) for column in zip(*cells, strict=True)]
+        self._most = [
+            max(cell_len(line) for cell in column for line in cell.text.split("\n"))
+            for column in zip(*cells, strict=True)
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width - self._gap * (len(self._most) - 1)
+        if sum(self._least) <= room < sum(self._most):
+            widths = list(self._most)
+            while sum(widths) > room:
+                loose = [place for place, width in enumerate(widths) if width > self._least[place]]
+                widths[max(loose, key=widths.__getitem__)] -= 1
+            for column, width in zip(self._table.columns, widths, strict=True):
+                column.width = width
+        yield self._table
 
 
 def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> RenderableType:

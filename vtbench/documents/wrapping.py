@@ -47,6 +47,13 @@ class WrappedText(_Fitted):
         lines = (" ".join(_break_word(word, width) for word in line.split(" ")) for line in self.text.split("\n"))
         return Text("\n".join(lines), self.style)
 
+    def find_least_width(self) -> int:
+        """The columns that the longest piece takes which a reader would not break."""
+        pieces = self.text.split()
+        for place in _PLACES:
+            pieces = [part for piece in pieces for part in place.split(piece)]
+        return max(map(cell_len, pieces), default=1)
+
 
 class NameText(_Fitted):
     """Text on one line; of one that is too long the middle goes, or what it shares with ``others`` that end alike."""

@@ -13,6 +13,7 @@ from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.tables import PLUS_MINUS, REFERENCE, format_estimate
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.factor_effects import FactorEffects, Interaction, estimate_effects
+from vtbench.units import format_items
 
 
 def find_effects(comparison: Comparison) -> FactorEffects | None:
@@ -137,7 +138,9 @@ def _list_interaction_notes(found: FactorEffects) -> Iterator[str]:
     if clear:
         yield f"Shown to change with another factor, as the interval excludes zero: {format_names(clear)}."
     elif judged:
-        yield "No effect is shown to change with another factor: each of these intervals includes zero."
+        without = sum(one.change is not None for one in found.interactions) - len(judged)
+        some = f"; {format_items(without, 'change has', 'changes have')} none" if without else ""
+        yield f"No effect is shown to change with another factor: each interval of a change includes zero{some}."
 
 
 def _name_effect(one: Interaction) -> str:

@@ -45,7 +45,7 @@ def tabulate_sources(folders: Sequence[Path], found: Sequence[FoundRun]) -> Tabl
                 str(len(beneath)),
             )
         )
-    return make_table(("folder", "study", "its base", "arms", "runs"), rows, numbers=("runs",))
+    return make_table(("folder", "study", "its reference", "arms", "runs"), rows, numbers=("runs",))
 
 
 def _order_arms(found: Sequence[FoundRun], outlines: Sequence[ReportOutline]) -> list[str]:
