@@ -27,6 +27,7 @@ from vtbench.files import publish_text
 from vtbench.published.results import load_costs
 from vtbench.reporting.content import answer_report
 from vtbench.reporting.evidence import render_evidence
+from vtbench.reporting.factor_tables import list_interaction_notes, tabulate_interactions
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.pages import PAGES
@@ -89,19 +90,21 @@ def render_costs(base_family: str, family: str) -> str:
 
 
 def render_study(folder: Path, name: str) -> str:
-    """Question, answer, summary table, notes and figure of one archived report."""
+    """Question, answer, summary table, notes and figure of one archived report; of crossed factors their effects."""
     report = build_report(folder)
-    facts = dict(report.provenance)
+    facts, comparison = dict(report.provenance), report.comparisons[0]
+    along = tabulate_interactions(comparison)
     parts = [
         escape_markdown(report.outline.question or ""),
         escape_markdown(" ".join(answer_report(report))),
-        to_markdown(tabulate_summary(report.comparisons[0])).rstrip(),
-        list_items(list_notes(report.comparisons[:1])),
+        to_markdown(tabulate_summary(comparison) if along is None else along).rstrip(),
+        list_items(list_notes([comparison]) if along is None else list_interaction_notes(comparison)),
         f"Data: {facts['data']}. Recipe: {facts['recipe']}.",
         f"The whole report: [reports/{name}](reports/{name}/report.md), and as a page: `reports/{name}/report.html`.",
     ]
     for figure in FIGURES:
-        if (folder / f"{figure}.svg").exists() and not FIGURES[figure].below:
+        wanted = not FIGURES[figure].below if along is None else figure == "interactions"
+        if wanted and (folder / f"{figure}.svg").exists():
             title = FIGURES[figure].title
             title = f"{escape_markdown(report.outline.title)}: {title[0].lower()}{title[1:]}"
             parts.append(f"![{title}](reports/{name}/{figure}.svg)")

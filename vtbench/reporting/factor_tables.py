@@ -114,11 +114,13 @@ def list_effect_notes(comparison: Comparison) -> Iterator[str]:
     for one in found.effects:
         if isinstance(one.effect, NotMeasured):
             yield f"{one.factor}={one.level} against {one.factor}={one.reference}: {one.effect.reason}."
-    yield from _list_interaction_notes(found)
+    yield from list_interaction_notes(comparison)
 
 
-def _list_interaction_notes(found: FactorEffects) -> Iterator[str]:
-    if not found.interactions:
+def list_interaction_notes(comparison: Comparison) -> Iterator[str]:
+    """What a change of an effect is, which cannot be had, and which are clear."""
+    found = find_effects(comparison)
+    if found is None or not found.interactions:
         return
     yield (
         "The effect of a factor where another has a level is taken by seed, as the mean over all further factors; its "
