@@ -19,6 +19,7 @@ from vtbench.reporting.repeating import list_needs
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.web.arms import list_arm_details
 from vtbench.run_folder import RECORD
+from vtbench.settings import undo_treatment
 from vtbench.studies.cells import ResolvedStudy, list_cells
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.running import StudyOutcome
@@ -171,5 +172,5 @@ def test_every_command_in_a_committed_report_asks_for_its_arms_seeds_and_recipe(
         study, record = asked.pop(), report.comparisons[0].records[0]
         assert tuple(study.arms) == report.outline.arms, folder
         assert study.seeds == len(report.outline.seeds)
-        assert study.data == record.config.data
+        assert study.data == undo_treatment(record.config).data
         assert study.recipe.epochs == record.config.recipe.epochs
