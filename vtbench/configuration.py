@@ -87,12 +87,8 @@ class DataConfig(Configuration):
     image_size: int | None = Field(
         None, ge=8, le=LARGEST_SIDE, description="side in pixels; None takes the data set's own"
     )
-    limit_train: int | None = Field(
-        None, ge=1, description="class-balanced subset of this many training images, drawn by the seed"
-    )
-    limit_val: int | None = Field(
-        None, ge=1, description="class-balanced subset of this many validation images, drawn by the seed"
-    )
+    limit_train: int | None = Field(None, ge=1, description="training images, class-balanced, drawn by the seed")
+    limit_val: int | None = Field(None, ge=1, description="validation images, class-balanced, drawn by the seed")
     held_out: float | None = Field(
         None, gt=0, lt=1, description="validate on this part of the training split, not on its own; limits are at most"
     )

@@ -72,6 +72,8 @@ def test_images_without_a_score_are_left_out_and_few_have_no_interval() -> None:
     found = estimate_over_images([(arm, base, np.arange(40))])
     assert isinstance(found, Estimate) and found.n == 35
     assert isinstance(found.half_width, NotMeasured)
+    tenth = estimate_over_images([(np.full(50, 0.3), np.full(50, 0.2), np.arange(50) + seed) for seed in range(3)])
+    assert isinstance(tenth, Estimate) and isinstance(tenth.half_width, NotMeasured)  # Equal but for rounding.
     assert estimate_over_images([(arm[:20], base[:20], np.arange(20))]) == NotMeasured(
         reason="15 images: an interval over images takes 30"
     )

@@ -74,7 +74,7 @@ def estimate_over_images(
     # What each image adds to the error of the mean: its share of the answers, times how far it is from the mean.
     errors_I = (sums_I - mean * answers_I) / answers_I.mean()
     spread = math.sqrt(float((errors_I**2).sum()) / (num_images - 1))
-    if spread == 0:
+    if spread <= 1e-12 * max(1.0, abs(mean)):
         half: float | NotMeasured = NotMeasured(reason="both arms score the same on every image: no interval")
     else:
         half = float(ndtri(0.5 + level / 2)) * spread / math.sqrt(num_images)

@@ -29,13 +29,12 @@ def draw_interactions(report: Report, index: int) -> Drawing | None:
 
     comparison = report.comparisons[index]
     found = find_effects(comparison)
-    lines = _list_lines(found.interactions if found is not None else ())
-    if not lines:
+    known = [one for one in found.interactions if isinstance(one.there, Estimate)] if found is not None else []
+    if not known:
         return None
+    lines = _list_lines(known[:MOST_ROWS])
     title = f"{report.outline.title}: effects along other factors" + (f", comparison {index + 1}" if index else "")
-    every = sum(isinstance(one.there, Estimate) for one in (found.interactions if found is not None else ()))
-    shown = sum(estimate is not None for _, estimate in lines)
-    cut = f"; the first {shown} of {every}" if shown < every else ""
+    cut = f"; the first {MOST_ROWS} of {len(known)}" if len(known) > MOST_ROWS else ""
     head = Head(title, f"mean difference by seed; line: 95 % t interval of each alone{cut}")
     plot = _ROW * (len(lines) + 0.2)
     height = head.inches + plot + _FOOT
@@ -64,15 +63,14 @@ def draw_interactions(report: Report, index: int) -> Drawing | None:
     return figure
 
 
-def _list_lines(interactions: Sequence[Interaction]) -> list[tuple[str, Estimate | None]]:
-    """A heading for each effect, without an estimate, and below it a line for each level where it is known."""
+def _list_lines(known: Sequence[Interaction]) -> list[tuple[str, Estimate | None]]:
+    """A heading for each effect, without an estimate, and below it a line for each level."""
     lines: list[tuple[str, Estimate | None]] = []
-    known = [one for one in interactions if isinstance(one.there, Estimate)][:MOST_ROWS]
     for (factor, level, reference, by), group in groupby(
         known, key=lambda one: (one.factor, one.level, one.reference, one.by)
     ):
         lines.append((f"{shorten_arm(f'{factor}={level}')} against {shorten_arm(reference)}", None))
-        lines += [(f"{shorten_arm(f'{by}={one.at}')}", one.there) for one in group if isinstance(one.there, Estimate)]
+        lines += [(shorten_arm(f"{by}={one.at}"), one.there) for one in group if isinstance(one.there, Estimate)]
     return lines
 
 
