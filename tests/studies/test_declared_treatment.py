@@ -23,6 +23,7 @@ from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import build_report
 from vtbench.reporting.style import house_style
+from vtbench.reporting.web.report_page import render_page
 from vtbench.run_options import StudyOptions
 from vtbench.settings import list_settings, read_treatment, undo_treatment
 from vtbench.studies.cells import ResolvedStudy, list_cells
@@ -228,6 +229,11 @@ def test_how_an_effect_changes_with_another_factor_is_shown(crossed: Path) -> No
     notes = " ".join(list_effect_notes(comparison))
     assert "how far it is from the effect at the level that stands first" in notes
     assert "No effect is shown to change" in notes or "Shown to change" in notes
+
+
+def test_the_table_of_effects_along_other_factors_has_a_name_on_the_page(crossed: Path) -> None:
+    page = render_page(build_report(crossed), {})
+    assert "<caption><span>Effects along other factors</span>" in page
 
 
 def test_the_effects_along_other_factors_are_drawn_one_line_a_level_under_each_effect(crossed: Path) -> None:

@@ -129,6 +129,7 @@ def _build(report: Report, index: int, images: Mapping[str, Path]) -> Section:
 _CAPTIONS = {
     "arm": "Image by image, against the reference",
     "factor": "Effects of the factors",
+    "effect of": "Effects along other factors",
     "runs": "Runs of each arm, from the lowest to the highest",
     "contrast": "Arms against each other: what single options do",
     "measured": "Measured on one machine",
