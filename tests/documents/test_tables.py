@@ -101,8 +101,20 @@ def test_no_word_is_broken_in_a_column_while_another_has_words_to_wrap() -> None
         lines = print_on(width, lay_out(table))
         assert max(map(len, lines)) <= width
         assert sum("convolutions" in line for line in lines) == 2, width
-    narrow = print_on(30, lay_out(table))
-    assert max(map(len, narrow)) <= 30 and not any("convolutions" in line for line in narrow)
+    assert max(map(len, print_on(14, lay_out(table)))) <= 14
+
+
+def test_columns_that_do_not_fit_follow_below_with_the_names_again() -> None:
+    seeds = [f"seed {number}" for number in range(20)]
+    table = make_table(("top-1 (%)", *seeds), [("width=1", *["60.00"] * 20), ("width=2", *["failed"] * 20)])
+    for width in (40, 80, 120):
+        lines = print_on(width, lay_out(table))
+        assert max(map(len, lines)) <= width
+        assert [" ".join(lines).count(seed + " ") for seed in seeds[2:]] == [1] * 18
+        for cell, name in (("60.00", "width=1"), ("failed", "width=2")):
+            rows = [line for line in lines if cell in line]
+            assert len(rows) > 1 and all(line.startswith(name) for line in rows)
+            assert sum(line.count(cell) for line in rows) == 20
 
 
 def test_a_column_of_words_can_be_kept_whole() -> None:

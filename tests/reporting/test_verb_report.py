@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from synthetic_runs import list_runs, write_study
+from synthetic_runs import list_runs, make_run, write_study
 from typer.testing import CliRunner
 
 from vtbench.cli.main import app
@@ -46,6 +46,20 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 80
     for number in ("71.32 ± 1.37", "-1.45 ± 0.33", "0.332", "33.91", "72.60"):
         assert number in text
+
+
+@pytest.mark.parametrize("num_seeds", [12, 24, 25])
+def test_a_narrow_terminal_shows_each_of_many_seeds_whole_or_says_where_they_stand(
+    tmp_path: Path, num_seeds: int
+) -> None:
+    stream = io.StringIO()
+    runs = [make_run(arm, seed, 40.01 + seed) for arm in ("convolution", "static") for seed in range(num_seeds)]
+    report = build_report(write_study(tmp_path, runs, seeds=None))
+    print_report(report, Console(file=stream, width=80, highlight=False))
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert all((f"{40 + seed}.01" in text) == (num_seeds <= 24) for seed in (1, 2, 9, 10))
+    assert (f"each of the {num_seeds} seeds" in " ".join(text.split())) == (num_seeds > 24)
 
 
 def test_a_report_of_other_runs_or_of_nobody_is_replaced_only_when_that_is_asked_for(tmp_path: Path) -> None:

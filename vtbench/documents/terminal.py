@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import IO, Literal
 
 from rich.box import Box
@@ -57,38 +57,46 @@ def lay_out(
 ) -> RenderableType:
     """A table without its title: what does not fit wraps, so that nothing is cut, but in columns named in ``whole``.
 
-    ``gap`` is the number of spaces between columns. A ``ruled`` table has a line below its header, a ``framed`` one
-    blank lines and spaces around it, too, and a ``plain`` one neither.
+    Columns that do not fit beside each other however they wrap follow below, the first one repeated. ``gap`` is the
+    number of spaces between columns. A ``ruled`` table has a line below its header, a ``framed`` one blank lines and
+    spaces around it, too, and a ``plain`` one neither.
     """
     ruled = look != "plain"
-    rich_table = RichTable(
-        box=_RULED if ruled else None,
-        show_edge=look == "framed",
-        pad_edge=False,
-        padding=(0, gap - ruled, 0, 0),
-        header_style="bold",
-    )
-    for title, numeric in zip(table.header, table.numeric, strict=True):
-        rich_table.add_column(
-            WrappedText(escape_controls(title)),
-            justify="right" if numeric else "left",
-            overflow="fold",
-            no_wrap=title in whole,
-        )
     cells = [[WrappedText(escape_controls(cell)) for cell in row] for row in (table.header, *table.rows)]
-    for row in cells[1:]:
-        rich_table.add_row(*row)
-    return rich_table if whole or look == "framed" else _FittedTable(rich_table, cells, gap)
+
+    def draw(places: Sequence[int]) -> RichTable:
+        drawn = RichTable(
+            box=_RULED if ruled else None,
+            show_edge=look == "framed",
+            pad_edge=False,
+            padding=(0, gap - ruled, 0, 0),
+            header_style="bold",
+        )
+        for place in places:
+            drawn.add_column(
+                cells[0][place],
+                justify="right" if table.numeric[place] else "left",
+                overflow="fold",
+                no_wrap=table.header[place] in whole,
+            )
+        for row in cells[1:]:
+            drawn.add_row(*(row[place] for place in places))
+        return drawn
+
+    return draw(range(len(table.header))) if whole or look == "framed" else _FittedTable(draw, cells, gap)
 
 
 class _FittedTable:
     """A table whose columns lose what does not fit, the widest first, and none less than its longest piece takes.
 
-    Where even these do not fit, pieces are broken.
+    Names in the first column keep a third of the width. Columns for which even so there is no room follow in a table
+    below, led by the first column again. Pieces are broken where two columns are too wide.
     """
 
-    def __init__(self, table: RichTable, cells: Sequence[Sequence[WrappedText]], gap: int) -> None:
-        self._table, self._gap = table, gap
+    def __init__(
+        self, draw: Callable[[Sequence[int]], RichTable], cells: Sequence[Sequence[WrappedText]], gap: int
+    ) -> None:
+        self._draw, self._gap = draw, gap
         self._least = [max(cell.find_least_width() for cell in column) for column in zip(*cells, strict=True)]
         self._most = [
             max(cell_len(line) for cell in column for line in cell.text.split("\n"))
@@ -96,15 +104,39 @@ class _FittedTable:
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room = options.max_width - self._gap * (len(self._most) - 1)
-        if sum(self._least) <= room < sum(self._most):
-            widths = list(self._most)
+        width = options.max_width
+        names = max(self._least[0], min(self._most[0], width // 3))
+        least = [names, *self._least[1:]]
+        for number, places in enumerate(self._share_out(least, width)):
+            if number:
+                yield ""
+            yield self._fit(places, least, width)
+
+    def _share_out(self, least: Sequence[int], width: int) -> list[list[int]]:
+        """The columns of each table: all if there is room, else the first and as many as fit at their widest."""
+        first, *others = range(len(least))
+        if sum(least) + self._gap * len(others) <= width:
+            return [[first, *others]]
+        shares, left = [], -1
+        for place in others:
+            taken = self._gap + self._most[place]
+            if taken > left:
+                shares.append([first])
+                left = width - self._most[first]
+            shares[-1].append(place)
+            left -= taken
+        return shares
+
+    def _fit(self, places: Sequence[int], least: Sequence[int], width: int) -> RichTable:
+        table, room = self._draw(places), width - self._gap * (len(places) - 1)
+        widths = [self._most[place] for place in places]
+        if sum(least[place] for place in places) <= room < sum(widths):
             while sum(widths) > room:
-                loose = [place for place, width in enumerate(widths) if width > self._least[place]]
+                loose = [number for number, own in enumerate(widths) if own > least[places[number]]]
                 widths[max(loose, key=widths.__getitem__)] -= 1
-            for column, width in zip(self._table.columns, widths, strict=True):
-                column.width = width
-        yield self._table
+            for column, own in zip(table.columns, widths, strict=True):
+                column.width = own
+        return table
 
 
 def lay_out_live(header: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> RenderableType:

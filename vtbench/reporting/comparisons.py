@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ class Comparison:
     apart: tuple[str, ...] = ()
     until: StoppingRule | None = None
 
-    @property
+    @cached_property
     def runs(self) -> tuple[dict[int, RunRecord], ...]:
         """The runs of each arm by their seeds; none for an arm that has not run yet."""
         rows = list(_sort_runs(self.records).values())

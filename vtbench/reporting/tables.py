@@ -15,6 +15,8 @@ from vtbench.units import format_items, format_millions
 PLUS_MINUS = "±"
 REFERENCE = "reference"
 """What the arm is to which differences are taken."""
+MOST_SEEDS_SHOWN = 24
+"""Of more seeds a terminal shows no table, and the page shows the runs with each arm only."""
 
 
 def tabulate_summary(comparison: Comparison) -> Table:

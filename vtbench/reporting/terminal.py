@@ -30,7 +30,7 @@ from vtbench.reporting.pages.published import (
 )
 from vtbench.reporting.report import Report
 from vtbench.reporting.side_by_side import list_side_notes, tabulate_sides
-from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import MOST_SEEDS_SHOWN, tabulate_seeds, tabulate_summary
 from vtbench.reporting.token_report import shorten_name
 
 
@@ -54,7 +54,9 @@ def print_report(report: Report, console: Console) -> None:
             print_text(f"\nKept apart: comparison {number}", console, style="bold yellow")
             print_text(explain_apart(comparison), console)
         _print_table(tabulate_summary(comparison), console)
-        if len(comparison.seeds) > 1:
+        if (num_seeds := len(comparison.seeds)) > MOST_SEEDS_SHOWN:
+            print_text(f"\nWhat each of the {num_seeds} seeds came to stands in the files of the report.", console)
+        elif num_seeds > 1:
             _print_table(tabulate_seeds(comparison), console)
         for table in list_further_tables(report, comparison, SCREEN):
             _print_table(table, console)

@@ -27,7 +27,7 @@ def find_differences(first: RunRecord, second: RunRecord) -> tuple[str, ...]:
     plain = _compare(ours, theirs)
     if plain or not _are_treated_alike(first, second):
         return plain
-    phrases = _compare(first, second)
+    phrases = plain if ours is first and theirs is second else _compare(first, second)
     return (*phrases, "network") if _is_other_network(first, second) else phrases
 
 
@@ -40,6 +40,8 @@ def _is_other_network(first: RunRecord, second: RunRecord) -> bool:
 
 def _are_treated_alike(first: RunRecord, second: RunRecord) -> bool:
     keys = {**first.config.declared, **second.config.declared}
+    if not keys:
+        return True
     first, second = (one.model_copy(update={"config": _declare(one.config, keys)}) for one in (first, second))
     return read_treatment(first.config) == read_treatment(second.config)
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from scipy.stats import spearmanr
-
 from vtbench.documents.figures import save_figure
 from vtbench.documents.table import NOTHING, Table, list_items, make_table, to_markdown
 from vtbench.files import publish_set, publish_text
@@ -108,6 +106,8 @@ def tabulate_latency(timed: Sequence[Timed]) -> Table:
 
 def list_latency_notes(timed: Sequence[Timed]) -> list[str]:
     """Where it was measured, how far time follows MACs, and which pairs the two rank differently."""
+    from scipy.stats import spearmanr  # It takes longer to import than all else that a report needs.
+
     first = timed[0].measurement
     where = first.environment
     load = "" if first.load_average is None else f", load average {first.load_average:.1f} when it began"

@@ -29,7 +29,7 @@ from vtbench.reporting.failures import list_failures
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.report import INDEX_FILE, Report
 from vtbench.reporting.side_by_side import list_side_notes, tabulate_sides
-from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
+from vtbench.reporting.tables import MOST_SEEDS_SHOWN, tabulate_seeds, tabulate_summary
 from vtbench.reporting.web.arms import ArmDetails, list_arm_details
 from vtbench.reporting.web.certificate_table import tabulate_certificates
 from vtbench.reporting.web.template import render_template
@@ -37,8 +37,6 @@ from vtbench.reporting.web.template import render_template
 PAGE_FILE = "report.html"
 _IMAGE_WIDTH = 780
 _JPEG_QUALITY = 72
-_MOST_SEEDS = 24
-"""Of more seeds the runs stand with each arm only."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def _list_tables(report: Report, comparison: Comparison) -> list[NamedTable]:
     tables = [
         NamedTable(f"{metric.title[0].upper()}{metric.title[1:]}, costs and differences", tabulate_summary(comparison))
     ]
-    if len(comparison.seeds) <= _MOST_SEEDS:
+    if len(comparison.seeds) <= MOST_SEEDS_SHOWN:
         tables.append(NamedTable(f"{metric.head} of every run", tabulate_seeds(comparison)))
     further = list_further_tables(report, comparison)
     arms = tabulate_arms(comparison)
