@@ -16,7 +16,6 @@ from vtbench.configuration import (
     MOST_EPOCHS,
     MOST_SEEDS,
     MOST_THREADS,
-    Configuration,
     DataConfig,
     Effect,
     ExecutionConfig,
@@ -32,6 +31,7 @@ from vtbench.settings import (
     spell_setting,
     undo_treatment,
 )
+from vtbench.written import Configuration
 
 _DATA = "{data sets}; knobs follow, as in scenes:clutter=8."
 _RECIPE = "{recipes}, or the path of a TOML file."

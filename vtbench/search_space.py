@@ -21,9 +21,10 @@ from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from vtbench.configuration import MOST_ARMS, MOST_EPOCHS, MOST_SEEDS, Configuration
+from vtbench.configuration import MOST_ARMS, MOST_EPOCHS, MOST_SEEDS
 from vtbench.errors import format_value
 from vtbench.settings import ROOTS, check_key
+from vtbench.written import Configuration
 
 Choice = StrictBool | StrictInt | StrictFloat | StrictStr
 EPOCHS = "recipe.epochs"

@@ -14,8 +14,9 @@ from typing import Any, get_args
 
 from pydantic_core import to_jsonable_python
 
-from vtbench.configuration import Configuration, DataConfig, Recipe, RunConfig, validate_configuration
+from vtbench.configuration import DataConfig, Recipe, RunConfig
 from vtbench.errors import ABBREVIATIONS, UserError, did_you_mean, format_value
+from vtbench.written import Configuration, validate_configuration
 
 _NAMES = frozenset({"recipe.name", *(f"recipe.{note}" for note in Recipe.NOTES)})
 """What a recipe is called, where it came from and what was changed about it: no settings."""

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from pydantic import ConfigDict, model_validator
 
 from vtbench.catalog import Look
-from vtbench.configuration import Configuration, validate_configuration
 from vtbench.errors import UserError, find_nearest
 from vtbench.mistakes import read_count, read_whole
 from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry
+from vtbench.written import Configuration, validate_configuration
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from vtbench.cli.commands import DerivedCommand, derive_options
 from vtbench.cli.main import app, build_command, list_verbs
-from vtbench.configuration import Configuration, Effect, ExecutionConfig
+from vtbench.configuration import Effect, ExecutionConfig
 from vtbench.datasets import list_datasets
 from vtbench.run_options import StudyOptions, TrainOptions, spell_flags
 from vtbench.training import list_recipes
+from vtbench.written import Configuration
 
 RUN = (
     "data recipe epochs teacher init freeze limit-train limit-val image-size set batch-size learning-rate weight-decay "

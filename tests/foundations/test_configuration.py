@@ -7,17 +7,16 @@ from pydantic import ValidationError
 import vtbench.models
 import vtbench.studies.study  # noqa: F401  (both so that all configurations are there)
 from vtbench.configuration import (
-    Configuration,
+    AugmentationConfig,
+    DataConfig,
     DistillationConfig,
     ExecutionConfig,
     OptimizerConfig,
     Recipe,
-    list_differences,
-    read_toml,
-    validate_configuration,
 )
 from vtbench.errors import UserError
 from vtbench.records import TimingRecord
+from vtbench.written import Configuration, list_differences, read_toml, validate_configuration
 
 
 def test_an_unknown_key_is_answered_with_the_nearest() -> None:
@@ -74,6 +73,21 @@ def test_no_number_of_any_configuration_is_without_end(kind: type[Configuration]
         with pytest.raises(ValidationError) as caught:
             kind.model_validate({name: endless})
         assert name in {problem["loc"][0] for problem in caught.value.errors()}
+
+
+@pytest.mark.parametrize(("kind", "name", "number"), list(_list_numbers()))
+def test_true_is_no_number_of_any_configuration(kind: type[Configuration], name: str, number: type) -> None:
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate({name: True})
+    assert name in {problem["loc"][0] for problem in caught.value.errors()}
+
+
+def test_true_is_no_number_among_several_and_stays_true_where_that_is_asked_for() -> None:
+    with pytest.raises(UserError, match="'image_size' was given True: allowed: a whole number from 8 to"):
+        validate_configuration(DataConfig, {"image_size": True}, source="")
+    with pytest.raises(UserError, match=r"'scale' was given"):
+        validate_configuration(AugmentationConfig, {"scale": (True, 1.0), "crop_padding": 0}, source="")
+    assert validate_configuration(OptimizerConfig, {"nesterov": True}, source="").nesterov is True
 
 
 def test_a_number_that_sizes_something_is_refused_with_its_bound() -> None:

@@ -11,7 +11,7 @@ import pytest
 from synthetic_runs import make_run
 
 from vtbench.cli.main import run
-from vtbench.configuration import RunConfig, list_differences
+from vtbench.configuration import RunConfig
 from vtbench.datasets import DATASETS, list_datasets
 from vtbench.records import RunRecord, save_record
 from vtbench.reporting.archive import archive_runs, list_archives
@@ -23,6 +23,7 @@ from vtbench.settings import undo_treatment
 from vtbench.studies.cells import ResolvedStudy, list_cells
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.running import StudyOutcome
+from vtbench.written import list_differences
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 STUDY = """

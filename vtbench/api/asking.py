@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from vtbench.configuration import ExecutionConfig, validate_configuration
+from vtbench.configuration import ExecutionConfig
 from vtbench.run_options import RunOptions
 from vtbench.settings import spell_setting
+from vtbench.written import validate_configuration
 
 O = TypeVar("O", bound=RunOptions)  # noqa: E741
 

@@ -167,8 +167,8 @@ def run_study(
 
 def _find(study: str | Path | Mapping[str, Any], name: str | None) -> tuple[str, Study, str | None]:
     """What the study is called, what it says, and its file where it is one of the user's."""
-    from vtbench.configuration import validate_configuration
     from vtbench.studies.study import Study, find_study, is_study_file
+    from vtbench.written import validate_configuration
 
     if isinstance(study, Mapping):
         return name or "study", validate_configuration(Study, study, source="The study"), None

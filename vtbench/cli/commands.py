@@ -21,7 +21,7 @@ from vtbench.cli.options import BATCH_SIZE
 from vtbench.errors import UserError
 
 if TYPE_CHECKING:
-    from vtbench.configuration import Configuration
+    from vtbench.written import Configuration
 
 
 _OTHER_NAMES = {"batch_size": BATCH_SIZE[1:], "learning_rate": ("--lr",), "weight_decay": ("--wd",)}
@@ -35,6 +35,7 @@ def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
     are looked up in `vtbench.configuration` and `vtbench.run_options`.
     """
     from vtbench import configuration, run_options
+    from vtbench.written import Configuration, validate_configuration
 
     hints: dict[str, Any] = inspect.get_annotations(
         verb, globals={**vars(configuration), **vars(run_options), **verb.__globals__}, eval_str=True
@@ -43,7 +44,7 @@ def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
     spread: dict[str, tuple[type[Configuration], list[str]]] = {}
     for name, parameter in inspect.signature(verb).parameters.items():
         kind, left_out = get_args(hints[name])[:2] if get_origin(hints[name]) is Annotated else (hints[name], ())
-        if isinstance(kind, type) and issubclass(kind, configuration.Configuration):
+        if isinstance(kind, type) and issubclass(kind, Configuration):
             flags = list(_make_flags(kind, left_out))
             spread[name] = (kind, [flag.name for flag in flags])
             parameters += flags
@@ -53,7 +54,7 @@ def derive_options(verb: Callable[..., None]) -> Callable[..., None]:
     def call(**given: Any) -> None:
         for name, (kind, flags) in spread.items():
             values = {flag: given.pop(flag) for flag in flags}
-            given[name] = configuration.validate_configuration(kind, values, source="", spell=_spell_flag)
+            given[name] = validate_configuration(kind, values, source="", spell=_spell_flag)
         verb(**given)
 
     call.__doc__ = verb.__doc__

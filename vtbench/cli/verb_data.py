@@ -62,7 +62,7 @@ def run_data(
     """
     from vtbench.cli.commands import quick_import
     from vtbench.cli.waiting import tell_waiting
-    from vtbench.configuration import DataConfig, validate_configuration
+    from vtbench.configuration import DataConfig
     from vtbench.datasets import load_datasets
     from vtbench.datasets.inspection import survey_data
     from vtbench.datasets.source import parse_dataset
@@ -71,6 +71,7 @@ def run_data(
     from vtbench.records.data import DataRecord
     from vtbench.reporting.data_report import DATA_FILES, print_data, render_data, write_data
     from vtbench.settings import parse_settings
+    from vtbench.written import validate_configuration
 
     format = choose_format(format, as_json)
     changes = parse_settings(settings or ())

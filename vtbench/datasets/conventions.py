@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from vtbench.configuration import Configuration, read_toml, validate_configuration
 from vtbench.datasets.dataset import VOID, DataError
 from vtbench.datasets.source import Knobs
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import expand_home
+from vtbench.written import Configuration, read_toml, validate_configuration
 
 # Dimensions: H height, W width, C channels (3, RGB), K classes.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vtbench.configuration import DataConfig, validate_configuration
+from vtbench.configuration import DataConfig
 from vtbench.datasets.data_files import resolve_folder
 from vtbench.datasets.dataset import VOID, DataError, Split
 from vtbench.datasets.decoding import decode_image, decode_mask, decode_whole_image, fit_inside, measure_image
@@ -22,6 +22,7 @@ from vtbench.datasets.split_files import find_files
 from vtbench.errors import UserError
 from vtbench.files import read_file
 from vtbench.units import format_items
+from vtbench.written import validate_configuration
 
 # Dimensions: H height, W width in pixels, C channels (3, RGB); Y, X height and width of the picture that is shown.
 

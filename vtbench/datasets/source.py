@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vtbench.configuration import Configuration, validate_configuration
 from vtbench.datasets.dataset import ImageSplit, Split
 from vtbench.errors import UserError
 from vtbench.files import expand_home
 from vtbench.plugins import PLUGINS
 from vtbench.registry import Registry, UnknownNameError
 from vtbench.variants import spell_variant, split_options
+from vtbench.written import Configuration, validate_configuration
 
 
 class Knobs(Configuration):

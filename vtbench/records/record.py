@@ -12,10 +12,10 @@ from typing import IO, Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError
 
-from vtbench.configuration import Written
 from vtbench.documents.table import spell_bytes
 from vtbench.errors import UserError
 from vtbench.files import publish_text, read_file
+from vtbench.written import Written
 
 
 class Record(Written):

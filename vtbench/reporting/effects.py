@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.forest import choose_reach
 from vtbench.stats.estimates import Estimate, PairedDifference
-
-_WIDTH_OF_MOST = 3.0
-"""Intervals reach at most so many times beyond what means and seeds span; the rim cuts the rest."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,7 @@ def list_effects(comparison: Comparison) -> list[Effect]:
     return rows
 
 
-def choose_reach(rows: Sequence[Effect]) -> tuple[float, float]:
-    """The ends of the axis: zero, all means and seeds fit, and intervals as far as they at most triple that."""
-    values = [0.0, *(value for row in rows for value in (row.estimate.mean, *row.seeds))]
-    low, high = min(values), max(values)
-    span = max(high - low, 0.5)
+def reach_effects(rows: Sequence[Effect]) -> tuple[float, float]:
+    """The ends of the axis of effects: see `choose_reach`."""
     ends = [end for row in rows for one in (row.estimate, row.arm.together) if one for end in one.interval or ()]
-    low = min(low, max([min(ends, default=low), low - _WIDTH_OF_MOST / 2 * span]))
-    high = max(high, min([max(ends, default=high), high + _WIDTH_OF_MOST / 2 * span]))
-    margin = 0.04 * (high - low) or 0.5
-    return low - margin, high + margin
+    return choose_reach((value for row in rows for value in (row.estimate.mean, *row.seeds)), ends)

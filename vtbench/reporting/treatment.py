@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vtbench.configuration import ExecutionConfig, RunConfig, list_differences
+from vtbench.configuration import ExecutionConfig, RunConfig
 from vtbench.records import Certificate, RunRecord
 from vtbench.settings import read_treatment, spell_setting, undo_treatment
+from vtbench.written import list_differences
 
 _OWN = ("starting_weights", "network")
 SEED_FREE = ("schedule", "recipe", "precision")

@@ -12,9 +12,10 @@ from itertools import pairwise
 
 from pydantic import Field, field_validator
 
-from vtbench.configuration import MOST_SEEDS, Configuration
+from vtbench.configuration import MOST_SEEDS
 from vtbench.stats.estimates import Estimate, estimate_mean
 from vtbench.stats.sequential import SequentialDesign, Verdict, design_looks, judge
+from vtbench.written import Configuration
 
 FEWEST_SEEDS = 2
 

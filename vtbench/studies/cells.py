@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from vtbench.configuration import CodeConfig, Configuration, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
+from vtbench.configuration import CodeConfig, DataConfig, ExecutionConfig, InitConfig, Recipe, RunConfig
 from vtbench.errors import format_names
 from vtbench.search_space import TuningConfig
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.treatments import treat_arms
+from vtbench.written import Configuration
 
 CellStatus = Literal["finished", "failed", "begun", "missing"]
 

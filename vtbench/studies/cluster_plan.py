@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from vtbench.configuration import Configuration, Recipe, validate_configuration
+from vtbench.configuration import Recipe
 from vtbench.errors import UserError
 from vtbench.profiling.profile import ProfileSettings, profile_source
 from vtbench.profiling.sources import resolve_source
@@ -23,6 +23,7 @@ from vtbench.stats.sequential import design_looks, expect_seeds, plan_looks
 from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.planning import PlannedArm, StudyPlan
 from vtbench.variants import split_options
+from vtbench.written import Configuration, validate_configuration
 
 OTHER_SIZES = (8, 64, 512)
 """Numbers of devices that every plan also works out."""

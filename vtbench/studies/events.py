@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from vtbench.configuration import Configuration
 from vtbench.records import EpochRecord, TimingRecord
 from vtbench.training import BatchProgress, ProgressListener, RunStart
+from vtbench.written import Written
 
 
-class _Event(Configuration):
+class _Event(Written):
     """The loss of a run that diverges is no number, and is told."""
 
     model_config = ConfigDict(allow_inf_nan=True)

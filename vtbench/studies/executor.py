@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from vtbench.configuration import Configuration, validate_configuration
 from vtbench.environment import settle_device
 from vtbench.errors import UserError
 from vtbench.registry import Registry
@@ -21,6 +20,7 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import Event
 from vtbench.training import StopRequest
 from vtbench.variants import split_options
+from vtbench.written import Configuration, validate_configuration
 
 
 @dataclass(frozen=True)

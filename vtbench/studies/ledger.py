@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtbench.configuration import Effect, ExecutionConfig, list_differences
+from vtbench.configuration import Effect, ExecutionConfig
 from vtbench.datasets.source import may_have_moved
 from vtbench.documents.table import to_plain_json
 from vtbench.environment import describe_environment, resolve_device
@@ -47,6 +47,7 @@ from vtbench.studies.executor import CellResult
 from vtbench.studies.resolution import DataFacts
 from vtbench.studies.tuning import list_stages
 from vtbench.training.folder import find_record
+from vtbench.written import list_differences
 
 
 class Ledger:

@@ -14,7 +14,6 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from vtbench.configuration import Configuration
 from vtbench.errors import UserError
 from vtbench.files import publish_text, read_file
 from vtbench.records import NotMeasured
@@ -25,6 +24,7 @@ from vtbench.studies.probe import measure_speeds
 from vtbench.studies.resolution import DataFacts
 from vtbench.studies.ways import TriedWay, list_settings, try_ways
 from vtbench.units import format_items
+from vtbench.written import Configuration
 
 _MOST_CANDIDATES = 4
 _BYTES_OF_A_PARAMETER = 16  # Itself, its gradient and two averages of an optimizer.

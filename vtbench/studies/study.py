@@ -46,19 +46,12 @@ from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from vtbench.configuration import (
-    MOST_ARMS,
-    MOST_EPOCHS,
-    MOST_SEEDS,
-    Configuration,
-    DataConfig,
-    read_toml,
-    validate_configuration,
-)
+from vtbench.configuration import MOST_ARMS, MOST_EPOCHS, MOST_SEEDS, DataConfig
 from vtbench.errors import UserError, did_you_mean, format_value
 from vtbench.search_space import TuningConfig
 from vtbench.settings import ROOTS, check_key, flatten_keys, list_settings, spell_setting
 from vtbench.variants import spell_variant, split_variant
+from vtbench.written import Configuration, read_toml, validate_configuration
 
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,79}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+=]+")

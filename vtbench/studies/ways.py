@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import Field
 
-from vtbench.configuration import Configuration
 from vtbench.errors import UserError, did_you_mean
 from vtbench.records import NotMeasured
 from vtbench.studies.cells import Cell
 from vtbench.studies.executor import Session
 from vtbench.studies.probe import CellSpeed, measure_in_groups
+from vtbench.written import Configuration
 
 WAYS: dict[str, dict[str, Any]] = {
     "bfloat16": {"precision": "bfloat16"},

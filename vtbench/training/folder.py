@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
-from vtbench.configuration import Effect, ExecutionConfig, RunConfig, list_differences
+from vtbench.configuration import Effect, ExecutionConfig, RunConfig
 from vtbench.datasets.source import may_have_moved
 from vtbench.errors import UserError, format_names
 from vtbench.files import check_writable, publish_text, refuse_link
@@ -17,6 +17,7 @@ from vtbench.records import RunRecord, load_record
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, CONFIG, RECORD, RUN_LOCK, STUDY, WEIGHTS
 from vtbench.settings import spell_setting
 from vtbench.units import format_items
+from vtbench.written import list_differences
 
 
 @contextmanager

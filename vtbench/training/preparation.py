@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vtbench.configuration import CodeConfig, ExecutionConfig, Recipe, RunConfig, list_differences
+from vtbench.configuration import CodeConfig, ExecutionConfig, Recipe, RunConfig
 from vtbench.datasets import load_datasets
 from vtbench.datasets.batches import EvalBatches, TrainBatches
 from vtbench.datasets.dataset import ImageDataset
@@ -52,6 +52,7 @@ from vtbench.training.trainer import Trainer
 from vtbench.training.user_code import check_code
 from vtbench.training.world import ALONE, World
 from vtbench.variants import find_model, split_variant
+from vtbench.written import list_differences
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtbench.configuration import DataConfig, Recipe, list_differences, read_toml, validate_configuration
+from vtbench.configuration import DataConfig, Recipe
 from vtbench.errors import UserError
 from vtbench.registry import Registry, UnknownNameError
 from vtbench.settings import change_settings
+from vtbench.written import list_differences, read_toml, validate_configuration
 
 _FOLDER = Path(__file__).parent / "recipes"
 

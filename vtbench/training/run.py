@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from vtbench.configuration import RunConfig, list_differences
+from vtbench.configuration import RunConfig
 from vtbench.datasets.batches import describe_large_batch
 from vtbench.datasets.dataset import HasMaskFiles, describe_taken, list_taken
 from vtbench.datasets.duplicates import describe_leakage
@@ -29,6 +29,7 @@ from vtbench.training.starting_weights import identify_start
 from vtbench.training.team import describe_sharing, open_world, settle_devices
 from vtbench.training.trained import WeightsNote
 from vtbench.training.user_code import recall_code
+from vtbench.written import list_differences
 
 
 def train_run(

@@ -21,7 +21,7 @@ from vtbench.reporting.charts.svg import (
     shorten_text,
 )
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.effects import Effect, choose_reach, list_effects
+from vtbench.reporting.effects import Effect, list_effects, reach_effects
 from vtbench.stats.estimates import PairedDifference
 
 MOST_ROWS = 60
@@ -39,7 +39,7 @@ def chart_effects(comparison: Comparison, title: str) -> Markup | None:
     rows = [row for row in every if row in kept] if len(every) > MOST_ROWS else every
     places = {arm.name: place for place, arm in enumerate(comparison.arms)}
     left = min(150.0, 14 + LETTER * max(len(row.arm.name) for row in rows))
-    across = Scale(*choose_reach(rows), left, WIDTH - 10)
+    across = Scale(*reach_effects(rows), left, WIDTH - 10)
     bottom = _TOP + _ROW * len(rows)
     metric = comparison.metric
     against = f"{metric.label} against {shorten_text(comparison.base, 110)} ({metric.difference_unit})"

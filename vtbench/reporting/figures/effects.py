@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from vtbench.reporting.charts.forest_chart import chart_effects
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.effects import Effect, choose_reach, list_effects
+from vtbench.reporting.effects import Effect, list_effects, reach_effects
 from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.forest import open_forest, set_forest_axes
 from vtbench.reporting.legends import explain_effects
-from vtbench.reporting.style import INK, LETTER, WIDTH, Head, find_look, mark_cut_ends, shorten_arm
+from vtbench.reporting.style import Head, find_look, mark_cut_ends, shorten_arm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,14 +22,10 @@ if TYPE_CHECKING:
 TITLE = "Differences to the reference"
 MOST_ARMS = 60
 """Of more arms those of the largest differences are shown."""
-_FOOT = 0.42
 
 
 def draw_effects(report: Report, index: int) -> Drawing | None:
     """A forest plot: one line an arm in the order of the table, zero being the base."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
     comparison = report.comparisons[index]
     every = list_effects(comparison)
     if not every:
@@ -37,25 +34,14 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
     rows = [row for row in every if row in largest] if len(every) > MOST_ARMS else every
     title = f"{report.outline.title}: differences" + (f", comparison {index + 1}" if index else "")
     head = Head(title, _write_caption(comparison, rows, every))
-    plot = (0.22 if len(rows) <= 20 else 0.17) * (len(rows) + 0.2)
-    height = head.inches + plot + _FOOT
-    figure = Canvas(figsize=(WIDTH, height))
-    FigureCanvasAgg(figure)
-    head.write(figure)
     names = [shorten_arm(row.arm.name) for row in rows]
-    left = 0.15 + LETTER * max(map(len, names))
-    axes = figure.add_axes((left / WIDTH, _FOOT / height, (WIDTH - left - 0.12) / WIDTH, plot / height))
+    figure, axes = open_forest(head, names, line=0.22 if len(rows) <= 20 else 0.17)
     for place, row in enumerate(rows):
         _draw_row(axes, place, row)
-    axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(*choose_reach(rows))
+    set_forest_axes(axes, names, reach_effects(rows))
     for place, row in enumerate(rows):
         for interval in _list_intervals(row):
             mark_cut_ends(axes, interval, place, find_look(row.arm.variant).color)
-    axes.set_yticks(range(len(rows)), names, color=INK)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
     metric = comparison.metric
     axes.set_xlabel(f"{metric.label} against {shorten_arm(comparison.base)} ({metric.difference_unit})")
     return figure

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from vtbench.reporting.factor_tables import find_effects
 from vtbench.reporting.figures.figure import FIGURES, Figure
-from vtbench.reporting.style import INK, LETTER, QUIET, WIDTH, Head, mark_cut_ends, shorten_arm
+from vtbench.reporting.forest import choose_reach, open_forest, set_forest_axes
+from vtbench.reporting.style import INK, QUIET, Head, mark_cut_ends, shorten_arm
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.factor_effects import Interaction
 
@@ -19,14 +20,10 @@ if TYPE_CHECKING:
 
 TITLE = "Effects along other factors"
 MOST_ROWS = 60
-_FOOT, _ROW = 0.42, 0.2
 
 
 def draw_interactions(report: Report, index: int) -> Drawing | None:
     """A forest plot: one line a level, below the effect whose size there it shows. None for fewer than two factors."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
     comparison = report.comparisons[index]
     found = find_effects(comparison)
     known = [one for one in found.interactions if isinstance(one.there, Estimate)] if found is not None else []
@@ -36,17 +33,11 @@ def draw_interactions(report: Report, index: int) -> Drawing | None:
     title = f"{report.outline.title}: effects along other factors" + (f", comparison {index + 1}" if index else "")
     cut = f"; the first {MOST_ROWS} of {len(known)}" if len(known) > MOST_ROWS else ""
     head = Head(title, f"mean difference by seed; line: 95 % t interval of each alone{cut}")
-    plot = _ROW * (len(lines) + 0.2)
-    height = head.inches + plot + _FOOT
-    figure = Canvas(figsize=(WIDTH, height))
-    FigureCanvasAgg(figure)
-    head.write(figure)
     names = [name for name, _ in lines]
-    left = 0.15 + LETTER * max(map(len, names))
-    axes = figure.add_axes((left / WIDTH, _FOOT / height, (WIDTH - left - 0.12) / WIDTH, plot / height))
-    axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.set_xlim(*_choose_reach([estimate for _, estimate in lines if estimate is not None]))
+    figure, axes = open_forest(head, names, line=0.2)
+    shown = [estimate for _, estimate in lines if estimate is not None]
+    ends = [end for one in shown for end in one.interval or ()]
+    set_forest_axes(axes, names, choose_reach((one.mean for one in shown), ends))
     for place, (_, estimate) in enumerate(lines):
         if estimate is None:
             continue
@@ -54,11 +45,8 @@ def draw_interactions(report: Report, index: int) -> Drawing | None:
             axes.plot(estimate.interval, (place, place), color=QUIET, linewidth=2, solid_capstyle="butt", zorder=2)
             mark_cut_ends(axes, estimate.interval, place, QUIET)
         axes.scatter([estimate.mean], [place], s=24, color=INK, edgecolors="white", linewidths=0.6, zorder=3)
-    axes.set_yticks(range(len(lines)), names, color=INK)
     for label, (_, estimate) in zip(axes.get_yticklabels(), lines, strict=True):
         label.set_fontweight("normal" if estimate is not None else "bold")
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"effect on {comparison.metric.label} ({comparison.metric.difference_unit})")
     return figure
 
@@ -72,17 +60,6 @@ def _list_lines(known: Sequence[Interaction]) -> list[tuple[str, Estimate | None
         lines.append((f"{shorten_arm(f'{factor}={level}')} against {shorten_arm(reference)}", None))
         lines += [(shorten_arm(f"{by}={one.at}"), one.there) for one in group if isinstance(one.there, Estimate)]
     return lines
-
-
-def _choose_reach(estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """Zero, all means, and intervals as far as these at most triple that."""
-    values = [0.0, *(one.mean for one in estimates)]
-    span = max(max(values) - min(values), 0.5)
-    ends = [end for one in estimates for end in one.interval or ()]
-    low = min(*values, max(min(ends, default=0.0), min(values) - span))
-    high = max(*values, min(max(ends, default=0.0), max(values) + span))
-    margin = 0.04 * (high - low)
-    return low - margin, high + margin
 
 
 def _explain(report: Report, index: int) -> str:

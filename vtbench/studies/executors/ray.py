@@ -23,7 +23,6 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from vtbench.configuration import Configuration
 from vtbench.environment import settle_device
 from vtbench.errors import UserError
 from vtbench.studies.cells import Cell
@@ -35,6 +34,7 @@ from vtbench.studies.spanning import LOST, Other, Span, carry_first, place, rese
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
 from vtbench.units import format_duration, format_items
+from vtbench.written import Configuration
 
 SILENCE_SECONDS = 300.0
 """So long the switchboard is waited for: machines that are busy answer late."""

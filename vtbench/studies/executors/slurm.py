@@ -22,7 +22,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from vtbench.configuration import Configuration
 from vtbench.environment import settle_device
 from vtbench.errors import UserError
 from vtbench.studies.cells import Cell
@@ -33,6 +32,7 @@ from vtbench.studies.mailbox import CellSide, StudySide
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
 from vtbench.units import format_items
+from vtbench.written import Configuration
 
 _LARGEST_ARRAY = 1000
 _MOST_REQUEUES = 10_000
