@@ -15,7 +15,9 @@ from PIL import Image
 
 from vtbench.cli.main import run
 from vtbench.palettes import make_palette
+from vtbench.records.data import DataRecord
 from vtbench.reporting.contact_figure import overlay_mask, paint_mask
+from vtbench.reporting.data_report import list_notes
 
 SCENES = "scenes:num_train=20,num_val=10"
 
@@ -51,6 +53,15 @@ def test_the_formats_for_machines_hold_every_class(vtbench_data) -> None:
     rows = list(csv.DictReader(io.StringIO(vtbench_data(SCENES, "--format", "csv")[0])))
     assert [row["of"] for row in rows] == ["images"] * 10 + ["pixels"] * 5
     assert "| class " in vtbench_data(SCENES, "--format", "markdown")[0]
+
+
+def test_what_is_measured_on_a_part_of_the_images_is_said_to_be(vtbench_data) -> None:
+    record = DataRecord.model_validate_json(vtbench_data(SCENES, "--format", "json")[0])
+    large = [split.model_copy(update={"num_images": 50_000}) for split in record.splits]
+    notes = list_notes(record.model_copy(update={"splits": tuple(large)}))
+    assert "Sizes, kinds, mean and deviation are those of 20 of the 50,000 training images, spread evenly." in notes
+    assert "Sizes and kinds are those of 10 of the 50,000 validation images, spread evenly." in notes
+    assert not any("spread evenly" in note for note in list_notes(record))
 
 
 def test_sheets_are_written_with_the_numbers_and_come_out_the_same_again(vtbench_data, tmp_path: Path) -> None:

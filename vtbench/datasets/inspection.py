@@ -17,6 +17,7 @@ from vtbench.datasets.duplicates import find_duplicates
 from vtbench.datasets.loading import LoadedDataset
 from vtbench.datasets.masked import MaskedSplit, decode_values
 from vtbench.datasets.opening import open_image
+from vtbench.datasets.statistics import MOST_IMAGES
 from vtbench.records import NotMeasured
 from vtbench.records.data import (
     ClassRecord,
@@ -30,7 +31,6 @@ from vtbench.records.data import (
 
 # Dimensions: H height, W width, K classes, V values of a mask.
 
-_MOST_FILES = 4096
 _MOST_MASKS = 512
 _MOST_PAIRS = 20
 _AT_A_TIME = 64
@@ -56,7 +56,7 @@ def survey_data(data: Mapping[Split, LoadedDataset]) -> DataRecord:
 
 
 def _look_at_split(split: Split, data: LoadedDataset) -> SplitRecord:
-    rows = spread_evenly(len(data), _MOST_FILES)
+    rows = spread_evenly(len(data), MOST_IMAGES)
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
     if isinstance(data.split, HasFiles):

@@ -17,7 +17,8 @@ from vtbench.datasets.memory import recall, remember
 
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
-_MOST_IMAGES = 4096
+MOST_IMAGES = 4096
+"""Of a split so many images are looked at, unless said otherwise."""
 _MOST_GROUPS = 64
 _LEAST_STD = 1 / 255  # Of images in one flat colour; dividing by zero would be worse.
 
@@ -77,11 +78,11 @@ def _measure(split: ImageSplit) -> ChannelStatistics:
 def _choose_rows(split: ImageSplit) -> NDArray[np.int64]:
     """Rows spread evenly, of a split in groups over few of those."""
     if not isinstance(split, InGroups) or len(split.group_starts) <= _MOST_GROUPS:
-        return spread_evenly(len(split.labels), _MOST_IMAGES)
+        return spread_evenly(len(split.labels), MOST_IMAGES)
     ends = np.append(split.group_starts[1:], len(split.labels))
     chosen = spread_evenly(len(split.group_starts), _MOST_GROUPS)
     rows = np.concatenate([np.arange(split.group_starts[at], ends[at]) for at in chosen])
-    return rows[spread_evenly(len(rows), _MOST_IMAGES)]
+    return rows[spread_evenly(len(rows), MOST_IMAGES)]
 
 
 def _triple(values: list[float]) -> Triple:

@@ -81,7 +81,7 @@ class DuplicatesRecord(Record):
 class DataRecord(Record):
     """One data set. ``taken`` is what the data call each part, ``image_size`` (height, width) what networks are given.
 
-    ``mean`` and ``std`` are those of the channels of the training images, of pixels scaled to 0..1.
+    ``mean`` and ``std`` are those of the channels of the training images that were looked at, of pixels scaled to 0..1.
     """
 
     data: str

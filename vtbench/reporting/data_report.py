@@ -97,8 +97,9 @@ def list_notes(record: DataRecord) -> list[str]:
     notes = []
     for split in record.splits:
         if split.num_looked_at < split.num_images:
+            measured = "Sizes, kinds, mean and deviation" if split.split == "train" else "Sizes and kinds"
             notes.append(
-                f"Sizes and kinds are those of {split.num_looked_at:,} of the {split.num_images:,} "
+                f"{measured} are those of {split.num_looked_at:,} of the {split.num_images:,} "
                 f"{_WORDS[split.split]} images, spread evenly."
             )
     for mask in record.masks:
