@@ -5,7 +5,7 @@ import pytest
 from vtbench.errors import UserError
 from vtbench.run_options import StudyOptions
 from vtbench.studies.resolution import choose_base, choose_recipe
-from vtbench.studies.study import Study, read_study
+from vtbench.studies.study import Study, list_studies, read_study
 
 
 def write(folder: Path, text: str) -> Path:
@@ -48,6 +48,12 @@ def test_a_table_gives_the_levels_of_a_factor_names_of_their_own(tmp_path: Path)
     assert plan.levels == {"model": "tokens", "spec": "many", "epochs": "2"}
     width = read_study(write(tmp_path, 'question = "q"\n[factors.width]\nnarrow = 4\nwide = 8'))
     assert width.list_arms() == {"width=narrow": "{base}:width=4", "width=wide": "{base}:width=8"}
+
+
+@pytest.mark.parametrize("path", list_studies().values(), ids=list_studies())
+def test_a_study_as_it_is_written_is_the_same_study(path: Path) -> None:
+    study = read_study(path)
+    assert Study.model_validate(study.as_written()).planned_arms == study.planned_arms
 
 
 def test_arms_stand_before_the_combinations_of_factors() -> None:

@@ -29,7 +29,7 @@ def print_studies(*, as_json: bool) -> None:
 
     studies = {name: read_study(path) for name, path in list_studies().items()}
     if as_json:
-        plain = [{"study": name, **study.model_dump(mode="json")} for name, study in studies.items()]
+        plain = [{"study": name, **study.as_written()} for name, study in studies.items()]
         typer.echo(to_plain_json(plain), nl=False)
         return
     rows = [(name, study.question, str(len(study.list_arms()))) for name, study in studies.items()]

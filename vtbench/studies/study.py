@@ -115,6 +115,15 @@ class Study(Configuration):
     uncounted: bool = Field(False, description="also train networks whose MACs cannot be counted")
     tuning: TuningConfig | None = Field(None, description="how each arm is tuned before it is compared")
 
+    def as_written(self) -> dict[str, Any]:
+        """The values of a study file of this study; levels that have names stand by them."""
+        plain = self.model_dump(mode="json")
+        factors = plain["factors"].items()
+        named = {
+            factor: dict(zip(self.level_names.get(factor, ()), levels, strict=False)) for factor, levels in factors
+        }
+        return {**plain, "factors": {factor: named[factor] or levels for factor, levels in factors}}
+
     @field_validator("data", mode="before")
     @classmethod
     def _accept_data_as_text(cls, value: Any) -> Any:
