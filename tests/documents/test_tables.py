@@ -117,6 +117,19 @@ def test_columns_that_do_not_fit_follow_below_with_the_names_again() -> None:
             assert sum(line.count(cell) for line in rows) == 20
 
 
+@pytest.mark.parametrize("number", ["40.01", "-0.25", "1,234"])
+def test_no_number_is_broken_where_its_longest_word_has_room(number: str) -> None:
+    table = make_table(("top-1 (%)", *"abcdefghij"), [("convolution", *[number] * 10)], numbers="abcdefghij")
+    for width in range(30, 100):
+        lines = print_on(width, lay_out(table))
+        assert max(map(len, lines)) <= width
+        assert sum(line.split().count(number) for line in lines) == 10, width
+
+
+def test_a_table_of_one_column_is_shown_where_it_has_no_room() -> None:
+    assert "".join(print_on(5, lay_out(make_table(("n",), [("abcdefghi",)])))).replace(" ", "").endswith("abcdefghi")
+
+
 def test_a_column_of_words_can_be_kept_whole() -> None:
     table = make_table(("name", "text"), [("x" * 14, "some words that wrap at spaces")])
     assert any("x" * 14 in line for line in print_on(24, lay_out(table, whole=("name",))))

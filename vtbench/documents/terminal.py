@@ -83,21 +83,29 @@ def lay_out(
             drawn.add_row(*(row[place] for place in places))
         return drawn
 
-    return draw(range(len(table.header))) if whole or look == "framed" else _FittedTable(draw, cells, gap)
+    places = range(len(table.header))
+    return draw(places) if whole or look == "framed" else _FittedTable(draw, cells, table.numeric, gap)
 
 
 class _FittedTable:
-    """A table whose columns lose what does not fit, the widest first, and none less than its longest piece takes.
+    """A table whose columns lose what does not fit, the widest first, and none less than its longest piece or number.
 
     Names in the first column keep a third of the width. Columns for which even so there is no room follow in a table
     below, led by the first column again. Pieces are broken where two columns are too wide.
     """
 
     def __init__(
-        self, draw: Callable[[Sequence[int]], RichTable], cells: Sequence[Sequence[WrappedText]], gap: int
+        self,
+        draw: Callable[[Sequence[int]], RichTable],
+        cells: Sequence[Sequence[WrappedText]],
+        numeric: Sequence[bool],
+        gap: int,
     ) -> None:
         self._draw, self._gap = draw, gap
-        self._least = [max(cell.find_least_width() for cell in column) for column in zip(*cells, strict=True)]
+        self._least = [
+            max(title.find_least_width(), *(cell.find_least_width(at_spaces=numbers) for cell in column), 1)
+            for numbers, (title, *column) in zip(numeric, zip(*cells, strict=True), strict=True)
+        ]
         self._most = [
             max(cell_len(line) for cell in column for line in cell.text.split("\n"))
             for column in zip(*cells, strict=True)
@@ -117,10 +125,10 @@ class _FittedTable:
         first, *others = range(len(least))
         if sum(least) + self._gap * len(others) <= width:
             return [[first, *others]]
-        shares, left = [], -1
+        shares, left = [[first]], width - self._most[first]
         for place in others:
             taken = self._gap + self._most[place]
-            if taken > left:
+            if taken > left and len(shares[-1]) > 1:
                 shares.append([first])
                 left = width - self._most[first]
             shares[-1].append(place)

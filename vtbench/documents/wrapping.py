@@ -47,10 +47,10 @@ class WrappedText(_Fitted):
         lines = (" ".join(_break_word(word, width) for word in line.split(" ")) for line in self.text.split("\n"))
         return Text("\n".join(lines), self.style)
 
-    def find_least_width(self) -> int:
-        """The columns that the longest piece takes which a reader would not break."""
+    def find_least_width(self, *, at_spaces: bool = False) -> int:
+        """The columns that the longest piece takes which a reader would not break; of numbers it ends ``at_spaces``."""
         pieces = self.text.split()
-        for place in _PLACES:
+        for place in () if at_spaces else _PLACES:
             pieces = [part for piece in pieces for part in place.split(piece)]
         return max(map(cell_len, pieces), default=1)
 
