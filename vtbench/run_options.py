@@ -132,8 +132,11 @@ class RunOptions(Configuration):
         )
 
     def choose_data(self, own: DataConfig) -> DataConfig:
-        """The data to use where ``own`` are those of the study; other data come without its limits and image size."""
-        if self.data is not None:
+        """The data to use where ``own`` are those of the study; other data come without its limits and image size.
+
+        Asked for by the name that they have there they are the study's own, and keep them.
+        """
+        if self.data not in (None, own.spec):
             own = DataConfig(spec=self.data)
         flags = {"image_size": self.image_size, "limit_train": self.limit_train, "limit_val": self.limit_val}
         data = own.model_copy(update={name: value for name, value in flags.items() if value is not None})

@@ -11,7 +11,7 @@ import pytest
 from synthetic_runs import make_run
 
 from vtbench.cli.main import run
-from vtbench.configuration import RunConfig
+from vtbench.configuration import DataConfig, RunConfig
 from vtbench.datasets import DATASETS, list_datasets
 from vtbench.records import RunRecord, save_record
 from vtbench.reporting.archive import archive_runs, list_archives
@@ -119,6 +119,24 @@ def test_a_study_of_its_own_length_of_which_an_arm_has_another_is_asked_for_agai
     assert "--epochs" not in command and "--recipe small" in command
     call(monkeypatch, command)
     assert asked.pop() == first and first.recipe.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "of_arm"),
+    [("limit_train", 200, 400), ("limit_val", 100, 200), ("image_size", 16, 24), ("held_out", 0.3, 0.2)],
+)
+def test_a_study_with_a_setting_of_the_data_of_which_an_arm_has_another_is_asked_for_again_with_its_own(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, name: str, own: float, of_arm: float
+) -> None:
+    head = f'question = "q"\nrecipe = "small"\ndata = {{ spec = "scenes", {name} = {own}, held_out_seed = 3 }}'
+    arms = f'a = "resnet20:width=4"\nb = {{ variant = "resnet20:width=4", data.{name} = {of_arm} }}'
+    Path("mine.toml").write_text(f"{head}\n[arms]\n{arms}\n")
+    call(monkeypatch, "vtbench ablate mine.toml --device cpu")
+    first = asked.pop()
+    call(monkeypatch, read_facts(build_report(Path("runs/mine")))["command"])
+    assert asked.pop() == first and getattr(first.data, name) == own
+    call(monkeypatch, "vtbench ablate mine.toml --device cpu --data scenes:clutter=2 --out other")
+    assert asked.pop().data == DataConfig(spec="scenes:clutter=2")
 
 
 def test_the_command_of_an_arm_asks_for_its_run_with_what_the_study_gave_it(
