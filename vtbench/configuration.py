@@ -31,7 +31,8 @@ MOST_WORKERS = 256
 class DataConfig(Configuration):
     """Which images. ``spec`` is what ``--data`` takes, for example ``scenes:clutter=8`` or ``parquet:PATH``."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"held_out", "held_out_seed"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"held_out", "held_out_seed", "cleared"})
+    NOTES: ClassVar[frozenset[str]] = frozenset({"cleared"})
 
     spec: str = "scenes"
     image_size: int | None = Field(
@@ -43,6 +44,7 @@ class DataConfig(Configuration):
         None, gt=0, lt=1, description="validate on this part of the training split, not on its own; limits are at most"
     )
     held_out_seed: int = Field(0, ge=0, description="draws that part, the same for every seed of a run")
+    cleared: tuple[str, ...] = Field((), description="what the study's file sets of them, and the call took back")
 
 
 def _repeat_side(value: Any) -> Any:

@@ -113,9 +113,10 @@ class RunOptions(Configuration):
         """The options that ask for the data and the recipe of ``run``, without what is declared of its arm."""
         run = undo_treatment(run)
         data, recipe = run.data, run.recipe
-        held_out = [f"data.{name}" for name in DataConfig.LATER if getattr(data, name) != getattr(DataConfig(), name)]
+        later = DataConfig.LATER - DataConfig.NOTES
+        by_key = {name for name in later if getattr(data, name) != getattr(DataConfig(), name)} | {*data.cleared}
         keys = [f"recipe.{key}" for key in recipe.changed if key not in _BY_FLAG]
-        changed = read_settings(data, recipe, [*keys, *sorted(held_out)])
+        changed = read_settings(data, recipe, [*keys, *(f"data.{name}" for name in sorted(by_key))])
         teacher = recipe.distillation.teacher if recipe.distillation is not None else None
         left_out = "none" if "distillation.teacher" in recipe.changed else None
         return RunOptions(
@@ -134,14 +135,19 @@ class RunOptions(Configuration):
     def choose_data(self, own: DataConfig) -> DataConfig:
         """The data to use where ``own`` are those of the study; other data come without its limits and image size.
 
-        Asked for by the name that they have there they are the study's own, and keep them.
+        Asked for by the name that they have there they are the study's own, and keep them. They note in ``cleared``
+        which of these were taken back, because a command that names the data has to take them back again.
         """
-        if self.data not in (None, own.spec):
-            own = DataConfig(spec=self.data)
+        spec = self.data or self.settings.get("data.spec", own.spec)
+        if spec != own.spec:
+            own = DataConfig().model_copy(update={"spec": spec})  # The value of --set is judged below.
         flags = {"image_size": self.image_size, "limit_train": self.limit_train, "limit_val": self.limit_val}
         data = own.model_copy(update={name: value for name, value in flags.items() if value is not None})
         asked = {key: value for key, value in self.settings.items() if key.startswith("data.")}
-        return change_settings(data, Recipe(name=""), asked, source="--set")[0]
+        data = change_settings(data, Recipe(name=""), asked, source="--set")[0]
+        unset, names = DataConfig(), [name for name in DataConfig.model_fields if name not in ("spec", "cleared")]
+        taken = [name for name in names if getattr(own, name) != getattr(data, name) == getattr(unset, name)]
+        return data.model_copy(update={"cleared": tuple(taken)})
 
 
 class TrainOptions(RunOptions):

@@ -18,8 +18,10 @@ from vtbench.configuration import DataConfig, Recipe, RunConfig
 from vtbench.errors import ABBREVIATIONS, UserError, did_you_mean, format_value
 from vtbench.written import Configuration, validate_configuration
 
-_NAMES = frozenset({"recipe.name", *(f"recipe.{note}" for note in Recipe.NOTES)})
-"""What a recipe is called, where it came from and what was changed about it: no settings."""
+_NAMES = frozenset(
+    {"recipe.name", *(f"recipe.{note}" for note in Recipe.NOTES), *(f"data.{note}" for note in DataConfig.NOTES)}
+)
+"""What a recipe is called, where it came from and what was changed about it or the data: no settings."""
 ROOTS = ("recipe", "data")
 """How every key begins."""
 _TEACHER = "recipe.distillation.teacher"

@@ -135,8 +135,15 @@ def test_a_study_with_a_setting_of_the_data_of_which_an_arm_has_another_is_asked
     first = asked.pop()
     call(monkeypatch, read_facts(build_report(Path("runs/mine")))["command"])
     assert asked.pop() == first and getattr(first.data, name) == own
-    call(monkeypatch, "vtbench ablate mine.toml --device cpu --data scenes:clutter=2 --out other")
-    assert asked.pop().data == DataConfig(spec="scenes:clutter=2")
+    for number, other in enumerate(("--data scenes:clutter=2", "--set data.spec=scenes:clutter=2")):
+        call(monkeypatch, f"vtbench ablate mine.toml --device cpu {other} --out other{number}")
+        assert asked.pop().data == DataConfig(spec="scenes:clutter=2")
+    Path("alike.toml").write_text(f"{head}\n[arms]\na = 'resnet20:width=4'\n")
+    call(monkeypatch, f"vtbench ablate alike.toml --device cpu --set data.{name}=none")
+    first = asked.pop()
+    command = read_facts(build_report(Path("runs/alike")))["command"]
+    call(monkeypatch, f"{command} --out again")
+    assert asked.pop() == first and getattr(first.data, name) is None
 
 
 def test_the_command_of_an_arm_asks_for_its_run_with_what_the_study_gave_it(
