@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from vtbench.configuration import DataConfig, Recipe, RunConfig
@@ -122,6 +123,38 @@ def write_study(folder: Path, records: Sequence[RunRecord], *, seeds: int | None
             "seeds": seeds,
         }
         (folder / "study.json").write_text(json.dumps(study), "utf-8")
+    return folder
+
+
+def write_crossed(
+    folder: Path,
+    factors: Mapping[str, Sequence[str]],
+    score: Callable[[Mapping[str, str], int], float | None],
+    *,
+    seeds: int = 4,
+    **more: object,
+) -> Path:
+    """A study of crossed ``factors``: ``score`` says what a cell came to by its levels and its seed, None if it failed.
+
+    ``more`` are further entries of the study's file.
+    """
+    levels = {
+        ",".join(f"{factor}={level}" for factor, level in zip(factors, chosen, strict=True)): dict(
+            zip(factors, chosen, strict=True)
+        )
+        for chosen in product(*factors.values())
+    }
+    arms = {arm: f"resnet20:width={number + 1}" for number, arm in enumerate(levels)}
+    runs = [
+        make_run(arm, seed, value or 0.0, variant=arms[arm], study=folder.name, error="boom" if value is None else None)
+        for arm in arms
+        for seed in range(seeds)
+        for value in [score(levels[arm], seed)]
+    ]
+    write_study(folder, runs, seeds=None)
+    study = {"format": 1, "name": folder.name, "question": "What do the factors do?", "base": "resnet20"}
+    study |= {"reference": next(iter(arms)), "arms": arms, "levels": levels, "seeds": seeds, **more}
+    (folder / "study.json").write_text(json.dumps(study), "utf-8")
     return folder
 
 

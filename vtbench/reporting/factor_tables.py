@@ -9,7 +9,7 @@ from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.errors import format_names
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured
-from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.tables import PLUS_MINUS, REFERENCE, format_estimate
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.factor_effects import FactorEffects, Interaction, estimate_effects
@@ -19,9 +19,10 @@ from vtbench.units import format_items
 def find_effects(comparison: Comparison) -> FactorEffects | None:
     """The effects of the factors that made arms of ``comparison``; None where they made fewer than two.
 
-    None, too, where the outcome of a study decided how many seeds each arm has: no plain interval holds of those.
+    Of several studies the factors are those of the reference, or of the first arm that any made. None, too, where the
+    outcome of a study decided how many seeds each arm has: no plain interval holds of those.
     """
-    arms = [arm for arm in comparison.arms if arm.levels]
+    arms, _ = _sort_by_factors(comparison)
     if len(arms) < 2 or comparison.until is not None:
         return None
     values = {
@@ -29,6 +30,14 @@ def find_effects(comparison: Comparison) -> FactorEffects | None:
         for arm in arms
     }
     return estimate_effects({arm.name: arm.levels for arm in arms}, values, comparison.base)
+
+
+def _sort_by_factors(comparison: Comparison) -> tuple[list[Arm], list[Arm]]:
+    """The arms that the factors of the reference made, and those that other factors made."""
+    made = [arm for arm in comparison.arms if arm.levels]
+    lead = next((arm for arm in made if arm.name == comparison.base), made[0] if made else None)
+    is_own = {arm.name: lead is not None and arm.levels.keys() == lead.levels.keys() for arm in made}
+    return [arm for arm in made if is_own[arm.name]], [arm for arm in made if not is_own[arm.name]]
 
 
 def tabulate_effects(comparison: Comparison) -> Table | None:
@@ -63,7 +72,7 @@ def tabulate_interactions(comparison: Comparison) -> Table | None:
             f"{one.by}={one.at}",
             format_estimate(one.there, metric, sign="+"),
             NOTHING if isinstance(one.there, NotMeasured) else str(one.there.n),
-            REFERENCE if one.change is None else format_estimate(one.change, metric, sign="+"),
+            _format_change(one, metric),
             *([_format_together(one, metric)] if together else []),
         )
         for one in found.interactions
@@ -111,9 +120,17 @@ def list_effect_notes(comparison: Comparison) -> Iterator[str]:
         else "Not every combination of the factors has run with every seed: main effects are those of an additive "
         "model of the runs there are, which an interaction of factors would distort."
     )
+    if others := _sort_by_factors(comparison)[1]:
+        yield f"Made by other factors, and in no effect of these: {format_names([arm.name for arm in others])}."
+    bare: dict[str, list[str]] = {}
     for one in found.effects:
+        name = f"{one.factor}={one.level} against {one.factor}={one.reference}"
         if isinstance(one.effect, NotMeasured):
-            yield f"{one.factor}={one.level} against {one.factor}={one.reference}: {one.effect.reason}."
+            yield f"{name}: {one.effect.reason}."
+        elif isinstance(one.effect.half_width, NotMeasured):
+            bare.setdefault(one.effect.half_width.reason, []).append(name)
+    for reason, names in bare.items():
+        yield f"Effects without {PLUS_MINUS} ({format_names(names)}): {reason}."
     yield from list_interaction_notes(comparison)
 
 
@@ -122,9 +139,15 @@ def list_interaction_notes(comparison: Comparison) -> Iterator[str]:
     found = find_effects(comparison)
     if found is None or not found.interactions:
         return
+    further = "as the mean over all further factors"
+    if not found.is_complete and len({one.factor for one in found.effects}) > 2:
+        further = (
+            "from a model of the runs there are in which an effect changes with one other factor at a time, which a "
+            "change that takes three factors together would distort"
+        )
     yield (
-        "The effect of a factor where another has a level is taken by seed, as the mean over all further factors; its "
-        "change is how far it is from the effect at the level that stands first."
+        f"The effect of a factor where another has a level is taken by seed, {further}; its change is how far it is "
+        "from the effect at the level that stands first."
     )
     if together := _name_together(found):
         yield f"{together}: with these half widths the 95 % intervals of all changes hold together (after Šidák)."
@@ -155,6 +178,16 @@ def _name_together(found: FactorEffects) -> str:
     return f"{PLUS_MINUS} all {judged}" if judged > 1 else ""
 
 
+def _format_change(one: Interaction, metric: Metric) -> str:
+    """The change, with its number of seeds where the effect there has another."""
+    if one.change is None:
+        return REFERENCE
+    text = format_estimate(one.change, metric, sign="+")
+    own = one.there.n if isinstance(one.there, Estimate) else 0
+    shown = isinstance(one.change, NotMeasured) or "(n =" in text or one.change.n == own
+    return text if shown else f"{text} (n = {one.change.n})"
+
+
 def _format_together(one: Interaction, metric: Metric) -> str:
     half = _find_together(one)
     return NOTHING if half is None else f"{PLUS_MINUS} {metric.format(half)}"
@@ -177,5 +210,5 @@ def _spell(estimate: Estimate | NotMeasured, name: str) -> dict[str, Any]:
         name: round(estimate.mean, 6),
         "half_width": None if isinstance(half, NotMeasured) else round(half, 6),
         "n": estimate.n,
-        "reason": None,
+        "reason": half.reason if isinstance(half, NotMeasured) else None,
     }

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from vtbench.records import NotMeasured
 from vtbench.reporting.factor_tables import find_effects
 from vtbench.reporting.figures.figure import FIGURES, Figure
 from vtbench.reporting.forest import choose_reach, open_forest, set_forest_axes
-from vtbench.reporting.style import INK, QUIET, Head, mark_cut_ends, shorten_arm
+from vtbench.reporting.style import INK, MOST_LETTERS, QUIET, Head, mark_cut_ends, shorten_arm
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.factor_effects import Interaction
 
@@ -32,7 +33,8 @@ def draw_interactions(report: Report, index: int) -> Drawing | None:
     lines = _list_lines(known[:MOST_ROWS])
     title = f"{report.outline.title}: effects along other factors" + (f", comparison {index + 1}" if index else "")
     cut = f"; the first {MOST_ROWS} of {len(known)}" if len(known) > MOST_ROWS else ""
-    head = Head(title, f"mean difference by seed; line: 95 % t interval of each alone{cut}")
+    line = "; line: 95 % t interval of each alone" if any(_has_line(one.there) for one in known) else ""
+    head = Head(title, f"mean difference by seed{line}{cut}")
     names = [name for name, _ in lines]
     figure, axes = open_forest(head, names, line=0.2)
     shown = [estimate for _, estimate in lines if estimate is not None]
@@ -52,22 +54,32 @@ def draw_interactions(report: Report, index: int) -> Drawing | None:
 
 
 def _list_lines(known: Sequence[Interaction]) -> list[tuple[str, Estimate | None]]:
-    """A heading for each effect, without an estimate, and below it a line for each level."""
+    """A heading for each effect, without an estimate and on two lines if it is long, and below it a line a level."""
     lines: list[tuple[str, Estimate | None]] = []
     for (factor, level, reference, by), group in groupby(
         known, key=lambda one: (one.factor, one.level, one.reference, one.by)
     ):
-        lines.append((f"{shorten_arm(f'{factor}={level}')} against {shorten_arm(reference)}", None))
+        effect, against = shorten_arm(f"{factor}={level}"), f"against {shorten_arm(reference)}"
+        headings = [f"{effect} {against}"] if len(effect) + len(against) < MOST_LETTERS else [effect, against]
+        lines += [(heading, None) for heading in headings]
         lines += [(shorten_arm(f"{by}={one.at}"), one.there) for one in group if isinstance(one.there, Estimate)]
     return lines
 
 
 def _explain(report: Report, index: int) -> str:
     """The marks of the figure."""
-    return (
-        "Dot: the effect where the other factor has that level, the mean difference by seed over all further factors. "
-        "Line: its 95 % t interval alone. Where the intervals of a change hold together stands in the table."
+    found = find_effects(report.comparisons[index])
+    line = (
+        " Line: its 95 % t interval alone." if found and any(_has_line(one.there) for one in found.interactions) else ""
     )
+    return (
+        "Dot: the effect where the other factor has that level, the mean difference by seed over all further factors."
+        f"{line} The changes stand in the table."
+    )
+
+
+def _has_line(estimate: Estimate | NotMeasured) -> bool:
+    return isinstance(estimate, Estimate) and estimate.interval is not None
 
 
 FIGURES.add("interactions", Figure(title=TITLE, draw=draw_interactions, below=True, explain=_explain))
