@@ -20,7 +20,6 @@ from vtbench.reporting.factor_tables import (
 )
 from vtbench.reporting.rendering import render_json, render_markdown
 from vtbench.reporting.report import build_report
-from vtbench.stats.stopping import StoppingRule
 
 MODELS = {"model": ("plain", "tokens"), "spec": ("few", "some", "many")}
 AT_SOME, AT_MANY = (1.0, 0.6, 0.4, 0.2), (-4.0, -4.1, -3.9, -4.0)
@@ -124,7 +123,7 @@ def test_a_study_that_its_outcome_stopped_has_no_plain_effects_of_factors(tmp_pa
     write_crossed(tmp_path / "study", MODELS, score)
     [comparison] = build_report(tmp_path / "study").comparisons
     assert find_effects(comparison) is not None
-    assert find_effects(replace(comparison, until=StoppingRule(looks=(3, 4), num_contrasts=5))) is None
+    assert find_effects(replace(comparison, stopped=True)) is None
 
 
 def test_an_effect_without_an_interval_says_why(tmp_path: Path) -> None:

@@ -62,7 +62,11 @@ class Arm(Score):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms that may be compared. ``apart`` says why they do not stand in the first comparison; empty for the first."""
+    """Arms that may be compared. ``apart`` says why they do not stand in the first comparison; empty for the first.
+
+    ``until`` is the rule by which its study was stopped. Where runs are ``stopped``, by it or by that of one study
+    among several, the outcome decided how many seeds arms have: no plain interval holds of those.
+    """
 
     base: str
     seeds: tuple[int, ...]
@@ -70,6 +74,7 @@ class Comparison:
     records: tuple[RunRecord, ...]
     apart: tuple[str, ...] = ()
     until: StoppingRule | None = None
+    stopped: bool = False
 
     @cached_property
     def runs(self) -> tuple[dict[int, RunRecord], ...]:
@@ -85,10 +90,7 @@ class Comparison:
 
     def withhold(self, estimate: Estimate) -> Estimate:
         """The estimate without its plain interval where the outcome of the study decided how many seeds it has."""
-        if self.until is None:
-            return estimate
-        reason = "the outcome decided the number of seeds: there is no plain interval"
-        return replace(estimate, half_width=NotMeasured(reason=reason))
+        return withhold(estimate) if self.stopped else estimate
 
     @property
     def family(self) -> tuple[Arm, ...]:
@@ -189,30 +191,39 @@ def _summarise(
         holes = {seed for seed in outline.seeds for arm in arms_here if judge(arm, seed, None).state == "missing"}
         seeds = tuple(seed for seed in outline.seeds if seed in seeds or seed in holes)
     names = _name_rows(list(rows))
+    is_stopped = [outline.until is not None or name in outline.stopped for name, _ in rows]
     base_values = _finished_values(next(iter(rows.values())))
     arms = []
     for index, ((name, variant), runs) in enumerate(rows.items()):
         values = _finished_values(runs)
+        mean = estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run")
+        difference = estimate_difference(values, base_values) if index else None
+        if isinstance(mean, Estimate) and is_stopped[index]:
+            mean = withhold(mean)
+        if isinstance(difference, PairedDifference) and (is_stopped[index] or is_stopped[0]):
+            difference = replace(difference, estimate=withhold(difference.estimate))
         arms.append(
             Arm(
                 name=names[index],
                 variant=variant,
                 costs=_agree_on_costs(list(runs.values())),
                 outcomes={seed: judge(name, seed, runs.get(seed)) for seed in seeds},
-                mean=estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run"),
-                difference=estimate_difference(values, base_values) if index else None,
+                mean=mean,
+                difference=difference,
                 treatment=read_treatment(next(iter(runs.values())).config),
                 levels=outline.levels.get(name, {}) if names[index] == name else {},
             )
         )
     not_begun = [_empty_arm(name, seeds, outline) for name in planned or ()]
-    until = outline.until if planned is not None else None
-    judged = _join_intervals(arms) if until is None else _apply_rule(arms, until)
-    found = Comparison(names[0], seeds, (*judged, *not_begun), tuple(members), apart, until)
-    plain = (
-        arm if isinstance(arm.mean, NotMeasured) else replace(arm, mean=found.withhold(arm.mean)) for arm in found.arms
-    )
-    return replace(found, arms=tuple(plain))
+    judged = _join_intervals(arms) if outline.until is None else _apply_rule(arms, outline.until)
+    every = (*judged, *not_begun)
+    return Comparison(names[0], seeds, every, tuple(members), apart, outline.until, any(is_stopped))
+
+
+def withhold(estimate: Estimate) -> Estimate:
+    """The estimate without an interval, as the outcome decided how many seeds it has."""
+    reason = "the outcome decided the number of seeds: there is no plain interval"
+    return replace(estimate, half_width=NotMeasured(reason=reason))
 
 
 def _apply_rule(arms: Sequence[Arm], rule: StoppingRule) -> list[Arm]:

@@ -66,7 +66,7 @@ def find_contrasts(comparison: Comparison, *, tuned: Collection[str] = ()) -> tu
     has none: no plain interval holds of it. Nor has one whose arms factors made: it has their main effects. The
     interval of each holds together with those of the others.
     """
-    if comparison.until is not None or find_effects(comparison) is not None:
+    if comparison.stopped or find_effects(comparison) is not None:
         return ()
     found = {
         name: pairs

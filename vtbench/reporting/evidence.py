@@ -99,7 +99,7 @@ def list_sentences(found: Sequence[StudyEvidence]) -> Iterator[str]:
         "An effect is the mean over seeds of the first arms less the second, paired by seed; ± is the half width with "
         "which the 95 % t intervals of all contrasts of a study hold together (after Šidák)."
     )
-    decided = [one.folder for one in found if one.comparison.until is not None]
+    decided = [one.folder for one in found if one.comparison.stopped]
     if decided:
         yield (
             f"No interval: of {', '.join(decided)} the outcome decided how many seeds there are, and no plain interval "

@@ -23,7 +23,7 @@ def find_effects(comparison: Comparison) -> FactorEffects | None:
     outcome of a study decided how many seeds each arm has: no plain interval holds of those.
     """
     arms, _ = _sort_by_factors(comparison)
-    if len(arms) < 2 or comparison.until is not None:
+    if len(arms) < 2 or comparison.stopped:
         return None
     values = {
         arm.name: {seed: one.value for seed, one in arm.outcomes.items() if isinstance(one.value, float)}
@@ -184,8 +184,9 @@ def _format_change(one: Interaction, metric: Metric) -> str:
         return REFERENCE
     text = format_estimate(one.change, metric, sign="+")
     own = one.there.n if isinstance(one.there, Estimate) else 0
-    shown = isinstance(one.change, NotMeasured) or "(n =" in text or one.change.n == own
-    return text if shown else f"{text} (n = {one.change.n})"
+    if isinstance(one.change, NotMeasured) or "(n =" in text or one.change.n == own:
+        return text
+    return f"{text} (n = {one.change.n})"
 
 
 def _format_together(one: Interaction, metric: Metric) -> str:

@@ -37,7 +37,7 @@ class ImageComparison:
 
 def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> tuple[ImageComparison, ...]:
     """Every arm of which a seed can be paired with the base image by image; none for a study stopped by its outcome."""
-    if comparison.until is not None:
+    if comparison.stopped:
         return ()
     base = comparison.runs[0]
     found = []
@@ -124,7 +124,7 @@ def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) 
     """What an interval over images says, and what it does not."""
     kept = [(record, answers[run]) for record in comparison.records if (run := identify_run(record)) in answers]
     unknown = sum(_list_rows(one, record) is None for record, one in kept)
-    if unknown and comparison.until is None:
+    if unknown and not comparison.stopped:
         yield (
             f"{format_items(unknown, 'run')} kept what was answered, but not to which of the images of the split, of "
             "which each seed drew some: not compared over images."

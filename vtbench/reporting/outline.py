@@ -29,11 +29,12 @@ class ReportOutline(Record):
     in none. ``other_arms`` are arms of the study that were left out with ``--arm``. ``jobs`` are the cells that the
     study ran at once. ``place`` is its folder, as it was given for the report; an archive, read elsewhere, has none.
     ``asked`` are the seeds that the studies beneath a folder ask for, by arm; empty where all arms have all seeds.
-    ``order`` has the arms of several studies as these have them, the base of each before its others.
+    ``order`` has the arms of several studies as these have them, the base of each before its others. ``stopped`` are
+    arms of which the outcome decided how many seeds they have, by a rule that is not that of all runs here.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"levels", "until", "tuning", "file", "in_python", "other_arms", "jobs", "place", "asked", "order"}
+        {"levels", "until", "tuning", "file", "in_python", "other_arms", "jobs", "place", "asked", "order", "stopped"}
     )
 
     title: str
@@ -53,6 +54,7 @@ class ReportOutline(Record):
     place: str | None = None
     asked: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     order: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
 
     def asks_for(self, arm: str, seed: int, *, beside: int = 0) -> bool:
         """Whether more than ``beside`` of the studies that were read have this cell, run or not."""
@@ -133,7 +135,8 @@ def list_outlines(folder: Path, names: Mapping[Path, Sequence[str]]) -> list[Rep
     whole = next((outline for parent in above[:3] if (outline := load_outline(parent))), None)
     if whole is None:
         return []
-    return [whole.model_copy(update={"arms": (), "seeds": (), "until": None, "other_arms": whole.arms})]
+    part = {"arms": (), "seeds": (), "until": None, "other_arms": whole.arms, "stopped": list_stopped(whole)}
+    return [whole.model_copy(update=part)]
 
 
 def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutline:
@@ -156,6 +159,9 @@ def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutlin
         in_python=any(outline.in_python for outline in outlines),
         other_arms=tuple(dict.fromkeys(arm for outline in parts for arm in outline.other_arms)),
         asked=_gather_asked(outlines),
+        stopped=tuple(dict.fromkeys(arm for outline in outlines for arm in list_stopped(outline)))
+        if same.get("until") is None
+        else (),
         order=tuple(
             dict.fromkeys(
                 arm
@@ -165,6 +171,11 @@ def join_outlines(title: str, outlines: Sequence[ReportOutline]) -> ReportOutlin
         ),
         **same,
     )
+
+
+def list_stopped(outline: ReportOutline) -> tuple[str, ...]:
+    """The arms of which the outcome decided how many seeds they have."""
+    return outline.arms if outline.until is not None else outline.stopped
 
 
 def _gather_asked(outlines: Sequence[ReportOutline]) -> dict[str, tuple[int, ...]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from vtbench.errors import format_names
 from vtbench.files import resolve
 from vtbench.metrics import Metric
 from vtbench.records import NotMeasured, RunRecord
+from vtbench.reporting.comparisons import withhold
 from vtbench.reporting.outline import name_arm
 from vtbench.reporting.tables import format_estimate
 from vtbench.reporting.treatment import find_changed_settings, find_differences
@@ -51,15 +52,23 @@ class TwoResults:
 
 
 def compare_results(
-    folders: Sequence[Path], old: Sequence[RunRecord], new: Sequence[RunRecord], *, order: Sequence[str] = ()
+    folders: Sequence[Path],
+    old: Sequence[RunRecord],
+    new: Sequence[RunRecord],
+    *,
+    order: Sequence[str] = (),
+    stopped: Collection[str] = (),
 ) -> TwoResults | None:
-    """The two beside each other, arms in ``order``; None where no arm has a seed in both: parts of one result."""
+    """The two beside each other, arms in ``order``; None where no arm has a seed in both: parts of one result.
+
+    Of arms that are ``stopped`` the outcome decided how many seeds they have: these have no plain interval.
+    """
     ours, theirs = _sort(old, order), _sort(new, order)
     shared = [arm for arm in ours if arm in theirs and ours[arm].keys() & theirs[arm].keys()]
     if not shared or old[0].task != new[0].task:
         return None
     metric = old[0].metric
-    arms = [_compare_arm(arm, ours[arm], theirs[arm]) for arm in shared]
+    arms = [_compare_arm(arm, ours[arm], theirs[arm], is_stopped=arm in stopped) for arm in shared]
     single = {one.arm: one.difference.estimate for one in arms if isinstance(one.difference, PairedDifference)}
     joined = dict(zip(single, correct_intervals(list(single.values())), strict=True))
     arms = [SideBySide(**{**vars(one), "together": joined.get(one.arm)}) for one in arms]
@@ -146,7 +155,9 @@ def _sort(records: Sequence[RunRecord], order: Sequence[str]) -> dict[str, dict[
     return {arm: arms[arm] for arm in dict.fromkeys((*order, *arms)) if arm in arms}
 
 
-def _compare_arm(arm: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRecord]) -> SideBySide:
+def _compare_arm(
+    arm: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRecord], *, is_stopped: bool
+) -> SideBySide:
     pairs = [(old[seed], new[seed]) for seed in sorted(old.keys() & new.keys())]
     unlike = tuple(dict.fromkeys(phrase for pair in pairs for phrase in _find_unlike(pair)))
     changed = tuple(dict.fromkeys(phrase for pair in pairs for phrase in _find_changed(pair)))
@@ -154,15 +165,21 @@ def _compare_arm(arm: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRe
     difference: PairedDifference | NotMeasured = NotMeasured(reason="; ".join(unlike))
     if not unlike:
         difference = estimate_difference(after, before)
-    return SideBySide(arm, _mean(before), _mean(after), difference, unlike, changed)
+    if is_stopped and isinstance(difference, PairedDifference):
+        difference = replace(difference, estimate=withhold(difference.estimate))
+    means = [_mean(values, is_stopped=is_stopped) for values in (before, after)]
+    return SideBySide(arm, means[0], means[1], difference, unlike, changed)
 
 
 def _read(runs: Mapping[int, RunRecord]) -> dict[int, float]:
     return {seed: value for seed, run in sorted(runs.items()) if isinstance(value := run.headline, float)}
 
 
-def _mean(values: Mapping[int, float]) -> Estimate | NotMeasured:
-    return estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run")
+def _mean(values: Mapping[int, float], *, is_stopped: bool) -> Estimate | NotMeasured:
+    if not values:
+        return NotMeasured(reason="no finished run")
+    mean = estimate_mean(list(values.values()))
+    return withhold(mean) if is_stopped else mean
 
 
 def _find_unlike(pair: Pair) -> Iterator[str]:

@@ -1,0 +1,99 @@
+"""Of runs whose number the outcome decided no report gives a plain interval, whatever it is a report of."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from synthetic_runs import write_crossed
+
+from vtbench.reporting.archive import archive_runs
+from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.rendering import render_csv, render_markdown
+from vtbench.reporting.report import build_report
+from vtbench.stats.estimates import Estimate, PairedDifference
+
+RULE = {"looks": [3, 6], "num_contrasts": 1, "smallest_effect": 5.0}
+ARMS = {"model": ("plain", "tokens")}
+
+
+def score(levels: Mapping[str, str], seed: int) -> float:
+    return 50.0 + (seed * 7) % 5 + (1.5 + (seed * 3) % 4 if levels["model"] == "tokens" else 0.0)
+
+
+def write_plain(
+    folder: Path, factors: Mapping[str, tuple[str, ...]] = ARMS, *, shift: float = 0.0, **more: object
+) -> Path:
+    return write_crossed(folder, factors, lambda levels, seed: score(levels, seed) + shift, **more)
+
+
+def list_plain_intervals(comparison: Comparison) -> list[str]:
+    """The arms that have an interval of their mean, or a difference that is not one over all looks."""
+    return [
+        arm.name
+        for arm in comparison.arms
+        if (isinstance(arm.mean, Estimate) and arm.mean.interval is not None)
+        or (
+            isinstance(arm.difference, PairedDifference)
+            and arm.difference.estimate.interval is not None
+            and not arm.decision
+        )
+    ]
+
+
+@pytest.fixture
+def decided(tmp_path: Path) -> Path:
+    return write_plain(tmp_path / "decided", seeds=6, until=RULE)
+
+
+def test_beside_another_study_a_stopped_one_has_no_plain_interval(tmp_path: Path, decided: Path) -> None:
+    [alone] = build_report(decided).comparisons
+    assert list_plain_intervals(alone) == [] and alone.arms[1].decision is not None
+    other = write_plain(tmp_path / "other", {"model": ("plain", "wide")}, shift=1.0, seeds=4)
+    for folders in ((decided, other), (other, decided)):
+        report = build_report(*folders)
+        for comparison in report.comparisons:
+            shown = list_plain_intervals(comparison)
+            assert not {"model=plain", "model=tokens"} & set(shown)
+            assert "model=wide" in shown or "model=wide" not in {arm.name for arm in comparison.arms}
+        text = render_markdown(report)
+        assert "the outcome decided the number of seeds" in text
+        rows = [line for line in text.splitlines() if line.startswith(("| model=plain", "| model=tokens"))]
+        assert rows and not any("±" in row for row in rows)
+
+
+def test_its_means_have_none_beside_its_older_result(tmp_path: Path, decided: Path) -> None:
+    for seeds, more in ((3, {}), (6, {"until": RULE})):
+        other = write_plain(tmp_path / f"again{seeds}", shift=0.5, seeds=seeds, **more)
+        report = build_report(decided, other)
+        assert report.sides is not None
+        for one in report.sides.arms:
+            assert isinstance(one.old, Estimate) and one.old.interval is None
+            assert isinstance(one.new, Estimate) and one.new.interval is None
+            assert isinstance(one.difference, PairedDifference) and one.difference.estimate.interval is None
+        assert all(list_plain_intervals(comparison) == [] for comparison in report.comparisons)
+
+
+def test_a_second_comparison_of_stopped_runs_goes_by_the_same_looks(tmp_path: Path, decided: Path) -> None:
+    other = write_plain(tmp_path / "other", seeds=6, until=RULE)
+    for path in other.rglob("record.json"):
+        record = json.loads(path.read_text("utf-8"))
+        record["certificate"]["recipe"] = "0" * 64
+        path.write_text(json.dumps(record), "utf-8")
+    first, second = build_report(decided, other).comparisons
+    assert first.arms[1].decision is not None and second.arms[1].decision == first.arms[1].decision
+
+
+def test_a_part_of_it_and_an_archive_of_several_have_none_either(tmp_path: Path, decided: Path) -> None:
+    part = build_report(decided / "cells" / "model=tokens").comparisons[0]
+    assert list_plain_intervals(part) == []
+    other = write_plain(tmp_path / "other", {"model": ("plain", "wide")}, shift=1.0, seeds=4)
+    archive_runs([decided, other], tmp_path / "archive")
+    shutil.rmtree(decided)
+    report = build_report(tmp_path / "archive")
+    assert not any({"model=plain", "model=tokens"} & set(list_plain_intervals(one)) for one in report.comparisons)
+    assert not re.search(r"model=tokens[^\n]*half", render_csv(report))
