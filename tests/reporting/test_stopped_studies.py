@@ -61,6 +61,7 @@ def test_beside_another_study_a_stopped_one_has_no_plain_interval(tmp_path: Path
             assert not {"model=plain", "model=tokens"} & set(shown)
             assert "model=wide" in shown or "model=wide" not in {arm.name for arm in comparison.arms}
         text = render_markdown(report)
+        assert "equal in all seeds" not in text
         assert "the outcome decided the number of seeds" in text
         rows = [line for line in text.splitlines() if line.startswith(("| model=plain", "| model=tokens"))]
         assert rows and not any("±" in row for row in rows)

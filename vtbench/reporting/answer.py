@@ -189,7 +189,9 @@ def _describe_means(comparison: Comparison) -> Iterator[str]:
         against = "" if base is None or name == comparison.base else f", {comparison.base} {metric.show(base.mean)}"
         yield f"Of {len(means)} arms {name} has the best {reached}{against}."
     found = [arm.difference for arm in comparison.arms]
-    if any(isinstance(one, PairedDifference) and len(one.seeds) > 1 for one in found):
+    if comparison.stopped:
+        yield "The outcome decided how many seeds there are, so that no difference has a plain interval."
+    elif any(isinstance(one, PairedDifference) and len(one.seeds) > 1 for one in found):
         yield "Differences that are equal in all seeds have no interval: none of them is told from luck."
     elif isinstance(best.half_width, NotMeasured):
         yield f"From {format_items(best.n, 'seed')} no difference has an interval: none of them is told from luck."
