@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -46,6 +47,10 @@ class Scale:
             return f"<{10**-digits:.{digits}f}"
         return f"{count / self.size:,.{digits}f}"
 
+    def show_fine(self, count: int) -> str:
+        """A count without its unit, with two digits that count at the least, so that small ones are told apart."""
+        return f"{count:,}" if self.size == 1 else format_fine(count / self.size, digits=1)
+
 
 _MILLIONS = Scale(1e6, "M")
 
@@ -58,6 +63,28 @@ def choose_scale(counts: Iterable[int]) -> Scale:
     """
     largest = max(counts, default=0)
     return _MILLIONS if largest >= 1e5 or largest == 0 else Scale(1e3, "K") if largest >= 1e3 else Scale(1, "")
+
+
+def choose_byte_scale(sizes: Iterable[int]) -> Scale:
+    """The binary unit of a column of sizes in bytes: the largest is 1 or more of it, and it is MiB at the most.
+
+    >>> [choose_byte_scale(sizes).prefix for sizes in ((3 * 2**30, 640), (472_166, 640), (64, 8), ())]
+    ['MiB', 'KiB', 'B', 'MiB']
+    """
+    largest = max(sizes, default=0)
+    fitting = (Scale(size, prefix) for size, prefix in _BINARY[2:] if largest >= size)
+    return next(fitting, Scale(1, "B")) if largest else Scale(2**20, "MiB")
+
+
+def format_fine(value: float, *, digits: int) -> str:
+    """Print what was measured with ``digits`` after the point, and with more where fewer than two would count.
+
+    >>> [format_fine(value, digits=2) for value in (1234.5, 0.12, 0.00318, 0.0)]
+    ['1,234.50', '0.12', '0.0032', '0.00']
+    """
+    if value and math.isfinite(value):
+        digits = max(digits, 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
 
 
 def format_share(part: int, whole: int) -> str:

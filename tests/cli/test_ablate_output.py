@@ -122,7 +122,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     shown.on_record(second, make_record(second, None))
     lines = stream.getvalue().splitlines()
     assert "The study was left by process 7 on here, since 2026-01-01, which is dead; going on with it." in lines
-    assert "2 at once, 1 thread each (the fastest measured; 2 x 1: 1234 images/s)" in lines
+    assert "2 at once, 1 thread each (the fastest measured; 2 x 1: 1,234 images/s)" in lines
     assert "[0/6] convolution, seed 0: begins" in lines
     assert "[0/6] convolution, seed 0: The cache was built." in lines
     assert "[1/6] convolution, seed 0: finished with 71.50 %" in lines

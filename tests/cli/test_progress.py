@@ -57,6 +57,14 @@ def test_a_pipe_gets_one_plain_line_an_epoch() -> None:
     ]
 
 
+def test_the_speed_of_a_slow_run_is_not_rounded_to_nothing() -> None:
+    display, stream = display_on(terminal=False)
+    listener = RunDisplay(display)
+    listener.on_start(START)
+    listener.on_epoch(EPOCH, TIMING.model_copy(update={"train_images_per_second": 0.31}))
+    assert "  0.31 images/s" in stream.getvalue()
+
+
 def test_a_run_that_goes_on_says_where() -> None:
     display, stream = display_on(terminal=False)
     RunDisplay(display).on_start(RunStart(**{**vars(START), "first_epoch": 4, "first_batch": 7}))

@@ -1,10 +1,12 @@
 import pytest
 
 from vtbench.units import (
+    choose_byte_scale,
     choose_scale,
     format_bytes,
     format_count,
     format_duration,
+    format_fine,
     format_items,
     format_millions,
     format_share,
@@ -47,6 +49,26 @@ def test_counts_of_one_column_have_one_unit_that_suits_the_largest() -> None:
     assert (scale.entitle("params"), scale.show(4_492), scale.show(3)) == ("params (K)", "4.49", "<0.01")
     assert choose_scale([17_563_828_224, 3]).entitle("MACs") == "MACs (M)"
     assert (choose_scale([900]).entitle("MACs"), choose_scale([900]).show(900)) == ("MACs", "900")
+
+
+def test_sizes_of_one_column_have_one_unit_in_which_small_ones_are_told_apart() -> None:
+    scale = choose_byte_scale([472_166, 471_000])
+    assert (scale.entitle("peak"), scale.show_fine(472_166), scale.show_fine(471_000)) == (
+        "peak (KiB)",
+        "461.1",
+        "460.0",
+    )
+    scale = choose_byte_scale([3 * 2**30, 30_000, 20_000, 0])
+    assert scale.prefix == "MiB"
+    assert [scale.show_fine(size) for size in (3 * 2**30, 30_000, 20_000, 0)] == ["3,072.0", "0.029", "0.019", "0.0"]
+    assert choose_byte_scale([640]).show_fine(640) == "640"
+
+
+def test_what_was_measured_has_two_digits_that_count() -> None:
+    assert [format_fine(value, digits=2) for value in (1234.5, 9.999, 0.1, 0.00318, 0.0)] == [
+        "1,234.50", "10.00", "0.10", "0.0032", "0.00",
+    ]  # fmt: skip
+    assert [format_fine(value, digits=0) for value in (1234.5, 12.3, 3.4, 0.04)] == ["1,234", "12", "3.4", "0.040"]
 
 
 @pytest.mark.parametrize(("size", "text"), [(12, "12 B"), (1536, "1.5 KiB"), (60 * 2**20, "60.0 MiB")])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import random
 from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from vtbench.errors import UserError
@@ -22,9 +24,11 @@ from vtbench.profiling.measure import (
     measure_peak_memory,
     take_turns,
 )
+from vtbench.profiling.profile import profile_source
 from vtbench.profiling.sources import Source, resolve_source
 from vtbench.records import NotMeasured
-from vtbench.reporting.profile_report import describe_load, find_disagreements
+from vtbench.reporting.profile_report import ProfiledModel, print_profiles
+from vtbench.reporting.profile_timing import describe_load, find_disagreements, show_measurements
 
 CPU = torch.device("cpu")
 
@@ -122,6 +126,27 @@ def test_models_that_macs_and_time_rank_differently_are_named() -> None:
     assert find(lasting(0.9, 1.5, 1.6)) == []
     assert find(timing) == [], "their ratio has not settled"
     assert find(None) == find(NotMeasured(reason="broken")) == []
+
+
+def test_no_measured_number_of_a_small_or_slow_network_is_rounded_to_nothing() -> None:
+    source = Source("any", lambda: nn.Conv2d(3, 4, 1), (8, 8))
+    (timing,) = measure_models([source], [(1, 3, 8, 8)], MeasureSettings(time_limit=0.1))
+    assert isinstance(timing, Measurement)
+    quick = {"latency_ms": 0.0031, "latency_ms_quartiles": (0.003, 0.0042), "cpu_ms": 0.0031}
+    slow = {"images_per_second": 0.0123, "peak_memory_bytes": 400_000, "ratios": {"any": (5e-5, 4e-5, 6e-5)}}
+    profile = profile_source(source)
+    found = [
+        ProfiledModel(profile.model_copy(update={"model": name}), measured=timing.model_copy(update=quick | slow | own))
+        for name, own in (("any", {}), ("other", {"peak_memory_bytes": 472_166}))
+    ]
+    table = show_measurements(found)
+    assert table.header[-2:] == ("peak KiB", "n")
+    assert table.rows[0][2:7] == ("0.0031", "0.0030–0.0042", "0.0031", "0.012", "390.6")
+    assert table.rows[1][6] == "461.1"
+    printed = io.StringIO()
+    print_profiles(found, Console(file=printed, width=200), splits=(), depth=1)
+    assert "kept (B)" in printed.getvalue()
+    assert "0.000050x the time of any, 95 % interval 0.000040 to 0.000060" in printed.getvalue()
 
 
 def test_models_are_compared_round_by_round() -> None:

@@ -205,7 +205,11 @@ def test_a_plain_network_is_profiled_with_nothing_loaded_that_it_does_not_need()
     ours = {name.removeprefix("vtbench.") for name in loaded if name.startswith("vtbench.")}
     assert not {name for name in ours if name.startswith(rooms)}
     assert {name for name in ours if name.startswith("cli.verb_")} == {"cli.verb_profile"}
-    assert {name for name in ours if name.startswith("reporting")} == {"reporting", "reporting.profile_report"}
+    assert {name for name in ours if name.startswith("reporting")} == {
+        "reporting",
+        "reporting.profile_report",
+        "reporting.profile_timing",
+    }
     counting = {
         "arguments", "breakdown", "building", "calls", "chance", "closed_forms", "contractions", "decisions",
         "deployment", "errors", "execution", "formulas", "formulas_rare", "free_operators", "inputs", "moves",

@@ -56,6 +56,19 @@ def test_an_arm_with_fewer_macs_that_takes_longer_is_named(tmp_path: Path) -> No
     assert "Energy: no meter." in list_all_notes(report)
 
 
+def test_no_number_of_a_quick_or_slow_network_is_rounded_to_nothing(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", list_runs())
+    quick = measure("convolution", 0.004).model_copy(update={"energy_joules": 2e-6})
+    slow = measure("static", 4000.0).model_copy(update={"energy_joules": 2.0})
+    save_record(study / "measured.json", MeasuredArms(arms=(quick, slow), energy_of="GPU 0"))
+    report = build_report(study)
+    table = tabulate_measured(report, report.comparisons[0])
+    assert table is not None
+    assert table.rows[0][2:5] == ("0.0040", "0.0036 to 0.0044", "250,000") and table.rows[0][-1] == "0.0020"
+    assert table.rows[1][4] == "0.25"
+    assert "convolution 40.55 M and 0.0040 ms" in " ".join(list_all_notes(report))
+
+
 def test_an_archive_keeps_what_was_measured(tmp_path: Path) -> None:
     archive = archive_runs([write_measured(tmp_path / "study")], tmp_path / "archive").folder
     assert "| static      |    33.12 |         3.00 |" in (archive / "report.md").read_text("utf-8")

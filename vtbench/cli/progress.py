@@ -17,7 +17,7 @@ from vtbench.documents.terminal import lay_out_live
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import EpochRecord, RunRecord, TimingRecord
 from vtbench.training import BatchProgress, ProgressListener, RunStart
-from vtbench.units import format_duration, format_items
+from vtbench.units import format_duration, format_fine, format_items
 
 _REFRESHES_PER_SECOND = 4
 _MEMORY_EPOCHS = 5
@@ -172,7 +172,8 @@ class RunDisplay(ProgressListener):
                 f"epoch {epoch.epoch + 1}/{self._view.epochs}  train loss {epoch.train['loss']:.4f}  "
                 f"train {metric.show(epoch.train[metric.key])}  "
                 f"val {metric.show(epoch.outcome[metric.key])}  "
-                f"{timing.train_images_per_second:.0f} images/s" + (f"  {format_duration(left)} left" if left else "")
+                f"{format_fine(timing.train_images_per_second, digits=0)} images/s"
+                + (f"  {format_duration(left)} left" if left else "")
             )
 
     def on_message(self, text: str) -> None:
@@ -231,7 +232,7 @@ def list_cells_of(view: RunView) -> tuple[str, ...]:
     """What a table says of a run: its label, epoch, training loss, validation, speed, and the time that is left."""
     val = NOTHING if view.val is None else view.metric.format(view.val, digits=view.metric.digits - 1)
     epoch = f"{min(view.epoch + 1, view.epochs)}/{view.epochs}" if view.epochs else "starts"
-    speed = NOTHING if view.images_per_second is None else f"{view.images_per_second:.0f}"
+    speed = NOTHING if view.images_per_second is None else format_fine(view.images_per_second, digits=0)
     left = view.seconds_left()
     return view.label, epoch, show_number(view.loss), val, speed, NOTHING if left is None else format_duration(left)
 
@@ -241,7 +242,7 @@ def show_number(value: float | None) -> str:
 
 
 def _speed(view: RunView) -> str:
-    return "" if view.images_per_second is None else f"{view.images_per_second:.0f} images/s"
+    return "" if view.images_per_second is None else f"{format_fine(view.images_per_second, digits=0)} images/s"
 
 
 def _left(view: RunView) -> str:

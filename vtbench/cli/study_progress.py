@@ -19,7 +19,7 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult
 from vtbench.studies.running import StudyState
-from vtbench.units import format_duration, format_items
+from vtbench.units import format_duration, format_fine, format_items
 
 _SECONDS_BETWEEN_LINES = 20.0
 
@@ -76,7 +76,9 @@ class StudyDisplay:
         )
         if state.facts.note is not None:
             self._display.say(state.facts.note)
-        measured = ", ".join(f"{m.jobs} x {m.threads}: {m.images_per_second:.0f} images/s" for m in placement.measured)
+        measured = ", ".join(
+            f"{m.jobs} x {m.threads}: {format_fine(m.images_per_second, digits=0)} images/s" for m in placement.measured
+        )
         self._display.say(
             f"{placement.jobs} at once, {format_items(placement.threads, 'thread')} each "
             f"({placement.reason}{f'; {measured}' if measured else ''})"

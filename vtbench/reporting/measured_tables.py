@@ -12,7 +12,7 @@ from vtbench.records.measured import MeasuredArm
 from vtbench.records.profile import Measurement
 from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.report import Report
-from vtbench.units import format_bytes, format_items, format_millions
+from vtbench.units import format_bytes, format_fine, format_items, format_millions
 
 _MOST_PAIRS = 3
 
@@ -76,19 +76,19 @@ def _list_cells(arm: Arm, one: MeasuredArm) -> tuple[str, ...]:
     measured = one.measurement
     if isinstance(measured, NotMeasured):
         return (macs, *(NOTHING,) * 4)
-    low, high = measured.latency_ms_quartiles
+    low, high = (format_fine(part, digits=2) for part in measured.latency_ms_quartiles)
     memory = measured.peak_memory_bytes
     return (
         macs,
-        f"{measured.latency_ms:.2f}",
-        f"{low:.2f} to {high:.2f}",
-        f"{measured.images_per_second:,.0f}",
+        format_fine(measured.latency_ms, digits=2),
+        f"{low} to {high}",
+        format_fine(measured.images_per_second, digits=0),
         NOTHING if isinstance(memory, NotMeasured) else format_bytes(memory),
     )
 
 
 def _format_energy(one: MeasuredArm) -> str:
-    return NOTHING if isinstance(one.energy_joules, NotMeasured) else f"{1000 * one.energy_joules:,.2f}"
+    return NOTHING if isinstance(one.energy_joules, NotMeasured) else format_fine(1000 * one.energy_joules, digits=2)
 
 
 class Timed(NamedTuple):
@@ -134,8 +134,9 @@ def find_conflicts(timed: Sequence[Timed]) -> list[tuple[Timed, Timed]]:
 def tell_conflicts(pairs: Sequence[tuple[Timed, Timed]]) -> str:
     """What `find_conflicts` found, at most three pairs of it by name."""
     told = [
-        f"{lean.name} has {lean.macs / 1e6:.2f} M MACs and takes {lean.measurement.latency_ms:.2f} ms, {dear.name} "
-        f"{dear.macs / 1e6:.2f} M and {dear.measurement.latency_ms:.2f} ms"
+        f"{lean.name} has {format_millions(lean.macs)} M MACs and takes "
+        f"{format_fine(lean.measurement.latency_ms, digits=2)} ms, {dear.name} "
+        f"{format_millions(dear.macs)} M and {format_fine(dear.measurement.latency_ms, digits=2)} ms"
         for lean, dear in pairs[:_MOST_PAIRS]
     ]
     more = f"; {len(pairs) - _MOST_PAIRS} more pairs" if len(pairs) > _MOST_PAIRS else ""

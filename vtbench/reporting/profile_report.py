@@ -21,10 +21,17 @@ from vtbench.documents.table import (
 from vtbench.documents.terminal import lay_out, print_text
 from vtbench.records import NotMeasured
 from vtbench.records.profile import Difference, Measurement, Profile, ToolOpinion
-from vtbench.units import choose_scale, format_bytes, format_count, format_items, format_share
+from vtbench.reporting.profile_timing import count_peak, describe_measuring, show_measurements
+from vtbench.units import (
+    choose_byte_scale,
+    choose_scale,
+    format_bytes,
+    format_count,
+    format_fine,
+    format_items,
+    format_share,
+)
 
-_FREE_LOAD = 0.5
-"""Of the load average, what is left on a machine where nothing else runs."""
 _MOST_MISSED = 4
 """Operators left out that a table names; JSON has all."""
 _MOST_IDLE = 4
@@ -73,38 +80,6 @@ def render_profiles(found: Sequence[ProfiledModel], text_format: str, *, splits:
     return "\n".join(tables) + "".join(notes)
 
 
-def find_disagreements(
-    names: Sequence[str], macs: Sequence[int], measured: Sequence[Measurement | NotMeasured | None]
-) -> list[str]:
-    """A sentence for every pair of models that MACs and latency surely rank the other way round."""
-    sentences = []
-    known = [(n, m, t) for n, m, t in zip(names, macs, measured, strict=True) if isinstance(t, Measurement)]
-    for name, cost, timing in known:
-        for other_name, other_cost, _ in known:
-            ratio = timing.compare(other_name)
-            if cost < other_cost and ratio is not None and ratio[0] > 1:
-                sentences.append(
-                    f"{name} has {other_cost / cost:.2f}x fewer MACs than {other_name}, "
-                    f"yet takes {ratio[0]:.2f}x its time"
-                )
-    return sentences
-
-
-def _compare_times(found: Sequence[ProfiledModel]) -> Iterator[str]:
-    """The time of each model against that of the first, where the rounds tell them apart."""
-    timed = [(f.profile.model, f.measured) for f in found if isinstance(f.measured, Measurement)]
-    for name, timing in timed[1:]:
-        first = timed[0][0]
-        if (seen := timing.ratios.get(first)) is None:
-            yield f"{name} and {first} are not compared: the ratio of their times had not settled when time was up"
-            continue
-        told = f"{seen[0]:.3f}x, 95 % interval {seen[1]:.3f} to {seen[2]:.3f}, round by round"
-        if timing.compare(first) is None:
-            yield f"the times of {name} and {first} are not told apart ({told})"
-        else:
-            yield f"{name} takes {told.replace('x,', f'x the time of {first},', 1)}"
-
-
 def _to_plain(findings: ProfiledModel) -> dict[str, Any]:
     entry = findings.profile.model_dump(mode="json")
     if findings.difference is not None:
@@ -142,7 +117,7 @@ def _list_numbers(findings: ProfiledModel, splits: Sequence[str], depth: int) ->
         "latency_ms": getattr(measured, "latency_ms", None),
         "cpu_ms": getattr(measured, "cpu_ms", None),
         "images_per_second": getattr(measured, "images_per_second", None),
-        "peak_memory_bytes": _number_or_none(getattr(measured, "peak_memory_bytes", None)),
+        "peak_memory_bytes": count_peak(findings),
         "notes": "; ".join(_collect_notes([findings])),
     }
 
@@ -161,7 +136,7 @@ def _lay_out(found: Sequence[ProfiledModel], splits: Sequence[str], depth: int, 
         if findings.tools:
             yield _show_tools(findings.profile, findings.tools)
     if any(findings.measured is not None for findings in found):
-        yield _show_measurements(found)
+        yield show_measurements(found)
 
 
 def _summarize(found: Sequence[ProfiledModel]) -> Table:
@@ -170,18 +145,19 @@ def _summarize(found: Sequence[ProfiledModel]) -> Table:
     scale = choose_scale(findings.profile.macs for findings in found)
     of_params = choose_scale(findings.profile.params for findings in found)
     of_steps = choose_scale(step for step in step_of.values() if step is not None)
-    titles = (scale.entitle("MACs"), of_params.entitle("params"), "kept (MiB)")
+    of_bytes = choose_byte_scale(size for one in found if (size := _count_kept(one.profile)) is not None)
+    titles = (scale.entitle("MACs"), of_params.entitle("params"), of_bytes.entitle("kept"))
     header = ("model", "input", *titles, *((of_steps.entitle("step"),) if backward else ()))
     rows = []
     for findings in found:
         profile = findings.profile
-        kept = getattr(profile.activations, "bytes", None)
+        kept = _count_kept(profile)
         row = [
             profile.model,
             " + ".join(_shape(one.shape[1:]) for one in profile.inputs),
             scale.show(profile.macs),
         ]
-        row += [of_params.show(profile.params), NOTHING if kept is None else _show_mebibytes(kept)]
+        row += [of_params.show(profile.params), NOTHING if kept is None else of_bytes.show_fine(kept)]
         if backward:
             step = step_of[id(findings)]
             row.append(NOTHING if step is None else of_steps.show(step))
@@ -220,8 +196,9 @@ def _show_share(macs: int, total: int) -> str:
     return "<0.1" if 0 < 100 * macs / total < 0.05 else f"{100 * macs / total:.1f}"
 
 
-def _show_mebibytes(size: int) -> str:
-    return "<0.1" if 0 < size / 2**20 < 0.05 else f"{size / 2**20:,.1f}"
+def _count_kept(profile: Profile) -> int | None:
+    """Bytes that are kept for the backward pass."""
+    return getattr(profile.activations, "bytes", None)
 
 
 def _split(profile: Profile, split: str, depth: int) -> Iterator[tuple[Any, ...]]:
@@ -244,7 +221,7 @@ def _show_difference(profile: Profile, difference: Difference) -> Table:
         if part.group == "operator":
             continue
         name = part.name if part.group in ("total", "parameters") else f"{part.group}: {part.name}"
-        ratio = "new" if part.ratio is None else f"{part.ratio:.2f}x" if part.this else "gone"
+        ratio = "new" if part.ratio is None else f"{format_fine(part.ratio, digits=2)}x" if part.this else "gone"
         rows.append((name, scale.show(part.other), scale.show(part.this), ratio))
     title = f"{profile.model} against {difference.other}"
     header = (scale.entitle("part"), difference.other, profile.model, f"{profile.model} / {difference.other}")
@@ -259,7 +236,7 @@ def _show_tools(profile: Profile, tools: Sequence[ToolOpinion]) -> Table:
         if not isinstance(opinion.macs, int):
             rows.append((tool, NOTHING, NOTHING, opinion.macs.reason))
             continue
-        ratio = f"{opinion.macs / profile.macs:.3f}" if profile.macs else NOTHING
+        ratio = format_fine(opinion.macs / profile.macs, digits=3) if profile.macs else NOTHING
         rows.append((tool, scale.show(opinion.macs), ratio, _explain(opinion)))
     header = ("tool", scale.entitle("MACs"), "ratio", "why")
     return make_table(header, rows, numbers=header[1:3], title=f"{profile.model}: what tools print")
@@ -275,33 +252,6 @@ def _explain(opinion: ToolOpinion) -> str:
     return "; ".join(parts) or "the same"
 
 
-def _show_measurements(found: Sequence[ProfiledModel]) -> Table:
-    scale = choose_scale(findings.profile.macs for findings in found)
-    header = ("model", scale.entitle("MACs"), "ms/batch", "quartiles", "CPU ms", "images/s", "peak MiB", "n")
-    rows = []
-    for findings in found:
-        measured = findings.measured
-        macs = scale.show(findings.profile.macs)
-        if measured is None or isinstance(measured, NotMeasured):
-            rows.append((findings.profile.model, macs, *(NOTHING,) * 6))
-            continue
-        low, high = measured.latency_ms_quartiles
-        peak = _number_or_none(measured.peak_memory_bytes)
-        rows.append(
-            (
-                findings.profile.model,
-                macs,
-                f"{measured.latency_ms:.2f}",
-                f"{low:.2f}–{high:.2f}",
-                NOTHING if measured.cpu_ms is None else f"{measured.cpu_ms:.2f}",
-                f"{measured.images_per_second:.1f}",
-                NOTHING if peak is None else f"{peak / 2**20:.0f}",
-                str(measured.num_samples),
-            )
-        )
-    return make_table(header, rows, numbers=header[1:], title="measured")
-
-
 def _collect_notes(found: Sequence[ProfiledModel]) -> Iterator[str]:
     several = len(found) > 1
     for findings in found:
@@ -313,40 +263,7 @@ def _collect_notes(found: Sequence[ProfiledModel]) -> Iterator[str]:
                 yield f"{lead}{name} not counted: {value.reason}"
         if isinstance(findings.measured, NotMeasured):
             yield f"{lead}not measured: {findings.measured.reason}"
-    yield from _describe_measuring(found)
-
-
-def _describe_measuring(found: Sequence[ProfiledModel]) -> Iterator[str]:
-    if all(findings.measured is None for findings in found):
-        return
-    first = next((f.measured for f in found if isinstance(f.measured, Measurement)), None)
-    if first is not None:
-        where = first.environment
-        yield (
-            f"measured in evaluation on {where.device_name} ({where.device}), {first.dtype}, batch {first.batch_size}, "
-            f"{format_items(first.threads, 'thread')}, torch {where.packages['torch']}; "
-            f"{first.warm_up_passes} passes of warm-up, models take turns; median and quartiles over n samples"
-        )
-        if (busy := describe_load(first)) is not None:
-            yield busy
-    for findings in found:
-        if isinstance(findings.measured, Measurement) and not findings.measured.settled:
-            yield f"{findings.profile.model}: time was up before its quartiles settled within 2 %"
-    yield from _compare_times(found)
-    yield from find_disagreements(
-        [f.profile.model for f in found], [f.profile.macs for f in found], [f.measured for f in found]
-    )
-
-
-def describe_load(measured: Measurement) -> str | None:
-    """A sentence on a machine that was at work before it was measured, else None."""
-    cores = measured.environment.num_cores
-    if measured.load_average is None or measured.load_average + measured.threads <= cores + _FREE_LOAD:
-        return None
-    return (
-        f"the machine was busy before this began (load average {measured.load_average:.1f} on "
-        f"{format_items(cores, 'core')}): times are longer for it, CPU times and ratios less so"
-    )
+    yield from describe_measuring(found)
 
 
 def _tabulate_facts(profile: Profile) -> Table:
@@ -375,10 +292,6 @@ def _describe(profile: Profile) -> Iterator[tuple[str, str]]:
     twice = profile.covered_macs - profile.stated_only_macs
     share = "every MAC" if twice == profile.macs else f"{format_share(twice, profile.macs)} % of MACs"
     yield "checked", f"trace and closed forms agree on {share}{' of this pass' if varies else ''}"
-
-
-def _number_or_none(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _list_inputs(profile: Profile) -> str:
