@@ -20,6 +20,7 @@ from vtbench.metrics import ECE, TOP5
 from vtbench.records import NotMeasured, RunRecord, load_record, save_record
 from vtbench.records.answers import load_answers
 from vtbench.records.evaluation import EvaluationRecord
+from vtbench.reporting.evaluation_report import list_lines
 from vtbench.training import load_recipe, train_run
 
 CLASSES = ("ant", "bee", "cat")
@@ -93,7 +94,8 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
 def test_on_its_own_images_a_run_is_judged_as_in_its_record(place: Path, evaluate, tmp_path: Path) -> None:
     code, said, _ = evaluate(place / "run", "--device", "cpu", "--out", tmp_path)
     assert code == 0
-    assert "15 validation images in 3 classes, those of the run" in said and "in its record the same" in said
+    assert "15 validation images in 3 classes, those of the run" in said and "top-1 in its record: the same" in said
+    assert said.count("in its record") == 1
     assert "\n  val loss " in said
     assert all(len(line) <= 80 for line in said.splitlines() if "folder:" not in line and str(tmp_path) not in line)
     (folder,) = tmp_path.iterdir()
@@ -145,6 +147,31 @@ def test_a_run_is_judged_with_other_windows_beside_its_own_and_only_with_what_ju
         assert (code, told in err, "Traceback" in err) == (2, True, False), err
 
 
+def test_of_each_number_that_the_record_has_otherwise_it_is_said_what_it_has_there(
+    place: Path, evaluate, tmp_path: Path
+) -> None:
+    assert evaluate(place / "segmenter", "--device", "cpu", "--out", tmp_path)[0] == 0
+    (folder,) = tmp_path.iterdir()
+    now = load_record(folder / "evaluation.json", EvaluationRecord)
+    run_record = load_record(place / "segmenter" / "record.json", RunRecord)
+    kept = run_record.outcome
+    assert isinstance(kept, dict) and all(isinstance(kept[key], float) for key in ("loss", "dice_percent"))
+
+    def compare(**changes: float) -> list[tuple[str, str]]:
+        other = run_record.model_copy(update={"outcome": kept | changes})
+        return [(name, text) for name, text in list_lines(now, other) if "record" in name]
+
+    same = ("mIoU in its record:", "the same")
+    assert compare() == [same]
+    assert compare(loss=2.5) == [same, ("val loss in its record:", "2.5000")]
+    assert compare(dice_percent=12.345) == [same, ("Dice in its record:", "12.35 %")]
+    assert compare(miou_percent=25.73) == [("mIoU in its record:", "25.73 %")]
+    near = kept["loss"] + 1e-9
+    assert compare(loss=near)[1:] == [("val loss in its record:", f"{near:.4f}, other in digits not shown")]
+    without = run_record.model_copy(update={"outcome": {key: kept[key] for key in kept if key != "loss"}})
+    assert not any("loss in" in name for name, _ in list_lines(now, without))
+
+
 def test_other_data_are_judged_by_the_names_of_classes_whatever_their_order(
     place: Path, evaluate, tmp_path: Path
 ) -> None:
@@ -183,7 +210,7 @@ def test_images_are_normalised_as_those_that_the_network_was_trained_on(place: P
 
 def test_segmentation_has_the_metrics_of_its_record_and_a_row_a_class(place: Path, evaluate, tmp_path: Path) -> None:
     code, said, _ = evaluate(place / "segmenter", "--out", tmp_path)
-    assert code == 0 and "mIoU" in said and "in its record the same" in said
+    assert code == 0 and "mIoU in its record: the same" in said and said.count("in its record") == 1
     assert all(len(line) <= 80 for line in said.splitlines() if "folder:" not in line and str(tmp_path) not in line)
     (folder,) = tmp_path.iterdir()
     record = load_record(folder / "evaluation.json", EvaluationRecord)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,34 @@ def list_metrics(record: EvaluationRecord) -> tuple[Metric, ...]:
 
 
 def list_lines(record: EvaluationRecord, run: RunRecord) -> Iterator[tuple[str, str]]:
-    """What the whole split came to, each number beside that of the run's record where these are its own images."""
+    """What the whole split came to; where these are the run's own images, what its record has otherwise.
+
+    Of the headline metric it is also said that the record has the same.
+    """
     for metric in list_metrics(record):
         value = record.outcome[metric.key]
         yield metric.label, f"not measured: {value.reason}" if isinstance(value, NotMeasured) else metric.show(value)
     loss = record.outcome["loss"]
-    yield "val loss", loss.reason if isinstance(loss, NotMeasured) else f"{loss:.4f}"
-    headline, before = METRICS[record.task][0], run.headline
-    if record.is_own and isinstance(before, float):
-        now = record.outcome[headline.key]
-        same = headline.show(before) if now != before else "the same"
-        yield "in its record", same
+    yield "val loss", loss.reason if isinstance(loss, NotMeasured) else _show_loss(loss)
+    before = run.outcome
+    if not record.is_own or isinstance(before, NotMeasured):
+        return
+    headline = METRICS[record.task][0].key
+    shown = [(metric.key, metric.label, metric.show) for metric in list_metrics(record)]
+    for key, label, show in (*shown, ("loss", "val loss", _show_loss)):
+        if key in before and (key == headline or record.outcome[key] != before[key]):
+            yield f"{label} in its record:", _compare(record.outcome[key], before[key], show)
+
+
+def _show_loss(loss: float) -> str:
+    return f"{loss:.4f}"
+
+
+def _compare(now: float | NotMeasured, before: float, show: Callable[[float], str]) -> str:
+    if now == before:
+        return "the same"
+    alike = not isinstance(now, NotMeasured) and show(now) == show(before)
+    return f"{show(before)}{', other in digits not shown' if alike else ''}"
 
 
 def tabulate_classes(record: EvaluationRecord) -> Table:
