@@ -101,7 +101,10 @@ def test_arms_that_start_from_weights_of_their_own_are_no_pair_with_others() -> 
     pairs = list_option_pairs(comparison)
     assert [new.name for new, _ in pairs[DYNAMIC]] == ["dynamic-position"]
     assert [new.name for new, _ in pairs[POSITION]] == ["static-position"]
-    assert "dynamic" not in [arm.name for arm in sort_arms(comparison)[1].values()]
+    assert [sorted(arm.name for arm in alike.places.values()) for alike in sort_arms(comparison)] == [
+        ["dynamic-position", "static", "static-position"],
+        ["dynamic"],
+    ]
 
 
 def test_weights_of_one_name_are_told_apart_by_their_hash() -> None:
@@ -133,8 +136,9 @@ def test_settings_that_tuning_did_not_find_keep_arms_apart() -> None:
     keys = ["recipe.optimizer.learning_rate", "recipe.optimizer.weight_decay"]
     assert list(list_option_pairs(comparison, tuned=keys)) == [DYNAMIC]
     assert list_option_pairs(comparison, tuned=keys[:1]) == {}
-    assert list_pairs(TOKENS, *sort_arms(comparison, tuned=keys[:1])) != ()
-    assert {place[0] for place in sort_arms(comparison, tuned=keys[:1])[1]} == {"static"}
+    alike = sort_arms(comparison, tuned=keys[:1])
+    assert [(new.name, old.name) for new, old in list_pairs(TOKENS, alike)] == [("static", "convolution")]
+    assert [{place[0] for place in one.places} for one in alike] == [{"static"}, {"dynamic"}]
 
 
 def test_effects_from_two_seeds_are_named_without_a_size_that_says_nothing() -> None:

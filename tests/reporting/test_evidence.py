@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic_runs import ACCURACY, list_runs, make_run, write_study
 
+from vtbench.configuration import DataConfig
 from vtbench.records import RunRecord
 from vtbench.reporting.archive import archive_runs, list_archives
 from vtbench.reporting.committed import render_readme
@@ -76,10 +77,13 @@ def test_seeds_and_arms_that_are_missing_are_left_out_and_never_guessed(tmp_path
 
 def list_sorted(
     folder: Path, runs: Sequence[RunRecord], *, tuned: Collection[str] = ()
-) -> tuple[str | None, list[str]]:
+) -> list[tuple[str | None, list[str]]]:
+    """Of each treatment the twin and the arms with tokens."""
     comparison = build_report(write_study(folder, runs, seeds=None)).comparisons[0]
-    plain, places = sort_arms(comparison, tuned=tuned)
-    return plain and plain.name, sorted(arm.name for arm in places.values())
+    return [
+        (alike.twin and alike.twin.name, sorted(arm.name for arm in alike.places.values()))
+        for alike in sort_arms(comparison, tuned=tuned)
+    ]
 
 
 def test_arms_that_differ_in_more_than_the_claim_do_not_speak_to_it(tmp_path: Path) -> None:
@@ -90,10 +94,10 @@ def test_arms_that_differ_in_more_than_the_claim_do_not_speak_to_it(tmp_path: Pa
         "foreign": "timm:resnet18d",
     }
     extra = [make_run(arm, seed, 60.0 + seed, variant=variant) for arm, variant in others.items() for seed in range(2)]
-    assert list_sorted(tmp_path / "a", [*extra, *list_runs()]) == ("convolution", sorted(ACCURACY)[1:])
+    assert list_sorted(tmp_path / "a", [*extra, *list_runs()]) == [("convolution", sorted(ACCURACY)[1:])]
     alone = [run for run in list_runs() if run.arm != "convolution"]
-    assert list_sorted(tmp_path / "b", [*extra, *alone]) == (None, sorted(ACCURACY)[1:])
-    assert list_sorted(tmp_path / "c", extra[2:]) == (None, [])
+    assert list_sorted(tmp_path / "b", [*extra, *alone]) == [(None, sorted(ACCURACY)[1:])]
+    assert list_sorted(tmp_path / "c", extra[2:]) == []
 
 
 def test_settings_of_their_own_keep_arms_apart_unless_each_was_tuned(tmp_path: Path) -> None:
@@ -110,11 +114,32 @@ def test_settings_of_their_own_keep_arms_apart_unless_each_was_tuned(tmp_path: P
             assert plain is not None
             certificate = plain.model_copy(update={"recipe": f"{rate:064}".replace(".", "0"), "untreated": plain})
             runs.append(run.model_copy(update={"config": config, "certificate": certificate}))
-    assert list_sorted(tmp_path / "a", runs) == ("convolution", ["static"])
-    assert list_sorted(tmp_path / "b", runs, tuned=["recipe.optimizer.learning_rate"]) == (
-        "convolution",
-        ["dynamic", "static"],
-    )
+    assert list_sorted(tmp_path / "a", runs) == [(None, ["dynamic"]), ("convolution", ["static"])]
+    assert list_sorted(tmp_path / "b", runs, tuned=["recipe.optimizer.learning_rate"]) == [
+        ("convolution", ["dynamic", "static"])
+    ]
+
+
+def test_of_crossed_factors_every_pair_of_arms_speaks_to_a_claim_and_none_is_chosen(tmp_path: Path) -> None:
+    gaps = {"a": 10.0, "b": 1.0, "c": 1.0, "d": -2.0, "e": 5.0}
+
+    def declare(run: RunRecord, spec: str) -> RunRecord:
+        own = run.config.model_copy(
+            update={"data": DataConfig(spec=f"scenes:{spec}"), "declared": {"data.spec": "scenes"}}
+        )
+        return run.model_copy(update={"config": own})
+
+    runs = [
+        declare(make_run(f"model={model},spec={spec}", seed, 60.0 + seed + gap * (model == "t"), variant=variant), spec)
+        for spec, gap in gaps.items()
+        for model, variant in (("c", "resnet20"), ("t", "vt_resnet20:tokenizer=static"))
+        for seed in range(3)
+    ]
+    write_study(tmp_path / "crossed", runs, seeds=None)
+    evidence = find_evidence(tmp_path / "crossed")
+    [contrast] = evidence.contrasts
+    assert contrast.effect.mean == pytest.approx(3.0) and len(contrast.pairs) == 5
+    assert tabulate_evidence([evidence]).rows[0][3:5] == ("model=t (5 arms)", "model=c (5 arms)")
 
 
 def test_the_readme_shows_the_evidence_of_all_archives_or_says_that_there_is_none(tmp_path: Path) -> None:

@@ -150,6 +150,12 @@ def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_comm
         assert found == f"{plain}; each seed draws its {drawn} images anew from the split"
         whole = [make_run(seed=seed).model_copy(update={"config": limited[0].config}) for seed in (0, 1)]
         assert dict(describe_provenance(whole, ReportOutline(title="t")))["data"] == plain  # As many as there are.
+        unlimited = dict(describe_provenance([*limited, make_run("static")], ReportOutline(title="t")))["data"]
+        assert unlimited == f"{found}; {plain}"  # Nothing is drawn of what has no limit.
+        other = limited[1].config.data.model_copy(update={"limit_train": 4999})
+        alone = limited[1].model_copy(update={"config": limited[1].config.model_copy(update={"data": other})})
+        told = dict(describe_provenance([limited[0], alone], ReportOutline(title="t")))["data"]
+        assert "training images anew" not in told and "training and validation images anew" not in told
     assert facts["recipe"].startswith("small: 10 epochs, batch 128, sgd")
     assert facts["seeds"] == "0, 1, 2"
     assert "Example CPU" in facts["machine"]

@@ -56,7 +56,9 @@ def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> N
     assert table.rows == (("static", "+8.00 ± 4.68", "200", "20 : 4", "3 : 0", "3 : 0"),)
 
 
-def _draw(report: Report, rows_of: Callable[[int], NDArray[np.int64]] | None) -> Report:
+def _draw(
+    report: Report, rows_of: Callable[[int], NDArray[np.int64]] | None, *, images: Callable[[int], str] = str
+) -> Report:
     """The same, of runs whose images a limit drew for each seed; without ``rows_of`` which ones was not kept."""
     [comparison] = report.comparisons
     data = {"data": DataConfig(spec="scenes", limit_val=200)}
@@ -65,7 +67,7 @@ def _draw(report: Report, rows_of: Callable[[int], NDArray[np.int64]] | None) ->
             update={
                 "config": record.config.model_copy(update=data),
                 "certificate": record.certificate
-                and record.certificate.model_copy(update={"val_data": f"{record.seed}"}),
+                and record.certificate.model_copy(update={"val_data": images(record.seed)}),
             }
         )
         for record in comparison.records
@@ -92,6 +94,13 @@ def test_answers_of_which_it_is_not_known_to_which_images_they_are_are_not_compa
     assert tabulate_images(unknown.comparisons[0], unknown.answers) is None
     [note] = list_image_notes(unknown.comparisons[0], unknown.answers)
     assert note.startswith("6 runs kept what was answered, but not to which of the images")
+
+
+def test_answers_of_which_all_are_to_the_same_images_are_compared_whichever_these_are() -> None:
+    plain = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
+    whole = _draw(plain, None, images=lambda _: "those of the whole split")
+    assert tabulate_images(whole.comparisons[0], whole.answers) == tabulate_images(plain.comparisons[0], plain.answers)
+    assert not any("not compared" in note for note in list_image_notes(whole.comparisons[0], whole.answers))
 
 
 def test_notes_of_several_comparisons_say_which_they_are_of() -> None:

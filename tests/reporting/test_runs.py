@@ -79,6 +79,8 @@ def test_a_second_record_of_one_cell_with_another_outcome_is_named_and_not_avera
     limited = same.model_copy(update={"config": same.config.model_copy(update=data)})
     save_record(tmp_path / "second" / "record.json", limited)
     assert "with other settings and the same outcome" in load_runs(tmp_path).left_out[0].reason
+    save_record(tmp_path / "second" / "record.json", same.model_copy(update={"weights_sha256": "0" * 64}))
+    assert "with the same settings and outcome, and other weights, costs" in load_runs(tmp_path).left_out[0].reason
 
 
 def test_a_second_record_that_says_more_of_the_same_cell_is_no_other_outcome(tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ Pairs = tuple[tuple[Arm, Arm], ...]
 
 
 @dataclass(frozen=True)
+class TreatedArms:
+    """Arms that were treated alike: those of one network with tokens, and its convolutional ``twin`` if it is there."""
+
+    twin: Arm | None
+    places: Mapping[Place, Arm]
+
+
+@dataclass(frozen=True)
 class Contrast:
     """First arms less second ones by the headline metric. ``effect`` holds together with the others of its study."""
 
@@ -73,7 +81,7 @@ def find_contrasts(comparison: Comparison, *, tuned: Collection[str] = ()) -> tu
         for name, pairs in list_option_pairs(comparison, tuned=tuned).items()
         if any(comparison.base not in (new.name, old.name) for new, old in pairs)
     }
-    if found and (tokens := list_pairs(TOKENS, *sort_arms(comparison, tuned=tuned))):
+    if found and (tokens := list_pairs(TOKENS, sort_arms(comparison, tuned=tuned))):
         found = {TOKENS: tokens, **found}
     return contrast_all(comparison, found)
 
@@ -142,23 +150,24 @@ def _name_start(record: RunRecord) -> str:
     return f"{init.source} ({init.sha256[:8]})" if init.sha256 else init.source
 
 
-def sort_arms(comparison: Comparison, *, tuned: Collection[str] = ()) -> tuple[Arm | None, dict[Place, Arm]]:
-    """The convolutional twin, if it is there, and the arms of one network with tokens by tokenizer and position.
+def sort_arms(comparison: Comparison, *, tuned: Collection[str] = ()) -> tuple[TreatedArms, ...]:
+    """The arms of one network with tokens, and its convolutional twins: those that are treated alike together.
 
-    All are treated alike and start from the same weights; each has what was found for it of the ``tuned`` settings. Of
-    several networks with tokens that with arms for the most claims is taken, the first of as many.
+    These start from the same weights, too; each has what was found for it of the ``tuned`` settings. Of several
+    networks with tokens that with arms for the most claims is taken, the first of as many.
     """
     arms = [arm for arm, runs in zip(comparison.arms, comparison.runs, strict=True) if runs]
     catalog = {entry.name: entry for entry in load_catalog()}
     read = {arm.name: read_options(arm.variant, catalog) for arm in arms}
     treated = _read_treatments(comparison, tuned=tuned)
-    networks: dict[tuple[str, ...], dict[Place, Arm]] = {}
+    networks: dict[tuple[str, ...], dict[tuple[str, ...], dict[Place, Arm]]] = {}
     for arm in arms:
         entry, options = read.get(arm.name, (None, {}))
         if entry is not None and "tokenizer" in options:
-            rest = {**options, **treated[arm.name]}
+            rest = dict(options)
             place = rest.pop("tokenizer"), rest.pop("position")
-            networks.setdefault((entry.name, *(f"{key}={value}" for key, value in rest.items())), {})[place] = arm
+            network = (entry.name, *(f"{key}={value}" for key, value in rest.items()))
+            networks.setdefault(network, {}).setdefault(tuple(treated[arm.name].values()), {})[place] = arm
 
     def find_twin(lead: Arm) -> Arm | None:
         entry, wanted = read[lead.name]
@@ -169,15 +178,22 @@ def sort_arms(comparison: Comparison, *, tuned: Collection[str] = ()) -> tuple[A
                 return arm
         return None
 
-    found = [(find_twin(next(iter(places.values()))), places) for places in networks.values()]
-    return max(found, key=lambda one: sum(bool(list_pairs(claim, *one)) for claim in CLAIMS), default=(None, {}))
+    found = [
+        tuple(TreatedArms(find_twin(next(iter(places.values()))), places) for places in treatments.values())
+        for treatments in networks.values()
+    ]
+    return max(found, key=lambda one: sum(bool(list_pairs(claim, one)) for claim in CLAIMS), default=())
 
 
-def list_pairs(claim: str, plain: Arm | None, places: Mapping[Place, Arm]) -> Pairs:
-    """The pairs of arms whose differences speak to a claim of the paper.
+def list_pairs(claim: str, arms: Sequence[TreatedArms]) -> Pairs:
+    """The pairs of arms whose differences speak to a claim of the paper, of every treatment.
 
     For convolutions the plainest tokens stand, static ones without position where a study has them.
     """
+    return tuple(pair for alike in arms for pair in _list_pairs(claim, alike.twin, alike.places))
+
+
+def _list_pairs(claim: str, plain: Arm | None, places: Mapping[Place, Arm]) -> Pairs:
     if claim == TOKENS:
         order = [(tokenizer, position) for tokenizer in _TOKENIZERS for position in _POSITIONS]
         first = next((places[place] for place in order if place in places), None)

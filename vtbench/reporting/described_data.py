@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,29 +12,30 @@ from vtbench.records import CostRecord, RunRecord
 from vtbench.reporting.outline import name_arm
 from vtbench.units import format_items
 
+Part = tuple[str, str, int]
+"""A limited part of a split: ``training`` or ``validation``, of which data, and of how many images."""
 
-def list_drawn(records: Sequence[RunRecord]) -> list[str]:
-    """The splits, ``training`` and ``validation``, of which a limit draws other images for each seed of an arm."""
-    seen: dict[tuple[str, str], set[str]] = {}
+
+def list_drawn(records: Sequence[RunRecord]) -> frozenset[Part]:
+    """The parts of splits that each seed of an arm draws anew."""
+    seen: dict[tuple[Part, str], set[str]] = {}
     for record in records:
         if record.certificate is not None:
-            data, certificate = record.config.data, record.certificate
-            splits = {
-                "training": (data.limit_train, certificate.train_data),
-                "validation": (data.limit_val, certificate.val_data),
-            }
-            for split, (limit, images) in splits.items():
-                if limit is not None:
-                    seen.setdefault((split, name_arm(record)), set()).add(images)
-    return [
-        split
-        for split in ("training", "validation")
-        if any(len(images) > 1 for (of_split, _), images in seen.items() if of_split == split)
-    ]
+            images = {"training": record.certificate.train_data, "validation": record.certificate.val_data}
+            for part in _list_parts(record):
+                seen.setdefault((part, name_arm(record)), set()).add(images[part[0]])
+    return frozenset(part for (part, _), images in seen.items() if len(images) > 1)
 
 
-def describe_data(record: RunRecord, drawn: Sequence[str] = ()) -> str:
-    """``scenes, 32 x 32 px: 4,000 training and 1,000 validation images, 10 classes``, and the ``drawn`` splits."""
+def _list_parts(record: RunRecord) -> list[Part]:
+    data = record.config.data
+    limits = {"training": data.limit_train, "validation": data.limit_val}
+    return [(split, data.spec, limit) for split, limit in limits.items() if limit is not None]
+
+
+def describe_data(record: RunRecord, every_drawn: Collection[Part] = ()) -> str:
+    """``scenes, 32 x 32 px: 4,000 training and 1,000 validation images, 10 classes``, and which of it is drawn."""
+    drawn = [part[0] for part in _list_parts(record) if part in every_drawn]
     return (
         f"{record.config.data.spec}{_tell_size(record)}: {record.num_train:,} training and "
         f"{format_items(record.num_val, 'validation image')}, {format_items(record.num_classes, 'class', 'classes')}"

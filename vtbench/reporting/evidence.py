@@ -34,6 +34,8 @@ from vtbench.stats.estimates import Estimate, find_spread
 from vtbench.stats.power import POWER, find_smallest_effect
 from vtbench.units import format_items
 
+_MOST_NAMED = 4
+
 
 @dataclass(frozen=True)
 class StudyEvidence:
@@ -61,8 +63,8 @@ def find_evidence(folder: Path) -> StudyEvidence:
     """What the archive in ``folder`` says about the claims, with the intervals that its own report has of them."""
     report = build_report(folder)
     comparison, tuned = report.comparisons[0], list_tuned(report)
-    plain, places = sort_arms(comparison, tuned=tuned)
-    claims = {claim: list_pairs(claim, plain, places) for claim in CLAIMS}
+    arms = sort_arms(comparison, tuned=tuned)
+    claims = {claim: list_pairs(claim, arms) for claim in CLAIMS}
     own = [_name_pairs(pairs) for pairs in claims.values()]
     shown = find_contrasts(comparison, tuned=tuned)
     others = {one.claim: one.pairs for one in shown if _name_pairs(one.pairs) not in own}
@@ -81,8 +83,8 @@ def tabulate_evidence(found: Sequence[StudyEvidence]) -> Table:
             claim,
             one.folder,
             _describe_setting(one.record),
-            name_side(contrast.pairs, 0),
-            name_side(contrast.pairs, 1),
+            _name_side(contrast.pairs, 0),
+            _name_side(contrast.pairs, 1),
             f"{format_estimate(contrast.effect, one.comparison.metric, sign='+')} {one.comparison.metric.label}",
             str(contrast.effect.n),
             contrast.verdict,
@@ -91,6 +93,15 @@ def tabulate_evidence(found: Sequence[StudyEvidence]) -> Table:
     ]
     header = ("claim", "study", "data", "arms", "against", "effect (points)", "n", "says")
     return make_table(header, rows, numbers=("effect (points)", "n"))
+
+
+def _name_side(pairs: Pairs, side: int) -> str:
+    """The arms of one side; many of crossed factors by the levels that they share."""
+    names = list(dict.fromkeys(pair[side].name for pair in pairs))
+    shared = [level for level in names[0].split(",") if all(level in name.split(",") for name in names)]
+    if len(names) > _MOST_NAMED and shared:
+        return f"{','.join(shared)} ({len(names)} arms)"
+    return name_side(pairs, side)
 
 
 def list_sentences(found: Sequence[StudyEvidence]) -> Iterator[str]:

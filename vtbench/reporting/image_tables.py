@@ -39,13 +39,13 @@ def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) ->
     """Every arm of which a seed can be paired with the base image by image; none for a study stopped by its outcome."""
     if comparison.stopped:
         return ()
-    base = comparison.runs[0]
+    base, alike = comparison.runs[0], _have_same_images(comparison)
     found = []
     for arm, runs in zip(comparison.arms[1:], comparison.runs[1:], strict=True):
         paired = [
             pair
             for seed, record in sorted(runs.items())
-            if seed in base and (pair := _pair_answers(record, base[seed], answers)) is not None
+            if seed in base and (pair := _pair_answers(record, base[seed], answers, alike=alike)) is not None
         ]
         estimate = estimate_over_images([(own.scores, of_base.scores, rows_N) for own, of_base, rows_N in paired])
         if isinstance(estimate, Estimate):
@@ -55,13 +55,13 @@ def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) ->
 
 
 def _pair_answers(
-    record: RunRecord, base: RunRecord, answers: Mapping[RunKey, Answers]
+    record: RunRecord, base: RunRecord, answers: Mapping[RunKey, Answers], *, alike: bool
 ) -> tuple[Answers, Answers, NDArray[np.integer[Any]]] | None:
     """The answers of both to the same images, and which these are; None where they are not kept or of others."""
     own, of_base = (answers.get(identify_run(one)) for one in (record, base))
     if own is None or of_base is None or not _has_split_of(record, base):
         return None
-    own_rows_N, base_rows_N = _list_rows(own, record), _list_rows(of_base, base)
+    own_rows_N, base_rows_N = _list_rows(own, record, alike=alike), _list_rows(of_base, base, alike=alike)
     if own_rows_N is None or base_rows_N is None or not np.array_equal(own_rows_N, base_rows_N):
         return None
     return own, of_base, own_rows_N
@@ -74,9 +74,18 @@ def _has_split_of(record: RunRecord, base: RunRecord) -> bool:
     return contents[0] == contents[1] if known else record.config.data.spec == base.config.data.spec
 
 
-def _list_rows(answers: Answers, record: RunRecord) -> NDArray[np.integer[Any]] | None:
-    """The places in the split of the images of a run; None where a limit drew them before they were kept."""
-    if answers.rows is None and record.config.data.limit_val is None:
+def _have_same_images(comparison: Comparison) -> bool:
+    """Whether all runs were judged by the same images in the same order, whichever these are."""
+    certificates = [record.certificate for record in comparison.records if record.certificate is not None]
+    return len({one.val_data for one in certificates}) == 1
+
+
+def _list_rows(answers: Answers, record: RunRecord, *, alike: bool) -> NDArray[np.integer[Any]] | None:
+    """Which images a run was judged by: their places in the split, or their numbers if those of all runs are ``alike``.
+
+    None where a limit drew others for each run before their places were kept.
+    """
+    if answers.rows is None and (alike or record.config.data.limit_val is None):
         return np.arange(len(answers.scores))
     return answers.rows
 
@@ -123,7 +132,8 @@ def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]
 def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Iterator[str]:
     """What an interval over images says, and what it does not."""
     kept = [(record, answers[run]) for record in comparison.records if (run := identify_run(record)) in answers]
-    unknown = sum(_list_rows(one, record) is None for record, one in kept)
+    alike = _have_same_images(comparison)
+    unknown = sum(_list_rows(one, record, alike=alike) is None for record, one in kept)
     if unknown and not comparison.stopped:
         yield (
             f"{format_items(unknown, 'run')} kept what was answered, but not to which of the images of the split, of "
@@ -133,7 +143,7 @@ def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) 
     if not found:
         return
     trainings = "what other trainings would do on these images"
-    if "validation" in list_drawn(comparison.records):
+    if any(split == "validation" for split, *_ in list_drawn(comparison.records)):
         trainings = (
             "what other trainings would do on images drawn anew, as each seed drew its own of the validation split; "
             "an image that several seeds drew is counted once"

@@ -306,7 +306,12 @@ def _drop_repeated(records: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...],
         beside = {name: getattr(record, name) for name in ("study", "environment", "class_names", "answers_sha256")}
         if first.model_copy(update=beside) != record:
             name = f"{name_arm(record)}, seed {record.seed}"
-            other = "other settings and the same outcome" if first.outcome == record.outcome else "another outcome"
+            if first.outcome != record.outcome:
+                other = "another outcome"
+            elif first.config != record.config:
+                other = "other settings and the same outcome"
+            else:
+                other = "the same settings and outcome, and other weights, costs or epochs"
             repeated.append(LeftOut(name, f"a second record of the same cell with {other}; the first is used"))
     return tuple(cells.values()), repeated
 

@@ -60,7 +60,7 @@ def _list_lines(known: Sequence[Interaction]) -> list[tuple[str, Estimate | None
         known, key=lambda one: (one.factor, one.level, one.reference, one.by)
     ):
         effect, against = shorten_arm(f"{factor}={level}"), f"against {shorten_arm(reference)}"
-        headings = [f"{effect} {against}"] if len(effect) + len(against) < MOST_LETTERS else [effect, against]
+        headings = [f"{effect} {against}"] if len(effect) + len(against) < 1.5 * MOST_LETTERS else [effect, against]
         lines += [(heading, None) for heading in headings]
         lines += [(shorten_arm(f"{by}={one.at}"), one.there) for one in group if isinstance(one.there, Estimate)]
     return lines
