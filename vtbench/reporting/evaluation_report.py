@@ -69,8 +69,9 @@ def list_lines(record: EvaluationRecord, run: RunRecord) -> Iterator[tuple[str, 
     if not record.is_own or isinstance(before, NotMeasured):
         return
     headline = METRICS[record.task][0].key
-    shown = [(metric.key, metric.label, metric.show) for metric in list_metrics(record)]
-    for key, label, show in (*shown, ("loss", "val loss", _show_loss)):
+    ways: dict[str, tuple[str, Callable[[float], str]]]
+    ways = {metric.key: (metric.label, metric.show) for metric in list_metrics(record)}
+    for key, (label, show) in (ways | {"loss": ("val loss", _show_loss)}).items():
         if key in before and (key == headline or record.outcome[key] != before[key]):
             yield f"{label} in its record:", _compare(record.outcome[key], before[key], show)
 
