@@ -50,6 +50,31 @@ def test_a_table_gives_the_levels_of_a_factor_names_of_their_own(tmp_path: Path)
     assert width.list_arms() == {"width=narrow": "{base}:width=4", "width=wide": "{base}:width=8"}
 
 
+def test_levels_that_are_lists_may_have_names_too(tmp_path: Path) -> None:
+    text = """
+    question = "q"
+    [factors.recipe.augmentation.scale]
+    narrow = [0.8, 1.0]
+    wide = [0.2, 1.0]
+    [factors.recipe.freeze]
+    none = []
+    stem = ["stem.*"]
+    [factors.data]
+    limit_train = [100]
+    """
+    study = read_study(write(tmp_path, text))
+    assert {name: plan.settings for name, plan in study.planned_arms.items()} == {
+        f"scale={scale},freeze={freeze},limit_train=100": {
+            "recipe.augmentation.scale": factors,
+            "recipe.freeze": patterns,
+            "data.limit_train": 100,
+        }
+        for scale, factors in (("narrow", (0.8, 1.0)), ("wide", (0.2, 1.0)))
+        for freeze, patterns in (("none", ()), ("stem", ("stem.*",)))
+    }
+    assert Study.model_validate(study.as_written()).planned_arms == study.planned_arms
+
+
 @pytest.mark.parametrize("path", list_studies().values(), ids=list_studies())
 def test_a_study_as_it_is_written_is_the_same_study(path: Path) -> None:
     study = read_study(path)
@@ -86,6 +111,18 @@ def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
         ('question = "q"\n[factors]\nposition = [true]', "position"),
         ('question = "q"\n[factors.recipe]\nepochs = 3', "'factors.recipe.epochs' was given 3: allowed: a list"),
         ('question = "q"\n[factors.width]\n"a/b" = 3', "the arm 'width=a/b' names a folder"),
+        ('question = "q"\n[factors.width]\n"a,b" = 3', "'width' has a level named 'a,b': name it with letters"),
+        ('question = "q"\n[factors.width]\n"a=b" = 3', "a level named 'a=b'"),
+        ('question = "q"\n[factors.width]\n"" = 3', "a level named ''"),
+        (
+            'question = "q"\n[factors]\ndata.spec = ["scenes:seed=1", "scenes-seed=1"]',
+            "two combinations of .* one name, 'spec=scenes-seed=1'",
+        ),
+        (
+            'question = "q"\n[arms]\n"width=4" = "resnet20"\n[factors]\nwidth = [4, 8]',
+            r"make an arm 'width=4', which stands in \[arms\], too",
+        ),
+        ('question = "q"\n[factors.recipe.epochs]\na = {b = 3}', "'factors.recipe.epochs.0' was given {'b': 3}"),
         ('question = "q"\n[factors.width]', "needs at least one level"),
         ('question = "q"\n[factors.width]\na = 4\nb = 4', "each once"),
         ('question = "q"\n[level_names]\nwidth = ["a"]', "have their names in"),

@@ -143,6 +143,18 @@ class Study(Configuration):
         names = {factor: list(levels) for factor, levels in named.items()}
         return {**values, "factors": {**found, **plain}, **({"level_names": names} if names else {})}
 
+    @field_validator("level_names")
+    @classmethod
+    def _need_names(cls, level_names: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for factor, names in level_names.items():
+            for name in names:
+                if not name or {",", "="} & {*name}:
+                    raise ValueError(
+                        f"the factor {factor!r} has a level named {name!r}: name it with letters, digits and _ . + -, "
+                        "because , and = join the levels in the names of arms"
+                    )
+        return level_names
+
     @field_validator("factors")
     @classmethod
     def _need_levels(cls, factors: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
@@ -195,10 +207,19 @@ class Study(Configuration):
 
     @cached_property
     def planned_arms(self) -> dict[str, ArmPlan]:
-        """Every arm in full, in the same order."""
+        """Every arm in full, in the same order. Raises ``ValueError`` where two have one name."""
         plans = {name: ArmPlan(arm.variant, arm.settings, {}) for name, arm in self.arms.items()}
         for name, plan in self._combine() if self.factors else ():
-            plans.setdefault(name, plan)
+            if name in self.arms:
+                raise ValueError(
+                    f"[factors] make an arm {name!r}, which stands in [arms], too. Name that one otherwise"
+                )
+            if name in plans:
+                raise ValueError(
+                    f"two combinations of [factors] make arms of one name, {name!r}. Give their levels names that "
+                    "differ: KEY.NAME = VALUE"
+                )
+            plans[name] = plan
         return plans
 
     def _combine(self) -> Iterator[tuple[str, ArmPlan]]:
@@ -222,12 +243,17 @@ class Study(Configuration):
 
 
 def _list_factors(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every factor by its dotted key with what stands there: a table of levels, or what should be a list of them."""
+    """Every factor by its dotted key with what stands there: a table of levels, or what should be a list of them.
+
+    A table beneath a setting has its levels, lists among them; elsewhere lists and tables are of factors further down.
+    """
     for key, value in tree.items():
         factor = f"{prefix}{key}"
         holds_settings = any(setting.startswith(f"{factor}.") for setting in list_settings())
-        if isinstance(value, Mapping) and (
-            holds_settings or any(isinstance(one, Mapping | list) for one in value.values())
+        if (
+            isinstance(value, Mapping)
+            and factor not in list_settings()
+            and (holds_settings or any(isinstance(one, Mapping | list) for one in value.values()))
         ):
             yield from _list_factors(value, f"{factor}.")
         else:
