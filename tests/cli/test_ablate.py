@@ -1,5 +1,6 @@
 """``vtbench ablate`` as a user meets it: real models and data, few images; and every mistake one message."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -191,6 +192,39 @@ def test_other_data_do_not_inherit_the_limits_of_the_files_own(vtbench: Call, mo
     seen = _pretend(monkeypatch, finished=2)
     vtbench("ablate", "mine.toml", "--device", "cpu", "--data", "scenes:clutter=2")
     assert seen[0][0].data.limit_train is None
+
+
+@pytest.mark.parametrize(
+    ("arms", "named", "numbers"),
+    [
+        (
+            "[factors]\ndata.limit_train = [30, 20]\nmodel = ['resnet20:width=2']",
+            "scenes, limit_train=30 (1 of 2 arms has other data or limits): 30 training and 1,000 validation images",
+            ("scenes", 30, [None, 20]),
+        ),
+        (
+            "[arms]\na = { variant = 'resnet20:width=2', data.spec = 'scenes:num_train=70' }\n"
+            "b = { variant = 'resnet20:width=2', data.limit_train = 20 }",
+            "scenes:num_train=70 (1 of 2 arms has other data or limits): 70 training and 1,000 validation images",
+            ("scenes:num_train=70", 70, [None, 20]),
+        ),
+        (
+            "[factors]\ndata.spec = ['scenes:num_train=70']\nmodel = ['resnet20:width=2', 'resnet20:width=4']",
+            "scenes:num_train=70: 70 training and 1,000 validation images",
+            ("scenes:num_train=70", 70, [None, None]),
+        ),
+    ],
+    ids=["limits", "data", "one for all"],
+)
+def test_a_plan_names_the_data_that_its_numbers_are_of_alike_in_words_and_in_json(
+    vtbench: Call, arms: str, named: str, numbers: tuple[str, int, list[int | None]]
+) -> None:
+    Path("data.toml").write_text(f'question = "q"\nrecipe = "small"\nepochs = 1\nseeds = 1\n{arms}\n')
+    plan = ("ablate", "data.toml", "--plan", "--no-probe", "--device", "cpu")
+    code, output, _ = vtbench(*plan)
+    assert (code, named in " ".join(output.split())) == (0, True), output
+    written = json.loads(vtbench(*plan, "--json")[1])
+    assert (written["data"], written["num_train"], [arm.get("num_train") for arm in written["arms"]]) == numbers
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, **outcome: object) -> list[tuple]:  # type: ignore[type-arg]

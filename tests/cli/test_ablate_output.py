@@ -15,12 +15,12 @@ from vtbench.locking import Owner
 from vtbench.records import CostRecord, EnvironmentRecord, EpochRecord, NotMeasured, RunRecord, TimingRecord
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted
 from vtbench.studies.executor import CellResult
 from vtbench.studies.placement import MeasuredPlacement, Placement
 from vtbench.studies.planning import PlannedArm, StudyPlan
 from vtbench.studies.probe import CellSpeed
-from vtbench.studies.resolution import DataFacts
 from vtbench.studies.running import StudyState
 from vtbench.studies.verification import ResumeCheck
 from vtbench.training import BatchProgress, RunStart
@@ -44,7 +44,7 @@ BATCH = BatchProgress(0, 5, 10, {"loss": 2.0, "top1_percent": 5.0}, 500.0)
 EPOCH = EpochRecord(epoch=0, learning_rate=0.1, train={"loss": 2.0}, val={"top1_percent": 12.5})
 TIMING = TimingRecord(epoch=0, train_seconds=1.5, val_seconds=0.5, train_images_per_second=500.0)
 FOLDER = Path("there")
-FACTS = DataFacts(1000, 100, tuple("0123456789"), (32, 32))
+FACTS = DataFacts(1000, 100, tuple("0123456789"), (32, 32), DataConfig())
 
 
 def make_study(seeds: int = 3) -> ResolvedStudy:
@@ -240,7 +240,7 @@ def make_plan(speed: float | None) -> StudyPlan:
         for seen in (speed and CellSpeed(cell, STARTED.run, speed, 3.0),)
     ]
     placement = Placement(jobs=2, threads=1, reason="as asked for")
-    return StudyPlan(study, FOLDER, DataFacts(1000, 100, tuple("0123456789"), (32, 32)), placement, tuple(arms))
+    return StudyPlan(study, FOLDER, FACTS, placement, tuple(arms))
 
 
 def print_in(monkeypatch: pytest.MonkeyPatch, plan: StudyPlan, *, width: int) -> list[str]:
@@ -283,18 +283,22 @@ def test_what_a_plan_does_not_know_it_says(monkeypatch: pytest.MonkeyPatch) -> N
     assert "MACs unknown (no such thing)" in text
 
 
-def test_a_plan_whose_arms_have_data_of_their_own_says_of_which_its_numbers_are(
+def test_a_plan_and_a_study_that_begins_say_of_which_data_the_numbers_are_and_that_arms_have_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = make_plan(None)
-    assert print_in(monkeypatch, plan, width=200)[1].startswith("scenes: 1,000 training")
-    every = {key: {"data.spec": "scenes:clutter=0"} for key in plan.study.arms}
-    for own, named in (
-        (every, "scenes:clutter=0"),
-        (dict(list(every.items())[1:]), "scenes (arms have data of their own)"),
-    ):
-        other = replace(plan, study=plan.study.model_copy(update={"treatments": own}))
-        assert print_in(monkeypatch, other, width=200)[1].startswith(f"{named}: 1,000 training")
+    assert print_in(monkeypatch, plan, width=200)[1].startswith("scenes: 1,000 training and 100 validation images, 10")
+    limited = DataConfig(spec="scenes:clutter=0", limit_train=200, image_size=16)
+    mixed = replace(FACTS, num_train=200, data=limited, of_arms={"dynamic+position": FACTS})
+    named = "scenes:clutter=0, image_size=16, limit_train=200 (1 of 2 arms has other data or limits)"
+    both = replace(plan, facts=mixed)
+    assert print_in(monkeypatch, both, width=200)[1].startswith(f"{named}: 200 training and 100 validation images, 10")
+    written = study_output.list_plan(both)
+    assert (written["data"], written["num_train"]) == ("scenes:clutter=0", 200)
+    assert [(arm.get("data"), arm.get("num_train")) for arm in written["arms"]] == [(None, None), ("scenes", 1000)]
+    shown, _, stream = open_display(terminal=False)
+    shown.on_study(replace(make_state(), facts=mixed))
+    assert f"\non {named}, recipe small, 90 epochs\n" in stream.getvalue()
 
 
 def test_a_plan_that_measured_nothing_does_not_say_what_was(monkeypatch: pytest.MonkeyPatch) -> None:

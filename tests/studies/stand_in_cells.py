@@ -16,16 +16,16 @@ from typing import Any
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
 from vtbench.records import CostRecord, EnvironmentRecord, EpochRecord, RunRecord, TimingRecord, save_record
 from vtbench.studies.cells import Cell, ResolvedStudy
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.events import CellEpoch, CellStarted, Event
 from vtbench.studies.executor import Affinity, CellResult, CellWatcher, Executor
 from vtbench.studies.executors.in_process import InProcess
 from vtbench.studies.executors.local import LocalProcesses
-from vtbench.studies.resolution import DataFacts
 from vtbench.studies.worker import main
 from vtbench.training import BatchProgress, ProgressListener, RunStart, RunStopped, StopRequest
 
 COMMAND = (sys.executable, __file__)
-FACTS = DataFacts(num_train=1000, num_val=100, class_names=tuple("0123456789"), image_size=(32, 32))
+FACTS = DataFacts(num_train=1000, num_val=100, class_names=tuple("0123456789"), image_size=(32, 32), data=DataConfig())
 COSTS = CostRecord(macs=1_000_000, params=1000, input_shape=(3, 32, 32), num_classes=10)
 ENVIRONMENT = EnvironmentRecord(
     vtbench="0", commit=None, dirty=None, python="3", platform="p", cpu="c", num_cores=2, threads=1,

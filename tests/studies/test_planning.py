@@ -11,11 +11,12 @@ from vtbench.records import CostRecord, NotMeasured, save_record
 from vtbench.run_options import StudyOptions
 from vtbench.studies import planning, probe, running, treatments
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.executor import Executor, Session
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.planning import StudyPlan, Total, plan_study
 from vtbench.studies.probe import CellSpeed
-from vtbench.studies.resolution import DataFacts, resolve_study
+from vtbench.studies.resolution import resolve_study
 from vtbench.studies.study import Study
 from vtbench.training import RunStart, StopRequest
 

@@ -5,6 +5,7 @@ from vtbench.errors import UserError
 from vtbench.run_options import StudyOptions
 from vtbench.studies import resolution
 from vtbench.studies.cells import ResolvedStudy, describe_twins
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.resolution import inspect_study, resolve_study
 from vtbench.studies.study import Study
 from vtbench.variants import MODELS
@@ -82,7 +83,7 @@ def test_data_and_arms_are_tried_before_anything_runs() -> None:
 
 
 def test_an_arm_that_cannot_be_built_for_the_data_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = resolution.DataFacts(40, 20, tuple("0123456789"), (0, 0))
+    facts = DataFacts(40, 20, tuple("0123456789"), (0, 0), STUDY.data)
     monkeypatch.setattr(resolution, "inspect_data", lambda data, task: facts)
 
     def refuse(*arguments: object, **options: object) -> None:

@@ -16,9 +16,9 @@ from vtbench.cli.progress import RunView
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.stats.lines import fit_line
 from vtbench.studies.cells import Cell
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.executor import fits_at_the_end
 from vtbench.studies.probe import weigh_images
-from vtbench.studies.resolution import DataFacts
 from vtbench.training import RunStart
 
 CountCosts = Callable[[str, tuple[int, int], int], CostRecord]

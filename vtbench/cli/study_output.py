@@ -17,6 +17,7 @@ from vtbench.units import format_count, format_duration, format_items, format_mi
 
 if TYPE_CHECKING:
     from vtbench.studies.cells import ResolvedStudy
+    from vtbench.studies.data_facts import DataFacts
     from vtbench.studies.planning import PlannedArm, StudyPlan, Total
     from vtbench.studies.verification import ResumeCheck
 
@@ -48,11 +49,12 @@ def print_plan(plan: StudyPlan) -> None:
         trials += f" ({format_items(study.tuning.epochs, 'epoch')} each)"
     trials += " and " if trials else ""
     print_text(f"{study.name}: {study.question}", console, style="bold")
+    classes = format_items(facts.num_classes, "class", "classes")
     console.print(
         Text(
-            f"{_name_data(study)}: {facts.num_train:,} training and {format_items(facts.num_val, 'validation image')}, "
-            f"{format_items(facts.num_classes, 'class', 'classes')}; recipe {study.recipe.name}, "
-            f"{format_items(study.recipe.epochs, 'epoch')}; folder {plan.folder}\n"
+            f"{facts.name_data(len(study.arms))}: {facts.num_train:,} training and "
+            f"{format_items(facts.num_val, 'validation image')}, {classes}; "
+            f"recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}; folder {plan.folder}\n"
         )
     )
     if facts.note is not None:
@@ -92,12 +94,15 @@ def print_plan(plan: StudyPlan) -> None:
 
 
 def list_plan(plan: StudyPlan) -> dict[str, Any]:
-    """The plan as plain values; what is not known is null, and MACs and times are of what is still to be run."""
+    """The plan as plain values; what is not known is null, and MACs and times are of what is still to be run.
+
+    Data and their sizes are those that arms share; an arm with other data or limits has its own.
+    """
     return {
         "study": plan.study.name,
         "question": plan.study.question,
         "folder": str(plan.folder),
-        "data": plan.study.data.spec,
+        "data": plan.facts.data.spec,
         "recipe": plan.study.recipe.name,
         "epochs": plan.study.recipe.epochs,
         "num_train": plan.facts.num_train,
@@ -109,15 +114,18 @@ def list_plan(plan: StudyPlan) -> dict[str, Any]:
         **_list_total("seconds", plan.seconds),
         **_list_total("macs", plan.macs),
         "num_counted": len(plan.counted),
-        "arms": [_list_arm(arm) for arm in plan.arms],
+        "arms": [_list_arm(arm, plan.facts.of_arms.get(arm.arm)) for arm in plan.arms],
     }
 
 
-def _list_arm(arm: PlannedArm) -> dict[str, Any]:
+def _list_arm(arm: PlannedArm, own: DataFacts | None) -> dict[str, Any]:
+    """The arm as plain values, with the facts of its data where it has its ``own``."""
     costs, speed = arm.costs, arm.speed
+    sizes = ("num_train", "num_val", "num_classes")
     return {
         "arm": arm.arm,
         "variant": arm.variant,
+        **({"data": own.data.spec, **{size: getattr(own, size) for size in sizes}} if own is not None else {}),
         "num_cells": arm.num_cells,
         "num_open": arm.num_open,
         **({"num_trials": arm.num_trials, "num_open_trials": arm.num_open_trials} if arm.num_trials else {}),
@@ -172,13 +180,6 @@ def print_verdict(checks: Sequence[ResumeCheck]) -> None:
 def _spell_arm(arm: PlannedArm, study: ResolvedStudy) -> str:
     own = study.treatments.get(arm.arm, {})
     return "; ".join((arm.variant, *(f"{key}={spell_setting(value)}" for key, value in own.items())))
-
-
-def _name_data(study: ResolvedStudy) -> str:
-    """The data of which the plan gives the numbers: those of the study, or of its first arm if no arm has them."""
-    specs = [study.treatments.get(arm, {}).get("data.spec", study.data.spec) for arm in study.arms]
-    shown = study.data.spec if study.data.spec in specs else specs[0]
-    return f"{shown} (arms have data of their own)" if len(set(specs)) > 1 else shown
 
 
 def _show_arm(arm: PlannedArm) -> list[str]:

@@ -72,7 +72,8 @@ class StudyDisplay:
         done = len(state.cells) - len(state.open_cells)
         self._say_stage(state, done)
         self._display.say(
-            f"on {study.data.spec}, recipe {study.recipe.name}, {format_items(study.recipe.epochs, 'epoch')}"
+            f"on {state.facts.name_data(len(study.arms))}, recipe {study.recipe.name}, "
+            f"{format_items(study.recipe.epochs, 'epoch')}"
         )
         if state.facts.note is not None:
             self._display.say(state.facts.note)

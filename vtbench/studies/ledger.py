@@ -43,8 +43,8 @@ from vtbench.records.record import R
 from vtbench.run_folder import CERTIFICATE, CHECKPOINTS, COSTS, ENVIRONMENT, METRICS, RECORD, STUDY
 from vtbench.settings import spell_setting
 from vtbench.studies.cells import Cell, CellStatus, ResolvedStudy
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.executor import CellResult
-from vtbench.studies.resolution import DataFacts
 from vtbench.studies.tuning import list_stages
 from vtbench.training.folder import find_record
 from vtbench.written import list_differences

@@ -7,8 +7,8 @@ from itertools import groupby
 
 from vtbench.errors import UserError
 from vtbench.studies.cells import Cell
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.probe import weigh_images
-from vtbench.studies.resolution import DataFacts
 
 MOST_COUNTED = 32
 """Of so many networks the MACs are counted, which takes each some tenths of a second; of more the order is left."""

@@ -19,9 +19,9 @@ from vtbench.files import publish_text, read_file
 from vtbench.records import NotMeasured
 from vtbench.run_folder import PLACEMENT
 from vtbench.studies.cells import Cell
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.executor import Session
 from vtbench.studies.probe import measure_speeds
-from vtbench.studies.resolution import DataFacts
 from vtbench.studies.ways import TriedWay, list_settings, try_ways
 from vtbench.units import format_items
 from vtbench.written import Configuration

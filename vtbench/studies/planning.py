@@ -18,12 +18,13 @@ from vtbench.records import CostRecord, NotMeasured
 from vtbench.stats.estimates import estimate_mean
 from vtbench.stats.lines import fit_line
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.executor import Session
 from vtbench.studies.identity import check_identity
 from vtbench.studies.ledger import Ledger
 from vtbench.studies.placement import Placement, choose_placement, read_placement
 from vtbench.studies.probe import TOO_SLOW, CellSpeed, measure_in_groups, weigh_images
-from vtbench.studies.resolution import DataFacts, inspect_study
+from vtbench.studies.resolution import inspect_study
 from vtbench.studies.tuning import count_open_trials, find_stage
 
 MOST_COUNTED = 200

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.studies.cells import Cell
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.events import CellEpoch, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult, Session
-from vtbench.studies.resolution import DataFacts
 from vtbench.training import BatchProgress, RunStart, StopRequest
 
 MEASURE_SECONDS = 2.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from vtbench.settings import change_settings
 from vtbench.stats.sequential import plan_looks
 from vtbench.stats.stopping import StoppingRule
 from vtbench.studies.cells import ResolvedStudy, describe_twins
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.study import Study
 from vtbench.studies.treatments import resolve_treatments, treat, treat_arms
 from vtbench.variants import MODELS, find_model, split_variant
@@ -217,31 +218,6 @@ def identify_codes(arms: Mapping[str, str]) -> tuple[dict[str, str], dict[str, C
     return variants, codes
 
 
-@dataclass(frozen=True)
-class DataFacts:
-    """The sizes of a study's data, as every cell will find them. ``image_size`` is (height, width) in pixels.
-
-    ``note`` is what a user should know of them: a paragraph or two, or None. ``of_arms`` has those of arms that declare
-    other data.
-    """
-
-    num_train: int
-    num_val: int
-    class_names: tuple[str, ...]
-    image_size: tuple[int, int]
-    note: str | None = None
-    of_arms: Mapping[str, DataFacts] = field(default_factory=dict)
-
-    def of(self, arm: str) -> DataFacts:
-        """Those of the data that the arm has."""
-        return self.of_arms.get(arm, self)
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.class_names)
-
-
 def inspect_data(data: DataConfig, task: str) -> DataFacts:
     """Open both splits, so that data that cannot be used for ``task`` are refused before anything is written."""
     from vtbench.datasets import load_datasets
@@ -252,7 +228,7 @@ def inspect_data(data: DataConfig, task: str) -> DataFacts:
     train, val = load_datasets(data, seed=0)
     names = TASKS[task].name_classes(train)
     notes = [note for note in (describe_taken(train), describe_leakage(train, val)) if note is not None]
-    return DataFacts(len(train), len(val), names, train.image_size, "\n".join(notes) or None)
+    return DataFacts(len(train), len(val), names, train.image_size, data, "\n".join(notes) or None)
 
 
 def inspect_study(study: ResolvedStudy, *, arms: Container[str] | None = None) -> DataFacts:

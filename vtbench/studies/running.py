@@ -13,12 +13,13 @@ from vtbench.locking import Owner, hold_lock
 from vtbench.records import RunRecord
 from vtbench.run_folder import LOG, STUDY_LOCK, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.executor import CellResult, CellWatcher, Session
 from vtbench.studies.identity import check_agreement, check_identity
 from vtbench.studies.ledger import Ledger, build_failed_record, move_aside
 from vtbench.studies.ordering import put_longest_first
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
-from vtbench.studies.resolution import DataFacts, inspect_study
+from vtbench.studies.resolution import inspect_study
 from vtbench.studies.tuning import Stage, count_cells, list_stages
 
 _UNTUNABLE = "no trial of tuning finished, so that there is no setting to run it with"

@@ -18,10 +18,11 @@ from vtbench.errors import UserError
 from vtbench.files import hash_file
 from vtbench.run_folder import ANSWERS, EXAMPLES, LOG, METRICS, RECORD, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
+from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.events import CellEnded, CellStarted
 from vtbench.studies.executor import Executor, Session
 from vtbench.studies.placement import read_placement
-from vtbench.studies.resolution import DataFacts, inspect_study
+from vtbench.studies.resolution import inspect_study
 from vtbench.studies.ways import list_settings
 
 FILES = (WEIGHTS, METRICS, RECORD, EXAMPLES, ANSWERS)
