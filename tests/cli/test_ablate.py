@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from vtbench.cli.main import run
+from vtbench.studies.cells import ResolvedStudy, list_cells
 from vtbench.studies.executors.in_process import InProcess
 from vtbench.studies.executors.local import LocalProcesses
 from vtbench.studies.running import StudyOutcome
+from vtbench.studies.verification import ResumeCheck
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -49,6 +51,23 @@ def vtbench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.Captu
         return int(ended.value.code or 0), output, errors
 
     return call
+
+
+def test_a_check_of_resuming_ends_with_1_where_an_arm_was_not_killed(
+    vtbench: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills: list[int] = []
+
+    def verify(study: ResolvedStudy, folder: Path, *ignored: object, **settings: object) -> list[ResumeCheck]:
+        cells = [cell.with_threads(1) for cell in list_cells(study, folder)]
+        return [ResumeCheck(cell, number, 0, {}, ()) for cell, number in zip(cells, kills, strict=True)]
+
+    monkeypatch.setattr("vtbench.studies.verification.verify_resume", verify)
+    for kills[:], expected in (([4, 4], 0), ([0, 4], 1), ([0, 0], 1)):
+        code, output, _ = vtbench("ablate", "mine.toml", "--verify-resume", "--threads", "1", "--device", "cpu")
+        assert code == expected, output
+    code, output, _ = vtbench("ablate", "mine.toml", "--verify-resume", "--threads", "1", "--device", "cpu", "--json")
+    assert code == 1 and [one["proved"] for one in json.loads(output)] == [False, False]
 
 
 def test_a_study_runs_to_its_report_and_a_second_call_only_reports(vtbench: Call) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vtbench.cli import study_output
+from vtbench.cli import resume_output, study_output
 from vtbench.cli.progress import LiveDisplay
 from vtbench.cli.study_progress import StudyDisplay
 from vtbench.configuration import DataConfig, ExecutionConfig, Recipe
@@ -308,20 +308,45 @@ def test_a_plan_that_measured_nothing_does_not_say_what_was(monkeypatch: pytest.
         assert ("is estimated by MACs" in "\n".join(print_in(monkeypatch, some, width=200))) == says
 
 
+def check_arm(place: int, kills: int, *different: str, longer_by: tuple[str, ...] = ()) -> ResumeCheck:
+    cell = list_cells(make_study(), FOLDER)[place].with_threads(1)
+    return ResumeCheck(cell, kills, kills // 2, {"record.json": "ab" * 32}, different, longer_by)
+
+
 @pytest.mark.parametrize("different", [(), ("record.json",)])
 def test_a_verdict_says_what_was_done_and_what_came_of_it(
     capsys: pytest.CaptureFixture[str], different: tuple[str, ...]
 ) -> None:
-    check = ResumeCheck(
-        list_cells(make_study(), FOLDER)[0].with_threads(1), 4, 2, {"record.json": "ab" * 32}, different
-    )
-    study_output.print_verdict([check])
+    resume_output.print_verdict([check_arm(0, 4, *different)])
     output = capsys.readouterr().out
     assert "convolution (resnet20), 1 thread, cpu" in output
     assert "killed 4 times, 2 of these while it saved: " in output
     assert ("DIFFERENT: record.json" in output) == bool(different)
-    assert ("Resume is exact on this machine." in output) == (not different)
-    assert ("Resume is NOT exact on this machine." in output) == bool(different)
+    assert ("Resume is exact on this machine, as far as was tried: convolution." in output) == (not different)
+    assert ("Resume is NOT exact on this machine: convolution." in output) == bool(different)
+
+
+def test_a_verdict_claims_nothing_of_an_arm_that_was_not_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    def show(*checks: ResumeCheck) -> tuple[str, str]:
+        resume_output.print_verdict(checks)
+        output = capsys.readouterr().out
+        return " ".join(output.split()), output.splitlines()[-1]
+
+    missed, other = check_arm(0, 0, longer_by=("--epochs", "--limit-train")), list_cells(make_study(), FOLDER)[1].arm
+    text, last = show(missed, check_arm(1, 4))
+    assert (
+        "convolution finished before it could be killed: nothing is proved of it. "
+        "Longer runs (--epochs, --limit-train) give time to." in text
+    )
+    assert "killed 0 times" not in text
+    assert last == f"Resume is exact on this machine, as far as was tried: {other}. Nothing is proved of convolution."
+    assert show(missed)[1] == "Nothing is proved of resuming: no arm was killed."
+    assert "Longer runs" not in show(check_arm(0, 0))[0] and "Try again" in show(check_arm(0, 0))[0]
+    text, last = show(check_arm(0, 0, "weights.safetensors"), check_arm(1, 1))
+    assert "two undisturbed runs are DIFFERENT: weights.safetensors" in text
+    assert last.startswith("Not the same twice on this machine, even without a kill: convolution. Resume is exact")
+    proved = [one["proved"] for one in resume_output.list_verdicts([missed, check_arm(1, 4), check_arm(1, 4, "x")])]
+    assert proved == [False, True, False]
 
 
 def test_who_waits_while_the_machine_is_measured_is_told_so() -> None:

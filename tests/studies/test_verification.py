@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from stand_in_cells import FACTS, IN_PROCESS, LOCAL, make_study
 
+from vtbench.configuration import DataConfig, Recipe
 from vtbench.errors import UserError
 from vtbench.studies import verification
 from vtbench.studies.executor import Executor, Session
@@ -27,9 +28,25 @@ def test_first_and_last_arm_are_killed_and_found_equal() -> None:
     checks = verify(["brisk", "brisk2", "brisk3"], kills=2)
     assert [check.cell.arm for check in checks] == ["brisk", "brisk3"]
     for check in checks:
-        assert check.kills == 2
+        assert check.kills == 2 and check.is_proved
         assert check.different == ()
         assert set(check.digests) == {"weights.safetensors", "metrics.jsonl", "record.json"}
+
+
+def test_an_arm_that_finished_before_it_could_be_killed_is_unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def come_too_late(attempt: verification._Attempt, seconds: float, *, wait_for_save: bool) -> tuple[bool, bool]:
+        attempt.finish()
+        return False, False
+
+    monkeypatch.setattr(verification._Attempt, "kill_after", come_too_late)
+    (check,) = verify(["good"])
+    assert (check.kills, check.different, check.is_proved, check.longer_by) == (0, (), False, ())
+    study = make_study({"good": "resnet20"}, seeds=1, recipe=Recipe(name="small", epochs=1))
+    short = study.model_copy(update={"data": DataConfig(spec="scenes", limit_train=40)})
+    for each, options in ((study, ("--epochs",)), (short, ("--epochs", "--limit-train"))):
+        session = Session(LOCAL, StopRequest(), threads=1)
+        (check,) = verify_resume(each, Path("nowhere"), session, report=lambda text: None, seed=0)
+        assert check.longer_by == options
 
 
 def test_a_runner_that_does_not_resume_exactly_is_found_out(tmp_path: Path) -> None:

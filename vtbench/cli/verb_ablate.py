@@ -91,7 +91,8 @@ def run_ablate(
     fresh: Annotated[bool, typer.Option("--fresh", help="Move the folder aside and start another study.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
     verify_resume: Annotated[
-        bool, typer.Option("--verify-resume", help="Prove that killed cells go on to the same bits.")
+        bool,
+        typer.Option("--verify-resume", help="Prove that killed cells go on to the same bits; exit 1 if not proved."),
     ] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List the studies and leave.")] = False,
     measure: Annotated[
@@ -342,16 +343,16 @@ def _plan(
 
 def _verify(study: ResolvedStudy, folder: Path, session: Session, *, as_json: bool) -> None:
     from vtbench.cli.loudness import tell
-    from vtbench.cli.study_output import list_checks, print_verdict
+    from vtbench.cli.resume_output import list_verdicts, print_verdict
     from vtbench.documents.table import to_plain_json
     from vtbench.studies.verification import verify_resume
 
     checks = verify_resume(study, folder, session, report=tell)
     if as_json:
-        typer.echo(to_plain_json(list_checks(checks)), nl=False)
+        typer.echo(to_plain_json(list_verdicts(checks)), nl=False)
     else:
         print_verdict(checks)
-    if any(check.different for check in checks):
+    if not all(check.is_proved for check in checks):
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vtbench.errors import UserError
@@ -33,13 +33,22 @@ _LOOK_EVERY_SECONDS = 0.0005
 
 @dataclass(frozen=True)
 class ResumeCheck:
-    """One cell: how often it was killed, how many of these while it saved, and the files that came out otherwise."""
+    """One cell: how often it was killed, how many of these while it saved, and the files that came out otherwise.
+
+    ``longer_by`` has the options that would make the copy longer, so that there is more time to kill it.
+    """
 
     cell: Cell
     kills: int
     kills_while_saving: int
     digests: dict[str, str]
     different: tuple[str, ...]
+    longer_by: tuple[str, ...] = ()
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it was killed and came to the same bits: without a kill two undisturbed runs were compared."""
+        return self.kills > 0 and not self.different
 
 
 def verify_resume(
@@ -56,7 +65,7 @@ def verify_resume(
     They get the threads that cells have in ``folder``, or else those of the session, and the ways that were taken
     there. Raises ``UserError`` when a copy fails even undisturbed, and when the executor cannot kill.
     """
-    before = read_placement(folder)
+    before, longer_by = read_placement(folder), _list_lengthening(study)
     threads = session.threads or (before or session.executor.affinity(study.execution.device)).threads
     settings = list_settings(before.tried) if before is not None else {}
     draw = random.Random(seed)
@@ -64,7 +73,10 @@ def verify_resume(
         cells = list_cells(_shrink(study, inspect_study(study)), Path(scratch))
         chosen = dict.fromkeys((cells[0].arm, cells[len(study.arms) - 1].arm))
         return [
-            _check(cell.with_execution(**(settings | {"threads": threads})), session.executor, kills, draw, report)
+            replace(
+                _check(cell.with_execution(**(settings | {"threads": threads})), session.executor, kills, draw, report),
+                longer_by=longer_by,
+            )
             for cell in cells[: len(study.arms)]
             if cell.arm in chosen
         ]
@@ -87,6 +99,13 @@ def _shrink(study: ResolvedStudy, facts: DataFacts) -> ResolvedStudy:
         arm: {key: value for key, value in own.items() if key not in short} for arm, own in study.treatments.items()
     }
     return study.model_copy(update={"data": data, "recipe": recipe, "execution": execution, "treatments": treatments})
+
+
+def _list_lengthening(study: ResolvedStudy) -> tuple[str, ...]:
+    """The options of the study that a copy is cut by, where they are below what a copy takes."""
+    limit = study.data.limit_train
+    shorter = {"--epochs": study.recipe.epochs < _EPOCHS, "--limit-train": limit is not None and limit < _IMAGES}
+    return tuple(option for option, is_shorter in shorter.items() if is_shorter)
 
 
 def _check(

@@ -1,0 +1,70 @@
+"""What ``vtbench ablate --verify-resume`` prints: what came of killing cells, and what that proves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from vtbench.cli.study_output import list_checks
+from vtbench.documents.terminal import open_console, print_text
+from vtbench.errors import format_names
+from vtbench.units import format_items
+
+if TYPE_CHECKING:
+    from vtbench.studies.verification import ResumeCheck
+
+
+def list_verdicts(checks: Sequence[ResumeCheck]) -> list[dict[str, Any]]:
+    """What came of killing each cell and whether that proves that it goes on to the same bits, as plain values."""
+    listed = zip(list_checks(checks), checks, strict=True)
+    return [plain | {"proved": check.is_proved} for plain, check in listed]
+
+
+def print_verdict(checks: Sequence[ResumeCheck]) -> None:
+    """What came of killing cells, what was left unproved, and what is proved of resuming."""
+    console = open_console()
+    for check in checks:
+        config, execution = check.cell.config, check.cell.config.execution
+        circumstances = f"{format_items(execution.threads or 1, 'thread')}, {execution.device}"
+        print_text(f"\n{check.cell.arm} ({config.variant}), {circumstances}", console, style="bold")
+        console.print(Text(_describe(check)))
+        for name, digest in check.digests.items():
+            print_text(f"  {digest[:16]}  {name}", console)
+    style = "bold green" if all(check.is_proved for check in checks) else "bold red"
+    print_text(f"\n{' '.join(_conclude(checks))}", console, style=style)
+
+
+def _describe(check: ResumeCheck) -> str:
+    verdict = f"DIFFERENT: {', '.join(check.different)}" if check.different else "identical, byte for byte"
+    if check.kills:
+        kills = format_items(check.kills, "time")
+        return f"killed {kills}, {check.kills_while_saving} of these while it saved: {verdict}"
+    early = f"{check.cell.arm} finished before it could be killed"
+    if check.different:
+        return f"{early}, and two undisturbed runs are {verdict}"
+    mend = (
+        f"Longer runs ({', '.join(check.longer_by)}) give time to."
+        if check.longer_by
+        else "Try again when the machine is less busy: how long the first run took decides when it is killed."
+    )
+    return f"{early}: nothing is proved of it. {mend}"
+
+
+def _conclude(checks: Sequence[ResumeCheck]) -> Iterator[str]:
+    """Sentences that claim no more than was tried."""
+
+    def name(chosen: Iterator[ResumeCheck]) -> str:
+        return format_names((check.cell.arm for check in chosen), most=None)
+
+    if wrong := name(check for check in checks if check.different and check.kills):
+        yield f"Resume is NOT exact on this machine: {wrong}."
+    if unsteady := name(check for check in checks if check.different and not check.kills):
+        yield f"Not the same twice on this machine, even without a kill: {unsteady}."
+    if proved := name(check for check in checks if check.is_proved):
+        yield f"Resume is exact on this machine, as far as was tried: {proved}."
+    if not any(check.kills for check in checks):
+        yield "Nothing is proved of resuming: no arm was killed."
+    elif unproved := name(check for check in checks if not check.kills and not check.different):
+        yield f"Nothing is proved of {unproved}."
