@@ -5,7 +5,7 @@
     [tuning]
     budget = 8                      # trials of each arm, alike for all; left out: every point of the grid
     seeds = 2                       # runs of each trial, with seeds of their own, from first_seed on
-    epochs = 10                     # of these runs; left out: as many as the study has
+    epochs = 10                     # of these runs; left out, or with --epochs fewer: as many as the study has
     held_out = 0.2                  # the part of the training split that trials are judged on
     recipe.optimizer.learning_rate = { low = 0.01, high = 1.0, log = true }     # a range, which Optuna samples
     recipe.optimizer.weight_decay = [5e-5, 5e-4]                                # or a list

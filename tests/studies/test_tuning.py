@@ -35,7 +35,7 @@ from vtbench.studies.planning import plan_study
 from vtbench.studies.resolution import resolve_study
 from vtbench.studies.running import StudyOutcome, run_study
 from vtbench.studies.sampling import PastTrial, sample_point
-from vtbench.studies.study import read_study
+from vtbench.studies.study import find_study, read_study
 from vtbench.training import ProgressListener, StopRequest
 
 HEAD = """
@@ -70,8 +70,8 @@ class Unwatched:
         return lambda *_: None
 
 
-def resolve(folder: Path, text: str = GRID, **options: Any) -> ResolvedStudy:
-    (folder / "mine.toml").write_text(HEAD + text)
+def resolve(folder: Path, text: str = GRID, *, head: str = HEAD, **options: Any) -> ResolvedStudy:
+    (folder / "mine.toml").write_text(head + text)
     study = read_study(folder / "mine.toml")
     return resolve_study("mine", study, StudyOptions(**options), ExecutionConfig(device="cpu", threads=1))
 
@@ -266,6 +266,36 @@ def test_trials_may_be_shorter_than_the_runs_that_they_choose_for(
     }  # fmt: skip
     report = build_report(tmp_path / "run")
     assert "3 trials of 2 runs of 3 epochs (seeds from 1000 on)" in render_markdown(report)
+
+
+@pytest.mark.parametrize(
+    "options", [{"epochs": 2}, {"set": ["recipe.epochs=2"]}, {"recipe": "short.toml"}], ids=["epochs", "set", "recipe"]
+)
+def test_trials_are_never_longer_than_the_runs_that_a_call_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("short.toml").write_text("epochs = 2\nbatch_size = 20\n")
+    head = HEAD.replace("epochs = 1", "epochs = 6")
+    tuning = resolve(tmp_path, f"epochs = 3\n{GRID}", head=head).tuning
+    assert tuning is not None and tuning.epochs == 3
+    study = resolve(tmp_path, f"epochs = 3\n{GRID}", head=head, **options)
+    plan = plan_study(study, tmp_path / "run", Session(InProcess(), StopRequest(), jobs=1, threads=1))
+    assert plan.seconds.value == pytest.approx(sum((2 + 6) * arm.seconds for arm in plan.arms))
+    print_plan(plan)
+    assert "12 of 12 runs of tuning (2 epochs each) and" in " ".join(capsys.readouterr().out.split())
+    _, pretender = run(study, tmp_path / "run")
+    assert {cell.config.recipe.epochs for cell in pretender.ran} == {2}
+    assert "3 trials of 2 runs of 2 epochs (seeds from 1000 on)" in render_markdown(build_report(tmp_path / "run"))
+    with pytest.raises(UserError, match="trials of epochs = 8, and the study has 6"):
+        resolve(tmp_path, f"epochs = 8\n{GRID}", head=head, **options)
+
+
+def test_the_study_of_tuning_takes_runs_that_are_shorter_than_its_trials() -> None:
+    study = find_study("tuning")[1]
+    asked = StudyOptions(epochs=4)
+    tuning = resolve_study("tuning", study, asked, ExecutionConfig(device="cpu")).tuning
+    assert tuning is not None and (tuning.epochs, tuning.fixed) == (4, {"recipe.epochs": 4})
 
 
 def test_an_arm_has_no_epochs_of_its_own_where_tuning_says_how_many_trials_have(tmp_path: Path) -> None:

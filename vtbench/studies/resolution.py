@@ -125,7 +125,11 @@ def plan_stopping(options: StudyOptions, num_arms: int) -> StoppingRule | None:
 def check_tuning(
     study: Study, seeds: int, options: StudyOptions, recipe: Recipe, data: DataConfig
 ) -> TuningConfig | None:
-    """The tuning of the study; raises ``UserError`` for what it cannot tune, and for seeds that are not its own."""
+    """The tuning of the study, its trials as long as its runs where the call asks for runs that are shorter.
+
+    Raises ``UserError`` for what it cannot tune, for seeds that are not its own, and where the study's file itself has
+    trials that are longer than its runs.
+    """
     tuning = study.tuning
     if tuning is None:
         return None
@@ -135,10 +139,13 @@ def check_tuning(
             f"Set first_seed = {seeds} or more, so that the arms are compared on seeds that they were not tuned on."
         )
     if tuning.epochs is not None and tuning.epochs > recipe.epochs:
-        raise UserError(
-            f"[tuning] has trials of epochs = {tuning.epochs}, and the study has {recipe.epochs}. "
-            "Set epochs there to as many or fewer, or leave it out: trials are then as long as its runs."
-        )
+        own = study.epochs or choose_recipe(study, StudyOptions(teacher="none")).epochs
+        if tuning.epochs > own:
+            raise UserError(
+                f"[tuning] has trials of epochs = {tuning.epochs}, and the study has {own}. "
+                "Set epochs there to as many or fewer, or leave it out: trials are then as long as its runs."
+            )
+        tuning = tuning.model_copy(update={"epochs": recipe.epochs})
     for key in tuning.settings.keys() & options.list_asked().keys():
         raise UserError(f"{options.list_asked()[key]} sets {key}, which the study tunes. Leave it out.")
     for key, values in tuning.settings.items():
