@@ -141,11 +141,30 @@ def test_attention_of_a_users_own_network_is_shown_block_by_block_and_head_by_he
         assert [row["token"] for row in csv.DictReader(stream)] == ["head 1", "head 0"]
 
 
-def test_what_compares_heads_is_explained_by_whether_several_are_shown() -> None:
-    one = SimpleNamespace(tokenizer="class token", rows=("mean of 3 heads",))
-    two = SimpleNamespace(tokenizer="class token", rows=("head 0", "head 1"))
-    assert list(_explain_heads([one]))[-1].startswith("JSD and peaks compare heads, and one map is shown: --head 0")  # type: ignore[list-item]
-    assert list(_explain_heads([two]))[-1] == "JSD and peaks: how far heads differ."  # type: ignore[list-item]
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([("mean of 3 heads",)], "and one map is shown: --head 0 1 shows and compares two."),
+        ([("head 0",)], "and one map is shown: of networks with more --head 0 1 shows and compares two."),
+        ([("mean of 1 head",)], "and not every module has two."),
+        ([("mean of 1 head",), ("mean of 3 heads",)], "and not every module has two."),
+        ([("head 0", "head 1")], "JSD and peaks: how far heads differ."),
+    ],
+)
+def test_what_compares_heads_is_explained_by_whether_several_are_shown_or_can_be(
+    rows: list[tuple[str, ...]], says: str
+) -> None:
+    modules = [SimpleNamespace(tokenizer="class token", rows=one) for one in rows]
+    assert list(_explain_heads(modules))[-1].endswith(says)  # type: ignore[arg-type]
+
+
+def test_of_a_network_with_one_head_no_comparison_of_two_is_advised(vtbench_tokens) -> None:
+    Path("one.py").write_text(NETWORK.replace("TransformerEncoderLayer(8, 2,", "TransformerEncoderLayer(8, 1,"))
+    asked = ("--model", "one.py:build", "--image-size", "16", "--image", "a.png", "--out", "o")
+    code, output, _ = vtbench_tokens(*asked)
+    assert code == 0 and "mean of 1 head. " in output and "--head 0 1" not in output
+    code, output, errors = vtbench_tokens(*asked, "--head", "0", "1", "--overwrite")
+    assert code == 2 and "There is no head 1" in errors
 
 
 def test_without_mixing_there_is_no_figure_of_reach_and_the_output_says_why(vtbench_tokens) -> None:

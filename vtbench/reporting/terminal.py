@@ -120,8 +120,11 @@ def _explain_heads(modules: Sequence[ModuleMapsRecord]) -> Iterator[str]:
     yield "entropy: mean of the maps, in nats; uniform: the most there can be."
     if any(len(one.rows) > 1 for one in modules):
         yield "JSD and peaks: how far heads differ."
+    elif any(one.rows == ("mean of 1 head",) for one in modules):
+        yield "JSD and peaks compare heads, and not every module has two."
     else:
-        yield "JSD and peaks compare heads, and one map is shown: --head 0 1 shows and compares two."
+        several = "" if all(one.rows[0].startswith("mean of ") for one in modules) else "of networks with more "
+        yield f"JSD and peaks compare heads, and one map is shown: {several}--head 0 1 shows and compares two."
 
 
 def _print_table(table: Table, console: Console) -> None:

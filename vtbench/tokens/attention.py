@@ -223,5 +223,6 @@ def _describe(index: int, call: _Call, wish: Wish, look: str, maps_LHW: Maps) ->
         mixing=None,
         no_mixing=_WITHOUT_RELATION,
         layer=call.layer,
-        rows=tuple(f"head {head}" for head in wish.heads) or (f"mean of {call.weights.shape[1]} heads",),
+        rows=tuple(f"head {head}" for head in wish.heads)
+        or (f"mean of {format_items(call.weights.shape[1], 'head')}",),
     )
