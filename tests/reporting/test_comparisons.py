@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from synthetic_runs import list_runs, make_run
 
+from vtbench.configuration import DataConfig
 from vtbench.errors import UserError
 from vtbench.metrics import METRICS, Metric
 from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
@@ -266,3 +267,44 @@ def test_equal_means_and_equal_differences_are_said_of_the_arms_that_have_them()
         "Not judged: static: both differences are equal: no interval, their spread cannot be estimated.",
         "Note: the mean of every arm: both values are equal: no interval, their spread cannot be estimated.",
     ]
+
+
+def _with_own_data(arm: str, seed: int, value: float, spec: str) -> RunRecord:
+    """A run of a study that gives its arm data of its own."""
+    run = make_run(arm, seed, value, variant="resnet20", spec=spec, train_content=spec, val_content=spec)
+    config = run.config.model_copy(update={"declared": {"data.spec": "scenes"}})
+    assert run.certificate is not None
+    certificate = run.certificate.model_copy(update={"untreated": make_run(arm, seed).certificate})
+    return run.model_copy(update={"config": config, "certificate": certificate})
+
+
+def test_arms_of_one_name_that_were_treated_differently_are_rows_of_their_own() -> None:
+    many = [_with_own_data("many", seed, 50.0 + seed, "scenes:clutter=8") for seed in range(3)]
+    few = [_with_own_data("few", seed, 70.0 + seed, "scenes:clutter=0") for seed in range(3)]
+    fewer = [_with_own_data("few", seed, 60.0 + seed, "scenes:clutter=2") for seed in range(5)]
+    [comparison] = compare([*many, *few, *fewer], base="many")
+    assert [(arm.name, sum(one.state == "finished" for one in arm.outcomes.values())) for arm in comparison.arms] == [
+        ("many", 3),
+        ("few (data.spec=scenes:clutter=0)", 3),
+        ("few (data.spec=scenes:clutter=2)", 5),
+    ]
+    assert [len(runs) for runs in comparison.runs] == [3, 3, 5]
+    moved = [_with_own_data("few", seed, 70.0 + seed, "scenes:clutter=0") for seed in (3, 4)]
+    elsewhere = [
+        run.model_copy(update={"config": run.config.model_copy(update={"data": DataConfig(spec="folder:PATH")})})
+        for run in moved
+    ]
+    [together] = compare([*many, *few, *elsewhere], base="many")
+    assert [arm.name for arm in together.arms] == ["many", "few"], "the same images, wherever they lie"
+
+
+def test_a_row_lacks_no_seed_that_only_the_other_study_of_its_name_has() -> None:
+    first = [_with_own_data("few", seed, 70.0 + seed, "scenes:clutter=0") for seed in range(2)]
+    second = [_with_own_data("few", seed, 60.0 + seed, "scenes:clutter=2") for seed in range(4)]
+    frames = [
+        ReportOutline(title=title, base="few", arms=("few",), seeds=tuple(range(seeds)))
+        for title, seeds in (("a", 2), ("b", 4))
+    ]
+    records = [*first, *second]
+    [comparison] = build_comparisons(records, complete_outline(join_outlines("t", frames), records))
+    assert not any(one.state == "missing" for arm in comparison.arms for one in arm.outcomes.values())

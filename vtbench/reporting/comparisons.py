@@ -14,8 +14,13 @@ from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.grouping import group_runs
 from vtbench.reporting.outline import ReportOutline, name_arm
-from vtbench.reporting.treatment import find_changed_settings, find_differences
-from vtbench.settings import read_treatment
+from vtbench.reporting.treatment import (
+    Signs,
+    find_changed_settings,
+    find_differences,
+    sign_treatments,
+)
+from vtbench.settings import read_settings, read_treatment, spell_setting
 from vtbench.stats.estimates import Estimate, PairedDifference, correlate, estimate_difference, estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
 from vtbench.stats.stopping import Decision, StoppingRule, decide
@@ -177,24 +182,24 @@ def _summarise(
 
     ``elsewhere`` is how many runs of each cell stand in other comparisons: what is there is not missing here.
     """
-    rows = _sort_runs(members)
+    rows, here = _sort_runs(members), Counter(map(_name_cell, members))
 
     def judge(arm: str, seed: int, record: RunRecord | None) -> Outcome:
-        num_elsewhere = elsewhere.get((arm, seed), 0)
-        if record is None and num_elsewhere and not outline.asks_for(arm, seed, beside=num_elsewhere):
-            return Outcome("apart", NotMeasured(reason="stands in another comparison"))
+        num_others = elsewhere.get((arm, seed), 0) + here[arm, seed]
+        if record is None and num_others and not outline.asks_for(arm, seed, beside=num_others):
+            return Outcome("apart", NotMeasured(reason="stands in another comparison or row"))
         return _judge(record, asked=outline.asks_for(arm, seed))
 
     seeds = tuple(sorted({record.seed for record in members}))
     if planned is not None:
-        arms_here = [*(name for name, _ in rows), *planned]
+        arms_here = [*(name for name, *_ in rows), *planned]
         holes = {seed for seed in outline.seeds for arm in arms_here if judge(arm, seed, None).state == "missing"}
         seeds = tuple(seed for seed in outline.seeds if seed in seeds or seed in holes)
-    names = _name_rows(list(rows))
-    is_stopped = [outline.until is not None or name in outline.stopped for name, _ in rows]
+    names = _name_rows(rows)
+    is_stopped = [outline.until is not None or name in outline.stopped for name, *_ in rows]
     base_values = _finished_values(next(iter(rows.values())))
     arms = []
-    for index, ((name, variant), runs) in enumerate(rows.items()):
+    for index, ((name, variant, _), runs) in enumerate(rows.items()):
         values = _finished_values(runs)
         mean = estimate_mean(list(values.values())) if values else NotMeasured(reason="no finished run")
         difference = estimate_difference(values, base_values) if index else None
@@ -260,18 +265,32 @@ def _join_intervals(arms: Sequence[Arm]) -> list[Arm]:
     return [replace(arm, together=joined.get(arm.name)) for arm in arms]
 
 
-def _sort_runs(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[int, RunRecord]]:
-    """Runs by arm and variant, in the order in which these come first, and by seed."""
-    rows: dict[tuple[str, str], dict[int, RunRecord]] = {}
-    for record in records:
-        rows.setdefault((name_arm(record), record.variant), {})[record.seed] = record
+Rows = dict[tuple[str, str, Signs], dict[int, RunRecord]]
+"""The runs of each arm by their seeds; an arm by its name, its variant and how it was treated."""
+
+
+def _sort_runs(records: Sequence[RunRecord]) -> Rows:
+    """Runs by arm, in the order in which these come first, and by seed."""
+    rows: Rows = {}
+    for record, signs in zip(records, sign_treatments(records), strict=True):
+        rows.setdefault((name_arm(record), record.variant, signs), {})[record.seed] = record
     return rows
 
 
-def _name_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Arm names, with the variant added where one name stands for two variants."""
-    times = Counter(name for name, _ in rows)
-    return [name if times[name] == 1 else f"{name} ({variant})" for name, variant in rows]
+def _name_rows(rows: Rows) -> list[str]:
+    """Arm names, with what differs added where one name stands for two variants or for two treatments."""
+    names = []
+    for (name, variant, signs), runs in rows.items():
+        others = [key for key in rows if key[0] == name]
+        told = [variant] if len({of_other for _, of_other, _ in others}) > 1 else []
+        differing = [key for place, (key, _) in enumerate(signs) if len({one[2][place] for one in others}) > 1]
+        config = next(iter(runs.values())).config
+        told += [
+            f"{key}={spell_setting(value)}"
+            for key, value in read_settings(config.data, config.recipe, differing).items()
+        ]
+        names.append(f"{name} ({', '.join(told)})" if told else name)
+    return names
 
 
 def _empty_arm(name: str, seeds: Sequence[int], outline: ReportOutline) -> Arm:

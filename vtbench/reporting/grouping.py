@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from vtbench.records import RunRecord
 from vtbench.reporting.outline import name_arm
-from vtbench.reporting.treatment import SEED_FREE, find_differences, undo_declared
+from vtbench.reporting.treatment import SEED_FREE, find_differences, sign_treatments, undo_declared
 
 Kind = tuple[Hashable, ...]
 
@@ -45,16 +45,17 @@ def _gather(lead: RunRecord, waiting: Sequence[RunRecord], verdicts: _Verdicts) 
     references = {lead.seed: lead}
     kinds = {verdicts.name_kind(lead): {lead.seed: lead}}
     networks: dict[str, RunRecord] = {}
-    occupied = {_identify_cell(lead)}
+    cells = _identify_cells(waiting)
+    occupied = {cells[id(lead)]}
     for record in waiting:
         if record is not lead:
             others = (_find_other(seeds, record.seed) for seeds in kinds.values())
             held_against = (references.get(record.seed), networks.get(record.variant), *others)
             unlike = any(other is not None and verdicts.differ(other, record) for other in held_against)
-            if unlike or _identify_cell(record) in occupied:
+            if unlike or cells[id(record)] in occupied:
                 continue
         members.append(record)
-        occupied.add(_identify_cell(record))
+        occupied.add(cells[id(record)])
         if record.certificate is None:
             continue
         if record.seed not in references:
@@ -114,5 +115,8 @@ def _find_other(seeds: dict[int, RunRecord], seed: int) -> RunRecord | None:
     return next((record for own, record in seeds.items() if own != seed), None)
 
 
-def _identify_cell(record: RunRecord) -> tuple[str, str, int]:
-    return name_arm(record), record.variant, record.seed
+def _identify_cells(records: Sequence[RunRecord]) -> dict[int, Kind]:
+    return {
+        id(record): (name_arm(record), record.variant, signs, record.seed)
+        for record, signs in zip(records, sign_treatments(records), strict=True)
+    }

@@ -16,6 +16,7 @@ from vtbench.reporting.comparisons import withhold
 from vtbench.reporting.outline import name_arm
 from vtbench.reporting.tables import format_estimate
 from vtbench.reporting.treatment import find_changed_settings, find_differences
+from vtbench.settings import read_treatment
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
 from vtbench.units import format_items
@@ -213,6 +214,8 @@ def _find_changed(pair: Pair) -> Iterator[str]:
         facts[name] = tuple(getattr(one.costs, name, None) for one in pair)
     for name in ("commit", "device_name", "threads", "vtbench", "python"):
         facts[name.replace("_name", "")] = tuple(getattr(one.environment, name) for one in pair)
+    ours, theirs = (read_treatment(one.config) for one in pair)
+    facts |= {key: (ours.get(key), theirs.get(key)) for key in {**ours, **theirs}}
     facts["torch"] = tuple(one.environment.packages.get("torch") for one in pair)
     yield from (
         f"{name}: {_cut(first)} and {_cut(second)}" for name, (first, second) in facts.items() if first != second

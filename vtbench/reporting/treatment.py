@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vtbench.configuration import ExecutionConfig, RunConfig
 from vtbench.records import Certificate, RunRecord
-from vtbench.settings import read_treatment, spell_setting, undo_treatment
+from vtbench.settings import read_settings, read_treatment, spell_setting, undo_treatment
 from vtbench.written import list_differences
 
 _OWN = ("starting_weights", "network")
@@ -49,6 +49,34 @@ def _are_treated_alike(first: RunRecord, second: RunRecord) -> bool:
 
 def _declare(config: RunConfig, keys: Iterable[str]) -> RunConfig:
     return config.model_copy(update={"declared": dict.fromkeys(keys)})
+
+
+Signs = tuple[tuple[str, str], ...]
+
+
+def sign_treatments(records: Sequence[RunRecord]) -> list[Signs]:
+    """Of each record the values of all settings that any of them declares to be its arm's own.
+
+    Arms of one name may have been treated differently. Data that lie elsewhere are the same where their content is.
+    """
+    keys = sorted({key for record in records for key in record.config.declared})
+    if not keys:
+        return [()] * len(records)
+    contents = {
+        record.config.data.spec: f"{certificate.train_content} {certificate.val_content}"
+        for record in records
+        if (certificate := record.certificate) is not None and certificate.train_content and certificate.val_content
+    }
+    signed = []
+    for record in records:
+        signs = {
+            key: spell_setting(value)
+            for key, value in read_settings(record.config.data, record.config.recipe, keys).items()
+        }
+        if "data.spec" in signs:
+            signs["data.spec"] = contents.get(record.config.data.spec, signs["data.spec"])
+        signed.append(tuple(signs.items()))
+    return signed
 
 
 def undo_declared(record: RunRecord) -> RunRecord:
