@@ -70,6 +70,10 @@ def test_a_contrast_without_an_interval_says_why() -> None:
     notes = list(list_contrast_notes(report_on(level, base="convolution").comparisons[0]))
     said = next(note for note in notes if note.startswith("Contrasts without ± ("))
     assert "both differences are equal: no interval" in said and "dynamic for static" in said
+    mixed = [run for run in list_runs() if run.arm != "dynamic-position" or run.seed == 0]
+    told = list_contrast_notes(report_on(mixed, base="convolution").comparisons[0])
+    [bare] = [note for note in told if note.startswith("Contrasts without ± (")]
+    assert "dynamic for static" in bare and "tokens for convolutions" not in bare
     spread = list_contrast_notes(report_on(list_runs(), base="convolution").comparisons[0])
     assert not any("without ±" in note for note in spread)
 

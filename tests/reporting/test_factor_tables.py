@@ -86,6 +86,19 @@ def test_what_the_runs_do_not_tell_is_named_and_counted(tmp_path: Path) -> None:
     )
 
 
+def test_no_change_shown_counts_the_changes_that_have_no_interval(tmp_path: Path) -> None:
+    gaps = {"few": (0.0, 3.0, 6.0, 0.0), "some": (1.0, 2.0, 7.0, 1.0), "many": (4.0, None, None, None)}
+
+    def flat(levels: Mapping[str, str], seed: int) -> float | None:
+        gap = gaps[levels["spec"]][seed] if levels["model"] == "tokens" else 0.0
+        return None if gap is None else 50.0 + seed + gap
+
+    write_crossed(tmp_path / "study", MODELS, flat)
+    notes = list(list_effect_notes(build_report(tmp_path / "study").comparisons[0]))
+    [said] = [note for note in notes if note.startswith("No effect is shown to change")]
+    assert said.endswith("each interval of a change includes zero; 1 change has none.")
+
+
 def test_with_a_hole_and_a_third_factor_effects_are_said_to_be_those_of_a_model(tmp_path: Path) -> None:
     factors = dict.fromkeys(("A", "B", "C"), ("0", "1"))
 

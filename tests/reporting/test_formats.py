@@ -152,6 +152,8 @@ def test_the_provenance_names_data_recipe_seeds_machine_versions_commit_and_comm
         assert dict(describe_provenance(whole, ReportOutline(title="t")))["data"] == plain  # As many as there are.
         unlimited = dict(describe_provenance([*limited, make_run("static")], ReportOutline(title="t")))["data"]
         assert unlimited == f"{found}; {plain}"  # Nothing is drawn of what has no limit.
+        of_arms = [one.model_copy(update={"arm": f"arm {one.seed}"}) for one in limited]
+        assert dict(describe_provenance(of_arms, ReportOutline(title="t")))["data"] == plain
         other = limited[1].config.data.model_copy(update={"limit_train": 4999})
         alone = limited[1].model_copy(update={"config": limited[1].config.model_copy(update={"data": other})})
         told = dict(describe_provenance([limited[0], alone], ReportOutline(title="t")))["data"]

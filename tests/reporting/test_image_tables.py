@@ -12,6 +12,7 @@ from synthetic_runs import list_runs
 from test_formats import report_on
 
 from vtbench.configuration import DataConfig
+from vtbench.records import RunRecord
 from vtbench.records.answers import Answers
 from vtbench.reporting.content import list_all_notes
 from vtbench.reporting.image_tables import (
@@ -115,6 +116,37 @@ def test_notes_of_several_comparisons_say_which_they_are_of() -> None:
     over = [note for note in notes if "Over images, ±" in note]
     assert [note.partition("Over")[0] for note in over] == ["Comparison 1: ", "Comparison 2: "]
     assert [note for note in notes if "Right alone" in note] == [next(n for n in notes if n.startswith("Right alone"))]
+
+
+def test_a_study_that_its_outcome_stopped_needs_no_word_on_images_that_are_not_known() -> None:
+    unknown = _draw(_answer(report_on(list_runs(), base="convolution"), "convolution", "static"), None)
+    assert list(list_image_notes(replace(unknown.comparisons[0], stopped=True), unknown.answers)) == []
+
+
+def test_images_are_those_of_one_split_by_its_content_and_not_by_its_place() -> None:
+    report = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
+    [comparison] = report.comparisons
+
+    def place(record: RunRecord, *, content: str, spec: str) -> RunRecord:
+        assert record.certificate is not None
+        if record.arm == "static":
+            data = {"data": DataConfig(spec=spec)}
+            certificate = record.certificate.model_copy(update={"val_content": content})
+            record = record.model_copy(
+                update={"config": record.config.model_copy(update=data), "certificate": certificate}
+            )
+        return record
+
+    known = comparison.records[0].certificate
+    assert known is not None
+    for content, spec, pairs in ((str(known.val_content), "folder:MOVED", 1), ("of others", "scenes", 0)):
+        records = tuple(place(record, content=content, spec=spec) for record in comparison.records)
+        answers = {
+            identify_run(new): kept
+            for old, new in zip(comparison.records, records, strict=True)
+            if (kept := report.answers.get(identify_run(old))) is not None
+        }
+        assert len(compare_images(replace(comparison, records=records), answers)) == pairs, content
 
 
 def test_answers_to_other_images_are_not_paired() -> None:

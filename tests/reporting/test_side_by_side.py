@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_study
+from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_crossed, write_study
 
 from vtbench.documents.table import NOTHING
 from vtbench.reporting.content import count_outcomes, list_all_notes
@@ -43,6 +44,14 @@ def test_the_same_study_in_two_folders_is_paired_by_seed_and_says_what_else_chan
     notes = list_side_notes(sides)
     assert notes[1] == "The interval that holds for 2 arms together excludes zero for: convolution."
     assert "commit: 0123456789ab and ffffffffffff; device: Example CPU and Other CPU" in notes[2]
+
+
+def test_arms_stand_in_the_order_of_the_report(tmp_path: Path) -> None:
+    def score(levels: Mapping[str, str], seed: int) -> float:
+        return 50.0 + seed + ord(levels["model"])
+
+    folders = [write_crossed(tmp_path / name, {"model": ("b", "c", "a")}, score) for name in ("old", "new")]
+    assert [one.arm for one in take_sides(build_report(*folders)).arms] == ["model=b", "model=c", "model=a"]
 
 
 def test_what_was_not_treated_alike_has_no_difference_and_its_values_are_named(tmp_path: Path) -> None:

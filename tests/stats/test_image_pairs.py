@@ -66,6 +66,18 @@ def test_images_that_some_seeds_share_are_counted_once_and_the_interval_covers()
     assert found.n == len(np.unique(np.concatenate(seen)))
 
 
+def test_the_spread_is_that_of_a_ratio_an_image_weighs_as_often_as_it_was_drawn() -> None:
+    """Thirty images drawn twice with a difference of 2, thirty drawn once with one of 0 or 3."""
+    first, last = np.full(30, 2.0), np.tile([0.0, 3.0], 15)
+    both = np.concatenate([first, last])
+    found = estimate_over_images([(first, np.zeros(30), np.arange(30)), (both, np.zeros(60), np.arange(60))])
+    assert isinstance(found, Estimate)
+    mean = (30 * 4.0 + last.sum()) / 90
+    errors = np.concatenate([np.full(30, 4.0 - 2 * mean), last - mean]) / 1.5
+    assert (found.mean, found.n) == (pytest.approx(mean), 60)
+    assert found.half_width == pytest.approx(1.959964 * np.sqrt((errors**2).sum() / 59) / np.sqrt(60))
+
+
 def test_images_without_a_score_are_left_out_and_few_have_no_interval() -> None:
     arm, base = np.full(40, 50.0), np.full(40, 49.0)
     arm[:5] = np.nan
