@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_runs import list_runs, write_study
+from synthetic_runs import list_runs, make_run, write_study
 
 from vtbench.errors import UserError
 from vtbench.reporting.archive import archive_runs
@@ -31,6 +31,13 @@ def test_a_block_holds_the_table_of_its_study_and_the_rest_stays(tmp_path: Path)
     assert "Data: scenes, 32 x 32 px: 5,000 training" in text
     assert text.startswith("# Title\n\n<!-- generated: components -->\n")
     assert render_readme(text, tmp_path) == text
+
+
+def test_arms_of_one_cost_are_drawn_by_their_differences(tmp_path: Path) -> None:
+    runs = [make_run(arm, seed, 60.0 + seed, variant="resnet20") for arm in ("ours", "paper") for seed in range(3)]
+    archive_runs([write_study(tmp_path / "runs", runs, seeds=None)], tmp_path / "reports" / "components")
+    text = render_readme(TEXT, tmp_path)
+    assert "](reports/components/effects.svg)" in text and "accuracy_macs" not in text
 
 
 def test_the_costs_come_from_the_golden_data(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from vtbench.documents.table import escape_markdown, list_items, make_table, to_
 from vtbench.errors import UserError, did_you_mean
 from vtbench.files import publish_text
 from vtbench.published.results import load_costs
+from vtbench.records import CostRecord
 from vtbench.reporting.content import answer_report
 from vtbench.reporting.evidence import render_evidence
 from vtbench.reporting.factor_tables import list_interaction_notes, tabulate_interactions
@@ -90,7 +91,10 @@ def render_costs(base_family: str, family: str) -> str:
 
 
 def render_study(folder: Path, name: str) -> str:
-    """Question, answer, summary table, notes and figure of one archived report; of crossed factors their effects."""
+    """Question, answer, summary table, notes and figure of one archived report; of crossed factors their effects.
+
+    Arms that all cost the same are drawn by their differences, not against their costs.
+    """
     report = build_report(folder)
     facts, comparison = dict(report.provenance), report.comparisons[0]
     along = tabulate_interactions(comparison)
@@ -102,8 +106,10 @@ def render_study(folder: Path, name: str) -> str:
         f"Data: {facts['data']}. Recipe: {facts['recipe']}.",
         f"The whole report: [reports/{name}](reports/{name}/report.md), and as a page: `reports/{name}/report.html`.",
     ]
+    costs = {arm.costs.macs for arm in comparison.arms if isinstance(arm.costs, CostRecord)}
+    instead = "interactions" if along is not None else "effects" if len(costs) == 1 else None
     for figure in FIGURES:
-        wanted = not FIGURES[figure].below if along is None else figure == "interactions"
+        wanted = not FIGURES[figure].below if instead is None else figure == instead
         if wanted and (folder / f"{figure}.svg").exists():
             title = FIGURES[figure].title
             title = f"{escape_markdown(report.outline.title)}: {title[0].lower()}{title[1:]}"
