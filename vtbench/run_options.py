@@ -115,7 +115,8 @@ class RunOptions(Configuration):
         data, recipe = run.data, run.recipe
         later = DataConfig.LATER - DataConfig.NOTES
         by_key = {name for name in later if getattr(data, name) != getattr(DataConfig(), name)} | {*data.cleared}
-        keys = [f"recipe.{key}" for key in recipe.changed if key not in _BY_FLAG]
+        by_flag = {*_BY_FLAG} - {"freeze"} if not recipe.freeze else _BY_FLAG  # No flag says that nothing is frozen.
+        keys = [f"recipe.{key}" for key in recipe.changed if key not in by_flag]
         changed = read_settings(data, recipe, [*keys, *(f"data.{name}" for name in sorted(by_key))])
         teacher = recipe.distillation.teacher if recipe.distillation is not None else None
         left_out = "none" if "distillation.teacher" in recipe.changed else None

@@ -146,6 +146,20 @@ def test_a_study_with_a_setting_of_the_data_of_which_an_arm_has_another_is_asked
     assert asked.pop() == first and getattr(first.data, name) is None
 
 
+def test_a_study_of_which_the_call_let_frozen_parameters_train_is_asked_for_again_so(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = 'question = "q"\nrecipe = "small"\nfreeze = ["stem.*"]'
+    arms = 'a = "resnet20:width=4"\nb = { variant = "resnet20:width=4", recipe.dropout = 0.2 }'
+    Path("mine.toml").write_text(f"{head}\n[arms]\n{arms}\n")
+    for number, asks in enumerate(("", "--set 'recipe.freeze=[]'", "--freeze 'layer1.*'")):
+        call(monkeypatch, f"vtbench ablate mine.toml --device cpu --out out{number} {asks}")
+        first = asked.pop()
+        call(monkeypatch, read_facts(build_report(Path(f"out{number}")))["command"])
+        assert asked.pop() == first
+        assert first.recipe.freeze == (("stem.*",), (), ("layer1.*",))[number]
+
+
 def test_the_command_of_an_arm_asks_for_its_run_with_what_the_study_gave_it(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

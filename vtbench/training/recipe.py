@@ -50,7 +50,7 @@ def load_recipe(
 
     ``settings`` are values by dotted keys such as ``recipe.optimizer.learning_rate``; those of the data are left out.
     The recipe notes in ``changed`` what else than epochs, teacher and frozen parameters is not as its file has it, and
-    in ``file`` a file of the user.
+    that none are frozen any more where some were; in ``file`` it notes a file of the user.
 
     Schedules are written in parts of a run, so another number of epochs rescales them. A recipe that distils names its
     teacher, or leaves that to ``teacher``: a finished run's folder, ``timm:NAME``, ``torchvision:NAME``,
@@ -77,7 +77,8 @@ def load_recipe(
     }
     asked |= {key: value for key, value in flags.items() if value is not None}
     _, changed = change_settings(DataConfig(), recipe, asked, source=source)
-    keys = [key for key, _, _ in list_differences(recipe, changed) if key not in ("epochs", "freeze")]
+    differing = [key for key, _, _ in list_differences(recipe, changed)]
+    keys = [key for key in differing if key not in ("epochs", "freeze") or (key == "freeze" and not changed.freeze)]
     if distils and changed.distillation is None:
         keys = [*(key for key in keys if not key.startswith("distillation.")), "distillation.teacher"]
     file = str(name_or_path) if _is_file(name_or_path) else None
