@@ -289,13 +289,14 @@ def test_a_plan_and_a_study_that_begins_say_of_which_data_the_numbers_are_and_th
     plan = make_plan(None)
     assert print_in(monkeypatch, plan, width=200)[1].startswith("scenes: 1,000 training and 100 validation images, 10")
     limited = DataConfig(spec="scenes:clutter=0", limit_train=200, image_size=16)
-    mixed = replace(FACTS, num_train=200, data=limited, of_arms={"dynamic+position": FACTS})
+    mixed = replace(FACTS, num_train=200, image_size=(16, 16), data=limited, of_arms={"dynamic+position": FACTS})
     named = "scenes:clutter=0, image_size=16, limit_train=200 (1 of 2 arms has other data or limits)"
     both = replace(plan, facts=mixed)
     assert print_in(monkeypatch, both, width=200)[1].startswith(f"{named}: 200 training and 100 validation images, 10")
     written = study_output.list_plan(both)
-    assert (written["data"], written["num_train"]) == ("scenes:clutter=0", 200)
-    assert [(arm.get("data"), arm.get("num_train")) for arm in written["arms"]] == [(None, None), ("scenes", 1000)]
+    keys = ("data", "num_train", "image_size")
+    assert [written[key] for key in keys] == ["scenes:clutter=0", 200, (16, 16)]
+    assert [[arm.get(key) for key in keys] for arm in written["arms"]] == [[None] * 3, ["scenes", 1000, (32, 32)]]
     shown, _, stream = open_display(terminal=False)
     shown.on_study(replace(make_state(), facts=mixed))
     assert f"\non {named}, recipe small, 90 epochs\n" in stream.getvalue()

@@ -108,6 +108,7 @@ def list_plan(plan: StudyPlan) -> dict[str, Any]:
         "num_train": plan.facts.num_train,
         "num_val": plan.facts.num_val,
         "num_classes": plan.facts.num_classes,
+        "image_size": plan.facts.image_size,
         "jobs": plan.placement.jobs,
         "threads": plan.placement.threads,
         **({"tried": [one.model_dump(mode="json") for one in plan.placement.tried]} if plan.placement.tried else {}),
@@ -121,7 +122,7 @@ def list_plan(plan: StudyPlan) -> dict[str, Any]:
 def _list_arm(arm: PlannedArm, own: DataFacts | None) -> dict[str, Any]:
     """The arm as plain values, with the facts of its data where it has its ``own``."""
     costs, speed = arm.costs, arm.speed
-    sizes = ("num_train", "num_val", "num_classes")
+    sizes = ("num_train", "num_val", "num_classes", "image_size")
     return {
         "arm": arm.arm,
         "variant": arm.variant,
