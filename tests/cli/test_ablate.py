@@ -60,7 +60,7 @@ def test_a_check_of_resuming_ends_with_1_where_an_arm_was_not_killed(
 
     def verify(study: ResolvedStudy, folder: Path, *ignored: object, **settings: object) -> list[ResumeCheck]:
         cells = [cell.with_threads(1) for cell in list_cells(study, folder)]
-        return [ResumeCheck(cell, number, 0, {}, ()) for cell, number in zip(cells, kills, strict=True)]
+        return [ResumeCheck(cell, number, 0, number, {}, ()) for cell, number in zip(cells, kills, strict=True)]
 
     monkeypatch.setattr("vtbench.studies.verification.verify_resume", verify)
     for kills[:], expected in (([4, 4], 0), ([0, 4], 1), ([0, 0], 1)):

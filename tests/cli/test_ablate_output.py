@@ -309,9 +309,12 @@ def test_a_plan_that_measured_nothing_does_not_say_what_was(monkeypatch: pytest.
         assert ("is estimated by MACs" in "\n".join(print_in(monkeypatch, some, width=200))) == says
 
 
-def check_arm(place: int, kills: int, *different: str, longer_by: tuple[str, ...] = ()) -> ResumeCheck:
+def check_arm(
+    place: int, kills: int, *different: str, resumes: int | None = None, longer_by: tuple[str, ...] = ()
+) -> ResumeCheck:
+    went_on = kills if resumes is None else resumes
     cell = list_cells(make_study(), FOLDER)[place].with_threads(1)
-    return ResumeCheck(cell, kills, kills // 2, {"record.json": "ab" * 32}, different, longer_by)
+    return ResumeCheck(cell, kills, kills // 2, went_on, {"record.json": "ab" * 32}, different, longer_by)
 
 
 @pytest.mark.parametrize("different", [(), ("record.json",)])
@@ -321,7 +324,7 @@ def test_a_verdict_says_what_was_done_and_what_came_of_it(
     resume_output.print_verdict([check_arm(0, 4, *different)])
     output = capsys.readouterr().out
     assert "convolution (resnet20), 1 thread, cpu" in output
-    assert "killed 4 times, 2 of these while it saved: " in output
+    assert "killed 4 times, 2 of these while it saved, gone on from what was saved 4 times: " in output
     assert ("DIFFERENT: record.json" in output) == bool(different)
     assert ("Resume is exact on this machine, as far as was tried: convolution." in output) == (not different)
     assert ("Resume is NOT exact on this machine: convolution." in output) == bool(different)
@@ -343,6 +346,9 @@ def test_a_verdict_claims_nothing_of_an_arm_that_was_not_killed(capsys: pytest.C
     assert last == f"Resume is exact on this machine, as far as was tried: {other}. Nothing is proved of convolution."
     assert show(missed)[1] == "Nothing is proved of resuming: no arm was killed."
     assert "Longer runs" not in show(check_arm(0, 0))[0] and "Try again" in show(check_arm(0, 0))[0]
+    text, last = show(check_arm(0, 4, resumes=0), check_arm(1, 4, resumes=1))
+    assert "convolution was killed 4 times, but before it had saved anything: nothing is proved of it." in text
+    assert last.endswith("Nothing is proved of convolution.") and f"tried: {other}." in last
     text, last = show(check_arm(0, 0, "weights.safetensors"), check_arm(1, 1))
     assert "two undisturbed runs are DIFFERENT: weights.safetensors" in text
     assert last.startswith("Not the same twice on this machine, even without a kill: convolution. Resume is exact")

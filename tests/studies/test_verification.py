@@ -16,7 +16,9 @@ from vtbench.training import StopRequest
 
 @pytest.fixture(autouse=True)
 def known_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins have no data, and save nothing that they could go on from: it is taken that they do."""
     monkeypatch.setattr(verification, "inspect_study", lambda study: FACTS)
+    monkeypatch.setattr(verification, "has_checkpoint", lambda folder: True)
 
 
 def verify(arms: list[str], *, kills: int = 3, executor: Executor = LOCAL) -> list[ResumeCheck]:
@@ -28,13 +30,13 @@ def test_first_and_last_arm_are_killed_and_found_equal() -> None:
     checks = verify(["brisk", "brisk2", "brisk3"], kills=2)
     assert [check.cell.arm for check in checks] == ["brisk", "brisk3"]
     for check in checks:
-        assert check.kills == 2 and check.is_proved
+        assert check.kills == check.resumes == 2 and check.is_proved
         assert check.different == ()
         assert set(check.digests) == {"weights.safetensors", "metrics.jsonl", "record.json"}
 
 
 def test_an_arm_that_finished_before_it_could_be_killed_is_unproved(monkeypatch: pytest.MonkeyPatch) -> None:
-    def come_too_late(attempt: verification._Attempt, seconds: float, *, wait_for_save: bool) -> tuple[bool, bool]:
+    def come_too_late(attempt: verification._Attempt, *ignored: object) -> tuple[bool, bool]:
         attempt.finish()
         return False, False
 
@@ -47,6 +49,24 @@ def test_an_arm_that_finished_before_it_could_be_killed_is_unproved(monkeypatch:
         session = Session(LOCAL, StopRequest(), threads=1)
         (check,) = verify_resume(each, Path("nowhere"), session, report=lambda text: None, seed=0)
         assert check.longer_by == options
+
+
+def test_an_arm_that_had_saved_nothing_when_it_was_killed_is_unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "has_checkpoint", lambda folder: False)
+    (check,) = verify(["brisk"], kills=2)
+    assert (check.kills, check.resumes, check.different, check.is_proved) == (2, 0, (), False)
+
+
+def test_the_third_kill_waits_until_something_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[bool] = []
+
+    def look(folder: Path) -> bool:
+        looks.append(len(looks) >= 8)
+        return looks[-1]
+
+    monkeypatch.setattr(verification, "has_checkpoint", look)
+    (check,) = verify(["brisk"], kills=3)
+    assert looks[:9] == [False] * 8 + [True] and (check.kills, check.resumes) == (3, 1)
 
 
 def test_a_runner_that_does_not_resume_exactly_is_found_out(tmp_path: Path) -> None:

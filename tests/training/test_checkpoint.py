@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from vtbench.training.checkpoint import Checkpoint, find_checkpoint, pack_tensors, save_checkpoint, unpack_tensors
+from vtbench.training.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    has_checkpoint,
+    pack_tensors,
+    save_checkpoint,
+    unpack_tensors,
+)
 
 
 def checkpoint(number: int) -> Checkpoint:
@@ -111,3 +118,12 @@ def test_what_is_restored_are_the_bytes_that_were_verified(tmp_path: Path, monke
     found = find_checkpoint(tmp_path).checkpoint
     assert found is not None
     assert torch.equal(found.tensors["model.weight"], torch.ones(2, 3))
+
+
+def test_only_what_was_saved_whole_is_there_to_go_on_from(tmp_path: Path) -> None:
+    assert not has_checkpoint(tmp_path / "none")
+    save_checkpoint(tmp_path, Checkpoint({"weight": torch.ones(2)}, {}))
+    assert has_checkpoint(tmp_path)
+    (tmp_path / "00000001.sha256").unlink()
+    assert not has_checkpoint(tmp_path)
+    assert (tmp_path / "00000001.safetensors").exists(), "to look removes nothing"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def list_verdicts(checks: Sequence[ResumeCheck]) -> list[dict[str, Any]]:
     """What came of killing each cell and whether that proves that it goes on to the same bits, as plain values."""
     listed = zip(list_checks(checks), checks, strict=True)
-    return [plain | {"proved": check.is_proved} for plain, check in listed]
+    return [plain | {"resumes": check.resumes, "proved": check.is_proved} for plain, check in listed]
 
 
 def print_verdict(checks: Sequence[ResumeCheck]) -> None:
@@ -38,16 +38,20 @@ def print_verdict(checks: Sequence[ResumeCheck]) -> None:
 
 def _describe(check: ResumeCheck) -> str:
     verdict = f"DIFFERENT: {', '.join(check.different)}" if check.different else "identical, byte for byte"
-    if check.kills:
-        kills = format_items(check.kills, "time")
-        return f"killed {kills}, {check.kills_while_saving} of these while it saved: {verdict}"
+    if check.is_proved or (check.kills and check.different):
+        return (
+            f"killed {format_items(check.kills, 'time')}, {check.kills_while_saving} of these while it saved, "
+            f"gone on from what was saved {format_items(check.resumes, 'time')}: {verdict}"
+        )
     early = f"{check.cell.arm} finished before it could be killed"
     if check.different:
         return f"{early}, and two undisturbed runs are {verdict}"
+    if check.kills:
+        early = f"{check.cell.arm} was killed {format_items(check.kills, 'time')}, but before it had saved anything"
     mend = (
         f"Longer runs ({', '.join(check.longer_by)}) give time to."
         if check.longer_by
-        else "Try again when the machine is less busy: how long the first run took decides when it is killed."
+        else "Try again: when it is killed is drawn anew, by how long the first run takes."
     )
     return f"{early}: nothing is proved of it. {mend}"
 
@@ -66,5 +70,5 @@ def _conclude(checks: Sequence[ResumeCheck]) -> Iterator[str]:
         yield f"Resume is exact on this machine, as far as was tried: {proved}."
     if not any(check.kills for check in checks):
         yield "Nothing is proved of resuming: no arm was killed."
-    elif unproved := name(check for check in checks if not check.kills and not check.different):
+    elif unproved := name(check for check in checks if not check.is_proved and not check.different):
         yield f"Nothing is proved of {unproved}."

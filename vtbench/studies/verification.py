@@ -1,8 +1,8 @@
 """Prove on the user's own machine that a killed cell goes on to the same bits.
 
 Small copies of a study's cells are run twice in a scratch folder: once undisturbed, and once killed (SIGKILL, which
-no process can catch) several times, at random moments and in the middle of saving. Weights, metrics and record must
-then be equal, byte for byte.
+no process can catch) several times, at random moments, in the middle of saving, and after something was saved. Weights,
+metrics and record must then be equal, byte for byte.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vtbench.errors import UserError
 from vtbench.files import hash_file
-from vtbench.run_folder import ANSWERS, EXAMPLES, LOG, METRICS, RECORD, WEIGHTS
+from vtbench.run_folder import ANSWERS, CHECKPOINTS, EXAMPLES, LOG, METRICS, RECORD, WEIGHTS
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.events import CellEnded, CellStarted
@@ -24,6 +24,7 @@ from vtbench.studies.executor import Executor, Session
 from vtbench.studies.placement import read_placement
 from vtbench.studies.resolution import inspect_study
 from vtbench.studies.ways import list_settings
+from vtbench.training.checkpoint import has_checkpoint
 
 FILES = (WEIGHTS, METRICS, RECORD, EXAMPLES, ANSWERS)
 _EPOCHS, _IMAGES, _VAL_IMAGES, _BATCH = 2, 640, 100, 32
@@ -35,20 +36,25 @@ _LOOK_EVERY_SECONDS = 0.0005
 class ResumeCheck:
     """One cell: how often it was killed, how many of these while it saved, and the files that came out otherwise.
 
-    ``longer_by`` has the options that would make the copy longer, so that there is more time to kill it.
+    ``resumes`` counts how often it went on from what it had saved, and not anew. ``longer_by`` has the options that
+    would make the copy longer, so that there is more time to kill it.
     """
 
     cell: Cell
     kills: int
     kills_while_saving: int
+    resumes: int
     digests: dict[str, str]
     different: tuple[str, ...]
     longer_by: tuple[str, ...] = ()
 
     @property
     def is_proved(self) -> bool:
-        """Whether it was killed and came to the same bits: without a kill two undisturbed runs were compared."""
-        return self.kills > 0 and not self.different
+        """Whether it was killed, went on from what it had saved and came to the same bits.
+
+        Else it was not resuming that was tried: two runs from the first batch on were compared.
+        """
+        return self.resumes > 0 and not self.different
 
 
 def verify_resume(
@@ -117,23 +123,25 @@ def _check(
     seconds = undisturbed.finish()
     expected = _hash_files(whole.folder)
     killed = cell.model_copy(update={"folder": cell.folder / "killed"})
-    hits = hits_while_saving = 0
+    hits = hits_while_saving = resumes = 0
     for number in range(kills):
         attempt = _Attempt(killed, executor)
         saving = number % 2 == 1
-        delay = draw.uniform(0.0, 2 * seconds / (kills + 1))
-        hit, while_saving = attempt.kill_after(delay, wait_for_save=saving)
-        hits, hits_while_saving = hits + hit, hits_while_saving + while_saving
-        where = "while it saved" if while_saving else f"{delay:.2f} s into training"
-        report(f"{cell.arm}: killed {where}" if hit else f"{cell.arm}: finished before it could be killed")
+        sight = attempt.sees_save if saving else attempt.has_saved if number else None
+        hit, seen = attempt.kill_after(draw.uniform(0.0, 2 * seconds / (kills + 1)), sight)
         if not hit:
+            report(f"{cell.arm}: finished before it could be killed")
             break
+        hits, resumes = hits + 1, resumes + attempt.has_saved()
+        hits_while_saving += saving and seen
+        where = "while it saved" if saving and seen else f"{attempt.lasted:.2f} s into training"
+        report(f"{cell.arm}: killed {where}")
     else:
         report(f"{cell.arm}: going on to the end")
         _Attempt(killed, executor).finish()
     found = _hash_files(killed.folder)
     different = tuple(name for name in FILES if found.get(name) != expected.get(name))
-    return ResumeCheck(cell, hits, hits_while_saving, expected, different)
+    return ResumeCheck(cell, hits, hits_while_saving, resumes, expected, different)
 
 
 def _hash_files(folder: Path) -> dict[str, str]:
@@ -148,7 +156,7 @@ class _Attempt:
         self._folder, self._arm = cell.folder, cell.arm
         self._running = executor.start(cell)
         self._training = threading.Event()
-        self._began = self._ended = 0.0
+        self._began = self._ended = self.lasted = 0.0
         self._last_word: CellEnded | None = None
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -161,21 +169,30 @@ class _Attempt:
             raise UserError(f"Resuming could not be checked: {self._arm} fails by itself: {reason}")
         return self._ended - self._began
 
-    def kill_after(self, seconds: float, *, wait_for_save: bool) -> tuple[bool, bool]:
-        """Kill it so long after training began, or, from then on, at the first sight of a file being written.
+    def kill_after(self, seconds: float, sight: Callable[[], bool] | None) -> tuple[bool, bool]:
+        """Kill it so long after training began, or, from then on, as soon as there is such a ``sight``.
 
-        Returns whether it was killed before it had finished, and whether that was while it saved.
+        Returns whether it was killed before it had finished, and whether that was at the sight.
         """
         self._training.wait()
         time.sleep(seconds)
-        saving = wait_for_save and self._see_save()
+        seen = sight is not None and self._look_for(sight)
         self._running.kill()
+        self.lasted = time.monotonic() - self._began
         self._listener.join()
-        return self._last_word is None, saving and self._last_word is None
+        return self._last_word is None, seen and self._last_word is None
 
-    def _see_save(self) -> bool:
+    def sees_save(self) -> bool:
+        """Whether a file is being written."""
+        return any(self._folder.rglob(".*.partial"))
+
+    def has_saved(self) -> bool:
+        """Whether there is something to go on from."""
+        return has_checkpoint(self._folder / CHECKPOINTS)
+
+    def _look_for(self, sight: Callable[[], bool]) -> bool:
         while self._running.is_alive:
-            if any(self._folder.rglob(".*.partial")):
+            if sight():
                 return True
             time.sleep(_LOOK_EVERY_SECONDS)
         return False

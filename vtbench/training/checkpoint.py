@@ -84,6 +84,13 @@ def find_checkpoint(folder: Path) -> FoundCheckpoint:
     return FoundCheckpoint(None, damaged)
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether ``folder`` has a checkpoint that was saved whole. Nothing is read or removed, so that it may be asked
+    while a run saves.
+    """
+    return any(_checksum_path(path).exists() for path in _list_files(folder))
+
+
 def _list_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.safetensors") if path.stem.isdigit())
 
