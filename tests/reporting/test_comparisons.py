@@ -311,7 +311,7 @@ def test_a_row_lacks_no_seed_that_only_the_other_study_of_its_name_has() -> None
 
 
 def test_arms_that_declare_the_same_must_also_have_been_treated_alike_with_it() -> None:
-    """What is left without the declared is the same here, and so are the declared values; the recipe they gave is not."""
+    """What is left without the declared is the same here, and so are its values; the recipe that they gave is not."""
     first, second = (
         replace_certificate(_with_own_data("few", seed, 70.0, "scenes:clutter=0"), recipe=recipe)
         for seed, recipe in ((0, "r"), (1, "s"))
