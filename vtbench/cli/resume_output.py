@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vtbench.cli.study_output import list_checks
 from vtbench.documents.terminal import open_console, print_text
 from vtbench.errors import format_names
 from vtbench.units import format_items
@@ -18,8 +17,19 @@ if TYPE_CHECKING:
 
 def list_verdicts(checks: Sequence[ResumeCheck]) -> list[dict[str, Any]]:
     """What came of killing each cell and whether that proves that it goes on to the same bits, as plain values."""
-    listed = zip(list_checks(checks), checks, strict=True)
-    return [plain | {"resumes": check.resumes, "proved": check.is_proved} for plain, check in listed]
+    return [
+        {
+            "arm": check.cell.arm,
+            "variant": check.cell.config.variant,
+            "kills": check.kills,
+            "kills_while_saving": check.kills_while_saving,
+            "sha256": check.digests,
+            "different": list(check.different),
+            "resumes": check.resumes,
+            "proved": check.is_proved,
+        }
+        for check in checks
+    ]
 
 
 def print_verdict(checks: Sequence[ResumeCheck]) -> None:

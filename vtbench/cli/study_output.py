@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from vtbench.studies.cells import ResolvedStudy
     from vtbench.studies.data_facts import DataFacts
     from vtbench.studies.planning import PlannedArm, StudyPlan, Total
-    from vtbench.studies.verification import ResumeCheck
 
 N = TypeVar("N", int, float)
 
@@ -140,42 +138,6 @@ def _list_arm(arm: PlannedArm, own: DataFacts | None) -> dict[str, Any]:
 def _list_total(name: str, total: Total | NotMeasured) -> dict[str, float | None]:
     value, error = (None, None) if isinstance(total, NotMeasured) else (total.value, total.error)
     return {name: value, f"{name}_error": error}
-
-
-def list_checks(checks: Sequence[ResumeCheck]) -> list[dict[str, Any]]:
-    """What came of killing each cell, as plain values."""
-    return [
-        {
-            "arm": check.cell.arm,
-            "variant": check.cell.config.variant,
-            "kills": check.kills,
-            "kills_while_saving": check.kills_while_saving,
-            "sha256": check.digests,
-            "different": list(check.different),
-        }
-        for check in checks
-    ]
-
-
-def print_verdict(checks: Sequence[ResumeCheck]) -> None:
-    """What came of killing cells, and whether resuming is exact."""
-    console = open_console()
-    for check in checks:
-        verdict = f"DIFFERENT: {', '.join(check.different)}" if check.different else "identical, byte for byte"
-        config, execution = check.cell.config, check.cell.config.execution
-        circumstances = f"{format_items(execution.threads or 1, 'thread')}, {execution.device}"
-        print_text(f"\n{check.cell.arm} ({config.variant}), {circumstances}", console, style="bold")
-        console.print(
-            Text(
-                f"killed {format_items(check.kills, 'time')}, {check.kills_while_saving} of these while it saved: "
-                f"{verdict}"
-            )
-        )
-        for name, digest in check.digests.items():
-            print_text(f"  {digest[:16]}  {name}", console)
-    exact = not any(check.different for check in checks)
-    verdict = f"Resume is {'exact' if exact else 'NOT exact'} on this machine."
-    print_text(f"\n{verdict}", console, style="bold green" if exact else "bold red")
 
 
 def _spell_arm(arm: PlannedArm, study: ResolvedStudy) -> str:
