@@ -330,6 +330,15 @@ def test_a_verdict_says_what_was_done_and_what_came_of_it(
     assert ("Resume is NOT exact on this machine: convolution." in output) == bool(different)
 
 
+def test_what_differs_without_having_been_resumed_is_not_blamed_on_resuming(capsys: pytest.CaptureFixture[str]) -> None:
+    resume_output.print_verdict([check_arm(0, 3, "record.json", resumes=0)])
+    text = " ".join(capsys.readouterr().out.split())
+    assert (
+        "killed 3 times, but before it had saved anything, and two runs from the first batch on are DIFFERENT" in text
+    )
+    assert "Not the same twice on this machine" in text and "NOT exact" not in text
+
+
 def test_a_verdict_claims_nothing_of_an_arm_that_was_not_killed(capsys: pytest.CaptureFixture[str]) -> None:
     def show(*checks: ResumeCheck) -> tuple[str, str]:
         resume_output.print_verdict(checks)
@@ -351,7 +360,9 @@ def test_a_verdict_claims_nothing_of_an_arm_that_was_not_killed(capsys: pytest.C
     assert last.endswith("Nothing is proved of convolution.") and f"tried: {other}." in last
     text, last = show(check_arm(0, 0, "weights.safetensors"), check_arm(1, 1))
     assert "two undisturbed runs are DIFFERENT: weights.safetensors" in text
-    assert last.startswith("Not the same twice on this machine, even without a kill: convolution. Resume is exact")
+    assert last.startswith(
+        "Not the same twice on this machine, even where nothing was resumed: convolution. Resume is exact"
+    )
     proved = [one["proved"] for one in resume_output.list_verdicts([missed, check_arm(1, 4), check_arm(1, 4, "x")])]
     assert proved == [False, True, False]
 

@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal
 
 from vtbench.published.claims import load_claims, load_explanations, load_inconsistencies
+from vtbench.published.results import load_costs
 from vtbench.variants import split_variant
 
 
@@ -50,6 +51,15 @@ def test_every_variant_is_spelt_as_a_variant() -> None:
 def test_every_known_contradiction_is_explained_and_no_explanation_is_idle() -> None:
     marks = {claim.known for claim in load_claims() if claim.known}
     assert marks == set(load_explanations())
+
+
+def test_counts_that_explanations_state_are_those_of_the_models_here() -> None:
+    told, costs = load_explanations(), load_costs()
+    resnet50, vit, glore = costs["vt_resnet50"], costs["vit_b_16"], costs["glore_resnet50"]
+    assert f"{resnet50.macs / 1e6:.1f} M and {resnet50.params / 1e6:.2f} M" in told["vt_r50"]
+    assert f"{costs['resnet101'].params / 1e6:.3f} M with normalisation" in told["resnet101_params"]
+    assert f"{vit.params / 1e6:.2f} M with everything" in told["vit_params"]
+    assert f"{glore.macs / 1e9:.2f} G are counted with the stride in the 3x3" in told["glore_macs"]
 
 
 def test_a_ratio_has_two_sides() -> None:

@@ -12,6 +12,7 @@ from vtbench.records import Certificate, CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.outline import ReportOutline, complete_outline, join_outlines
+from vtbench.reporting.repeating import rebuild_command
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import house_style
 from vtbench.reporting.tables import list_numbers, tabulate_summary
@@ -318,3 +319,30 @@ def test_arms_that_declare_the_same_must_also_have_been_treated_alike_with_it() 
     )
     assert find_differences(first, second) == ("recipe",)
     assert find_differences(first, replace_certificate(second, recipe="r")) == ()
+
+
+def test_what_a_call_took_back_is_no_difference_of_data() -> None:
+    noted = DataConfig(cleared=("limit_train",))
+    assert noted == DataConfig() and hash(noted) == hash(DataConfig()) and noted != DataConfig(limit_train=3)
+    plain = list_runs()
+    some = [
+        run.model_copy(update={"config": run.config.model_copy(update={"data": noted})}) if run.seed else run
+        for run in plain
+    ]
+    [comparison] = compare(some)
+    assert [len(runs) for runs in comparison.runs] == [3] * 5
+    assert rebuild_command(some) is not None
+
+
+def test_older_records_of_arms_with_data_of_their_own_are_one_row_wherever_their_images_lay() -> None:
+    """They have no hash of the content of a split, but that of the images, which no limit cut."""
+
+    def place(seed: int) -> RunRecord:
+        run = _with_own_data("few", seed, 70.0 + seed, "images")
+        assert run.certificate is not None
+        older = run.certificate.model_copy(update={"train_content": None, "val_content": None})
+        data = {"data": DataConfig(spec=f"folder:{seed % 2}")}
+        return run.model_copy(update={"config": run.config.model_copy(update=data), "certificate": older})
+
+    [comparison] = compare([place(seed) for seed in range(4)])
+    assert [(arm.name, len(runs)) for arm, runs in zip(comparison.arms, comparison.runs, strict=True)] == [("few", 4)]

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from synthetic_runs import ENVIRONMENT, list_runs, make_run, write_crossed, write_study
 
+from vtbench.configuration import DataConfig
 from vtbench.documents.table import NOTHING
+from vtbench.records import RunRecord
 from vtbench.reporting.content import count_outcomes, list_all_notes
 from vtbench.reporting.failures import list_failures
 from vtbench.reporting.rendering import render_markdown
@@ -52,6 +54,16 @@ def test_arms_stand_in_the_order_of_the_report(tmp_path: Path) -> None:
 
     folders = [write_crossed(tmp_path / name, {"model": ("b", "c", "a")}, score) for name in ("old", "new")]
     assert [one.arm for one in take_sides(build_report(*folders)).arms] == ["model=b", "model=c", "model=a"]
+
+
+def test_settings_of_an_arm_that_are_others_now_are_named(tmp_path: Path) -> None:
+    def declare(limit: int) -> list[RunRecord]:
+        data = DataConfig(limit_train=limit)
+        own = {"data": data, "declared": {"data.limit_train": None}}
+        return [run.model_copy(update={"config": run.config.model_copy(update=own)}) for run in list_runs(OLD)]
+
+    notes = list_side_notes(take_sides(build_sides(tmp_path, declare(100), declare(200))))
+    assert any(note.startswith("Also not the same") and "data.limit_train: 100 and 200" in note for note in notes)
 
 
 def test_what_was_not_treated_alike_has_no_difference_and_its_values_are_named(tmp_path: Path) -> None:

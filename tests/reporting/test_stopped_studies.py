@@ -6,15 +6,23 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from synthetic_runs import write_crossed
+from synthetic_runs import list_runs, write_crossed
+from test_formats import report_on
 
+from vtbench.records.answers import Answers
 from vtbench.reporting.archive import archive_runs
 from vtbench.reporting.comparisons import Comparison
+from vtbench.reporting.content import answer_report
+from vtbench.reporting.contrasts import find_contrasts
+from vtbench.reporting.image_tables import compare_images
 from vtbench.reporting.rendering import render_csv, render_markdown
 from vtbench.reporting.report import build_report
+from vtbench.reporting.runs import identify_run
 from vtbench.stats.estimates import Estimate, PairedDifference
 
 RULE = {"looks": [3, 6], "num_contrasts": 1, "smallest_effect": 5.0}
@@ -60,6 +68,8 @@ def test_beside_another_study_a_stopped_one_has_no_plain_interval(tmp_path: Path
             shown = list_plain_intervals(comparison)
             assert not {"model=plain", "model=tokens"} & set(shown)
             assert "model=wide" in shown or "model=wide" not in {arm.name for arm in comparison.arms}
+            for arm in comparison.arms[1:]:  # The reference is stopped, and so is what is taken against it.
+                assert isinstance(arm.difference, PairedDifference) and arm.difference.estimate.interval is None
         text = render_markdown(report)
         assert "equal in all seeds" not in text
         assert "the outcome decided the number of seeds" in text
@@ -98,3 +108,22 @@ def test_a_part_of_it_and_an_archive_of_several_have_none_either(tmp_path: Path,
     report = build_report(tmp_path / "archive")
     assert not any({"model=plain", "model=tokens"} & set(list_plain_intervals(one)) for one in report.comparisons)
     assert not re.search(r"model=tokens[^\n]*half", render_csv(report))
+
+
+def test_a_difference_of_one_seed_is_not_blamed_on_the_outcome(tmp_path: Path, decided: Path) -> None:
+    once = write_crossed(tmp_path / "once", {"model": ("other", "wide")}, score, seeds=1)
+    [answer] = [" ".join(answer_report(build_report(once, decided)))]
+    assert "From 1 seed no difference has an interval" in answer or "The outcome decided" not in answer
+
+
+def test_it_has_neither_contrasts_nor_differences_over_images(tmp_path: Path) -> None:
+    report = report_on(list_runs(), base="convolution")
+    [comparison] = report.comparisons
+    stopped = replace(comparison, stopped=True)
+    assert find_contrasts(comparison) and not find_contrasts(stopped)
+    truth, scores = np.zeros(60, dtype=np.uint8), np.arange(60, dtype=np.uint8) % 2
+    answers = {
+        identify_run(record): Answers.of_classes("classification", truth, (scores + record.seed) % 3, num_classes=3)
+        for record in comparison.records
+    }
+    assert compare_images(comparison, answers) and not compare_images(stopped, answers)

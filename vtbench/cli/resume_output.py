@@ -48,16 +48,17 @@ def print_verdict(checks: Sequence[ResumeCheck]) -> None:
 
 def _describe(check: ResumeCheck) -> str:
     verdict = f"DIFFERENT: {', '.join(check.different)}" if check.different else "identical, byte for byte"
-    if check.is_proved or (check.kills and check.different):
+    if check.resumes:
         return (
             f"killed {format_items(check.kills, 'time')}, {check.kills_while_saving} of these while it saved, "
             f"gone on from what was saved {format_items(check.resumes, 'time')}: {verdict}"
         )
-    early = f"{check.cell.arm} finished before it could be killed"
-    if check.different:
-        return f"{early}, and two undisturbed runs are {verdict}"
+    early, runs = f"{check.cell.arm} finished before it could be killed", "two undisturbed runs"
     if check.kills:
         early = f"{check.cell.arm} was killed {format_items(check.kills, 'time')}, but before it had saved anything"
+        runs = "two runs from the first batch on"
+    if check.different:
+        return f"{early}, and {runs} are {verdict}"
     mend = (
         f"Longer runs ({', '.join(check.longer_by)}) give time to."
         if check.longer_by
@@ -72,10 +73,10 @@ def _conclude(checks: Sequence[ResumeCheck]) -> Iterator[str]:
     def name(chosen: Iterator[ResumeCheck]) -> str:
         return format_names((check.cell.arm for check in chosen), most=None)
 
-    if wrong := name(check for check in checks if check.different and check.kills):
+    if wrong := name(check for check in checks if check.different and check.resumes):
         yield f"Resume is NOT exact on this machine: {wrong}."
-    if unsteady := name(check for check in checks if check.different and not check.kills):
-        yield f"Not the same twice on this machine, even without a kill: {unsteady}."
+    if unsteady := name(check for check in checks if check.different and not check.resumes):
+        yield f"Not the same twice on this machine, even where nothing was resumed: {unsteady}."
     if proved := name(check for check in checks if check.is_proved):
         yield f"Resume is exact on this machine, as far as was tried: {proved}."
     if not any(check.kills for check in checks):

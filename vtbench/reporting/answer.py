@@ -8,7 +8,7 @@ from vtbench.errors import format_names
 from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.arm_settings import list_own_keys
-from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.comparisons import OUTCOME_DECIDED, Arm, Comparison
 from vtbench.reporting.contrasts import choose_digits, find_contrasts, refine_digits, show_points, tell_contrasts
 from vtbench.reporting.far_runs import sum_up_scattered
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD, find_detectable, tell_unjudged
@@ -189,8 +189,12 @@ def _describe_means(comparison: Comparison) -> Iterator[str]:
         against = "" if base is None or name == comparison.base else f", {comparison.base} {metric.show(base.mean)}"
         yield f"Of {len(means)} arms {name} has the best {reached}{against}."
     found = [arm.difference for arm in comparison.arms]
-    if comparison.stopped:
+    halves = [one.estimate.half_width for one in found if isinstance(one, PairedDifference)]
+    decided = [isinstance(half, NotMeasured) and half.reason == OUTCOME_DECIDED for half in halves]
+    if decided and all(decided):
         yield "The outcome decided how many seeds there are, so that no difference has a plain interval."
+    elif any(decided):
+        yield "No difference has an interval, and not all for one reason: the notes name it for each."
     elif any(isinstance(one, PairedDifference) and len(one.seeds) > 1 for one in found):
         yield "Differences that are equal in all seeds have no interval: none of them is told from luck."
     elif isinstance(best.half_width, NotMeasured):

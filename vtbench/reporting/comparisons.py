@@ -25,6 +25,8 @@ from vtbench.stats.estimates import Estimate, PairedDifference, correlate, estim
 from vtbench.stats.simultaneous import correct_intervals
 from vtbench.stats.stopping import Decision, StoppingRule, decide
 
+OUTCOME_DECIDED = "the outcome decided the number of seeds: there is no plain interval"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -226,9 +228,10 @@ def _summarise(
 
 
 def withhold(estimate: Estimate) -> Estimate:
-    """The estimate without an interval, as the outcome decided how many seeds it has."""
-    reason = "the outcome decided the number of seeds: there is no plain interval"
-    return replace(estimate, half_width=NotMeasured(reason=reason))
+    """The estimate without its interval, as the outcome decided how many seeds it has."""
+    if estimate.interval is None:
+        return estimate
+    return replace(estimate, half_width=NotMeasured(reason=OUTCOME_DECIDED))
 
 
 def _apply_rule(arms: Sequence[Arm], rule: StoppingRule) -> list[Arm]:

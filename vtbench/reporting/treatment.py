@@ -62,11 +62,7 @@ def sign_treatments(records: Sequence[RunRecord]) -> list[Signs]:
     keys = sorted({key for record in records for key in record.config.declared})
     if not keys:
         return [()] * len(records)
-    contents = {
-        record.config.data.spec: f"{certificate.train_content} {certificate.val_content}"
-        for record in records
-        if (certificate := record.certificate) is not None and certificate.train_content and certificate.val_content
-    }
+    contents = {record.config.data.spec: content for record in records if (content := _identify_images(record))}
     signed = []
     for record in records:
         signs = {
@@ -77,6 +73,16 @@ def sign_treatments(records: Sequence[RunRecord]) -> list[Signs]:
             signs["data.spec"] = contents.get(record.config.data.spec, signs["data.spec"])
         signed.append(tuple(signs.items()))
     return signed
+
+
+def _identify_images(record: RunRecord) -> str:
+    """What the images of both splits are: by their content, or themselves where no limit cut them; empty: unknown."""
+    certificate, data = record.certificate, record.config.data
+    if certificate is None:
+        return ""
+    train = certificate.train_content or (certificate.train_data if data.limit_train is None else "")
+    val = certificate.val_content or (certificate.val_data if data.limit_val is None else "")
+    return f"{train} {val}" if train and val else ""
 
 
 def undo_declared(record: RunRecord) -> RunRecord:
