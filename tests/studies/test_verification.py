@@ -51,12 +51,14 @@ def test_an_arm_that_finished_before_it_could_be_killed_is_unproved(monkeypatch:
         assert check.longer_by == options
 
 
+@pytest.mark.slow
 def test_an_arm_that_had_saved_nothing_when_it_was_killed_is_unproved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "has_checkpoint", lambda folder: False)
     (check,) = verify(["brisk"], kills=2)
     assert (check.kills, check.resumes, check.different, check.is_proved) == (2, 0, (), False)
 
 
+@pytest.mark.slow
 def test_the_third_kill_waits_until_something_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[bool] = []
 
