@@ -112,8 +112,7 @@ def test_a_part_of_it_and_an_archive_of_several_have_none_either(tmp_path: Path,
 
 def test_a_difference_of_one_seed_is_not_blamed_on_the_outcome(tmp_path: Path, decided: Path) -> None:
     once = write_crossed(tmp_path / "once", {"model": ("other", "wide")}, score, seeds=1)
-    [answer] = [" ".join(answer_report(build_report(once, decided)))]
-    assert "From 1 seed no difference has an interval" in answer or "The outcome decided" not in answer
+    assert "The outcome decided" not in " ".join(answer_report(build_report(once, decided)))
 
 
 def test_it_has_neither_contrasts_nor_differences_over_images(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from vtbench.errors import UserError, did_you_mean
 from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.grouping import group_runs
-from vtbench.reporting.outline import ReportOutline, name_arm
+from vtbench.reporting.outline import ReportOutline, list_stopped, name_arm
 from vtbench.reporting.treatment import (
     Signs,
     find_changed_settings,
@@ -198,7 +198,8 @@ def _summarise(
         holes = {seed for seed in outline.seeds for arm in arms_here if judge(arm, seed, None).state == "missing"}
         seeds = tuple(seed for seed in outline.seeds if seed in seeds or seed in holes)
     names = _name_rows(rows)
-    is_stopped = [outline.until is not None or name in outline.stopped for name, *_ in rows]
+    stopped = frozenset(list_stopped(outline))
+    is_stopped = [name in stopped for name, *_ in rows]
     base_values = _finished_values(next(iter(rows.values())))
     arms = []
     for index, ((name, variant, _), runs) in enumerate(rows.items()):
@@ -282,9 +283,12 @@ def _sort_runs(records: Sequence[RunRecord]) -> Rows:
 
 def _name_rows(rows: Rows) -> list[str]:
     """Arm names, with what differs added where one name stands for two variants or for two treatments."""
+    of_name: dict[str, list[tuple[str, str, Signs]]] = {}
+    for key in rows:
+        of_name.setdefault(key[0], []).append(key)
     names = []
     for (name, variant, signs), runs in rows.items():
-        others = [key for key in rows if key[0] == name]
+        others = of_name[name]
         told = [variant] if len({of_other for _, of_other, _ in others}) > 1 else []
         differing = [key for place, (key, _) in enumerate(signs) if len({one[2][place] for one in others}) > 1]
         config = next(iter(runs.values())).config

@@ -7,7 +7,7 @@ seeds may be compared follows from what they are without what the seed decides.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from vtbench.records import RunRecord
 from vtbench.reporting.outline import name_arm
@@ -27,25 +27,27 @@ def group_runs(records: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, list[R
     for record in records:
         lots.setdefault(_find_lot(record), {})[id(record)] = record
     waiting = dict(zip(places, records, strict=True))
-    verdicts = _Verdicts()
+    verdicts, cells = _Verdicts(), _identify_cells(records)
     while waiting:
         lead = next((record for record in waiting.values() if record.status == "finished"), None)
         lead = lead or next(iter(waiting.values()))
         lot = _find_lot(lead)
         chosen = waiting if lot is None else {**lots[lot], **lots.get(None, {})}
-        members = _gather(lead, sorted(chosen.values(), key=lambda record: places[id(record)]), verdicts)
+        in_order = sorted(chosen.values(), key=lambda record: places[id(record)])
+        members = _gather(lead, in_order, verdicts, cells)
         for record in members:
             del waiting[id(record)]
             del lots[_find_lot(record)][id(record)]
         yield lead, members
 
 
-def _gather(lead: RunRecord, waiting: Sequence[RunRecord], verdicts: _Verdicts) -> list[RunRecord]:
+def _gather(
+    lead: RunRecord, waiting: Sequence[RunRecord], verdicts: _Verdicts, cells: Mapping[int, Kind]
+) -> list[RunRecord]:
     members: list[RunRecord] = []
     references = {lead.seed: lead}
     kinds = {verdicts.name_kind(lead): {lead.seed: lead}}
     networks: dict[str, RunRecord] = {}
-    cells = _identify_cells(waiting)
     occupied = {cells[id(lead)]}
     for record in waiting:
         if record is not lead:
@@ -116,6 +118,7 @@ def _find_other(seeds: dict[int, RunRecord], seed: int) -> RunRecord | None:
 
 
 def _identify_cells(records: Sequence[RunRecord]) -> dict[int, Kind]:
+    """The cell of each record, by the identity of this."""
     return {
         id(record): (name_arm(record), record.variant, signs, record.seed)
         for record, signs in zip(records, sign_treatments(records), strict=True)

@@ -95,7 +95,7 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
             folders,
             *(loaded.list_beneath(folder) for folder in folders),
             order=loaded.outline.arms,
-            stopped=list_stopped(loaded.outline),
+            stopped=frozenset(list_stopped(loaded.outline)),
         )
         if len(folders) == 2
         else None,
