@@ -106,7 +106,7 @@ def tabulate_latency(timed: Sequence[Timed]) -> Table:
 
 def list_latency_notes(timed: Sequence[Timed]) -> list[str]:
     """Where it was measured, how far time follows MACs, and which pairs the two rank differently."""
-    from scipy.stats import spearmanr  # It takes longer to import than all else that a report needs.
+    from scipy.stats import spearmanr  # Slow to import, and no other report needs it.
 
     first = timed[0].measurement
     where = first.environment
