@@ -1,6 +1,7 @@
 import os
 import pickle
 import signal
+import threading
 import time
 
 import numpy as np
@@ -151,6 +152,25 @@ def test_a_worker_killed_while_its_batch_is_fetched_is_reported_as_that(tmp_path
     monkeypatch.setattr(batches._loader, "_start", fail)
     with pytest.raises(DataError, match="A process that reads images ahead died"):
         list(batches.epoch(0))
+
+
+def test_the_signal_of_a_death_that_comes_after_the_broken_connection_belongs_to_it(tmp_path, monkeypatch):
+    def fail():
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        raise ConnectionResetError(104, "reset")
+
+    def tell(number, frame):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    batches = make_batches(load_folder(make_folder(tmp_path / "data")), workers=1)
+    monkeypatch.setattr(batches._loader, "_start", fail)
+    before = signal.signal(signal.SIGUSR1, tell)
+    try:
+        with pytest.raises(DataError, match="A process that reads images ahead died"):
+            list(batches.epoch(0))
+        time.sleep(0.2)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_an_error_of_the_maker_in_a_living_worker_is_not_taken_for_its_death(tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Protocol
@@ -53,6 +55,8 @@ class BatchLoader:
             # the maker itself raised in a living worker begins with "Caught".
             if str(error).startswith("Caught ") or (isinstance(error, RuntimeError) and "worker" not in str(error)):
                 raise
+            if not isinstance(error, RuntimeError):
+                _await_the_signal_of_a_death()
             self._loader = None
             raise DataError(
                 f"A process that reads images ahead died ({error}). Run again, or with 0 workers."
@@ -78,6 +82,15 @@ class BatchLoader:
                     generator=torch.Generator(),  # Else each epoch would draw from the generator that dropout uses.
                 )
             return iter(self._loader)
+
+
+def _await_the_signal_of_a_death(seconds: float = 1.0) -> None:
+    """A dying process closes its connections before its parent hears of its death, which torch raises at any line.
+
+    Raised while the loader is taken down, it would be printed as an exception that nobody can handle.
+    """
+    with contextlib.suppress(RuntimeError):
+        time.sleep(seconds)
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
