@@ -77,7 +77,10 @@ def explain_tokens(report: Report, index: int) -> str:
 
 def explain_responses(_: Report, __: int) -> str:
     """The marks of the responses to what was tuned."""
-    return "Line: the best trial at each value. Dots: single runs of trials. Star: what was chosen."
+    return (
+        "Line: the best trial at each value. Dots: single runs of trials. Star: what was chosen, at its score, and "
+        "beside its value where another star stands."
+    )
 
 
 def explain_pictures(_: Report, __: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vtbench.reporting.figures.figure import FIGURES, Figure
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 TITLE = "Response to what was tuned"
 _WIDEST_RATIO = 10
 _MOST_TICKS = 10
+_STAR_POINTS = 9.5
+"""How wide a star is, in points."""
+_EXACT = 1e-9
 
 
 def draw_responses(report: Report, index: int) -> Drawing | None:
@@ -33,7 +37,7 @@ def draw_responses(report: Report, index: int) -> Drawing | None:
     keys = list(tuning.config.settings)
     length = f" after {format_items(tuning.config.epochs, 'epoch')}" if tuning.config.epochs is not None else ""
     held_out = f"{100 * tuning.config.held_out:g} % of the training split{length}"
-    star = "; star: chosen" if any(_find_star(arm) for arm in tuning.arms) else ""
+    star = "; star: chosen, side by side where two would meet" if any(map(_find_star, tuning.arms)) else ""
     head = Head(
         f"{report.outline.title}: {TITLE[0].lower()}{TITLE[1:]}",
         f"line: best trial at each value; dots: single runs, validated on {held_out}{star}",
@@ -45,13 +49,18 @@ def draw_responses(report: Report, index: int) -> Drawing | None:
     drawing.set_layout_engine("constrained", rect=(0, 0, 1, 1 - head.inches / height))
     head.write(drawing)
     panels = drawing.subplots(len(keys), 1, squeeze=False)[:, 0]
+    kept: list[dict[Any, float]] = []
     for key, axes in zip(keys, panels, strict=True):
         places = _set_axis(axes, tuning, key)
         for number, arm in enumerate(tuning.arms):
             _draw_arm(axes, arm, key, places, *LINES[number % len(LINES)])
+        kept.append(places)
         axes.set_ylabel(f"trials: {tuning.metric.axis}")
     handles, names = panels[0].get_legend_handles_labels()
     drawing.legend(handles, names, loc="outside lower center", ncols=per_line, labelcolor=INK)
+    drawing.draw_without_rendering()  # Where a star would meet another is known once the panels have their sizes.
+    for key, axes, places in zip(keys, panels, kept, strict=True):
+        _draw_stars(axes, tuning.arms, key, places)
     return drawing
 
 
@@ -89,9 +98,54 @@ def _draw_arm(axes: Axes, arm: TunedArm, key: str, places: dict[Any, float], col
     ]
     across, up = zip(*runs, strict=True)
     axes.scatter(across, up, color=color, s=7, alpha=0.6, linewidths=0, zorder=2.5)
-    if (star := _find_star(arm)) is not None and star.mean is not None:
-        place = places[star.values[key]]
-        axes.scatter([place], [star.mean], color=color, s=80, marker="*", edgecolors="white", zorder=3)
+
+
+def _draw_stars(axes: Axes, arms: Sequence[TunedArm], key: str, places: dict[Any, float]) -> None:
+    """The chosen trial of each arm, at its score, and beside its value where a star of an arm before it stands."""
+    from matplotlib.transforms import ScaledTranslation
+
+    drawing, rim = axes.get_figure(root=True), axes.get_window_extent()
+    stars = [
+        (places[star.values[key]], star.mean, LINES[number % len(LINES)][0])
+        for number, arm in enumerate(arms)
+        if (star := _find_star(arm)) is not None and star.mean is not None
+    ]
+    if drawing is None or not stars:
+        return
+    pixels = [tuple(map(float, axes.transData.transform(star[:2]))) for star in stars]
+    aside = set_apart(pixels, _STAR_POINTS * drawing.dpi / 72, (float(rim.x0), float(rim.x1)))
+    for (across, up, color), shift in zip(stars, aside, strict=True):
+        moved = axes.transData + ScaledTranslation(shift / drawing.dpi, 0, drawing.dpi_scale_trans)
+        axes.scatter(
+            [across], [up], color=color, s=80, marker="*", edgecolors="white", zorder=3, transform=moved, clip_on=False
+        )
+
+
+def set_apart(points: Sequence[tuple[float, ...]], gap: float, room: tuple[float, float]) -> list[float]:
+    """How far each of ``points`` (x, y) goes aside so that no two are nearer than ``gap`` both across and up.
+
+    The first of those that meet stays, the others stand right and left of it, as near as there is room between the
+    two ends of ``room``; a point for which there is none stays where it is.
+    """
+    taken: list[tuple[float, float]] = []
+    shifts: list[float] = []
+    for across, up in points:
+        level = [other for other, height in taken if abs(height - up) < gap]
+        free = (
+            shift
+            for shift in sorted(
+                {0.0, *(other + side - across for other in level for side in (gap, -gap))}, key=_nearest
+            )
+            if all(abs(across + shift - other) >= gap * (1 - _EXACT) for other in level)
+            and (shift == 0 or room[0] <= across + shift <= room[1])
+        )
+        shifts.append(next(free, 0.0))
+        taken.append((across + shifts[-1], up))
+    return shifts
+
+
+def _nearest(shift: float) -> tuple[float, bool]:
+    return abs(shift), shift < 0
 
 
 def _find_star(arm: TunedArm) -> Trial | None:
