@@ -40,7 +40,8 @@ class OptionEntry:
 class CatalogEntry:
     """One preset, and what it costs per image at its own setting. ``image_size`` is (height, width) in pixels.
 
-    ``look`` is that of its family, None if it states none.
+    ``look`` is that of its family, None if it states none. Of a library's model, which is not counted to be listed,
+    ``params`` and ``macs`` are None, and ``num_classes`` where it does not classify.
     """
 
     name: str
@@ -48,9 +49,9 @@ class CatalogEntry:
     task: str
     twin: str | None
     image_size: tuple[int, int]
-    num_classes: int
-    params: int
-    macs: int
+    num_classes: int | None
+    params: int | None
+    macs: int | None
     source: str
     look: Look | None
     options: tuple[OptionEntry, ...]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -195,6 +196,18 @@ def find_model(name: str) -> ModelSpec:
 def is_pattern(text: str) -> bool:
     """Whether ``text`` may stand for several models."""
     return not _SIGNS_OF_PATTERNS.isdisjoint(text)
+
+
+def select_names(text: str, names: Iterable[str]) -> list[str]:
+    """The one of ``names`` that is ``text``; else those that have it in them or, of a pattern, are like it.
+
+    >>> [select_names(text, ("resnet20", "vt_resnet20")) for text in ("resnet20", "net2", "vt_*")]
+    [['resnet20'], ['resnet20', 'vt_resnet20'], ['vt_resnet20']]
+    """
+    known = list(names)
+    if text in known:
+        return [text]
+    return [name for name in known if (fnmatchcase(name, text) if is_pattern(text) else text in name)]
 
 
 def find_kind(name: str) -> Kind | None:

@@ -83,6 +83,47 @@ def test_the_name_of_a_model_shows_that_model_and_a_part_of_it_all_that_have_it(
     assert {"resnet20", "vt_resnet20", "se_resnet20"} <= set(name("*resnet20")) == set(name("esnet20"))
 
 
+def test_models_of_libraries_are_listed_by_pattern_part_and_name_without_costs(monkeypatch, capsys):
+    import timm
+
+    def read(*words: str) -> list[dict]:
+        return json.loads(list_models(monkeypatch, capsys, *words, "--json"))
+
+    wild = read("timm:resnet1*")
+    assert [entry["name"] for entry in wild] == [f"timm:{name}" for name in timm.list_models("resnet1*")]
+    names = [entry["name"] for entry in read("timm:resnet18", "vt_resnet20", "torchvision:vit_b_", "timm:resnet18")]
+    assert names == ["vt_resnet20", "timm:resnet18", "torchvision:vit_b_16", "torchvision:vit_b_32"]
+    (one,) = read("torchvision:lraspp*")
+    assert (one["task"], one["image_size"], one["macs"], one["num_classes"]) == ("segmentation", [520, 520], None, None)
+    monkeypatch.setattr(sys, "argv", ["vtbench", "list", "timm:resnet10t"])
+    with pytest.raises(SystemExit):
+        run()
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].split() == ["timm:resnet10t", "classification", "–", "–", "176", "px,", "1000"]
+    assert "vtbench profile" in said.err
+    (row,) = csv.DictReader(io.StringIO(list_models(monkeypatch, capsys, "timm:resnet10t", "--format", "csv")))
+    assert (row["params"], row["height"]) == ("", "176")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "missing", "said"),
+    [
+        ("timm:resnext5*q", None, "No model of timm fits the pattern 'timm:resnext5*q'. Did you mean 'resn"),
+        ("timm:resnet43", None, "No model of timm has 'resnet43' in its name. Did you mean 'resnet"),
+        ("timm:*", "timm", "'timm:' needs timm, which is not installed: pip install timm."),
+        ("torchvision:*", "torchvision", "'torchvision:' needs torchvision, which is not installed"),
+    ],
+)
+def test_a_library_that_is_missing_or_has_no_such_model_is_said(monkeypatch, capsys, pattern, missing, said):
+    if missing is not None:
+        monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(sys, "argv", ["vtbench", "list", pattern])
+    with pytest.raises(SystemExit) as ending:
+        run()
+    assert ending.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_pipe_is_as_wide_as_columns_say(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "60")
     lines = list_models(monkeypatch, capsys, "vt_resnet20", "--options").splitlines()

@@ -1,7 +1,6 @@
 """``vtbench list``: every registered model with its task, options, parameters and MACs."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -26,7 +25,8 @@ def run_list(
         list[str] | None,
         typer.Argument(
             metavar="PATTERN",
-            help="A model's name; else all whose name contains this text, or is like 'vt_*'; one or several.",
+            help="A model's name; else all whose name contains this text, or is like 'vt_*'; one or several. Of "
+            "others' models: 'timm:resnet*', 'torchvision:vit'.",
             autocompletion=complete_models,
         ),
     ] = None,
@@ -47,27 +47,47 @@ def run_list(
         _print_table(entries, is_chosen=bool(patterns), is_explained=options)
         if options:
             _print_options(entries)
+        if any(entry.macs is None for entry in entries):
+            tell(
+                "\nCosts of a library's models: vtbench profile, with the same pattern or a name. Their options are "
+                "what the functions take that build them, behind a comma: timm:NAME,option=value."
+            )
     else:
         typer.echo(_render(entries, format), nl=False)
 
 
 def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
+    """The registered models that are asked for, in the order of the catalogue, and behind them those of libraries."""
     from vtbench.catalog import load_catalog
     from vtbench.errors import did_you_mean
+    from vtbench.variants import find_kind, is_pattern, select_names
 
     entries = [*load_catalog(), *_describe_plugins()]
     names = [entry.name for entry in entries]
     chosen: set[str] = set(() if patterns else names)
+    of_libraries: list[CatalogEntry] = []
     for pattern in patterns:
-        is_wild = not set("*?[").isdisjoint(pattern)
-        found = [name for name in names if (fnmatchcase(name, pattern) if is_wild else pattern in name)]
-        found = [pattern] if pattern in found else found
+        if find_kind(pattern) in ("timm", "torchvision"):
+            of_libraries += _list_library_models(pattern)
+            continue
+        found = select_names(pattern, names)
         if not found:
+            is_wild = is_pattern(pattern)
             what = "is like" if is_wild else "has"
             said = f"No model {what} {pattern!r}{'' if is_wild else ' in its name'}."
             raise UserError(f"{said} {did_you_mean(pattern.strip('*?'), names)}")
         chosen.update(found)
-    return [entry for entry in entries if entry.name in chosen]
+    return [*(entry for entry in entries if entry.name in chosen), *{one.name: one for one in of_libraries}.values()]
+
+
+def _list_library_models(pattern: str) -> "list[CatalogEntry]":
+    from vtbench.cli.commands import quick_import
+    from vtbench.cli.waiting import tell_waiting
+
+    with tell_waiting(f"loading {pattern.partition(':')[0]}"), quick_import():
+        from vtbench.models.foreign import list_library_models
+
+        return list_library_models(pattern)
 
 
 def _describe_plugins() -> "list[CatalogEntry]":
@@ -92,16 +112,19 @@ def _describe_plugins() -> "list[CatalogEntry]":
 
 
 def _describe(entry: "CatalogEntry") -> tuple[str, ...]:
+    from vtbench.documents.table import NOTHING
     from vtbench.units import format_millions
 
     height, width = entry.image_size
     side = str(height) if height == width else f"{height}x{width}"
+    classes = f", {entry.num_classes}" if entry.num_classes is not None else ""
+    params, macs = (NOTHING if count is None else format_millions(count) for count in (entry.params, entry.macs))
     return (
         entry.name,
         entry.task,
-        format_millions(entry.params),
-        format_millions(entry.macs),
-        f"{side} px, {entry.num_classes}",
+        params,
+        macs,
+        f"{side} px{classes}",
         " ".join(option.name for option in entry.options),
     )
 
@@ -140,7 +163,8 @@ def _print_table(entries: "Sequence[CatalogEntry]", *, is_chosen: bool, is_expla
         for name, *_, names in table.rows:
             models_of.setdefault(names, []).append(name)
         for names, models in models_of.items():
-            print_text(f"\nOptions of {', '.join(models)}: {', '.join(names.split())}", console)
+            if names:
+                print_text(f"\nOptions of {', '.join(models)}: {', '.join(names.split())}", console)
     elif not fits and not is_explained:
         tell("\nvtbench list NAME names the options of a model, and with --options what they mean.")
 

@@ -7,14 +7,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vtbench.errors import UserError
-from vtbench.variants import FOREIGN_MODELS, IMAGENET, ForeignOptions, ModelSpec, spell_variant
+from vtbench.catalog import CatalogEntry
+from vtbench.errors import UserError, did_you_mean
+from vtbench.variants import (
+    FOREIGN_MODELS,
+    IMAGENET,
+    ForeignOptions,
+    ModelSpec,
+    is_pattern,
+    select_names,
+    spell_variant,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
 _TRAINABLE = ("models", "quantization")
 """The packages of torchvision with networks for classification."""
+
+
+def list_library_models(pattern: str) -> list[CatalogEntry]:
+    """The models of a library that ``pattern`` stands for, such as ``timm:resnet*``, without their costs.
+
+    Behind the colon: a name; else a text that names have, or with ``*``, ``?`` or ``[`` what they are like. Raises
+    ``UserError`` where the library is not installed, and where no name fits.
+    """
+    from vtbench.profiling.wildcards import list_library
+
+    library, _, wanted = pattern.partition(":")
+    names = list_library(library)
+    found = select_names(wanted, names)
+    if not found:
+        what = f"fits the pattern {pattern!r}" if is_pattern(wanted) else f"has {wanted!r} in its name"
+        raise UserError(f"No model of {library} {what}. {did_you_mean(wanted.strip('*?'), names)}")
+    return [_list_one(f"{library}:{name}", library) for name in found]
+
+
+def _list_one(name: str, library: str) -> CatalogEntry:
+    from vtbench.profiling.sources import resolve_source
+
+    task = "classification"
+    if library == "torchvision":
+        from vtbench.profiling.sources_torchvision import find_builder, find_task
+
+        package = find_task(find_builder(name.partition(":")[2]))
+        task = task if package in _TRAINABLE else package.replace("_", " ")
+    return CatalogEntry(
+        name=name,
+        family=library,
+        task=task,
+        twin=None,
+        image_size=resolve_source(name).image_size,
+        num_classes=IMAGENET["num_classes"] if task == "classification" else None,
+        params=None,
+        macs=None,
+        source=library,
+        look=None,
+        options=(),
+    )
 
 
 def _describe(name: str, family: str) -> ModelSpec:

@@ -30,7 +30,7 @@ def _expand(text: str) -> list[str]:
             "models can be asked for so. Name the functions of the file."
         )
     if colon and head in ("timm", "torchvision"):
-        names, pattern, before, after = _list_library(head), tail, f"{head}:", ""
+        names, pattern, before, after = list_library(head), tail, f"{head}:", ""
     else:
         PLUGINS.load()
         names, pattern, before, after = list(MODELS), head, "", f":{tail}" if colon else ""
@@ -40,7 +40,8 @@ def _expand(text: str) -> list[str]:
     return matching
 
 
-def _list_library(library: str) -> Sequence[str]:
+def list_library(library: str) -> Sequence[str]:
+    """The names of all models of timm or torchvision. Raises ``UserError`` where that is not installed."""
     try:
         if library == "timm":
             import timm
