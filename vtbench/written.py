@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
     model_serializer,
 )
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticKnownError, from_json
 
 from vtbench.errors import UserError
 from vtbench.files import read_file
@@ -36,6 +36,27 @@ class Written(BaseModel):
     LATER: ClassVar[frozenset[str]] = frozenset()
     NOTES: ClassVar[frozenset[str]] = frozenset()
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Self:
+        """Read JSON, also of an earlier format. Raises pydantic's ``ValidationError``.
+
+        What is of today's format is never made into Python's dictionaries first, which would take twice as long.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            if any(problem["type"] == "json_invalid" for problem in error.errors()):
+                raise
+            plain = from_json(text)
+            if (upgraded := cls.upgrade(plain)) is plain:
+                raise
+            return cls.model_validate(upgraded)
+
+    @classmethod
+    def upgrade(cls, plain: Any) -> Any:
+        """Today's fields of the values that an earlier format held; others come back as they are."""
+        return plain
 
     @model_serializer(mode="wrap")
     def _leave_out(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
@@ -68,6 +89,8 @@ class Configuration(Written):
     @classmethod
     def _refuse_truth(cls, value: Any, info: ValidationInfo) -> Any:
         """Pydantic takes true for 1."""
+        if not isinstance(value, bool | list | tuple):
+            return value
         values = value if isinstance(value, list | tuple) else (value,)
         if any(isinstance(one, bool) for one in values) and info.field_name is not None:
             kinds = _list_kinds(cls.model_fields[info.field_name].annotation)

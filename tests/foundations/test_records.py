@@ -160,6 +160,12 @@ def test_averaged_and_failed_records_of_format_1_are_read_as_such(tmp_path: Path
     assert load_record(tmp_path / "failed.json", RunRecord).headline == NotMeasured(reason="NaN")
 
 
+def test_epochs_of_format_1_are_read_line_by_line(tmp_path: Path) -> None:
+    old = json.loads(ARCHIVED.read_text())["epochs"]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in old))
+    assert tuple(load_lines(tmp_path / "metrics.jsonl", EpochRecord)) == load_record(ARCHIVED, RunRecord).epochs
+
+
 def test_what_is_read_in_format_1_is_written_in_format_2_and_read_as_the_same(tmp_path: Path) -> None:
     record = load_record(ARCHIVED, RunRecord)
     save_record(tmp_path / "record.json", record)

@@ -54,7 +54,7 @@ def load_record(path: Path, kind: type[R]) -> R:
     NotMeasured(reason='no GPU')
     """
     try:
-        return kind.model_validate_json(read_file(path))
+        return kind.from_json(read_file(path))
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
     except ValidationError as error:
@@ -107,7 +107,7 @@ def _parse_lines(text: bytes, path: Path, kind: type[R], mend: str) -> list[R]:
     records = []
     for number, line in enumerate(text.removesuffix(b"\n").split(b"\n") if text else (), start=1):
         try:
-            records.append(kind.model_validate_json(line))
+            records.append(kind.from_json(line))
         except ValidationError as error:
             raise UserError(
                 f"{path} is no file of {kind.__name__}s: line {number}: {error.errors()[0]['msg']}. {mend}."
@@ -120,7 +120,7 @@ def _check_torn(torn: bytes, path: Path, kind: type[Written]) -> None:
     if not torn.startswith(b'{"'[: len(torn)]):
         raise UserError(f"{path} is no file of {kind.__name__}s: its last line is none. Name another file.")
     try:
-        kind.model_validate_json(torn)
+        kind.from_json(torn)
     except ValidationError as error:
         if error.errors()[0]["type"] != "json_invalid":
             raise UserError(

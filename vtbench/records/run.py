@@ -65,10 +65,17 @@ class EpochRecord(Record):
         """The numbers that count: those of the averaged weights where there are any."""
         return self.val if self.averaged_val is None else self.averaged_val
 
-    @model_validator(mode="before")
     @classmethod
-    def _read_older(cls, plain: Any) -> Any:
-        return _upgrade_epoch(plain)
+    def upgrade(cls, plain: Any) -> Any:
+        """The fields of an epoch of format 1 by today's names; anything else comes back as it is."""
+        if not isinstance(plain, dict) or "train_loss" not in plain:
+            return plain
+        values = dict(plain)
+        read = {
+            part: {key: values.pop(f"{old}_{key}", None) for key in ("loss", "top1_percent")}
+            for part, old in (("train", "train"), ("val", "val"), ("averaged_val", "ema_val"))
+        }
+        return values | {part: numbers for part, numbers in read.items() if None not in numbers.values()}
 
 
 class TimingRecord(Record):
@@ -188,10 +195,18 @@ class RunRecord(Record):
         """The run's value of that metric, or why there is none."""
         return self.outcome if isinstance(self.outcome, NotMeasured) else self.outcome[self.metric.key]
 
-    @model_validator(mode="before")
     @classmethod
-    def _read_older(cls, plain: Any) -> Any:
-        return _upgrade_run(plain)
+    def upgrade(cls, plain: Any) -> Any:
+        """The fields of a run of format 1 by today's names; anything else comes back as it is."""
+        if not isinstance(plain, dict) or "val_top1_percent" not in plain:
+            return plain
+        epochs = [EpochRecord.upgrade(epoch) for epoch in plain["epochs"]]
+        values = {**plain, "task": "classification", "epochs": epochs}
+        headline = values.pop("val_top1_percent")
+        if not isinstance(headline, float):
+            return values | {"outcome": headline}
+        last = epochs[-1].get("averaged_val") or epochs[-1]["val"] if epochs else {}
+        return values | {"outcome": {**last, "top1_percent": headline}}
 
     @model_validator(mode="after")
     def _check_numbers(self) -> RunRecord:
@@ -200,38 +215,13 @@ class RunRecord(Record):
         if isinstance(self.outcome, dict) and self.metric.key not in self.outcome:
             raise ValueError(f"the outcome lacks {self.metric.key}")
         for epoch in self.epochs:
-            if not all(map(_is_plausible, (epoch.learning_rate, *epoch.train.values(), *epoch.outcome.values()))):
+            if not _are_plausible(epoch.learning_rate, *epoch.train.values(), *epoch.outcome.values()):
                 raise ValueError(f"epoch {epoch.epoch} holds a number that is infinite, NaN or out of all bounds")
-        if isinstance(self.outcome, dict) and not all(map(_is_plausible, self.outcome.values())):
+        if isinstance(self.outcome, dict) and not _are_plausible(*self.outcome.values()):
             raise ValueError("the outcome holds a number that is infinite, NaN or out of all bounds")
         return self
 
 
-def _is_plausible(number: float) -> bool:
-    """Squares of such numbers can be summed: nothing that is computed of them overflows."""
-    return abs(number) <= _LARGEST
-
-
-def _upgrade_epoch(plain: Any) -> Any:
-    """The fields of an epoch of format 1 by today's names; anything else comes back as it is."""
-    if not isinstance(plain, dict) or "train_loss" not in plain:
-        return plain
-    values = dict(plain)
-    read = {
-        part: {key: values.pop(f"{old}_{key}", None) for key in ("loss", "top1_percent")}
-        for part, old in (("train", "train"), ("val", "val"), ("averaged_val", "ema_val"))
-    }
-    return values | {part: numbers for part, numbers in read.items() if None not in numbers.values()}
-
-
-def _upgrade_run(plain: Any) -> Any:
-    """The fields of a run of format 1 by today's names; anything else comes back as it is."""
-    if not isinstance(plain, dict) or "val_top1_percent" not in plain:
-        return plain
-    values = dict(plain)
-    headline = values.pop("val_top1_percent")
-    if not isinstance(headline, float):
-        return values | {"task": "classification", "outcome": headline}
-    epochs = [_upgrade_epoch(epoch) for epoch in values["epochs"]]
-    last = epochs[-1].get("averaged_val") or epochs[-1]["val"] if epochs else {}
-    return values | {"task": "classification", "epochs": epochs, "outcome": {**last, "top1_percent": headline}}
+def _are_plausible(*numbers: float) -> bool:
+    """Squares of such numbers can be summed: nothing that is computed of them overflows. NaN is none of them."""
+    return sum(map(abs, numbers)) <= _LARGEST

@@ -53,7 +53,7 @@ class RunReader:
     def look(self, folder: Path) -> LiveRun:
         """The run in ``folder``, whatever state it is in."""
         try:
-            record = self.read(folder / RECORD, lambda path: RunRecord.model_validate_json(path.read_bytes()))
+            record = self.read(folder / RECORD, lambda path: RunRecord.from_json(path.read_bytes()))
             config = self.read(folder / CONFIG, lambda path: RunConfig.model_validate_json(path.read_bytes()))
             epochs = self.read(folder / METRICS, _read_epochs) or ()
             timings = self.read(folder / TIMING, _read_timings) or ()
