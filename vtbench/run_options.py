@@ -133,15 +133,17 @@ class RunOptions(Configuration):
             set=[f"{key}={spell_setting(value)}" for key, value in changed.items()] or None,
         )
 
-    def choose_data(self, own: DataConfig) -> DataConfig:
+    def choose_data(self, own: DataConfig, declared: Collection[str] = ()) -> DataConfig:
         """The data to use where ``own`` are those of the study; other data come without its limits and image size.
 
-        Asked for by the name that they have there they are the study's own, and keep them. They note in ``cleared``
-        which of these were taken back, because a command that names the data has to take them back again.
+        They keep what is ``declared``, by key: of what arms have values of their own no flag can say what the others
+        have. Asked for by the name that they have there they are the study's own, and keep all. They note in
+        ``cleared`` which of these were taken back, because a command that names the data has to take them back again.
         """
         spec = self.data or self.settings.get("data.spec", own.spec)
         if spec != own.spec:
-            own = DataConfig().model_copy(update={"spec": spec})  # The value of --set is judged below.
+            kept = {name: getattr(own, name) for name in DataConfig.model_fields if f"data.{name}" in declared}
+            own = DataConfig().model_copy(update={**kept, "spec": spec})  # The value of --set is judged below.
         flags = {"image_size": self.image_size, "limit_train": self.limit_train, "limit_val": self.limit_val}
         data = own.model_copy(update={name: value for name, value in flags.items() if value is not None})
         asked = {key: value for key, value in self.settings.items() if key.startswith("data.")}

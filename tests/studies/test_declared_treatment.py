@@ -139,6 +139,18 @@ def test_set_changes_all_arms_and_is_refused_where_arms_have_their_own(tmp_path:
             resolve(tmp_path, text, **options)
 
 
+def test_other_data_keep_what_the_study_has_of_limits_of_which_arms_have_their_own(tmp_path: Path) -> None:
+    text = '[arms]\na = "{base}"\nb = { variant = "{base}", data.limit_train = 30 }'
+    for options in ({"data": "scenes:clutter=2"}, {"set": ["data.spec=scenes:clutter=2"]}):
+        for arm in (None, ["a"]):
+            data = resolve(tmp_path, text, arm=arm, **options).data
+            assert (data.spec, data.limit_train, data.limit_val) == ("scenes:clutter=2", 40, None)
+    configs = list_configs(resolve(tmp_path, text, data="scenes:clutter=2"))
+    assert {arm: one.data.limit_train for arm, one in configs.items()} == {"a": 40, "b": 30}
+    assert configs["b"].declared == {"data.limit_train": 40}
+    assert resolve(tmp_path, text, data="scenes:clutter=2", arm=["a"], limit_train=20).data.limit_train == 20
+
+
 def test_a_folder_belongs_to_one_treatment(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "folder")
     ledger.adopt(resolve(tmp_path, "[arms]\na = { variant = '{base}', recipe.epochs = 2 }"))

@@ -162,7 +162,7 @@ def _check_first(study: Study, options: StudyOptions, *, is_new: bool) -> None:
     from vtbench.studies.resolution import check_tuning, choose_arms, choose_base, choose_recipe
     from vtbench.studies.treatments import resolve_treatments
 
-    data, recipe = options.choose_data(study.data), choose_recipe(study, options)
+    data, recipe = options.choose_data(study.data, study.list_declared()), choose_recipe(study, options)
     base = choose_base(study, options)
     arms = choose_arms(study, options.arm)
     check_variants(*([base] if base is not None else []), *arms.values())

@@ -73,7 +73,7 @@ def resolve_study(
     check_num_cells(len(templates), seeds + trials)
     reference = study.reference if study.reference in templates else next(iter(templates))
     inits = _identify_inits(study, templates, options.init)
-    data, recipe = options.choose_data(study.data), choose_recipe(study, options)
+    data, recipe = options.choose_data(study.data, study.list_declared()), choose_recipe(study, options)
     treatments = resolve_treatments(study, templates, data, recipe, options)
     arms, codes = identify_codes(resolve_arms(templates, base, inits, treatments))
     device = settle_device(execution.device)

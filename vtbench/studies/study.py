@@ -237,6 +237,11 @@ class Study(Configuration):
     def _name_levels(self, factor: str) -> tuple[str, ...]:
         return self.level_names.get(factor) or tuple(_name_level(factor, level) for level in self.factors[factor])
 
+    def list_declared(self) -> set[str]:
+        """The settings, by key, of which arms have values of their own or are tuned; no flag may ask for one."""
+        own = {key for plan in self.planned_arms.values() for key in plan.settings}
+        return own | (self.tuning.settings.keys() if self.tuning is not None else set())
+
     def list_inits(self) -> dict[str, str]:
         """The weights that an arm starts from, of those arms that have their own."""
         return {name: arm.init for name, arm in self.arms.items() if arm.init is not None}
