@@ -123,6 +123,25 @@ def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
             r"make an arm 'width=4', which stands in \[arms\], too",
         ),
         ('question = "q"\n[factors.recipe.epochs]\na = {b = 3}', "'factors.recipe.epochs.0' was given {'b': 3}"),
+        (
+            'question = "q"\n[factors]\nwidth = { a = 4, b = [8] }',
+            r"the level 'b' of the factor 'width' was given \[8\]\. 'width' is no setting, .* an option of the models: "
+            r"its levels are text or numbers, as in width = \[4, 8\] or width = \{ narrow = 4, wide = 8 \}",
+        ),
+        ('question = "q"\n[factors.width.a]\nx = 4', r"the level 'a' of the factor 'width' was given \{'x': 4\}"),
+        (
+            'question = "q"\n[factors]\nwidth = [4, [8]]',
+            r"a level of the factor 'width' was given \[8\]\. 'width' is no",
+        ),
+        (
+            'question = "q"\n[factors]\nmodel.a = ["{twin}"]',
+            r"the level 'a' of the factor 'model' was given \['\{twin\}'\]: its levels are variants",
+        ),
+        ('question = "q"\n[factors]\noptimizer.learning_rte = [1]', "Did you mean 'recipe.optimizer.learning_rate'"),
+        (
+            'question = "q"\n[factors.recipee]\nepochs = [1]',
+            "no setting 'recipee.epochs'. Did you mean 'recipe.epochs'",
+        ),
         ('question = "q"\n[factors.width]', "needs at least one level"),
         ('question = "q"\n[factors.width]\na = 4\nb = 4', "each once"),
         ('question = "q"\n[level_names]\nwidth = ["a"]', "have their names in"),

@@ -47,7 +47,7 @@ from typing import Any
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from vtbench.configuration import MOST_ARMS, MOST_EPOCHS, MOST_SEEDS, DataConfig
-from vtbench.errors import UserError, did_you_mean, format_value
+from vtbench.errors import UserError, did_you_mean, find_nearest, format_value
 from vtbench.search_space import TuningConfig
 from vtbench.settings import ROOTS, check_key, flatten_keys, list_settings, spell_setting
 from vtbench.variants import spell_variant, split_variant
@@ -138,6 +138,8 @@ class Study(Configuration):
         if not isinstance(values, Mapping) or not isinstance(values.get("factors"), Mapping):
             return values
         found = dict(_list_factors(values["factors"]))
+        for factor, levels in found.items():
+            _check_levels_of_option(factor, levels)
         named = {factor: levels for factor, levels in found.items() if isinstance(levels, Mapping)}
         plain = {factor: list(levels.values()) for factor, levels in named.items()}
         names = {factor: list(levels) for factor, levels in named.items()}
@@ -163,11 +165,6 @@ class Study(Configuration):
                 raise ValueError(f"the factor {factor!r} needs at least one level, each once")
             if _is_setting(factor) or "." in factor:
                 check_key(factor)
-            elif any(isinstance(level, bool | tuple) for level in levels) or (
-                factor == MODEL and not all(isinstance(level, str) for level in levels)
-            ):
-                kind = "variants" if factor == MODEL else 'text or numbers, such as "on" and "off"'
-                raise ValueError(f"the factor {factor!r} was given {list(levels)}: its levels are {kind}")
         return factors
 
     @model_validator(mode="after")
@@ -259,10 +256,36 @@ def _list_factors(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
             isinstance(value, Mapping)
             and factor not in list_settings()
             and (holds_settings or any(isinstance(one, Mapping | list) for one in value.values()))
+            and (prefix or _may_hold_settings(key, value))
         ):
             yield from _list_factors(value, f"{factor}.")
         else:
             yield factor, value
+
+
+def _may_hold_settings(key: str, table: Mapping[str, Any]) -> bool:
+    """Whether a table in [factors] is meant to hold settings, if misspelt ones, and not the levels of an option."""
+    words = {word for setting in list_settings() for word in setting.split(".")}
+    return bool({key, *flatten_keys(table)} & words) or find_nearest(key, ROOTS) is not None
+
+
+def _check_levels_of_option(factor: str, levels: Any) -> None:
+    """Raise ``ValueError`` for a level that no option of a model can have."""
+    if _is_setting(factor) or "." in factor or not isinstance(levels, Mapping | list | tuple):
+        return
+    allowed = str if factor == MODEL else str | int | float
+    named = levels.items() if isinstance(levels, Mapping) else [("", level) for level in levels]
+    for name, level in named:
+        if isinstance(level, allowed) and not isinstance(level, bool):
+            continue
+        where = f"the level {name!r} of the factor {factor!r}" if name else f"a level of the factor {factor!r}"
+        if factor == MODEL:
+            raise ValueError(f'{where} was given {level!r}: its levels are variants, such as "{{base}}" and "{{twin}}"')
+        raise ValueError(
+            f"{where} was given {level!r}. {factor!r} is no setting, which would begin with recipe. or data., and so "
+            "an option of the models: its levels are text or numbers, as in "
+            f"{factor} = [4, 8] or {factor} = {{ narrow = 4, wide = 8 }}"
+        )
 
 
 def _is_setting(factor: str) -> bool:
