@@ -14,6 +14,7 @@ import pytest
 from synthetic_runs import list_runs, write_crossed
 from test_formats import report_on
 
+from vtbench.documents.table import to_markdown
 from vtbench.records.answers import Answers
 from vtbench.reporting.archive import archive_runs
 from vtbench.reporting.comparisons import Comparison
@@ -23,6 +24,7 @@ from vtbench.reporting.image_tables import compare_images
 from vtbench.reporting.rendering import render_csv, render_markdown
 from vtbench.reporting.report import build_report
 from vtbench.reporting.runs import identify_run
+from vtbench.reporting.side_by_side import tabulate_sides
 from vtbench.stats.estimates import Estimate, PairedDifference
 
 RULE = {"looks": [3, 6], "num_contrasts": 1, "smallest_effect": 5.0}
@@ -73,18 +75,34 @@ def test_beside_another_study_a_stopped_one_has_no_plain_interval(tmp_path: Path
         text = render_markdown(report)
         assert "equal in all seeds" not in text
         assert "the outcome decided the number of seeds" in text
-        rows = [line for line in text.splitlines() if line.startswith(("| model=plain", "| model=tokens"))]
+        assert report.sides is not None
+        beside = to_markdown(tabulate_sides(report.sides)).splitlines()  # There the fixed study keeps its intervals.
+        shown = [line for line in text.splitlines() if line not in beside]
+        rows = [line for line in shown if line.startswith(("| model=plain", "| model=tokens"))]
         assert rows and not any("±" in row for row in rows)
 
 
-def test_its_means_have_none_beside_its_older_result(tmp_path: Path, decided: Path) -> None:
-    for seeds, more in ((3, {}), (6, {"until": RULE})):
-        other = write_plain(tmp_path / f"again{seeds}", shift=0.5, seeds=seeds, **more)
-        report = build_report(decided, other)
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_its_means_have_none_beside_another_result_which_keeps_its_own(
+    tmp_path: Path, decided: Path, is_archived: bool
+) -> None:
+    fixed = write_plain(tmp_path / "fixed", shift=0.5, seeds=3)
+    stopped = write_plain(tmp_path / "again", shift=0.5, seeds=6, until=RULE)
+    if is_archived:
+        for folder in (decided, fixed, stopped):
+            archive_runs([folder], tmp_path / "archives" / folder.name)
+        decided, fixed, stopped = (tmp_path / "archives" / one.name for one in (decided, fixed, stopped))
+    for folders, has_intervals in (
+        ((decided, fixed), (False, True)),
+        ((fixed, decided), (True, False)),
+        ((decided, stopped), (False, False)),
+        ((decided / ("records" if is_archived else "cells"), fixed), (False, True)),
+    ):
+        report = build_report(*folders)
         assert report.sides is not None
         for one in report.sides.arms:
-            assert isinstance(one.old, Estimate) and one.old.interval is None
-            assert isinstance(one.new, Estimate) and one.new.interval is None
+            assert isinstance(one.old, Estimate) and isinstance(one.new, Estimate)
+            assert (one.old.interval is not None, one.new.interval is not None) == has_intervals
             assert isinstance(one.difference, PairedDifference) and one.difference.estimate.interval is None
         assert all(list_plain_intervals(comparison) == [] for comparison in report.comparisons)
 

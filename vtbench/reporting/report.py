@@ -17,7 +17,7 @@ from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.described_data import describe_data, describe_source, list_drawn
-from vtbench.reporting.outline import ReportOutline, list_stopped
+from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.repeating import list_needs, repeat_command
 from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, is_archive, load_runs, name_places
 from vtbench.reporting.side_by_side import TwoResults, compare_results
@@ -95,7 +95,7 @@ def build_report(*folders: Path, base: str | None = None, interim: bool = False)
             folders,
             *(loaded.list_beneath(folder) for folder in folders),
             order=loaded.outline.arms,
-            stopped=frozenset(list_stopped(loaded.outline)),
+            stopped=(loaded.find_stopped(folders[0]), loaded.find_stopped(folders[1])),
         )
         if len(folders) == 2
         else None,

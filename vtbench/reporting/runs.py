@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vtbench.reporting.outline import (
     complete_outline,
     join_outlines,
     list_outlines,
+    list_stopped,
     load_outline,
     name_arm,
 )
@@ -83,6 +85,16 @@ class LoadedRuns:
         if not beneath:
             raise UserError(_explain_emptiness((folder,), self.left_out, len(self.trials)))
         return _drop_repeated(beneath)[0]
+
+    def find_stopped(self, folder: Path) -> frozenset[str]:
+        """The arms in one of the folders of which the outcome decided how many seeds they have."""
+        studies = dict.fromkeys(one.study for one in self.found if one.path.is_relative_to(folder))
+        stopped: set[str] = set()
+        for study in studies:
+            with suppress(UserError):  # What is damaged was named when it was read.
+                if study is not None and (outline := load_outline(study)) is not None:
+                    stopped.update(list_stopped(outline))
+        return frozenset(stopped)
 
 
 @dataclass(frozen=True)

@@ -58,18 +58,21 @@ def compare_results(
     new: Sequence[RunRecord],
     *,
     order: Sequence[str] = (),
-    stopped: Collection[str] = (),
+    stopped: tuple[Collection[str], Collection[str]] = ((), ()),
 ) -> TwoResults | None:
     """The two beside each other, arms in ``order``; None where no arm has a seed in both: parts of one result.
 
-    Of arms that are ``stopped`` the outcome decided how many seeds they have: these have no plain interval.
+    ``stopped`` are the arms of each of which the outcome decided how many seeds they have: their means have no plain
+    interval, and no difference to them has one.
     """
     ours, theirs = _sort(old, order), _sort(new, order)
     shared = [arm for arm in ours if arm in theirs and ours[arm].keys() & theirs[arm].keys()]
     if not shared or old[0].task != new[0].task:
         return None
     metric = old[0].metric
-    arms = [_compare_arm(arm, ours[arm], theirs[arm], is_stopped=arm in stopped) for arm in shared]
+    arms = [
+        _compare_arm(arm, ours[arm], theirs[arm], are_stopped=(arm in stopped[0], arm in stopped[1])) for arm in shared
+    ]
     single = {one.arm: one.difference.estimate for one in arms if isinstance(one.difference, PairedDifference)}
     joined = dict(zip(single, correct_intervals(list(single.values())), strict=True))
     arms = [SideBySide(**{**vars(one), "together": joined.get(one.arm)}) for one in arms]
@@ -157,7 +160,7 @@ def _sort(records: Sequence[RunRecord], order: Sequence[str]) -> dict[str, dict[
 
 
 def _compare_arm(
-    arm: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRecord], *, is_stopped: bool
+    arm: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRecord], *, are_stopped: tuple[bool, bool]
 ) -> SideBySide:
     pairs = [(old[seed], new[seed]) for seed in sorted(old.keys() & new.keys())]
     unlike = tuple(dict.fromkeys(phrase for pair in pairs for phrase in _find_unlike(pair)))
@@ -166,9 +169,9 @@ def _compare_arm(
     difference: PairedDifference | NotMeasured = NotMeasured(reason="; ".join(unlike))
     if not unlike:
         difference = estimate_difference(after, before)
-    if is_stopped and isinstance(difference, PairedDifference):
+    if any(are_stopped) and isinstance(difference, PairedDifference):
         difference = replace(difference, estimate=withhold(difference.estimate))
-    means = [_mean(values, is_stopped=is_stopped) for values in (before, after)]
+    means = [_mean(values, is_stopped=one) for values, one in zip((before, after), are_stopped, strict=True)]
     return SideBySide(arm, means[0], means[1], difference, unlike, changed)
 
 
