@@ -137,7 +137,11 @@ def test_a_study_with_a_setting_of_the_data_of_which_an_arm_has_another_is_asked
     assert asked.pop() == first and getattr(first.data, name) == own
     for number, other in enumerate(("--data scenes:clutter=2", "--set data.spec=scenes:clutter=2")):
         call(monkeypatch, f"vtbench ablate mine.toml --device cpu {other} --out other{number}")
-        assert asked.pop().data == DataConfig(spec="scenes:clutter=2")
+        kept: dict[str, Any] = {name: own}  # No flag may give what an arm has of its own; the others are dropped.
+        elsewhere = asked.pop()
+        assert elsewhere.data == DataConfig(spec="scenes:clutter=2", **kept)
+        call(monkeypatch, read_facts(build_report(Path(f"other{number}")))["command"])
+        assert asked.pop() == elsewhere
     Path("alike.toml").write_text(f"{head}\n[arms]\na = 'resnet20:width=4'\n")
     call(monkeypatch, f"vtbench ablate alike.toml --device cpu --set data.{name}=none")
     first = asked.pop()
