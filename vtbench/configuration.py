@@ -46,16 +46,6 @@ class DataConfig(Configuration):
     held_out_seed: int = Field(0, ge=0, description="draws that part, the same for every seed of a run")
     cleared: tuple[str, ...] = Field((), description="what the study's file sets of them, and the call took back")
 
-    def __eq__(self, other: object) -> bool:
-        """Whether both are of the same images, however these were asked for."""
-        return isinstance(other, DataConfig) and self._identify() == other._identify()
-
-    def __hash__(self) -> int:
-        return hash(self._identify())
-
-    def _identify(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in DataConfig.model_fields if name not in self.NOTES)
-
 
 def _repeat_side(value: Any) -> Any:
     is_side = isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())

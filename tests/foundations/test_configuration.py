@@ -13,10 +13,41 @@ from vtbench.configuration import (
     ExecutionConfig,
     OptimizerConfig,
     Recipe,
+    RunConfig,
 )
 from vtbench.errors import UserError
 from vtbench.records import TimingRecord
 from vtbench.written import Configuration, list_differences, read_toml, validate_configuration
+
+
+def test_notes_on_how_settings_came_to_be_make_no_difference_and_are_written_down() -> None:
+    for plain, noted, other in (
+        (
+            Recipe(name="mine"),
+            Recipe(name="mine", file="mine.toml", changed=("epochs",)),
+            Recipe(name="mine", epochs=3),
+        ),
+        (DataConfig(), DataConfig(cleared=("limit_train",)), DataConfig(limit_train=3)),
+    ):
+        assert (plain == noted, hash(plain) == hash(noted), plain == other) == (True, True, False)
+        assert {plain, noted, other} == {plain, other}
+        assert type(noted).model_validate_json(noted.model_dump_json()).model_dump() == noted.model_dump()
+        assert noted.model_dump() != plain.model_dump()
+    runs = [RunConfig(variant="resnet20", data=DataConfig(), recipe=recipe) for recipe in (
+        Recipe(name="mine"), Recipe(name="mine", file="mine.toml"), Recipe(name="other"),
+    )]  # fmt: skip
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_what_has_no_notes_is_equal_by_kind_and_by_every_field() -> None:
+    class One(Configuration):
+        number: int = 1
+
+    class Other(Configuration):
+        number: int = 1
+
+    assert One() == One() and hash(One()) == hash(One()) and One(number=2) != One()
+    assert One() != Other() and Recipe(name="mine") != One() and DataConfig() != "scenes"
 
 
 def test_an_unknown_key_is_answered_with_the_nearest() -> None:

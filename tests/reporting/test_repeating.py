@@ -192,6 +192,21 @@ def test_data_that_lie_in_files_of_the_user_are_among_what_a_command_needs() -> 
     assert list_needs("", [make_run(spec="of_a_package_that_is_gone:x=1")]).startswith("of_a_package_that_is_gone:x=1;")
 
 
+def test_a_recipe_that_lies_in_two_files_is_needed_in_both() -> None:
+    runs = [make_run(seed=seed) for seed in (0, 1)]
+    placed = [
+        run.model_copy(
+            update={
+                "config": run.config.model_copy(
+                    update={"recipe": run.config.recipe.model_copy(update={"file": f"{run.seed}.toml"})}
+                )
+            }
+        )
+        for run in runs
+    ]
+    assert list_needs("", placed).startswith("0.toml, 1.toml;")
+
+
 def test_a_part_of_a_study_and_two_of_its_folders_are_repeated_by_its_own_command(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,13 @@ def test_a_second_record_of_one_cell_with_another_outcome_is_named_and_not_avera
     limited = same.model_copy(update={"config": same.config.model_copy(update=data)})
     save_record(tmp_path / "second" / "record.json", limited)
     assert "with other settings and the same outcome" in load_runs(tmp_path).left_out[0].reason
+    noted = {"recipe": same.config.recipe.model_copy(update={"file": "mine.toml"})}
+    save_record(
+        tmp_path / "second" / "record.json",
+        same.model_copy(update={"config": same.config.model_copy(update=noted)}),
+    )
+    loaded = load_runs(tmp_path)
+    assert (loaded.left_out, loaded.num_copies) == ((), 1)
     save_record(tmp_path / "second" / "record.json", same.model_copy(update={"weights_sha256": "0" * 64}))
     assert "with the same settings and outcome, and other weights, costs" in load_runs(tmp_path).left_out[0].reason
 

@@ -94,10 +94,17 @@ def _are_set_alike(records: Sequence[RunRecord], config: RunConfig) -> bool:
 
 
 def _list_distinct(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """One of each that are equal but for the network and the seed."""
+    """One of each that are equal but for the network and the seed; of one recipe in two files both."""
     found: dict[tuple[Hashable, ...], RunConfig] = {}
     for one in configs:
-        shaped = (one.data, one.recipe, one.execution, one.init, json.dumps(one.declared, sort_keys=True))
+        shaped = (
+            one.data,
+            one.recipe,
+            one.recipe.file,
+            one.execution,
+            one.init,
+            json.dumps(one.declared, sort_keys=True),
+        )
         found.setdefault(shaped, one)
     return list(found.values())
 
