@@ -17,10 +17,11 @@ from vtbench.studies.placement import (
     MeasuredPlacement,
     Placement,
     choose_placement,
-    find_largest,
     read_placement,
+    weigh_cells,
     write_placement,
 )
+from vtbench.studies.ways import TriedWay
 from vtbench.training import StopRequest
 
 
@@ -139,7 +140,8 @@ def test_a_gpu_is_shared_by_up_to_eight_cells_of_the_arm_that_takes_most_memory(
 
 def test_memory_is_of_what_a_step_keeps_of_a_batch_and_of_parameters_and_unknown_memory_is_more_than_any() -> None:
     def find(arms: dict[str, str], facts: Any = FACTS, **changes: Any) -> str:
-        return find_largest(list_cells(make_study(arms, **changes), Path("nowhere")), facts).arm
+        weights = weigh_cells(list_cells(make_study(arms, **changes), Path("nowhere")), facts)
+        return max(weights, key=lambda cell: weights[cell]).arm
 
     assert find(ARMS, treatments={"light": {"recipe.batch_size": 4096}}) == "light"
     assert find(ARMS, replace(FACTS, of_arms={"middle": replace(FACTS, image_size=(256, 256))})) == "middle"
@@ -158,6 +160,60 @@ def test_a_study_of_which_few_cells_were_left_shares_a_gpu_again_as_was_measured
         update={"jobs": 1, "measured": (*measured[:2], measured[2].model_copy(update={"images_per_second": 1.0}))}
     )
     assert choose(before=slower, num_gpus=1, shares_gpus=True).jobs == 2, "four at once were slower"
+
+
+def go_on(arms: dict[str, str], before: Placement | None, there: Probed, **more: Any) -> Placement:
+    treatments = more.pop("treatments", {})
+    cells = list_cells(make_study(arms, seeds=8, treatments=treatments), Path("nowhere"))
+    session = Session(there, StopRequest(), jobs=more.pop("jobs", None))
+    return choose_placement(cells, session, before=before, facts=FACTS, **more)
+
+
+def test_a_larger_arm_that_is_added_is_measured_again_with_the_threads_of_the_study(tmp_path: Path) -> None:
+    begun = go_on({"light": ARMS["light"]}, None, there := Probed())
+    assert (begun.jobs, begun.threads, there.probed[-1]) == (8, 8, ("light", 8))
+    write_placement(tmp_path, begun)
+    kept = read_placement(tmp_path)
+    assert kept == begun and kept.weighed is not None and kept.weighed.cells == (("light", 256),)
+
+    class Smaller(Probed):
+        """Its memory holds four of the larger cells, in the way that the study took."""
+
+        def run(self, cells: Sequence[Cell], jobs: int, **given: Any) -> Iterator[CellResult]:
+            assert cells[0].config.execution.precision == "bfloat16"
+            self.seconds = {} if len(cells) > 4 else {8: 1.0}
+            return super().run(cells, jobs, **given)
+
+    kept = kept.model_copy(update={"tried": (TriedWay(way="bfloat16", taken=True),)})
+    grown = go_on(ARMS, kept, there := Smaller())
+    assert there.probed == [("heavy", jobs) for jobs in (1, 2, 4, 8)]
+    assert (grown.jobs, grown.threads) == (4, 8)
+    assert {one.threads for one in grown.measured} == {8}
+    assert "of a larger arm, and the threads a cell that the study was begun with" in grown.reason
+    again = go_on(ARMS, grown, there := Smaller())
+    assert (again.jobs, there.probed) == (4, [])
+
+
+def test_no_larger_arm_the_users_number_and_an_older_placement_are_not_measured_again() -> None:
+    begun = go_on({"heavy": ARMS["heavy"]}, None, Probed())
+    there = Probed()
+    assert (go_on(ARMS, begun, there).jobs, there.probed) == (8, [])
+    light = go_on({"light": ARMS["light"]}, None, Probed())
+    assert go_on(ARMS, light, there, jobs=3).jobs == 3
+    assert go_on(ARMS, light.model_copy(update={"weighed": None}), there).jobs == 8, "not known what was measured"
+    unmeasured = go_on(ARMS, light, there, may_measure=False)
+    assert (unmeasured.jobs, there.probed) == (1, []) and "one cell a GPU" in unmeasured.reason
+    assert go_on(ARMS, unmeasured, there).jobs == 8 and there.probed, "it is still to be measured"
+
+
+def test_a_larger_batch_and_a_network_that_cannot_be_counted_are_larger_too() -> None:
+    begun = go_on({"light": ARMS["light"]}, None, Probed())
+    batch = go_on({"light": ARMS["light"]}, begun, there := Probed(), treatments={"light": {"recipe.batch_size": 999}})
+    assert there.probed and batch.weighed is not None and batch.weighed.cells == (("light", 256), ("light", 999))
+    bad = go_on({"light": ARMS["light"], "bad": "resnet20:widht=2"}, begun, there := Probed())
+    assert there.probed[0][0] == "bad" and bad.weighed is not None and bad.weighed.bytes is None
+    go_on({**ARMS, "bad": "resnet20:widht=2"}, bad, there := Probed())
+    assert there.probed == [], "nothing that is counted is larger"
 
 
 def test_the_threads_of_a_study_that_has_begun_are_kept() -> None:
@@ -190,6 +246,7 @@ def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
     chosen = choose(seconds={4: 1.0, 2: 1.8, 1: 3.0})
     write_placement(tmp_path, chosen)
     assert read_placement(tmp_path) == chosen
+    assert "weighed" not in (tmp_path / "split.json").read_text(), "of cells that share no GPU"
     assert read_placement(tmp_path / "elsewhere") is None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -38,6 +39,13 @@ class MeasuredPlacement(Configuration):
     images_per_second: float = Field(description="training images a second of all cells together")
 
 
+class Weighed(Configuration):
+    """Cells that take no more memory than the one of which several were measured side by side on a GPU."""
+
+    bytes: int | None = Field(ge=0, description="what that one takes; None: it could not be counted")
+    cells: tuple[tuple[str, int], ...] = Field(description="arms, each with its batch size")
+
+
 class Placement(Configuration):
     """``jobs`` cells at once with ``threads`` CPU threads each, and why."""
 
@@ -49,7 +57,9 @@ class Placement(Configuration):
 
     shares_at_the_end: bool = Field(False, description="whether the last cells may be more than jobs")
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"tried", "shares_at_the_end"})
+    weighed: Weighed | None = Field(None, description="of cells that share a GPU: of which that was measured")
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"tried", "shares_at_the_end", "weighed"})
 
     def arrange(self, cell: Cell) -> Cell:
         """The cell as it is carried out: with its threads, and in the ways that were taken."""
@@ -82,7 +92,8 @@ def choose_placement(
 ) -> Placement:
     """Decide how the open ``cells``, one at least, are run.
 
-    ``before`` is the placement that the study began with: its threads a cell are kept, and the ways that it took. On
+    ``before`` is the placement that the study began with: its threads a cell are kept, and the ways that it took; how
+    many cells share a GPU is measured again where one takes more memory than those that were measured. On
     CPUs the automatic placement is the fastest of a few measured ones, and so it is with GPUs, of which small networks
     leave much idle: one, two, four or eight cells a GPU, of the arm that takes most memory with the data of ``facts``.
     Where GPUs cannot be shared, each has one cell. Ways that the user allows are measured next. ``on_measuring`` is
@@ -139,13 +150,7 @@ def _share_out(
         threads = before.threads if before is not None else widest
         return Placement(jobs=min(jobs or most, most), threads=threads, reason="a job a cell")
     if before is not None:
-        room = max(1, total // before.threads)
-        if affinity.num_gpus:  # Whose memory holds no more cells than were tried. Of a few left over, jobs were fewer.
-            fastest = max(before.measured, key=_rate).jobs if before.measured else 1
-            room = min(room, max(before.jobs, fastest, affinity.num_gpus // execution.devices))
-        now = min(jobs or room, most)
-        reason = f"{'--jobs, and ' if jobs else ''}the threads a cell that the study was begun with"
-        return before.model_copy(update={"jobs": now, "reason": reason})
+        return _go_on(cells, session, before, facts, on_measuring=on_measuring, may_measure=may_measure)
     if jobs is not None:
         given = "--jobs and --threads" if session.threads else f"--jobs, and all {format_items(total, 'core')}"
         return Placement(jobs=min(jobs, most), threads=_divide(total, jobs, widest), reason=given)
@@ -154,8 +159,10 @@ def _share_out(
         most = min(most, total)
         if affinity.shares_gpus and execution.devices == 1 and jobs < most and may_measure:
             on_measuring()
-            probed = find_largest(cells, facts)
-            return _measure(probed, total, widest, _list_powers(jobs, most)[:_MOST_CANDIDATES], session)
+            largest, weighed = _find_larger(cells, facts, Weighed(bytes=0, cells=()))
+            candidates = _list_powers(jobs, most)[:_MOST_CANDIDATES]
+            placement = _measure(largest or cells[-1], total, widest, candidates, session)
+            return placement.model_copy(update={"weighed": weighed})
         reason = "one cell a GPU" if execution.devices == 1 else f"{execution.devices} GPUs a cell"
         return Placement(jobs=jobs, threads=_divide(total, jobs, widest), reason=reason)
     most = min(most, max(1, total // execution.devices))
@@ -172,10 +179,63 @@ def _share_out(
     return _measure(cells[-1], total, widest, _list_powers(1, min(total, most))[-_MOST_CANDIDATES:], session)
 
 
-def find_largest(cells: Sequence[Cell], facts: DataFacts) -> Cell:
-    """The cell whose training takes most memory: values kept for the backward pass, and the state of parameters.
+def _go_on(
+    cells: Sequence[Cell],
+    session: Session,
+    before: Placement,
+    facts: DataFacts,
+    *,
+    on_measuring: Callable[[], None],
+    may_measure: bool,
+) -> Placement:
+    """As many cells as fit beside each other with the threads of ``before``; on GPUs no more than were tried there."""
+    execution = cells[0].config.execution
+    affinity = session.executor.affinity(execution.device)
+    total = session.threads or affinity.threads
+    most = min(len(cells), affinity.most_jobs or len(cells))
+    room, kept = max(1, total // before.threads), "the threads a cell that the study was begun with"
+    one_each = max(1, affinity.num_gpus // execution.devices)
+    if affinity.num_gpus:  # Whose memory holds no more cells than were tried. Of a few left over, jobs were fewer.
+        fastest = max(before.measured, key=_rate).jobs if before.measured else 1
+        room = min(room, max(before.jobs, fastest, one_each))
+    if session.jobs is not None:
+        return before.model_copy(update={"jobs": min(session.jobs, most), "reason": f"--jobs, and {kept}"})
+    placement = before.model_copy(update={"jobs": min(room, most), "reason": kept})
+    if not affinity.num_gpus or placement.jobs <= one_each or before.weighed is None:
+        return placement
+    larger, weighed = _find_larger(cells, facts, before.weighed)
+    if larger is None:
+        return placement.model_copy(update={"weighed": weighed})
+    if not (may_measure and affinity.shares_gpus and execution.devices == 1):
+        return placement.model_copy(update={"jobs": one_each, "reason": f"one cell a GPU of a larger arm, and {kept}"})
+    on_measuring()
+    candidates = _list_powers(one_each, placement.jobs)[:_MOST_CANDIDATES]
+    again = _measure(before.arrange(larger), total, before.threads, candidates, session)
+    found = {"jobs": again.jobs, "measured": again.measured, "weighed": weighed}
+    return placement.model_copy(update={**found, "reason": f"{again.reason}, of a larger arm, and {kept}"})
 
-    A network of which that cannot be counted counts as larger than any other. Takes some tenths of a second a network.
+
+def _find_larger(cells: Sequence[Cell], facts: DataFacts, known: Weighed) -> tuple[Cell | None, Weighed]:
+    """The largest of the cells that are not ``known``, if it is larger than those, and what is known then."""
+    of_known = set(known.cells)
+    weights = weigh_cells([cell for cell in cells if _name_size(cell) not in of_known], facts)
+    seen = (*known.cells, *map(_name_size, weights))
+    largest = max(weights, key=lambda cell: weights[cell], default=None)
+    if largest is None or weights[largest] <= (known.bytes if known.bytes is not None else sys.float_info.max):
+        return None, known.model_copy(update={"cells": seen})
+    weight = weights[largest]
+    return largest, Weighed(bytes=None if weight == math.inf else int(weight), cells=seen)
+
+
+def _name_size(cell: Cell) -> tuple[str, int]:
+    return cell.arm, cell.config.recipe.batch_size
+
+
+def weigh_cells(cells: Sequence[Cell], facts: DataFacts) -> dict[Cell, float]:
+    """The first cell of each arm and batch size, and the bytes that its training takes.
+
+    They are those of values kept for the backward pass and of the state of parameters. A network of which that cannot
+    be counted takes more than any other. Takes some tenths of a second a network.
     """
     import vtbench.models  # noqa: F401  (fills the registry)
     from vtbench.profiling.profile import profile_source
@@ -193,8 +253,8 @@ def find_largest(cells: Sequence[Cell], facts: DataFacts) -> Cell:
             return math.inf
         return counted.activations.bytes * cell.config.recipe.batch_size + counted.params * _BYTES_OF_A_PARAMETER
 
-    firsts = {(cell.arm, cell.config.recipe.batch_size): cell for cell in reversed(cells)}
-    return max(firsts.values(), key=weigh)
+    firsts = {_name_size(cell): cell for cell in reversed(cells)}
+    return {cell: weigh(cell) for cell in firsts.values()}
 
 
 def _divide(total: int, jobs: int, widest: int) -> int:
