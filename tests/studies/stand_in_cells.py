@@ -108,7 +108,7 @@ def run_cell(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRe
         for batch in range(10):
             time.sleep(0.05 if cell.arm.startswith("slow") else 0.015 if cell.arm.startswith("brisk") else 0)
             listener.on_batch(BatchProgress(epoch, batch, 10, {"loss": 1.0, "top1_percent": 50.0}, _speed()))
-            if stop.requested:
+            if stop.look():
                 (cell.folder / "checkpoint").mkdir(exist_ok=True)
                 raise RunStopped(cell.folder, epoch=epoch, batch=batch)
         numbers = {"loss": 1.0, "top1_percent": 50.0}

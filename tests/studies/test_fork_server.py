@@ -19,7 +19,7 @@ from vtbench.studies.events import CellEnded, CellEpoch, CellStarted, Event
 from vtbench.studies.executor import CellResult
 from vtbench.studies.executors import local
 from vtbench.studies.executors.local import CellProcess, LocalProcesses, forward_events
-from vtbench.studies.fork_server import NEVER_BEGUN, UNSEEN, ForkedProcess, ForkServers
+from vtbench.studies.servers import NEVER_BEGUN, UNSEEN, CellServers, ServedProcess
 from vtbench.training import StopRequest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cells are forked on Linux")
@@ -47,7 +47,7 @@ def make_long_cell(folder: Path) -> Cell:
     return make_cell(folder, "slow", epochs=400)
 
 
-def begin(cell: Cell, servers: ForkServers, command: tuple[str, ...] = stand_in_cells.COMMAND) -> CellProcess:
+def begin(cell: Cell, servers: CellServers, command: tuple[str, ...] = stand_in_cells.COMMAND) -> CellProcess:
     return CellProcess(cell, {}, command=command, servers=servers)
 
 
@@ -56,8 +56,8 @@ def list_children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def servers() -> Iterator[ForkServers]:
-    yield ForkServers()
+def servers() -> Iterator[CellServers]:
+    yield CellServers()
 
 
 def find_server(process: CellProcess) -> int:
@@ -73,7 +73,7 @@ def wait_until_forked(process: CellProcess) -> int:
 
 
 def test_cells_of_one_environment_are_forked_from_one_process_and_from_another_in_another(
-    tmp_path: Path, servers: ForkServers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, servers: CellServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = [make_long_cell(tmp_path / str(number)) for number in range(3)]
     first, second = begin(cells[0], servers), begin(cells[1], servers)
@@ -92,7 +92,7 @@ def test_cells_of_one_environment_are_forked_from_one_process_and_from_another_i
 
 
 def test_a_server_that_nobody_needs_is_ended_when_another_environment_comes(
-    tmp_path: Path, servers: ForkServers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, servers: CellServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = begin(make_long_cell(tmp_path / "1"), servers)
     wait_until_forked(process)
@@ -106,7 +106,7 @@ def test_a_server_that_nobody_needs_is_ended_when_another_environment_comes(
 
 
 def test_a_server_leaves_with_the_last_one_who_can_ask_it(tmp_path: Path) -> None:
-    servers = ForkServers()
+    servers = CellServers()
     process = begin(make_long_cell(tmp_path), servers)
     wait_until_forked(process)
     server = find_server(process)
@@ -119,7 +119,7 @@ def test_a_server_leaves_with_the_last_one_who_can_ask_it(tmp_path: Path) -> Non
 def test_a_server_leaves_when_its_study_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import test_fork_server as t\n"
-        "process = t.begin(t.make_long_cell(Path(sys.argv[1])), servers := t.ForkServers())\n"
+        "process = t.begin(t.make_long_cell(Path(sys.argv[1])), servers := t.CellServers())\n"
         "t.wait_until_forked(process); print(t.find_server(process), flush=True); list(process.events())"
     )
     study = subprocess.Popen(
@@ -156,7 +156,7 @@ def test_a_server_that_dies_before_it_forks_costs_no_cell(tmp_path: Path) -> Non
     assert [result.status for result in results] == ["finished"] * 3
 
 
-def test_a_process_that_has_threads_forks_none(tmp_path: Path, servers: ForkServers) -> None:
+def test_a_process_that_has_threads_forks_none(tmp_path: Path, servers: CellServers) -> None:
     script = tmp_path / "worker.py"
     script.write_text(
         f"import sys, threading, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -197,9 +197,9 @@ def write_server(folder: Path, warm_up: str, work: str = "None") -> tuple[str, .
     return sys.executable, str(script)
 
 
-def ask(servers: ForkServers, folder: Path, command: tuple[str, ...]) -> ForkedProcess:
+def ask(servers: CellServers, folder: Path, command: tuple[str, ...]) -> ServedProcess:
     with (folder / "log").open("ab") as log:
-        process = servers.fork(command, dict(os.environ), log, ())
+        process = servers.begin(command, dict(os.environ), log, ())
     process.stdin.close()
     process.stdout.close()
     return process
@@ -207,31 +207,31 @@ def ask(servers: ForkServers, folder: Path, command: tuple[str, ...]) -> ForkedP
 
 @pytest.mark.parametrize("warm_up", [CANNOT_IMPORT, HAS_A_THREAD])
 def test_no_server_takes_the_place_of_one_that_left_because_it_cannot_fork(
-    tmp_path: Path, servers: ForkServers, warm_up: str
+    tmp_path: Path, servers: CellServers, warm_up: str
 ) -> None:
     command = write_server(tmp_path, warm_up)
     process = ask(servers, tmp_path, command)
     assert process.wait(timeout=100) == NEVER_BEGUN
     process._server.wait(timeout=100)
     for _cell in range(2):
-        with pytest.raises(OSError, match="could not fork"):
+        with pytest.raises(OSError, match="has left"):
             ask(servers, tmp_path, command)
     assert (tmp_path / "begun").read_text() == "once "
 
 
-def test_processes_work_in_the_folder_that_they_are_asked_to(tmp_path: Path, servers: ForkServers) -> None:
+def test_processes_work_in_the_folder_that_they_are_asked_to(tmp_path: Path, servers: CellServers) -> None:
     command = write_server(tmp_path, "", work="print(os.getcwd(), flush=True)")
     folders = tmp_path / "one", tmp_path / "other"
     for folder in folders:
         folder.mkdir()
         with (tmp_path / "log").open("wb") as log:
-            process = servers.fork(command, dict(os.environ), log, (), folder)
+            process = servers.begin(command, dict(os.environ), log, (), folder)
         with process.stdin, process.stdout as output:
             assert output.read().decode() == f"{folder}\n"
         assert process.wait(timeout=100) == 0
 
 
-def test_a_fork_that_fails_ends_no_server(tmp_path: Path, servers: ForkServers) -> None:
+def test_a_fork_that_fails_ends_no_server(tmp_path: Path, servers: CellServers) -> None:
     command = write_server(tmp_path, CANNOT_FORK_AT_FIRST)
     codes = [ask(servers, tmp_path, command).wait(timeout=100) for _ in range(2)]
     assert codes == [NEVER_BEGUN, 0]
@@ -239,7 +239,7 @@ def test_a_fork_that_fails_ends_no_server(tmp_path: Path, servers: ForkServers) 
 
 
 def test_a_cell_for_which_no_process_can_be_started_either_has_failed(
-    tmp_path: Path, servers: ForkServers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, servers: CellServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: object, **others: object) -> subprocess.Popen[bytes]:
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -272,7 +272,7 @@ def test_a_process_that_has_ended_and_that_nobody_reaps_is_gone() -> None:
     os.write(tell, struct.pack("<ii", 0, ended.pid))
     os.close(tell)
     with Path(os.devnull).open("wb") as stdin, Path(os.devnull).open("rb") as stdout:
-        assert ForkedProcess(ended, stdin, stdout, status).wait(timeout=2) == UNSEEN
+        assert ServedProcess(ended, stdin, stdout, status).wait(timeout=2) == UNSEEN
     ended.wait()
 
 
@@ -281,7 +281,7 @@ def test_of_a_process_that_died_before_it_told_its_number_the_exit_code_is_no_nu
     status, tell = os.pipe()
     os.write(tell, struct.pack("<ii", 1, 1))
     with Path(os.devnull).open("wb") as stdin, Path(os.devnull).open("rb") as stdout:
-        process = ForkedProcess(server, stdin, stdout, status)
+        process = ServedProcess(server, stdin, stdout, status)
         assert (process.pid, process.wait(timeout=2)) == (None, 1)
         process.kill()
     assert server.poll() is None, "nothing is killed for what has ended"
@@ -294,12 +294,12 @@ def test_a_look_does_not_wait_for_what_another_thread_has_read_meanwhile(monkeyp
     status, tell = os.pipe()
     monkeypatch.setattr("selectors.PollSelector.select", lambda self, seconds: ["as if something were there"])
     with Path(os.devnull).open("wb") as stdin, Path(os.devnull).open("rb") as stdout:
-        assert ForkedProcess(None, stdin, stdout, status).poll() is None  # type: ignore[arg-type]
+        assert ServedProcess(None, stdin, stdout, status).poll() is None  # type: ignore[arg-type]
     os.close(tell)
 
 
 def test_a_server_that_dies_later_takes_no_cell_along_and_another_takes_its_place(
-    tmp_path: Path, servers: ForkServers
+    tmp_path: Path, servers: CellServers
 ) -> None:
     process = begin(make_cell(tmp_path / "1", "slow"), servers)
     events = process.events()
@@ -318,7 +318,7 @@ def test_a_server_that_dies_later_takes_no_cell_along_and_another_takes_its_plac
 
 
 def test_of_a_cell_that_dies_after_its_server_it_is_said_that_nobody_saw_how(
-    tmp_path: Path, servers: ForkServers
+    tmp_path: Path, servers: CellServers
 ) -> None:
     process = begin(make_long_cell(tmp_path), servers)
     events = process.events()
@@ -335,7 +335,7 @@ def test_of_a_cell_that_dies_after_its_server_it_is_said_that_nobody_saw_how(
 
 
 def test_a_cell_that_is_killed_before_it_is_forked_ends_at_once_and_the_others_go_on(
-    tmp_path: Path, servers: ForkServers
+    tmp_path: Path, servers: CellServers
 ) -> None:
     script = tmp_path / "worker.py"
     script.write_text(
@@ -379,7 +379,7 @@ def find_only_child() -> int:
 def test_cells_of_vtbench_for_the_cpu_are_forked_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, command: tuple[str, ...] | None, forks: bool
 ) -> None:
-    given: list[ForkServers | None] = []
+    given: list[CellServers | None] = []
     monkeypatch.setattr(local, "CellProcess", lambda *args, servers, **others: given.append(servers))
     monkeypatch.setattr(local, "list_gpus", lambda device: ())
     executor = LocalProcesses() if command is None else LocalProcesses(command)

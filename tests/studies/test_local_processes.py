@@ -19,7 +19,7 @@ from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStart
 from vtbench.studies.executor import CellResult, fits_at_the_end
 from vtbench.studies.executors import local
 from vtbench.studies.executors.local import CellProcess, LocalProcesses, confine
-from vtbench.studies.fork_server import ForkServers
+from vtbench.studies.servers import CellServers
 from vtbench.training import StopRequest
 
 
@@ -79,7 +79,7 @@ def execute(request: pytest.FixtureRequest) -> Execute:
 def begin(folder: Path, *, can_fork: bool) -> CellProcess:
     """A slow cell in a process of its own."""
     cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), folder)[0]
-    return CellProcess(cell, {}, command=stand_in_cells.COMMAND, servers=ForkServers() if can_fork else None)
+    return CellProcess(cell, {}, command=stand_in_cells.COMMAND, servers=CellServers() if can_fork else None)
 
 
 def count_started(watcher: Watcher) -> int:

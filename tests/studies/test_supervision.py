@@ -15,7 +15,7 @@ from vtbench.studies.events import CellEnded, CellEpoch, CellStarted, Event, dec
 from vtbench.studies.executor import CellResult
 from vtbench.studies.executors import local
 from vtbench.studies.executors.local import WORKER, CellProcess
-from vtbench.studies.fork_server import ForkServers
+from vtbench.studies.servers import CellServers
 from vtbench.studies.supervision import post, supervise
 
 
@@ -59,16 +59,16 @@ def test_a_supervised_cell_tells_its_whole_course_and_a_crash_is_its_result(tmp_
 def test_a_cell_of_vtbench_is_forked_where_it_was_posted_to_and_works_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, command: tuple[str, ...], forks: bool
 ) -> None:
-    given = list[tuple[Path, ForkServers | None]]()
+    given = list[tuple[Path, CellServers | None]]()
 
-    def begin(*args: object, directory: Path, servers: ForkServers | None, **others: object) -> CellProcess:
+    def begin(*args: object, directory: Path, servers: CellServers | None, **others: object) -> CellProcess:
         given.append((directory, servers))
         raise InterruptedError
 
     monkeypatch.setattr(supervision, "CellProcess", begin)
     monkeypatch.setattr(local, "list_gpus", lambda device: ())
     cell = list_cells(make_study({"good": "resnet20"}, seeds=1), tmp_path)[0].with_execution(device=device)
-    servers = ForkServers()
+    servers = CellServers()
     with pytest.raises(InterruptedError):
         supervise(post(cell, command), Study().tell, servers=servers)
     assert given == [(Path.cwd(), servers if forks else None)]

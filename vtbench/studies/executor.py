@@ -122,6 +122,10 @@ class Executor(ABC):
         """This executor, whose last cells share the cores among them where one would be left idle."""
         return self
 
+    def taking_turns(self) -> Executor:
+        """This executor, whose cells take turns in one process a GPU where they can."""
+        return self
+
     def start(self, cell: Cell) -> RunningCell:
         """Begin one cell that can be killed. Raises ``UserError`` where none can be."""
         raise UserError(

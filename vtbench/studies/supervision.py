@@ -30,7 +30,7 @@ from vtbench.studies.executors.local import (
     confine,
     forward_events,
 )
-from vtbench.studies.fork_server import ForkServers
+from vtbench.studies.servers import CellServers
 
 Tell = Callable[[list[bytes]], bool]
 """Hands lines of events to the study; True if it wants to stop. Raises ``ConnectionError`` where it is gone."""
@@ -81,7 +81,7 @@ def supervise(
     tell: Tell,
     *,
     own: Mapping[str, str] = MappingProxyType({}),
-    servers: ForkServers | None = None,
+    servers: CellServers | None = None,
 ) -> CellResult:
     """Run the cell in a process of its own until it ends or the study wants to stop, and say how it ended.
 

@@ -1,8 +1,8 @@
 """Carry one cell out: in this process (`carry_out`), or as a process of its own.
 
 ``python -m vtbench.studies.worker`` takes the cell as one line of JSON on standard input and writes `events` on
-standard output. Exit code 0 means that the last word was said, whatever it was. With `FORK_FOR` it imports what cells
-need and forks such processes.
+standard output. Exit code 0 means that the last word was said, whatever it was. With ``--fork-for`` it imports what
+cells need and forks such processes, and with ``--take-turns-for`` it carries out several cells itself, in turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from vtbench.records import RunRecord
 from vtbench.run_folder import LOG
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEnded, Event, EventEmitter, encode_event
-from vtbench.studies.fork_server import FORK_FOR, serve_forks
+from vtbench.studies.fork_server import serve_forks
+from vtbench.studies.turn_server import SharedProcess, serve_turns
 from vtbench.training import ProgressListener, RunStopped, StopRequest
 
 CellRunner = Callable[[Cell, ProgressListener, StopRequest], RunRecord]
@@ -66,12 +67,17 @@ def carry_out(cell: Cell, emit: Callable[[Event], None], stop: StopRequest, run:
 
 
 def main(run: CellRunner, warm_up: Callable[[], None] = lambda: None) -> None:
-    """Be a worker, or, if the command says so, ``warm_up`` and fork workers."""
+    """Be a worker, or, if the command says so, ``warm_up`` and serve others (`vtbench.studies.servers`)."""
     _ignore_signals()
-    if sys.argv[1:2] == [FORK_FOR]:
+    if sys.argv[1:]:
         warm_up()
-        with socket.socket(fileno=int(sys.argv[2])) as control:
-            serve_forks(control, lambda: serve(run))
+        kind, number = sys.argv[1:]
+        with socket.socket(fileno=int(number)) as control:
+            if kind == "--fork-for":
+                serve_forks(control, lambda: serve(run))
+            else:
+                shared = SharedProcess()
+                serve_turns(control, lambda source, sink: _serve_in_turn(run, shared, source, sink))
     else:
         serve(run)
     sys.stderr.flush()
@@ -81,17 +87,29 @@ def main(run: CellRunner, warm_up: Callable[[], None] = lambda: None) -> None:
 def serve(run: CellRunner) -> None:
     """Read a cell, run it and write its events as lines, until it ends or the study does."""
     _ignore_signals()
-    stream = _claim_output()
-    cell = Cell.model_validate_json(sys.stdin.buffer.readline())
-    stop = StopRequest()
-    threading.Thread(target=_watch_study, args=(stop,), daemon=True).start()
+    _serve(run, StopRequest(), sys.stdin.buffer, _claim_output())
+
+
+def _serve_in_turn(run: CellRunner, shared: SharedProcess, source: BinaryIO, sink: BinaryIO) -> None:
+    def run_in_turn(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRecord:
+        with shared.enter(cell.config):
+            return run(cell, listener, stop)
+
+    _serve(run_in_turn, shared.make_stop(), source, sink)
+
+
+def _serve(run: CellRunner, stop: StopRequest, source: BinaryIO, sink: BinaryIO) -> None:
+    cell = Cell.model_validate_json(source.readline())
+    has_ended = threading.Event()
+    threading.Thread(target=_watch_study, args=(source, stop, has_ended), daemon=True).start()
 
     def write(event: Event) -> None:
         with suppress(OSError):  # A reader that is gone is no reason to lose the run.
-            stream.write(encode_event(event))
-            stream.flush()
+            sink.write(encode_event(event))
+            sink.flush()
 
     carry_out(cell, write, stop, run)
+    has_ended.set()
 
 
 def _import_all() -> None:
@@ -115,12 +133,13 @@ def _claim_output() -> BinaryIO:
     return os.fdopen(private, "wb")
 
 
-def _watch_study(stop: StopRequest) -> None:
+def _watch_study(source: BinaryIO, stop: StopRequest, has_ended: threading.Event) -> None:
     """Ask the run to stop once the study closes the pipe or is gone, and leave if it cannot."""
-    os.read(sys.stdin.fileno(), 1)
+    os.read(source.fileno(), 1)
     stop.request()
-    threading.Event().wait(_LEAVE_WITHIN_SECONDS)
-    os._exit(128 + signal.SIGTERM)
+    if not has_ended.wait(_LEAVE_WITHIN_SECONDS):
+        os._exit(128 + signal.SIGTERM)
+    source.close()
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ class EpochLoop:
     def _stop_or_save(self, step_seconds: float = 0.0) -> None:
         """Between two batches: leave if asked to, save if it is time or if a stop could not wait for the next step."""
         slow = step_seconds > max(_SLOW_STEP_SECONDS, _WORTH_A_SAVE * self.save_seconds)
-        stop, save = self.world.agree(self.stop.requested, slow or time.monotonic() >= self.next_save)
+        stop, save = self.world.agree(self.stop.look(), slow or time.monotonic() >= self.next_save)
         if stop or save:
             self._save()
         if stop:

@@ -145,6 +145,10 @@ class StopRequest:
         """Whether the run shall stop."""
         return self._event.is_set()
 
+    def look(self) -> bool:
+        """Between two steps: whether the run shall stop. Here runs that share a process let each other work."""
+        return self.requested
+
     def request(self) -> None:
         """Ask the run to stop after the step in hand. Safe from any thread and from a signal handler."""
         self._event.set()

@@ -1,5 +1,8 @@
 """Cells on this machine, each in a process of its own: whatever takes one down takes nothing else with it.
 
+Where a GPU is left idle by one, several may take turns in one process (`vtbench.studies.turn_server`); one whose
+process dies then goes on in one of its own.
+
 The process reads its cell from standard input and emits its course on standard output. Its standard input stays open
 for as long as the study lives; the end of it, asked for or because the study was killed, is the sign to save and leave.
 So no cell outlives its study by more than a few seconds, and none writes where another study has taken over.
@@ -37,7 +40,8 @@ from vtbench.studies.executor import (
     count_cores,
     fits_at_the_end,
 )
-from vtbench.studies.fork_server import NEVER_BEGUN, UNSEEN, ForkedProcess, ForkServers
+from vtbench.studies.servers import NEVER_BEGUN, UNSEEN, CellServers, ServedProcess
+from vtbench.studies.turn_server import can_take_turns
 from vtbench.training import StopRequest
 from vtbench.training.exits import describe_exit
 
@@ -53,15 +57,17 @@ class LocalProcesses(Executor):
     """The executor of one machine. ``inherited`` are open files that keep a lock while any cell lives.
 
     Where ``shares_at_the_end``, the last cells begin together as soon as `fits_at_the_end` says so. ``can_fork`` says
-    that ``command`` can be a fork server, as vtbench's own can.
+    that ``command`` can be a server, as vtbench's own can, and where ``takes_turns``, cells of one GPU share a process.
     """
 
     command: Sequence[str] = WORKER
     inherited: Sequence[int] = ()
     grace_seconds: float = 3.5
     shares_at_the_end: bool = False
+    takes_turns: bool = False
     can_fork: bool | None = None
-    servers: ForkServers = field(default_factory=ForkServers, compare=False)
+    servers: CellServers = field(default_factory=CellServers, compare=False)
+    turn_servers: CellServers = field(default_factory=lambda: CellServers("--take-turns-for"), compare=False)
 
     def affinity(self, device: str) -> Affinity:
         """The cores of this process, and one place a GPU."""
@@ -76,13 +82,21 @@ class LocalProcesses(Executor):
         """This executor, which may begin a few more cells at its end than there are cores."""
         return replace(self, shares_at_the_end=True)
 
+    def taking_turns(self) -> Executor:
+        """This executor, whose cells take turns in one process a GPU."""
+        return replace(self, takes_turns=True)
+
     def start(self, cell: Cell) -> CellProcess:
         """Begin a cell in the first place."""
         return self._begin(cell, 0)
 
     def _begin(self, cell: Cell, place: int) -> CellProcess:
-        can_fork = self.command == WORKER if self.can_fork is None else self.can_fork
-        servers = self.servers if can_fork and can_be_forked(cell) else None
+        can_serve = self.command == WORKER if self.can_fork is None else self.can_fork
+        servers = None
+        if can_serve and self.takes_turns and os.name == "posix" and can_take_turns(cell.config):
+            servers = self.turn_servers
+        elif can_serve and can_be_forked(cell):
+            servers = self.servers
         return CellProcess(cell, confine(cell, place), command=self.command, inherited=self.inherited, servers=servers)
 
     def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
@@ -209,8 +223,9 @@ class CellProcess:
     """One cell in a process of its own: events come on its standard output, what it prints goes to the cell's log.
 
     ``environment`` is added to that of this process. ``inherited`` are open files that the process shall hold, and
-    ``directory`` is where it works, by default where this one does. With ``servers`` the process is forked, and started
-    afresh only if its server dies before. Raises ``NoProcessError`` where none can be started.
+    ``directory`` is where it works, by default where this one does. With ``servers`` one of them begins the process,
+    which is started afresh if its server dies before, or with it where it is shared: the cell then goes on from what it
+    had saved. Raises ``NoProcessError`` where none can be started.
     """
 
     def __init__(
@@ -221,24 +236,25 @@ class CellProcess:
         command: Sequence[str] = WORKER,
         inherited: Sequence[int] = (),
         directory: Path | None = None,
-        servers: ForkServers | None = None,
+        servers: CellServers | None = None,
     ) -> None:
         self.cell = cell
         self._began = time.monotonic()
-        self._is_training = self._was_killed = False
+        self._is_training = self._is_dismissed = self._was_killed = False
         self._last_word: CellEnded | None = None
         self._command, self._environment = command, {**os.environ, **environment}
         self._inherited, self._directory = inherited, directory
         self._lock = threading.Lock()
         cell.folder.mkdir(parents=True, exist_ok=True)
-        self.popen = self._fork(servers) if servers is not None else self._start()
+        self._is_shared = servers is not None and servers.shares
+        self.popen = self._ask(servers) if servers is not None else self._start()
         self._hand_over()
 
-    def _fork(self, servers: ForkServers) -> ForkedProcess | subprocess.Popen[bytes]:
+    def _ask(self, servers: CellServers) -> ServedProcess | subprocess.Popen[bytes]:
         with (self.cell.folder / LOG).open("ab") as log:
             try:
-                return servers.fork(self._command, self._environment, log, self._inherited, self._directory)
-            except OSError:  # The server is dead, there is no room for one, or none can fork here.
+                return servers.begin(self._command, self._environment, log, self._inherited, self._directory)
+            except OSError:  # The server is dead, there is no room for one, or none can serve here.
                 return self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -264,10 +280,15 @@ class CellProcess:
             self.popen.stdin.flush()
 
     def _start_afresh(self) -> bool:
-        """Whether the process was never forked and has been started instead; the cell has failed if it cannot be."""
+        """Whether the cell has a process of its own now, since its server died before it, or with it where shared.
+
+        The cell has failed if none can be started.
+        """
         with self._lock:
-            if self._was_killed or self.popen.returncode != NEVER_BEGUN:
+            was_lost = self._is_shared and self.popen.returncode == UNSEEN and self._last_word is None
+            if self._was_killed or self._is_dismissed or not (was_lost or self.popen.returncode == NEVER_BEGUN):
                 return False
+            self._is_shared = False
             try:
                 self.popen = self._start()
             except OSError as error:
@@ -316,8 +337,9 @@ class CellProcess:
             self.popen.stdin.close()
 
     def dismiss(self) -> None:
-        """Let a cell that trains save itself; one that is still loading has nothing to lose."""
-        if self._is_training:
+        """Let a cell that trains save itself; one that still loads has nothing to lose, but its neighbours have."""
+        self._is_dismissed = True
+        if self._is_training or self._is_shared:
             self.ask_to_leave()
         else:
             self.kill()

@@ -29,7 +29,7 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, decode_event
 from vtbench.studies.executor import EXECUTORS, Affinity, CellResult, CellWatcher, Executor
 from vtbench.studies.executors.local import WORKER
-from vtbench.studies.fork_server import ForkServers
+from vtbench.studies.servers import CellServers
 from vtbench.studies.spanning import LOST, Other, Span, carry_first, place, reserve, shorten
 from vtbench.studies.supervision import GRACE_SECONDS, MOST_LOSSES, Posting, post, supervise
 from vtbench.training import StopRequest
@@ -39,7 +39,7 @@ from vtbench.written import Configuration
 SILENCE_SECONDS = 300.0
 """So long the switchboard is waited for: machines that are busy answer late."""
 _WAIT_SECONDS = 0.1
-_SERVERS = ForkServers()
+_SERVERS = CellServers()
 """Of a process that carries out tasks, one after the other; both live as long as the study."""
 _MOST_CALLS = 500
 """So many calls a second the switchboard shall answer at most, of all cells together."""
