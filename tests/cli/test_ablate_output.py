@@ -255,9 +255,7 @@ def test_a_plan_shows_cells_macs_and_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert lines[0] == "components: What do tokens buy?"
     assert lines[4].split() == ["convolution", "2/3", "12.35", "0.099", "3", "min", "03", "s"]
     assert lines[7] == "convolution = resnet20"
-    assert lines[-1] == (
-        "4 of 6 cells to run, 2 at once with 1 thread each (as asked for): about 6 min 06 s, 13.78 TMACs"
-    )
+    assert lines[-1] == ("4 of 6 cells to run, 2 at once, 1 thread each (as asked for): about 6 min 06 s, 13.78 TMACs")
 
 
 def test_a_plan_of_nothing_and_one_until_decided_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from vtbench.training import StopRequest
 
 HERE = {"ray": "ray:address=local", "slurm": "slurm:cluster=local"}
 """Executors of clusters, as they are spelt to be one on this machine."""
+IN_TURNS = "local, in turns"
 FILES = ("weights.safetensors", "metrics.jsonl", "record.json")
 
 
@@ -84,11 +85,13 @@ def digests(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[st
 @pytest.fixture(
     params=[
         pytest.param(name, marks=[pytest.mark.cluster, pytest.mark.filterwarnings("default")] if name in HERE else [])
-        for name in EXECUTORS
+        for name in (*EXECUTORS, IN_TURNS)
     ]
 )
 def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Executor:
     monkeypatch.chdir(tmp_path)
+    if request.param == IN_TURNS:
+        return open_executor("local").taking_turns()
     return open_executor(HERE.get(request.param, request.param))
 
 

@@ -151,9 +151,13 @@ class SpeedyExecutor(Executor):
         self, seconds: Mapping[int, float], *, cores: int = 4, num_gpus: int = 0, shares_gpus: bool = False
     ) -> None:
         self.seconds, self.affinities = seconds, Affinity(cores, num_gpus, shares_gpus=shares_gpus)
+        self.in_turns: Executor | None = None
 
     def affinity(self, device: str) -> Affinity:
         return self.affinities
+
+    def taking_turns(self) -> Executor:
+        return self.in_turns or self
 
     def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
         assert len(cells) <= jobs

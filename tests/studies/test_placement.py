@@ -98,14 +98,16 @@ def test_where_gpus_cannot_be_shared_there_is_one_cell_a_gpu() -> None:
 def test_small_networks_share_a_gpu_where_more_of_them_at_once_are_faster() -> None:
     seconds = {4: 1.0, 2: 1.1, 1: 2.3}
     chosen = choose(seconds=seconds, num_gpus=1, shares_gpus=True)
-    assert [(one.jobs, one.threads, one.images_per_second) for one in chosen.measured] == [
-        (1, 4, 1000.0),
-        (2, 2, 1818.2),
-        (4, 1, 1739.1),
+    assert [(one.jobs, one.threads, one.in_turns, one.images_per_second) for one in chosen.measured] == [
+        (1, 4, False, 1000.0),
+        (2, 2, False, 1818.2),
+        (4, 1, False, 1739.1),
+        (2, 2, True, 1818.2),
+        (4, 1, True, 1739.1),
     ]
-    assert (chosen.jobs, chosen.threads, chosen.shares_at_the_end) == (2, 2, False)
+    assert (chosen.jobs, chosen.threads, chosen.takes_turns, chosen.shares_at_the_end) == (2, 2, False, False)
     two = choose(seconds=seconds, num_gpus=2, shares_gpus=True)
-    assert [one.jobs for one in two.measured] == [2, 4], "a GPU without a cell is no candidate"
+    assert [(one.jobs, one.in_turns) for one in two.measured] == [(2, False), (4, False), (4, True)]
     assert choose(1, seconds=seconds, num_gpus=1, shares_gpus=True).reason == "one cell a GPU"
     one_a_core = choose(seconds={4: 3.0, 2: 2.0, 1: 1.0}, num_gpus=1, shares_gpus=True)
     assert (one_a_core.jobs, one_a_core.shares_at_the_end) == (4, False)
@@ -117,8 +119,39 @@ def test_more_cells_than_a_gpu_has_memory_for_are_not_taken() -> None:
     assert choose(seconds={4: 1.0}, num_gpus=1, shares_gpus=True).jobs == 1
 
 
+def test_cells_take_turns_in_one_process_a_gpu_where_that_is_measured_to_be_faster(tmp_path: Path) -> None:
+    there = SpeedyExecutor({4: 1.0, 2: 1.1, 1: 2.3}, num_gpus=1, shares_gpus=True)
+    there.in_turns = SpeedyExecutor({2: 1.0, 1: 1.2})
+    cells = list_cells(make_study({"a": "resnet20"}, seeds=8), Path("nowhere"))
+    chosen = choose_placement(cells, Session(there, StopRequest()), before=None, facts=FACTS)
+    assert (chosen.jobs, chosen.takes_turns) == (4, True)
+    assert chosen.at_once == "4 at once, in turns in one process a GPU, 1 thread each"
+    assert str(chosen.measured[-1]) == "4 x 1 in turns: 3,333 images/s"
+    assert chosen.fit(there) is there.in_turns
+    write_placement(tmp_path, chosen)
+    again = choose_placement(cells, Session(there, StopRequest()), before=read_placement(tmp_path), facts=FACTS)
+    assert (again.jobs, again.takes_turns) == (4, True)
+
+    compiled = [cell.with_execution(compile=True) for cell in cells]
+    alone = choose_placement(compiled, Session(there, StopRequest()), before=None, facts=FACTS)
+    asked = choose_placement(cells, Session(there, StopRequest(), ways=("compile",)), before=None, facts=FACTS)
+    for one in (alone, asked):
+        assert [(way.jobs, way.in_turns) for way in one.measured] == [(1, False), (2, False), (4, False)]
+    on_cpus = choose(seconds={4: 1.0, 2: 1.8, 1: 3.0})
+    assert not any(way.in_turns for way in on_cpus.measured)
+
+
+def test_other_ways_are_tried_as_the_cells_are_placed() -> None:
+    there = SpeedyExecutor({4: 1.0}, num_gpus=1, shares_gpus=True)
+    there.in_turns = in_turns = Probed()
+    cells = list_cells(make_study({"a": "resnet20"}, seeds=8), Path("nowhere"))
+    placed = choose_placement(cells, Session(there, StopRequest(), ways=("bfloat16",)), before=None, facts=FACTS)
+    assert (placed.takes_turns, [one.way for one in placed.tried]) == (True, ["bfloat16"])
+    assert in_turns.probed == [("a", jobs) for jobs in (2, 4, 4, 4)]
+
+
 class Probed(SpeedyExecutor):
-    """A machine with one GPU that notes what is probed on it."""
+    """A machine with one GPU, where taking turns makes no difference, that notes what is probed on it."""
 
     def __init__(self) -> None:
         super().__init__(dict.fromkeys((64, 32, 16, 8, 4, 2, 1), 1.0), cores=64, num_gpus=1, shares_gpus=True)
@@ -135,7 +168,7 @@ ARMS = {"light": "resnet20:width=4", "heavy": "resnet20:width=16", "middle": "re
 def test_a_gpu_is_shared_by_up_to_eight_cells_of_the_arm_that_takes_most_memory() -> None:
     cells, there = list_cells(make_study(ARMS, seeds=34), Path("nowhere")), Probed()
     choose_placement(cells, Session(there, StopRequest()), before=None, facts=FACTS)
-    assert there.probed == [("heavy", jobs) for jobs in (1, 2, 4, 8)]
+    assert there.probed == [("heavy", jobs) for jobs in (1, 2, 4, 8, 2, 4, 8)]
 
 
 def test_memory_is_of_what_a_step_keeps_of_a_batch_and_of_parameters_and_unknown_memory_is_more_than_any() -> None:
@@ -186,7 +219,7 @@ def test_a_larger_arm_that_is_added_is_measured_again_with_the_threads_of_the_st
 
     kept = kept.model_copy(update={"tried": (TriedWay(way="bfloat16", taken=True),)})
     grown = go_on(ARMS, kept, there := Smaller())
-    assert there.probed == [("heavy", jobs) for jobs in (1, 2, 4, 8)]
+    assert there.probed == [("heavy", jobs) for jobs in (1, 2, 4, 8, 2, 4, 8)]
     assert (grown.jobs, grown.threads) == (4, 8)
     assert {one.threads for one in grown.measured} == {8}
     assert "of a larger arm, and the threads a cell that the study was begun with" in grown.reason

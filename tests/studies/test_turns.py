@@ -15,7 +15,7 @@ from stand_in_cells import CellNotes, list_files, make_study
 from vtbench.configuration import CodeConfig
 from vtbench.studies.cells import Cell, list_cells
 from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
-from vtbench.studies.executor import CellResult
+from vtbench.studies.executor import CellResult, Executor
 from vtbench.studies.executors import local
 from vtbench.studies.executors.local import CellProcess, LocalProcesses
 from vtbench.studies.servers import CellServers
@@ -127,7 +127,7 @@ def test_only_cells_that_may_are_begun_in_a_shared_process(
     monkeypatch.setattr(local, "CellProcess", lambda *args, servers, **others: given.append(servers))
     monkeypatch.setattr(local, "list_gpus", lambda device: ())
     executor = LocalProcesses().taking_turns() if takes_turns else LocalProcesses()
-    executor.start(make_cells(tmp_path, "good")[0].with_execution(device="cuda", compile=compiled))  # type: ignore[attr-defined]
+    executor.start(make_cells(tmp_path, "good")[0].with_execution(device="cuda", compile=compiled))
     assert [servers is not None and servers.shares for servers in given] == [shares]
 
 
@@ -182,7 +182,7 @@ def test_cells_that_are_stopped_are_not_begun_anew_when_their_process_is_lost(tm
     assert time.monotonic() - began < 50, "a cell that cannot be stopped would have taken a minute"
 
 
-def train(folder: Path, executor: LocalProcesses, watcher: CellNotes) -> dict[str, bytes]:
+def train(folder: Path, executor: Executor, watcher: CellNotes, device: str = "cpu") -> dict[str, bytes]:
     """Train two networks that draw, by two seeds and for unequally long; every file but times."""
     study = make_study(
         {"convolution": "resnet20:width=4", "tokens": "vt_resnet20:width=4,num_tokens=4"},
@@ -190,7 +190,9 @@ def train(folder: Path, executor: LocalProcesses, watcher: CellNotes) -> dict[st
         data={"spec": "scenes", "limit_train": 160, "limit_val": 50},
         recipe={"name": "mini", "epochs": 2, "batch_size": 32, "dropout": 0.1, "stochastic_depth": 0.1},
     )
-    cells = [cell.with_execution(threads=2, checkpoint_seconds=0.001) for cell in list_cells(study, folder)]
+    cells = [
+        cell.with_execution(device=device, threads=2, checkpoint_seconds=0.001) for cell in list_cells(study, folder)
+    ]
     results = list(executor.run(cells, len(cells), watcher=watcher, stop=StopRequest()))
     assert {result.status for result in results} == {"finished"}, results
     return {
@@ -203,7 +205,7 @@ def test_a_cell_that_takes_turns_comes_to_the_bits_of_one_that_is_alone_also_whe
     tmp_path: Path,
 ) -> None:
     alone = train(tmp_path / "alone", LocalProcesses(), CellNotes())
-    in_turns = train(tmp_path / "turns", sharing := LocalProcesses().taking_turns(), CellNotes())  # type: ignore[arg-type]
+    in_turns = train(tmp_path / "turns", sharing := LocalProcesses().taking_turns(), CellNotes())
     assert in_turns == alone
     (server,) = sharing.turn_servers._servers.values()  # type: ignore[attr-defined]
     assert len(server._begun) == 0 or server.is_alive
@@ -215,7 +217,13 @@ def test_a_cell_that_takes_turns_comes_to_the_bits_of_one_that_is_alone_also_whe
             for one in dying.turn_servers._servers.values():  # type: ignore[attr-defined]
                 one._popen.send_signal(signal.SIGKILL)
 
-    assert train(tmp_path / "killed", dying, Watcher(kill)) == alone  # type: ignore[arg-type]
+    assert train(tmp_path / "killed", dying, Watcher(kill)) == alone
+
+
+@pytest.mark.gpu
+def test_cells_that_take_turns_on_a_gpu_come_to_the_bits_of_those_that_are_alone(tmp_path: Path) -> None:
+    alone = train(tmp_path / "alone", LocalProcesses(), CellNotes(), "cuda")
+    assert train(tmp_path / "turns", LocalProcesses().taking_turns(), CellNotes(), "cuda") == alone
 
 
 def test_a_worker_that_is_told_to_serve_turns_leaves_with_the_study(tmp_path: Path) -> None:

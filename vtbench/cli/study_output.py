@@ -82,8 +82,8 @@ def print_plan(plan: StudyPlan) -> None:
         return
     console.print(
         Text(
-            f"\n{trials}{num_open:,} of {format_items(num_cells, 'cell')} to run, {plan.placement.jobs} at once with "
-            f"{format_items(plan.placement.threads, 'thread')} each ({plan.placement.reason}): "
+            f"\n{trials}{num_open:,} of {format_items(num_cells, 'cell')} to run, {plan.placement.at_once} "
+            f"({plan.placement.reason}): "
             f"{_show_time(plan.seconds)}, {_show_macs(plan.macs)}"
         )
     )
@@ -109,6 +109,7 @@ def list_plan(plan: StudyPlan) -> dict[str, Any]:
         "image_size": plan.facts.image_size,
         "jobs": plan.placement.jobs,
         "threads": plan.placement.threads,
+        "takes_turns": plan.placement.takes_turns,
         **({"tried": [one.model_dump(mode="json") for one in plan.placement.tried]} if plan.placement.tried else {}),
         **_list_total("seconds", plan.seconds),
         **_list_total("macs", plan.macs),

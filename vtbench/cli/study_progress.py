@@ -19,7 +19,7 @@ from vtbench.studies.cells import Cell
 from vtbench.studies.events import CellEpoch, CellMessage, CellProgress, CellStarted, Event
 from vtbench.studies.executor import CellResult
 from vtbench.studies.running import StudyState
-from vtbench.units import format_duration, format_fine, format_items
+from vtbench.units import format_duration, format_items
 
 _SECONDS_BETWEEN_LINES = 20.0
 
@@ -77,13 +77,10 @@ class StudyDisplay:
         )
         if state.facts.note is not None:
             self._display.say(state.facts.note)
-        measured = ", ".join(
-            f"{m.jobs} x {m.threads}: {format_fine(m.images_per_second, digits=0)} images/s" for m in placement.measured
+        measured = "; ".join(
+            (placement.reason, *([", ".join(map(str, placement.measured))] if placement.measured else ()))
         )
-        self._display.say(
-            f"{placement.jobs} at once, {format_items(placement.threads, 'thread')} each "
-            f"({placement.reason}{f'; {measured}' if measured else ''})"
-        )
+        self._display.say(f"{placement.at_once} ({measured})")
         for tried in placement.tried:
             self._display.say(str(tried))
         self.on_turn()

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,10 +22,11 @@ from vtbench.records import NotMeasured
 from vtbench.run_folder import PLACEMENT
 from vtbench.studies.cells import Cell
 from vtbench.studies.data_facts import DataFacts
-from vtbench.studies.executor import Session
+from vtbench.studies.executor import Executor, Session
 from vtbench.studies.probe import measure_speeds
+from vtbench.studies.turn_server import can_take_turns
 from vtbench.studies.ways import TriedWay, list_settings, try_ways
-from vtbench.units import format_items
+from vtbench.units import format_fine, format_items
 from vtbench.written import Configuration
 
 _MOST_CANDIDATES = 4
@@ -37,6 +39,14 @@ class MeasuredPlacement(Configuration):
     jobs: int
     threads: int
     images_per_second: float = Field(description="training images a second of all cells together")
+    in_turns: bool = Field(False, description="whether cells took turns in one process a GPU")
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"in_turns"})
+
+    def __str__(self) -> str:
+        """One cell as it is told to the user."""
+        rate = format_fine(self.images_per_second, digits=0)
+        return f"{self.jobs} x {self.threads}{' in turns' if self.in_turns else ''}: {rate} images/s"
 
 
 class Weighed(Configuration):
@@ -59,7 +69,21 @@ class Placement(Configuration):
 
     weighed: Weighed | None = Field(None, description="of cells that share a GPU: of which that was measured")
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"tried", "shares_at_the_end", "weighed"})
+    takes_turns: bool = Field(False, description="whether cells take turns in one process a GPU")
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"tried", "shares_at_the_end", "weighed", "takes_turns"})
+
+    @property
+    def at_once(self) -> str:
+        """The placement in words: ``4 at once, 2 threads each``."""
+        turns = ", in turns in one process a GPU" if self.takes_turns else ""
+        return f"{self.jobs} at once{turns}, {format_items(self.threads, 'thread')} each"
+
+    def fit(self, executor: Executor) -> Executor:
+        """The executor that runs cells as they are placed."""
+        if self.takes_turns:
+            executor = executor.taking_turns()
+        return executor.sharing_at_the_end() if self.shares_at_the_end else executor
 
     def arrange(self, cell: Cell) -> Cell:
         """The cell as it is carried out: with its threads, and in the ways that were taken."""
@@ -93,12 +117,13 @@ def choose_placement(
     """Decide how the open ``cells``, one at least, are run.
 
     ``before`` is the placement that the study began with: its threads a cell are kept, and the ways that it took; how
-    many cells share a GPU is measured again where one takes more memory than those that were measured. On
-    CPUs the automatic placement is the fastest of a few measured ones, and so it is with GPUs, of which small networks
-    leave much idle: one, two, four or eight cells a GPU, of the arm that takes most memory with the data of ``facts``.
-    Where GPUs cannot be shared, each has one cell. Ways that the user allows are measured next. ``on_measuring`` is
-    called before a measurement, which takes a while; unless ``may_measure``, there is none, and one cell a core or GPU
-    stands in for the fastest placement. Raises ``UserError`` for more jobs than the executor can have.
+    many cells share a GPU is measured again where one takes more memory than those that were measured. On CPUs the
+    automatic placement is the fastest of a few measured ones, and so it is with GPUs, of which small networks leave
+    much idle: one, two, four or eight cells a GPU of the arm that takes most memory with the data of ``facts``, each in
+    a process of its own or in turns in one (`vtbench.studies.turn_server`). Where GPUs cannot be shared, each has one
+    cell. Ways that the user allows are measured next. ``on_measuring`` is called before a measurement, which takes a
+    while; unless ``may_measure``, there is none, and one cell a core or GPU stands in for the fastest placement. Raises
+    ``UserError`` for more jobs than the executor can have.
     """
     affinity = session.executor.affinity(cells[0].config.execution.device)
     _check_ways(session, before, is_queue=affinity.is_queue)
@@ -113,7 +138,8 @@ def choose_placement(
         return placement
     on_measuring()
     threaded = [placement.arrange(cell) for cell in cells]
-    return placement.model_copy(update={"tried": try_ways(threaded, placement.jobs, session)})
+    seated = replace(session, executor=placement.fit(session.executor))
+    return placement.model_copy(update={"tried": try_ways(threaded, placement.jobs, seated)})
 
 
 def _check_ways(session: Session, before: Placement | None, *, is_queue: bool) -> None:
@@ -161,7 +187,7 @@ def _share_out(
             on_measuring()
             largest, weighed = _find_larger(cells, facts, Weighed(bytes=0, cells=()))
             candidates = _list_powers(jobs, most)[:_MOST_CANDIDATES]
-            placement = _measure(largest or cells[-1], total, widest, candidates, session)
+            placement = _measure(largest or cells[-1], total, widest, candidates, session, on_gpus=True)
             return placement.model_copy(update={"weighed": weighed})
         reason = "one cell a GPU" if execution.devices == 1 else f"{execution.devices} GPUs a cell"
         return Placement(jobs=jobs, threads=_divide(total, jobs, widest), reason=reason)
@@ -210,8 +236,8 @@ def _go_on(
         return placement.model_copy(update={"jobs": one_each, "reason": f"one cell a GPU of a larger arm, and {kept}"})
     on_measuring()
     candidates = _list_powers(one_each, placement.jobs)[:_MOST_CANDIDATES]
-    again = _measure(before.arrange(larger), total, before.threads, candidates, session)
-    found = {"jobs": again.jobs, "measured": again.measured, "weighed": weighed}
+    again = _measure(before.arrange(larger), total, before.threads, candidates, session, on_gpus=True)
+    found = {"jobs": again.jobs, "measured": again.measured, "takes_turns": again.takes_turns, "weighed": weighed}
     return placement.model_copy(update={**found, "reason": f"{again.reason}, of a larger arm, and {kept}"})
 
 
@@ -267,22 +293,29 @@ def _list_powers(first: int, most: int) -> list[int]:
     return [first * 2**power for power in range(most.bit_length()) if first * 2**power <= most]
 
 
-def _measure(cell: Cell, total: int, widest: int, candidates: list[int], session: Session) -> Placement:
+def _measure(
+    cell: Cell, total: int, widest: int, candidates: list[int], session: Session, *, on_gpus: bool = False
+) -> Placement:
+    """The fastest of ``candidates``; on GPUs more than the first of them also in turns, where no cell is compiled."""
     measured = list[MeasuredPlacement]()
-    for jobs in candidates:
+    turns = candidates[1:] if on_gpus and can_take_turns(cell.config) and "compile" not in session.ways else ()
+    for jobs, in_turns in (*((jobs, False) for jobs in candidates), *((jobs, True) for jobs in turns)):
         threads = _divide(total, jobs, widest)
         probed = [cell.with_threads(threads)] * jobs  # Equal work, so that the rates can be compared.
-        speeds = measure_speeds(probed, session)
+        executor = session.executor.taking_turns() if in_turns else session.executor
+        speeds = measure_speeds(probed, replace(session, executor=executor))
         known = [speed for speed in speeds if not isinstance(speed, NotMeasured)]
         if len(known) == len(speeds):
-            rate = sum(speed.images_per_second for speed in known)
-            measured.append(MeasuredPlacement(jobs=jobs, threads=threads, images_per_second=round(rate, 1)))
+            rate = round(sum(speed.images_per_second for speed in known), 1)
+            measured.append(MeasuredPlacement(jobs=jobs, threads=threads, images_per_second=rate, in_turns=in_turns))
     if not measured:
         return Placement(jobs=1, threads=widest, reason="the probe could not measure anything, so one cell at a time")
     best = max(measured, key=_rate)
     given = f" with the {format_items(total, 'thread')} of --threads" if session.threads else ""
     reason = f"the fastest measured{given}"
-    return Placement(jobs=best.jobs, threads=best.threads, reason=reason, measured=tuple(measured))
+    return Placement(
+        jobs=best.jobs, threads=best.threads, reason=reason, measured=tuple(measured), takes_turns=best.in_turns
+    )
 
 
 def _rate(measured: MeasuredPlacement) -> float:

@@ -178,7 +178,8 @@ def plan_study(
     jobs = len(spread) if is_queue else placement.jobs  # What waits in a queue is nobody's neighbour.
     measured: dict[Cell, CellSpeed | NotMeasured] = dict.fromkeys(spread, NotMeasured(reason=unmeasured or ""))
     if unmeasured is None:
-        measured = dict(zip(spread, measure_in_groups(spread, jobs, session, is_quick=is_quick), strict=True))
+        seated = replace(session, executor=placement.fit(session.executor))
+        measured = dict(zip(spread, measure_in_groups(spread, jobs, seated, is_quick=is_quick), strict=True))
     for cell in counted:
         if isinstance(seen := measured.get(cell), CellSpeed):
             costs[cell] = seen.started.costs

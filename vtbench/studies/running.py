@@ -165,10 +165,9 @@ def _run_stage(
     records = {cell.folder: record for cell in stage.cells if (record := ledger.find_record(cell)) is not None}
     watcher.on_study(StudyState(study, folder, stage.cells, records, tuple(waiting), placement, left_by, facts, stage))
     keeper = _BookKeeper(watcher, ledger, facts)
-    executor = session.executor.sharing_at_the_end() if placement.shares_at_the_end else session.executor
     if 1 < placement.jobs < len(waiting):
         waiting = put_longest_first(waiting, facts)
-    _drain(executor.run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
+    _drain(placement.fit(session.executor).run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
 
 
 def _refuse_links(cells: Sequence[Cell], folder: Path) -> None:
