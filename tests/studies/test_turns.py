@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import stand_in_cells
 import torch
@@ -224,6 +227,31 @@ def test_a_cell_that_takes_turns_comes_to_the_bits_of_one_that_is_alone_also_whe
 def test_cells_that_take_turns_on_a_gpu_come_to_the_bits_of_those_that_are_alone(tmp_path: Path) -> None:
     alone = train(tmp_path / "alone", LocalProcesses(), CellNotes(), "cuda")
     assert train(tmp_path / "turns", LocalProcesses().taking_turns(), CellNotes(), "cuda") == alone
+
+
+def test_cells_that_take_turns_save_themselves_and_leave_when_their_study_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; import test_turns as t\n"
+        "executor = t.LocalProcesses(t.stand_in_cells.COMMAND, can_fork=True).taking_turns()\n"
+        "cells = t.make_cells(Path(sys.argv[1]), 'slow', 'slower', epochs=400)\n"
+        "processes = [executor._begin(cell, 0) for cell in cells]\n"
+        "courses = [process.events() for process in processes]\n"
+        "begun = [next(course) for course in courses]\n"
+        "print(processes[0].popen.pid, flush=True)\n"
+        "next(event for event in courses[0] if isinstance(event, t.CellEpoch)); print('epoch', flush=True)\n"
+        "list(courses[1])"
+    )
+    study = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parent, stdout=subprocess.PIPE
+    )
+    assert study.stdout is not None
+    with study.stdout:
+        shared = psutil.Process(int(study.stdout.readline()))
+        assert study.stdout.readline() == b"epoch\n"
+        study.kill()
+        study.wait()
+        shared.wait(timeout=60)
+    assert len(list(tmp_path.glob("cells/*/seed-0/checkpoint"))) == 2
 
 
 def test_a_worker_that_is_told_to_serve_turns_leaves_with_the_study(tmp_path: Path) -> None:
