@@ -150,7 +150,7 @@ def test_a_server_that_dies_before_it_forks_costs_no_cell(tmp_path: Path) -> Non
         "from stand_in_cells import main, run_cell\n"
         "main(run_cell, lambda: sys.exit('this cannot be imported'))\n"
     )
-    executor = LocalProcesses((sys.executable, str(script)), can_fork=True)
+    executor = LocalProcesses((sys.executable, str(script)), can_serve=True)
     cells = [make_cell(tmp_path / str(number)) for number in range(3)]
     results = list(executor.run(cells, 2, watcher=CellNotes(), stop=StopRequest()))
     assert [result.status for result in results] == ["finished"] * 3
@@ -355,7 +355,7 @@ def test_a_cell_that_is_killed_before_it_is_forked_ends_at_once_and_the_others_g
 
 def test_a_forked_cell_holds_the_files_that_keep_the_lock_and_its_server_does_not(tmp_path: Path) -> None:
     reading, writing = os.pipe()
-    executor = LocalProcesses(stand_in_cells.COMMAND, can_fork=True).holding(writing)
+    executor = LocalProcesses(stand_in_cells.COMMAND, can_serve=True).holding(writing)
     process = executor.start(make_long_cell(tmp_path))  # type: ignore[attr-defined]
     wait_until_forked(process)
     os.close(writing)
@@ -391,16 +391,16 @@ def test_cells_of_vtbench_for_the_cpu_are_forked_and_no_others(
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_forked_cell_comes_to_the_bits_of_one_that_was_started_afresh(tmp_path: Path, threads: int) -> None:
     digests = []
-    for can_fork in (False, True):
+    for can_serve in (False, True):
         study = make_study(
             {"VT": "vt_resnet20:width=4,num_tokens=4"},
             seeds=1,
             data={"spec": "scenes", "limit_train": 160, "limit_val": 50},
             recipe={"name": "mini", "epochs": 2, "batch_size": 32},
         )
-        cell = list_cells(study, tmp_path / str(can_fork))[0].with_threads(threads)
+        cell = list_cells(study, tmp_path / str(can_serve))[0].with_threads(threads)
         watcher = Watcher()
-        executor = LocalProcesses(can_fork=can_fork)
+        executor = LocalProcesses(can_serve=can_serve)
         results = list(executor.run([cell], 1, watcher=watcher, stop=StopRequest()))
         assert [result.status for result in results] == ["finished"], results
         assert sum(isinstance(event, CellEpoch) for _, event in watcher.events) == 2

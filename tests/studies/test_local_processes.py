@@ -56,30 +56,30 @@ def execute_cells(
     folder: Path,
     arms: Sequence[str],
     *,
-    can_fork: bool,
+    can_serve: bool,
     jobs: int = 2,
     watcher: Watcher | None = None,
     stop: StopRequest | None = None,
 ) -> dict[str, CellResult]:
     cells = list_cells(make_study(dict.fromkeys(arms, "resnet20"), seeds=1), folder)
-    executor = LocalProcesses(stand_in_cells.COMMAND, grace_seconds=1.0, can_fork=can_fork)
+    executor = LocalProcesses(stand_in_cells.COMMAND, grace_seconds=1.0, can_serve=can_serve)
     results = executor.run(cells, jobs, watcher=watcher or Watcher(), stop=stop or StopRequest())
     return {result.cell.arm: result for result in results}
 
 
-either_way = pytest.mark.parametrize("can_fork", [False, True], ids=["started", "forked"])
+either_way = pytest.mark.parametrize("can_serve", [False, True], ids=["started", "forked"])
 
 
 @pytest.fixture(params=[False, True], ids=["started", "forked"])
 def execute(request: pytest.FixtureRequest) -> Execute:
     """Cells are started each by itself, or forked."""
-    return partial(execute_cells, can_fork=request.param)
+    return partial(execute_cells, can_serve=request.param)
 
 
-def begin(folder: Path, *, can_fork: bool) -> CellProcess:
+def begin(folder: Path, *, can_serve: bool) -> CellProcess:
     """A slow cell in a process of its own."""
     cell = list_cells(make_study({"slow": "resnet20"}, seeds=1), folder)[0]
-    return CellProcess(cell, {}, command=stand_in_cells.COMMAND, servers=CellServers() if can_fork else None)
+    return CellProcess(cell, {}, command=stand_in_cells.COMMAND, servers=CellServers() if can_serve else None)
 
 
 def count_started(watcher: Watcher) -> int:
@@ -108,13 +108,13 @@ def test_cells_begin_in_order_and_no_more_at_once_than_there_are_slots(tmp_path:
 @either_way
 @pytest.mark.parametrize(("free", "most_at_once"), [(2**40, 3), (2**10, 2)])
 def test_the_last_cells_share_the_cores_where_memory_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, most_at_once: int, can_fork: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, most_at_once: int, can_serve: bool
 ) -> None:
     monkeypatch.setattr(local, "count_free_bytes", lambda: free)
     watcher, running = Watcher(), []
     watcher.react = lambda event: running.append(len(watcher.begun) - len(watcher.ended))
     cells = list_cells(make_study(dict.fromkeys([f"slow{n}" for n in range(7)], "resnet20"), seeds=1), tmp_path)
-    executor = LocalProcesses(stand_in_cells.COMMAND, can_fork=can_fork).sharing_at_the_end()
+    executor = LocalProcesses(stand_in_cells.COMMAND, can_serve=can_serve).sharing_at_the_end()
     results = list(executor.run(cells, 2, watcher=watcher, stop=StopRequest()))
     assert [result.status for result in results] == ["finished"] * 7
     assert max(running) == most_at_once
@@ -230,10 +230,10 @@ def test_a_cell_that_its_study_ends_is_not_taken_for_dead(ends: str, tmp_path: P
 
 
 @either_way
-def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path, can_fork: bool) -> None:
+def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path, can_serve: bool) -> None:
     arms = dict.fromkeys(["slow", *(f"brisk{n}" for n in range(9))], "resnet20")
     watcher = Watcher()
-    results = LocalProcesses(stand_in_cells.COMMAND, can_fork=can_fork).run(
+    results = LocalProcesses(stand_in_cells.COMMAND, can_serve=can_serve).run(
         list_cells(make_study(arms, seeds=1), tmp_path), 2, watcher=watcher, stop=StopRequest()
     )
     while not any(label == "slow, seed 0" for label, _ in watcher.events):
@@ -243,8 +243,8 @@ def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path, can_fork: boo
 
 
 @either_way
-def test_a_cell_notices_that_its_study_is_gone_and_saves(tmp_path: Path, can_fork: bool) -> None:
-    process = begin(tmp_path, can_fork=can_fork)
+def test_a_cell_notices_that_its_study_is_gone_and_saves(tmp_path: Path, can_serve: bool) -> None:
+    process = begin(tmp_path, can_serve=can_serve)
     events = process.events()
     next(events)
     process.ask_to_leave()  # What the system does to a pipe whose writer has died.
@@ -254,8 +254,8 @@ def test_a_cell_notices_that_its_study_is_gone_and_saves(tmp_path: Path, can_for
 
 
 @either_way
-def test_cells_do_not_leave_at_the_signal_that_is_meant_for_their_study(tmp_path: Path, can_fork: bool) -> None:
-    process = begin(tmp_path, can_fork=can_fork)
+def test_cells_do_not_leave_at_the_signal_that_is_meant_for_their_study(tmp_path: Path, can_serve: bool) -> None:
+    process = begin(tmp_path, can_serve=can_serve)
     events = process.events()
     next(events)
     assert process.popen.pid is not None
@@ -314,10 +314,10 @@ def test_a_cell_has_ended_with_its_process_though_one_that_it_left_behind_holds_
 
 
 @either_way
-def test_a_study_that_is_killed_takes_its_cells_along(tmp_path: Path, can_fork: bool) -> None:
+def test_a_study_that_is_killed_takes_its_cells_along(tmp_path: Path, can_serve: bool) -> None:
     code = (
         "import sys; from pathlib import Path; from test_local_processes import execute_cells;"
-        f"execute_cells(Path(sys.argv[1]), ['slow'], can_fork={can_fork})"
+        f"execute_cells(Path(sys.argv[1]), ['slow'], can_serve={can_serve})"
     )
     study = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parent)
     checkpoint = tmp_path / "cells" / "slow" / "seed-0" / "checkpoint"

@@ -47,7 +47,7 @@ def make_cells(folder: Path, *arms: str, epochs: int = 4) -> list[Cell]:
 
 
 def run(cells: list[Cell], watcher: CellNotes | None = None, stop: StopRequest | None = None) -> list[CellResult]:
-    executor = LocalProcesses(stand_in_cells.COMMAND, can_fork=True).taking_turns()
+    executor = LocalProcesses(stand_in_cells.COMMAND, can_serve=True).taking_turns()
     return list(executor.run(cells, len(cells), watcher=watcher or CellNotes(), stop=stop or StopRequest()))
 
 
@@ -135,7 +135,7 @@ def test_only_cells_that_may_are_begun_in_a_shared_process(
 
 
 def test_cells_share_one_process_and_go_forward_side_by_side(tmp_path: Path) -> None:
-    executor = LocalProcesses(stand_in_cells.COMMAND, can_fork=True).taking_turns()
+    executor = LocalProcesses(stand_in_cells.COMMAND, can_serve=True).taking_turns()
     cells = make_cells(tmp_path, "slow", "slower")
     processes = [executor._begin(cell, 0) for cell in cells]  # type: ignore[attr-defined]
     courses = [process.events() for process in processes]
@@ -232,7 +232,7 @@ def test_cells_that_take_turns_on_a_gpu_come_to_the_bits_of_those_that_are_alone
 def test_cells_that_take_turns_save_themselves_and_leave_when_their_study_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import test_turns as t\n"
-        "executor = t.LocalProcesses(t.stand_in_cells.COMMAND, can_fork=True).taking_turns()\n"
+        "executor = t.LocalProcesses(t.stand_in_cells.COMMAND, can_serve=True).taking_turns()\n"
         "cells = t.make_cells(Path(sys.argv[1]), 'slow', 'slower', epochs=400)\n"
         "processes = [executor._begin(cell, 0) for cell in cells]\n"
         "courses = [process.events() for process in processes]\n"

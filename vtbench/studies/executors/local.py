@@ -56,7 +56,7 @@ _PART_OF_FREE_MEMORY = 0.5
 class LocalProcesses(Executor):
     """The executor of one machine. ``inherited`` are open files that keep a lock while any cell lives.
 
-    Where ``shares_at_the_end``, the last cells begin together as soon as `fits_at_the_end` says so. ``can_fork`` says
+    Where ``shares_at_the_end``, the last cells begin together as soon as `fits_at_the_end` says so. ``can_serve`` says
     that ``command`` can be a server, as vtbench's own can, and where ``takes_turns``, cells of one GPU share a process.
     """
 
@@ -65,7 +65,7 @@ class LocalProcesses(Executor):
     grace_seconds: float = 3.5
     shares_at_the_end: bool = False
     takes_turns: bool = False
-    can_fork: bool | None = None
+    can_serve: bool | None = None
     servers: CellServers = field(default_factory=CellServers, compare=False)
     turn_servers: CellServers = field(default_factory=lambda: CellServers("--take-turns-for"), compare=False)
 
@@ -91,7 +91,7 @@ class LocalProcesses(Executor):
         return self._begin(cell, 0)
 
     def _begin(self, cell: Cell, place: int) -> CellProcess:
-        can_serve = self.command == WORKER if self.can_fork is None else self.can_fork
+        can_serve = self.command == WORKER if self.can_serve is None else self.can_serve
         servers = None
         if can_serve and self.takes_turns and os.name == "posix" and can_take_turns(cell.config):
             servers = self.turn_servers
