@@ -114,6 +114,8 @@ MODELS: Registry[ModelSpec] = Registry("model")
 """Every registered model. ``vtbench.models`` fills it when imported."""
 
 Kind = Literal["timm", "torchvision", "file"]
+LIBRARIES = ("timm", "torchvision")
+"""Those whose models are spelt by their name behind that of the library."""
 
 FOREIGN_MODELS: Registry[Callable[[str], ModelSpec]] = Registry("source of models")
 """What makes a `ModelSpec` of a name such as ``timm:NAME``, by its `Kind`. ``vtbench.models`` fills it."""
@@ -213,7 +215,7 @@ def select_names(text: str, names: Iterable[str]) -> list[str]:
 def find_kind(name: str) -> Kind | None:
     """Where a model that is not registered comes from; None for any other name."""
     kind = name.partition(":")[0]
-    if ":" in name and kind in ("timm", "torchvision"):
+    if ":" in name and kind in LIBRARIES:
         return kind  # type: ignore[return-value]
     return "file" if _FILE.fullmatch(name) else None
 

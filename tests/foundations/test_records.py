@@ -160,6 +160,12 @@ def test_averaged_and_failed_records_of_format_1_are_read_as_such(tmp_path: Path
     assert load_record(tmp_path / "failed.json", RunRecord).headline == NotMeasured(reason="NaN")
 
 
+def test_a_damaged_record_of_format_1_is_named(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"val_top1_percent": null}')
+    with pytest.raises(UserError, match=r"record\.json is not a RunRecord: "):
+        load_record(tmp_path / "record.json", RunRecord)
+
+
 def test_epochs_of_format_1_are_read_line_by_line(tmp_path: Path) -> None:
     old = json.loads(ARCHIVED.read_text())["epochs"]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in old))

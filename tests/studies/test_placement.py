@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_in_cells import FACTS, IN_PROCESS, LOCAL, SpeedyExecutor, make_study, run_cell
+from stand_in_cells import COSTS, FACTS, IN_PROCESS, LOCAL, SpeedyExecutor, make_study, run_cell
 
 from vtbench.errors import UserError
 from vtbench.studies import executor, probe
@@ -22,7 +22,7 @@ from vtbench.studies.placement import (
     write_placement,
 )
 from vtbench.studies.ways import TriedWay
-from vtbench.training import StopRequest
+from vtbench.training import RunStart, StopRequest
 
 
 def choose(
@@ -137,8 +137,29 @@ def test_cells_take_turns_in_one_process_a_gpu_where_that_is_measured_to_be_fast
     asked = choose_placement(cells, Session(there, StopRequest(), ways=("compile",)), before=None, facts=FACTS)
     for one in (alone, asked):
         assert [(way.jobs, way.in_turns) for way in one.measured] == [(1, False), (2, False), (4, False)]
+    few = choose_placement(cells[:1], Session(there, StopRequest()), before=read_placement(tmp_path), facts=FACTS)
+    assert (few.jobs, few.takes_turns) == (1, False)
+    write_placement(tmp_path, few)
+    again = choose_placement(cells, Session(there, StopRequest()), before=read_placement(tmp_path), facts=FACTS)
+    assert (again.jobs, again.takes_turns) == (4, True)
+    one = choose_placement(cells, Session(there, StopRequest(), jobs=1), before=again, facts=FACTS)
+    assert "in turns" not in one.at_once
     on_cpus = choose(seconds={4: 1.0, 2: 1.8, 1: 3.0})
     assert not any(way.in_turns for way in on_cpus.measured)
+
+
+def test_turns_count_only_where_cells_took_them_and_with_the_time_that_cells_take_to_load() -> None:
+    class Without(SpeedyExecutor):
+        took_turns = False
+
+    cells = list_cells(make_study({"a": "resnet20"}, seeds=8), Path("nowhere"))
+    there = SpeedyExecutor({4: 1.0, 2: 1.1, 1: 2.3}, num_gpus=1, shares_gpus=True)
+    there.in_turns = Without({2: 0.1, 1: 0.1})
+    chosen = choose_placement(cells, Session(there, StopRequest()), before=None, facts=FACTS)
+    assert not any(one.in_turns for one in chosen.measured)
+    run = RunStart("classification", "resnet20", "x", 0, "cuda", 4, 10, 1000, 100, 10, 0, 0, COSTS)
+    speed = probe.CellSpeed(cells[0], run, epoch_seconds=1.0, start_seconds=4.0)
+    assert (speed.images_per_second, speed.run_images_per_second) == (1000.0, 500.0)
 
 
 def test_other_ways_are_tried_as_the_cells_are_placed() -> None:

@@ -46,6 +46,15 @@ def test_a_plan_says_cells_costs_and_time_and_writes_nothing(tmp_path: Path) -> 
     assert not (tmp_path / "mini").exists()
 
 
+def test_a_plan_measures_cells_as_they_are_placed(tmp_path: Path) -> None:
+    there = SpeedyExecutor({4: 9.0, 2: 9.0, 1: 9.0}, cores=2, num_gpus=1, shares_gpus=True)
+    there.in_turns = SpeedyExecutor({1: 2.0})
+    made = plan_study(make_study({"good": "resnet20"}, seeds=2), tmp_path / "mini", Session(there, StopRequest()))
+    assert (made.placement.jobs, made.placement.takes_turns) == (2, True)
+    assert isinstance(made.seconds, Total)
+    assert made.seconds.value == pytest.approx(2 * (4 * 2.0) / 2, rel=0.1)
+
+
 def test_a_plan_without_a_probe_measures_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "measure_in_groups", None)
     monkeypatch.setattr(planning, "count_costs", lambda *what: COSTS)

@@ -137,6 +137,7 @@ def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
             'question = "q"\n[factors]\nmodel.a = ["{twin}"]',
             r"the level 'a' of the factor 'model' was given \['\{twin\}'\]: its levels are variants",
         ),
+        ('question = "q"\n[factors.label]\nsmothing = [0.1]', "Did you mean 'recipe.label_smoothing'"),
         ('question = "q"\n[factors]\noptimizer.learning_rte = [1]', "Did you mean 'recipe.optimizer.learning_rate'"),
         (
             'question = "q"\n[factors.recipee]\nepochs = [1]',

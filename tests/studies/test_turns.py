@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,11 +18,11 @@ from stand_in_cells import CellNotes, list_files, make_study
 
 from vtbench.configuration import CodeConfig
 from vtbench.studies.cells import Cell, list_cells
-from vtbench.studies.events import CellEnded, CellEpoch, CellProgress, CellStarted, Event
+from vtbench.studies.events import CellEnded, CellEpoch, CellStarted, Event
 from vtbench.studies.executor import CellResult, Executor
 from vtbench.studies.executors import local
-from vtbench.studies.executors.local import CellProcess, LocalProcesses
-from vtbench.studies.servers import CellServers
+from vtbench.studies.executors.local import CellProcess, LocalProcesses, NoProcessError
+from vtbench.studies.servers import NEVER_BEGUN, UNSEEN, CellServers
 from vtbench.studies.turn_server import SharedProcess, Turns, can_take_turns
 from vtbench.training import StopRequest
 from vtbench.training.reproducibility import repeatable
@@ -152,6 +153,24 @@ def test_cells_share_one_process_and_go_forward_side_by_side(tmp_path: Path) -> 
     assert order[:2] in (["slow", "slower"], ["slower", "slow"])
 
 
+def test_servers_of_turns_end_with_the_cells_and_say_whether_one_was_lost(tmp_path: Path) -> None:
+    for arm, took_turns in (("good", True), ("leaves", False)):
+        executor = LocalProcesses(stand_in_cells.COMMAND, can_serve=True).taking_turns()
+        cells = make_cells(tmp_path / arm, "brisk", arm)
+        list(executor.run(cells, 2, watcher=CellNotes(), stop=StopRequest()))
+        assert (executor.took_turns, executor.turn_servers._servers) == (took_turns, {})  # type: ignore[attr-defined]
+    assert not LocalProcesses().took_turns
+    cannot = LocalProcesses((sys.executable, "-c", ""), can_serve=True).taking_turns()
+    list(cannot.run(make_cells(tmp_path / "cannot", "good"), 1, watcher=CellNotes(), stop=StopRequest()))
+    assert not cannot.took_turns
+
+
+def test_what_cells_in_turns_print_is_in_the_log_of_the_first(tmp_path: Path) -> None:
+    cells = make_cells(tmp_path, "good", "better")
+    run(cells)
+    assert "a library prints this" in "".join((cell.folder / "log.txt").read_text() for cell in cells)
+
+
 def test_what_goes_wrong_in_one_cell_is_its_own(tmp_path: Path) -> None:
     results = run(make_cells(tmp_path, "good", "raises", "diverges", "slow"))
     assert statuses(results) == {"good": "finished", "raises": "failed", "diverges": "failed", "slow": "finished"}
@@ -176,13 +195,63 @@ def test_cells_that_take_turns_save_themselves_when_asked_to_stop(tmp_path: Path
     assert [event.status for event in ended] == ["stopped", "stopped"], "each of them said so itself"
 
 
-def test_cells_that_are_stopped_are_not_begun_anew_when_their_process_is_lost(tmp_path: Path) -> None:
+def test_cells_are_not_lost_because_a_neighbour_loads_when_the_study_is_stopped(tmp_path: Path) -> None:
     stop = StopRequest()
-    watcher = Watcher(lambda arm, event: stop.request() if isinstance(event, CellProgress) else None)
-    began = time.monotonic()
+    watcher = Watcher(lambda arm, event: stop.request() if isinstance(event, CellStarted) else None)
+    cells = make_cells(tmp_path, "loads", "loads too", "loads last", epochs=400)
+    assert set(statuses(run(cells, watcher, stop)).values()) == {"stopped"}
+    trained = watcher.events[0][0]
+    assert (tmp_path / "cells" / trained / "seed-0" / "checkpoint").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["diverges", "exits"])
+def test_a_cell_that_has_ended_leaves_its_neighbours_in_their_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arm: str
+) -> None:
+    monkeypatch.setattr(CellProcess, "_start", refuse)
+    results = run(make_cells(tmp_path, arm, "slow", epochs=14))  # Seven seconds, of which the watch would wait 4.5.
+    assert statuses(results)["slow"] == "finished"
+
+
+def refuse(process: CellProcess) -> None:
+    raise NoProcessError("no cell is started by itself")
+
+
+@pytest.mark.parametrize(
+    ("changes", "restarts"),
+    [
+        ({}, True),
+        ({"_is_shared": False}, False),
+        ({"_is_shared": False, "code": NEVER_BEGUN}, True),
+        ({"code": 0}, False),
+        ({"_last_word": CellEnded(status="finished")}, False),
+        ({"_is_dismissed": True}, False),
+        ({"_was_killed": True}, False),
+    ],
+)
+def test_only_a_cell_that_was_lost_with_its_shared_process_is_begun_afresh_and_once(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], restarts: bool
+) -> None:
+    process = object.__new__(CellProcess)
+    state = {"_is_shared": True, "_is_dismissed": False, "_was_killed": False, "_last_word": None} | changes
+    lost = SimpleNamespace(returncode=state.pop("code", UNSEEN))
+    vars(process).update(state, _lock=threading.Lock(), popen=lost)
+    monkeypatch.setattr(CellProcess, "_start", lambda process: lost)
+    monkeypatch.setattr(CellProcess, "_hand_over", lambda process: None)
+    assert process._start_afresh() is restarts
+    if restarts and lost.returncode == UNSEEN:
+        assert not process._start_afresh()
+
+
+def test_cells_that_are_stopped_are_not_begun_anew_when_their_process_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = StopRequest()
+    monkeypatch.setattr(CellProcess, "_start", refuse)
+    watcher = Watcher(lambda arm, event: stop.request() if (arm, event.kind) == ("stuck", "started") else None)
     results = run(make_cells(tmp_path, "slow", "stuck", epochs=400), watcher, stop)
     assert statuses(results) == {"slow": "stopped", "stuck": "stopped"}
-    assert time.monotonic() - began < 50, "a cell that cannot be stopped would have taken a minute"
 
 
 def train(folder: Path, executor: Executor, watcher: CellNotes, device: str = "cpu") -> dict[str, bytes]:
@@ -205,13 +274,12 @@ def train(folder: Path, executor: Executor, watcher: CellNotes, device: str = "c
 
 @pytest.mark.slow
 def test_a_cell_that_takes_turns_comes_to_the_bits_of_one_that_is_alone_also_when_its_process_dies(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = train(tmp_path / "alone", LocalProcesses(), CellNotes())
-    in_turns = train(tmp_path / "turns", sharing := LocalProcesses().taking_turns(), CellNotes())
-    assert in_turns == alone
-    (server,) = sharing.turn_servers._servers.values()  # type: ignore[attr-defined]
-    assert len(server._begun) == 0 or server.is_alive
+    with monkeypatch.context() as patch:
+        patch.setattr(CellProcess, "_start", refuse)
+        assert train(tmp_path / "turns", LocalProcesses().taking_turns(), CellNotes()) == alone
 
     dying = LocalProcesses().taking_turns()
 
@@ -224,8 +292,11 @@ def test_a_cell_that_takes_turns_comes_to_the_bits_of_one_that_is_alone_also_whe
 
 
 @pytest.mark.gpu
-def test_cells_that_take_turns_on_a_gpu_come_to_the_bits_of_those_that_are_alone(tmp_path: Path) -> None:
+def test_cells_that_take_turns_on_a_gpu_come_to_the_bits_of_those_that_are_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = train(tmp_path / "alone", LocalProcesses(), CellNotes(), "cuda")
+    monkeypatch.setattr(CellProcess, "_start", refuse)
     assert train(tmp_path / "turns", LocalProcesses().taking_turns(), CellNotes(), "cuda") == alone
 
 

@@ -48,9 +48,10 @@ def run_list(
         if options:
             _print_options(entries)
         if any(entry.macs is None for entry in entries):
+            library = next(entry.name.partition(":")[0] for entry in entries if entry.macs is None)
             tell(
                 "\nCosts of a library's models: vtbench profile, with the same pattern or a name. Their options are "
-                "what the functions take that build them, behind a comma: timm:NAME,option=value."
+                f"what the functions take that build them, behind a comma: {library}:NAME,option=value."
             )
     else:
         typer.echo(_render(entries, format), nl=False)
@@ -60,14 +61,14 @@ def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
     """The registered models that are asked for, in the order of the catalogue, and behind them those of libraries."""
     from vtbench.catalog import load_catalog
     from vtbench.errors import did_you_mean
-    from vtbench.variants import find_kind, is_pattern, select_names
+    from vtbench.variants import LIBRARIES, find_kind, is_pattern, select_names
 
     entries = [*load_catalog(), *_describe_plugins()]
     names = [entry.name for entry in entries]
     chosen: set[str] = set(() if patterns else names)
     of_libraries: list[CatalogEntry] = []
     for pattern in patterns:
-        if find_kind(pattern) in ("timm", "torchvision"):
+        if find_kind(pattern) in LIBRARIES:
             of_libraries += _list_library_models(pattern)
             continue
         found = select_names(pattern, names)
@@ -75,6 +76,8 @@ def _select(patterns: Sequence[str]) -> "Sequence[CatalogEntry]":
             is_wild = is_pattern(pattern)
             what = "is like" if is_wild else "has"
             said = f"No model {what} {pattern!r}{'' if is_wild else ' in its name'}."
+            if pattern in LIBRARIES:
+                raise UserError(f"{said} Those of the library are listed by 'vtbench list {pattern}:TEXT'.")
             raise UserError(f"{said} {did_you_mean(pattern.strip('*?'), names)}")
         chosen.update(found)
     return [*(entry for entry in entries if entry.name in chosen), *{one.name: one for one in of_libraries}.values()]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from vtbench.errors import UserError, did_you_mean
 from vtbench.plugins import PLUGINS
-from vtbench.variants import MODELS, is_pattern
+from vtbench.variants import LIBRARIES, MODELS, is_pattern
 
 
 def expand_patterns(texts: Iterable[str]) -> list[str]:
@@ -29,7 +29,7 @@ def _expand(text: str) -> list[str]:
             f"{text!r} is a pattern for the models of a file, and only names of timm, torchvision and registered "
             "models can be asked for so. Name the functions of the file."
         )
-    if colon and head in ("timm", "torchvision"):
+    if colon and head in LIBRARIES:
         names, pattern, before, after = list_library(head), tail, f"{head}:", ""
     else:
         PLUGINS.load()

@@ -21,8 +21,7 @@ from vtbench.profiling.profile import ProfileSettings, profile_source
 from vtbench.profiling.sources import resolve_source
 from vtbench.records import NotMeasured
 from vtbench.records.profile import Profile, ZooRow
-
-_LIBRARIES = ("timm", "torchvision")
+from vtbench.variants import LIBRARIES
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def shorten_profile(counted: Profile) -> ZooRow:
 def list_packages(name: str) -> dict[str, str]:
     """The versions on which the count of a model depends."""
     library = name.partition(":")[0]
-    wanted = ("vtbench", "torch", *((library,) if library in _LIBRARIES else ()))
+    wanted = ("vtbench", "torch", *((library,) if library in LIBRARIES else ()))
     return {package: found for package in wanted if (found := find_version(package)) is not None}
 
 
@@ -135,7 +134,7 @@ def _at_full_speed(name: str) -> Iterator[None]:
     gc.disable()
     library = name.partition(":")[0]
     try:
-        if library in _LIBRARIES and library not in sys.modules and find_version(library) is not None:
+        if library in LIBRARIES and library not in sys.modules and find_version(library) is not None:
             importlib.import_module(library)
             gc.freeze()
         with warnings.catch_warnings():

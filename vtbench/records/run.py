@@ -198,7 +198,7 @@ class RunRecord(Record):
     @classmethod
     def upgrade(cls, plain: Any) -> Any:
         """The fields of a run of format 1 by today's names; anything else comes back as it is."""
-        if not isinstance(plain, dict) or "val_top1_percent" not in plain:
+        if not (isinstance(plain, dict) and "val_top1_percent" in plain and isinstance(plain.get("epochs"), list)):
             return plain
         epochs = [EpochRecord.upgrade(epoch) for epoch in plain["epochs"]]
         values = {**plain, "task": "classification", "epochs": epochs}

@@ -126,6 +126,11 @@ class Executor(ABC):
         """This executor, whose cells take turns in one process a GPU where they can."""
         return self
 
+    @property
+    def took_turns(self) -> bool:
+        """Whether cells that it has run shared a process as `taking_turns` has them do."""
+        return False
+
     def start(self, cell: Cell) -> RunningCell:
         """Begin one cell that can be killed. Raises ``UserError`` where none can be."""
         raise UserError(

@@ -38,7 +38,7 @@ class MeasuredPlacement(Configuration):
 
     jobs: int
     threads: int
-    images_per_second: float = Field(description="training images a second of all cells together")
+    images_per_second: float = Field(description="training images a second of all cells; on GPUs with their start")
     in_turns: bool = Field(False, description="whether cells took turns in one process a GPU")
 
     LATER: ClassVar[frozenset[str]] = frozenset({"in_turns"})
@@ -133,7 +133,9 @@ def choose_placement(
     # Cells of one thread lose nothing by taking turns on a core; the threads of one cell wait for each other.
     is_ours = session.jobs is None and bool(placement.measured) and not affinity.num_gpus
     shares = is_ours and placement.jobs > 1 and placement.threads == 1
-    placement = placement.model_copy(update={"shares_at_the_end": shares})
+    in_turns = bool(placement.measured) and max(placement.measured, key=_rate).in_turns
+    takes_turns = in_turns and affinity.shares_gpus and placement.jobs > affinity.num_gpus
+    placement = placement.model_copy(update={"shares_at_the_end": shares, "takes_turns": takes_turns})
     if before is not None or not (session.ways and may_measure):
         return placement
     on_measuring()
@@ -237,7 +239,7 @@ def _go_on(
     on_measuring()
     candidates = _list_powers(one_each, placement.jobs)[:_MOST_CANDIDATES]
     again = _measure(before.arrange(larger), total, before.threads, candidates, session, on_gpus=True)
-    found = {"jobs": again.jobs, "measured": again.measured, "takes_turns": again.takes_turns, "weighed": weighed}
+    found = {"jobs": again.jobs, "measured": again.measured, "weighed": weighed}
     return placement.model_copy(update={**found, "reason": f"{again.reason}, of a larger arm, and {kept}"})
 
 
@@ -305,17 +307,16 @@ def _measure(
         executor = session.executor.taking_turns() if in_turns else session.executor
         speeds = measure_speeds(probed, replace(session, executor=executor))
         known = [speed for speed in speeds if not isinstance(speed, NotMeasured)]
-        if len(known) == len(speeds):
-            rate = round(sum(speed.images_per_second for speed in known), 1)
+        if len(known) == len(speeds) and (executor.took_turns or not in_turns):
+            # Cells in turns load one after the other, and the others wait.
+            rate = round(sum(one.run_images_per_second if on_gpus else one.images_per_second for one in known), 1)
             measured.append(MeasuredPlacement(jobs=jobs, threads=threads, images_per_second=rate, in_turns=in_turns))
     if not measured:
         return Placement(jobs=1, threads=widest, reason="the probe could not measure anything, so one cell at a time")
     best = max(measured, key=_rate)
     given = f" with the {format_items(total, 'thread')} of --threads" if session.threads else ""
     reason = f"the fastest measured{given}"
-    return Placement(
-        jobs=best.jobs, threads=best.threads, reason=reason, measured=tuple(measured), takes_turns=best.in_turns
-    )
+    return Placement(jobs=best.jobs, threads=best.threads, reason=reason, measured=tuple(measured))
 
 
 def _rate(measured: MeasuredPlacement) -> float:

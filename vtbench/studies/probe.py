@@ -45,6 +45,11 @@ class CellSpeed:
         return self.started.num_train / self.epoch_seconds
 
     @property
+    def run_images_per_second(self) -> float:
+        """Those of the whole cell, with the start of its process."""
+        return self.started.num_train * self.cell.config.recipe.epochs / self.run_seconds
+
+    @property
     def run_seconds(self) -> float:
         """Expected time of the whole cell, with the start of its process."""
         return self.start_seconds + self.epoch_seconds * self.cell.config.recipe.epochs

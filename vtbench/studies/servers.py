@@ -125,13 +125,14 @@ class CellServers:
     """Servers of this process, one for each set of environment variables and folder to work in; idle others are ended.
 
     One that left of itself, because it cannot fork or a cell broke it, would leave again, so that no other is begun in
-    its place.
+    its place. ``were_lost`` says that one has ended that should not have.
     """
 
     def __init__(self, kind: Kind = "--fork-for") -> None:
         self.kind = kind
         self._servers: dict[object, _Server] = {}
         self._without: set[object] = set()
+        self.were_lost = False
 
     @property
     def shares(self) -> bool:
@@ -148,11 +149,12 @@ class CellServers:
     ) -> ServedProcess:
         """A process that works as ``command`` does in ``directory``, by default here. Raises ``OSError``.
 
-        Its standard error goes to ``log``, or where the process is shared to the log of the first.
+        Its standard error goes to ``log``; what a shared process prints, to the log of the first.
         """
         directory = directory or Path.cwd()
         key = (tuple(command), directory, frozenset(environment.items()))
         for other, server in list(self._servers.items()):
+            self.were_lost |= not server.is_alive
             if server.has_left:
                 self._without.add(other)
             if not server.is_alive or (other != key and not server.is_needed):
@@ -162,6 +164,13 @@ class CellServers:
         if key not in self._servers:
             self._servers[key] = _Server([*command, self.kind], environment, directory, log if self.shares else None)
         return self._servers[key].begin(log, inherited)
+
+    def end_idle(self) -> None:
+        """End those that nobody needs now, and note whether any was lost."""
+        for key, server in list(self._servers.items()):
+            self.were_lost |= not server.is_alive
+            if not server.is_needed:
+                self._servers.pop(key).close()
 
 
 class _Server:
@@ -175,7 +184,7 @@ class _Server:
             self._popen = subprocess.Popen(
                 [*command, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if log is None else log,
                 stderr=subprocess.DEVNULL if log is None else log,
                 env=environment,
                 cwd=directory,

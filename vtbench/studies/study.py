@@ -265,8 +265,10 @@ def _list_factors(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
 
 def _may_hold_settings(key: str, table: Mapping[str, Any]) -> bool:
     """Whether a table in [factors] is meant to hold settings, if misspelt ones, and not the levels of an option."""
-    words = {word for setting in list_settings() for word in setting.split(".")}
-    return bool({key, *flatten_keys(table)} & words) or find_nearest(key, ROOTS) is not None
+    settings, within = list_settings(), list(flatten_keys(table))
+    words = {word for setting in settings for word in setting.split(".")}
+    spelt = (key, ROOTS), *((f"{key}.{name}", settings) for name in within)
+    return bool({key, *within} & words) or any(find_nearest(*one) is not None for one in spelt)
 
 
 def _check_levels_of_option(factor: str, levels: Any) -> None:

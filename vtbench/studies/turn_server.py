@@ -6,7 +6,8 @@ computes does not depend on its neighbours: only one of them works at a time, it
 generators (`vtbench.training.reproducibility.seed_step`), and the settings of torch are those of all. So a cell ends
 with the bits that it has in a process of its own.
 
-What one cell can break for the others is left out: see `can_take_turns`.
+What one cell can break for the others is left out: see `can_take_turns`. A cell that loads keeps its turn, so that in
+a stop others may go on from what they saved last. What cells print goes to the log of the one that came first.
 """
 
 from __future__ import annotations
@@ -112,8 +113,25 @@ class SharedProcess:
                 return
             import torch
 
-            with torch.cuda.stream(torch.cuda.Stream(device)):  # type: ignore[no-untyped-call]
-                yield
+            try:
+                with torch.cuda.stream(torch.cuda.Stream(device)):  # type: ignore[no-untyped-call]
+                    yield
+            finally:
+                _clean_up()
+
+
+def _clean_up() -> None:
+    """Leave the memory of a cell that has ended to the others, or leave with them where it has broken the GPU.
+
+    After some errors a process has no use of a GPU any more, and its cells go on in processes of their own.
+    """
+    import torch
+
+    try:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+    except RuntimeError:
+        os._exit(1)
 
 
 def serve_turns(control: socket.socket, work: Callable[[BinaryIO, BinaryIO], None]) -> None:

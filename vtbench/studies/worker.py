@@ -93,6 +93,8 @@ def serve(run: CellRunner) -> None:
 def _serve_in_turn(run: CellRunner, shared: SharedProcess, source: BinaryIO, sink: BinaryIO) -> None:
     def run_in_turn(cell: Cell, listener: ProgressListener, stop: StopRequest) -> RunRecord:
         with shared.enter(cell.config):
+            if stop.requested:  # It stood in line, and loading would keep the others from saving themselves.
+                raise RunStopped(cell.folder, epoch=0, batch=0)
             return run(cell, listener, stop)
 
     _serve(run_in_turn, shared.make_stop(), source, sink)
@@ -108,8 +110,10 @@ def _serve(run: CellRunner, stop: StopRequest, source: BinaryIO, sink: BinaryIO)
             sink.write(encode_event(event))
             sink.flush()
 
-    carry_out(cell, write, stop, run)
-    has_ended.set()
+    try:
+        carry_out(cell, write, stop, run)
+    finally:
+        has_ended.set()
 
 
 def _import_all() -> None:

@@ -84,7 +84,12 @@ class LocalProcesses(Executor):
 
     def taking_turns(self) -> Executor:
         """This executor, whose cells take turns in one process a GPU."""
-        return replace(self, takes_turns=True)
+        return replace(self, takes_turns=True, turn_servers=CellServers("--take-turns-for"))
+
+    @property
+    def took_turns(self) -> bool:
+        """Whether its cells took turns so far, and no process that they shared was lost."""
+        return self.takes_turns and not self.turn_servers.were_lost
 
     def start(self, cell: Cell) -> CellProcess:
         """Begin a cell in the first place."""
@@ -152,6 +157,7 @@ class LocalProcesses(Executor):
             deadline = time.monotonic() + self.grace_seconds
             for process in running:
                 process.end_by(deadline)
+            self.turn_servers.end_idle()
 
 
 def can_be_forked(cell: Cell) -> bool:
@@ -220,7 +226,7 @@ class NoProcessError(OSError):
 
 
 class CellProcess:
-    """One cell in a process of its own: events come on its standard output, what it prints goes to the cell's log.
+    """One cell in a process, mostly its own: events come on its standard output, what it prints goes to the cell's log.
 
     ``environment`` is added to that of this process. ``inherited`` are open files that the process shall hold, and
     ``directory`` is where it works, by default where this one does. With ``servers`` one of them begins the process,
@@ -294,7 +300,7 @@ class CellProcess:
             except OSError as error:
                 self._last_word = CellEnded(status="failed", error=str(error))
                 return False
-        self._hand_over()
+            self._hand_over()
         return True
 
     @property
@@ -338,10 +344,12 @@ class CellProcess:
 
     def dismiss(self) -> None:
         """Let a cell that trains save itself; one that still loads has nothing to lose, but its neighbours have."""
-        self._is_dismissed = True
-        if self._is_training or self._is_shared:
-            self.ask_to_leave()
-        else:
+        with self._lock:  # Not while it is begun afresh.
+            self._is_dismissed = True
+            may_save = self._is_training or self._is_shared
+            if may_save:
+                self.ask_to_leave()
+        if not may_save:
             self.kill()
 
     def kill(self) -> None:
