@@ -233,9 +233,9 @@ def test_a_cell_that_its_study_ends_is_not_taken_for_dead(ends: str, tmp_path: P
 def test_closing_the_iterator_early_ends_the_cells(tmp_path: Path, can_serve: bool) -> None:
     arms = dict.fromkeys(["slow", *(f"brisk{n}" for n in range(9))], "resnet20")
     watcher = Watcher()
-    results = LocalProcesses(stand_in_cells.COMMAND, can_serve=can_serve).run(
-        list_cells(make_study(arms, seeds=1), tmp_path), 2, watcher=watcher, stop=StopRequest()
-    )
+    patient = LocalProcesses(stand_in_cells.COMMAND, can_serve=can_serve, grace_seconds=100)
+    cells = list_cells(make_study(arms, seeds=1), tmp_path)
+    results = patient.run(cells, 2, watcher=watcher, stop=StopRequest())
     while not any(label == "slow, seed 0" for label, _ in watcher.events):
         next(results)
     results.close()  # type: ignore[attr-defined]
