@@ -90,8 +90,8 @@ def _conclude(comparison: Comparison) -> Iterator[str]:
     for word, sign in (("above", 1), ("below", -1)):
         if found := sorted((arm for arm in clear if sign * _mean(arm) > 0), key=lambda arm: -abs(_mean(arm))):
             named = "; ".join(_tell_size(arm, base, metric) for arm in found[:_MOST_NAMED])
-            others = max(0, len(found) - _MOST_NAMED)
-            more = f"; and {format_items(others, 'more arm')} by less" if others else ""
+            num_more = max(0, len(found) - _MOST_NAMED)
+            more = f"; and {format_items(num_more, 'more arm')} by less" if num_more else ""
             yield f"Shown to lie {word} {base.name}: {named}{more}."
     detectable = find_detectable(comparison)
     missed = (
