@@ -12,7 +12,7 @@ from test_formats import report_on
 from vtbench.records import EpochRecord, TimingRecord
 from vtbench.reporting.far_runs import find_scattered, sum_up_scattered, tell_scattered
 from vtbench.reporting.notes import list_notes
-from vtbench.reporting.run_tables import tabulate_runs
+from vtbench.reporting.run_tables import tabulate_runs, time_runs
 from vtbench.reporting.runs import identify_run
 
 STEADY = (72.0, 74.0, 76.0, 73.0, 75.0)
@@ -61,15 +61,15 @@ def test_each_arm_has_the_range_of_its_runs_and_the_time_of_one() -> None:
         run: (TimingRecord(epoch=1, train_seconds=taken - 6, val_seconds=6, train_images_per_second=1.0),)
         for run, taken in seconds.items()
     }
-    timed = tabulate_runs(comparison, timings)
+    timed = tabulate_runs(comparison, time_runs(comparison.records, timings))
     assert timed is not None
     assert timed.rows[3][5:] == ("6 min 06 s", "5 min 06 s", "7 min 06 s")
     assert timed.rows[0][5:] == ("–", "–", "–")
-    brief = tabulate_runs(comparison, timings, with_ends=False)
+    brief = tabulate_runs(comparison, time_runs(comparison.records, timings), with_ends=False)
     assert brief is not None and brief.header[5:] == ("time of a run",)
     epochs = tuple(EpochRecord(epoch=number, learning_rate=0.1, train={}, val={}) for number in (1, 2))
     longer = tuple(run.model_copy(update={"epochs": epochs}) for run in comparison.records)
-    half = tabulate_runs(replace(comparison, records=longer), timings)
+    half = tabulate_runs(replace(comparison, records=longer), time_runs(longer, timings))
     assert half is not None and half.header == table.header, "of two epochs one was timed"
     assert tabulate_runs(report_on([make_run("dynamic", 0)]).comparisons[0], {}) is None
 

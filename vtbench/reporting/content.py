@@ -118,7 +118,7 @@ def name_together(report: Report) -> str:
 def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
     """What stands below the summary and the seeds: of runs, factors, contrasts, over images, measured, by class."""
     tables = (
-        tabulate_runs(comparison, report.timings, with_ends=extent is PAGE),
+        tabulate_runs(comparison, report.seconds, with_ends=extent is PAGE),
         tabulate_effects(comparison),
         tabulate_interactions(comparison),
         tabulate_contrasts(comparison, tuned=list_tuned(report)),

@@ -37,7 +37,7 @@ class ImageComparison:
 
 def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> tuple[ImageComparison, ...]:
     """Every arm of which a seed can be paired with the base image by image; none for a study stopped by its outcome."""
-    if comparison.stopped:
+    if comparison.stopped or not answers:
         return ()
     base, alike = comparison.runs[0], _have_same_images(comparison)
     found = []
@@ -131,6 +131,8 @@ def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]
 
 def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Iterator[str]:
     """What an interval over images says, and what it does not."""
+    if not answers:
+        return
     kept = [(record, answers[run]) for record in comparison.records if (run := identify_run(record)) in answers]
     alike = _have_same_images(comparison)
     unknown = sum(_list_rows(one, record, alike=alike) is None for record, one in kept)

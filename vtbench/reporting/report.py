@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.described_data import describe_data, describe_source, list_drawn
 from vtbench.reporting.outline import ReportOutline
 from vtbench.reporting.repeating import list_needs, repeat_command
+from vtbench.reporting.run_tables import time_runs
 from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, is_archive, load_runs, name_places
 from vtbench.reporting.side_by_side import TwoResults, compare_results
 from vtbench.reporting.sources import refuse_mixtures, tabulate_sources
@@ -61,6 +63,11 @@ class Report:
     sources: Table | None = None
     num_copies: int = 0
     indexed: bool = False
+
+    @cached_property
+    def seconds(self) -> Mapping[RunKey, float]:
+        """What each run took, by `identify_run`, whose every epoch was timed."""
+        return time_runs((record for one in self.comparisons for record in one.records), self.timings)
 
     @property
     def fresh_means(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from vtbench.documents.table import NOTHING, Table, make_table
@@ -11,11 +11,15 @@ from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.runs import RunKey, identify_run
 from vtbench.units import format_duration
 
-Timings = Mapping[RunKey, tuple[TimingRecord, ...]]
+
+def time_runs(records: Iterable[RunRecord], timings: Mapping[RunKey, Sequence[TimingRecord]]) -> dict[RunKey, float]:
+    """The seconds that training and validating took, by `identify_run`, of the runs whose every epoch was timed."""
+    found = ((len(record.epochs), run, timings.get(run, ())) for record in records for run in (identify_run(record),))
+    return {run: sum(one.seconds for one in timed) for num, run, timed in found if timed and len(timed) >= num}
 
 
-def tabulate_runs(comparison: Comparison, timings: Timings, *, with_ends: bool = True) -> Table | None:
-    """One row an arm; None where no arm has two finished runs. Times are of the runs whose every epoch was timed.
+def tabulate_runs(comparison: Comparison, seconds: Mapping[RunKey, float], *, with_ends: bool = True) -> Table | None:
+    """One row an arm; None where no arm has two finished runs. ``seconds`` are those of `time_runs`.
 
     Without ``with_ends`` the median of the times stands alone, for which a terminal has room.
     """
@@ -29,7 +33,7 @@ def tabulate_runs(comparison: Comparison, timings: Timings, *, with_ends: bool =
         ends = [min(values), median(values), max(values)] if values else []
         shown = [metric.format(value) for value in ends] or [NOTHING] * 3
         distance = metric.format(max(values) - min(values)) if len(values) > 1 else NOTHING
-        rows.append((arm.name, *shown, distance, *_tell_times(list(runs.values()), timings)))
+        rows.append((arm.name, *shown, distance, *_tell_times(runs.values(), seconds)))
     if most < 2:
         return None
     table = make_table(header, rows, numbers=header[1:])
@@ -38,16 +42,10 @@ def tabulate_runs(comparison: Comparison, timings: Timings, *, with_ends: bool =
     return table if with_ends else table.without(*time[1:])
 
 
-def time_run(record: RunRecord, timings: Timings) -> float | None:
-    """The seconds that training and validating took; None where not every epoch of the run was timed."""
-    epochs = timings.get(identify_run(record), ())
-    return sum(one.seconds for one in epochs) if epochs and len(epochs) >= len(record.epochs) else None
-
-
-def _tell_times(runs: Sequence[RunRecord], timings: Timings) -> tuple[str, str, str]:
+def _tell_times(runs: Iterable[RunRecord], seconds: Mapping[RunKey, float]) -> tuple[str, str, str]:
     finished = (record for record in runs if record.status == "finished")
-    seconds = [found for record in finished if (found := time_run(record, timings)) is not None]
-    if not seconds:
+    taken = [found for record in finished if (found := seconds.get(identify_run(record))) is not None]
+    if not taken:
         return (NOTHING,) * 3
-    ends = (median(seconds), min(seconds), max(seconds))
+    ends = (median(taken), min(taken), max(taken))
     return format_duration(ends[0]), format_duration(ends[1]), format_duration(ends[2])

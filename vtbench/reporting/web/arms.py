@@ -87,8 +87,8 @@ def _tabulate_runs(report: Report, arm: Arm, runs: Sequence[RunRecord]) -> Table
 def _describe_run(report: Report, record: RunRecord | None) -> tuple[str, str, str, str]:
     if record is None:
         return (NOTHING,) * 4
-    timings = report.timings.get(identify_run(record), ())
-    seconds = format_duration(sum(one.seconds for one in timings)) if timings else NOTHING
+    taken = report.seconds.get(identify_run(record))
+    seconds = NOTHING if taken is None else format_duration(taken)
     loss = (
         f"{record.epochs[-1].outcome['loss']:.3f}" if record.epochs and "loss" in record.epochs[-1].outcome else NOTHING
     )
