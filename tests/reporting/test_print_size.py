@@ -87,9 +87,11 @@ def draw_all(report: Report) -> dict[str, Figure]:
 
 @pytest.mark.parametrize("num_arms", [2, 5, 12, 40])
 def test_every_text_of_a_figure_is_read_in_the_column_of_a_paper(num_arms: int, tmp_path: Path) -> None:
-    drawn = draw_all(build_report(write_study(tmp_path, make_runs(num_arms), seeds=None)))
+    report = build_report(write_study(tmp_path, make_runs(num_arms), seeds=None))
+    drawn = draw_all(report)
     assert {"accuracy_macs", "effects", "learning_curves"} <= drawn.keys()
     assert ("accuracy_tokens" in drawn) == (num_arms > 4)
+    assert all(figure.texts[0].get_text().startswith(report.outline.title[:20]) for figure in drawn.values())
     with house_style():
         for figure in drawn.values():
             assert_is_read(figure)
@@ -111,7 +113,7 @@ def test_and_that_of_bars_by_role(num_arms: int, tmp_path: Path, monkeypatch: py
     bars = {f"static+position of number {number}": roles for number in range(num_arms)}
     monkeypatch.setattr("vtbench.reporting.figures.cost_roles.list_roles", lambda report, index: bars)
     with house_style():
-        figure = draw_roles(None, 0)  # type: ignore[arg-type]
+        figure = draw_roles(build_report(write_study(tmp_path, make_runs(2), seeds=None)), 0)
         assert figure is not None
         assert_is_read(figure)
 

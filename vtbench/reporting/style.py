@@ -85,6 +85,16 @@ class Head:
         """How high it is."""
         return 2 * _RIM + _TITLE_LINE * len(self._title) + _LINE * len(self._caption)
 
+    def open(self, inches: float) -> Figure:
+        """A figure with ``inches`` for what lies below this, which matplotlib lays out."""
+        from matplotlib.figure import Figure
+
+        height = self.inches + inches
+        figure = Figure(figsize=(WIDTH, height))
+        figure.set_layout_engine("constrained", rect=(0, 0, 1, inches / height))
+        self.write(figure)
+        return figure
+
     def write(self, figure: Figure) -> None:
         """Write it at the top of ``figure``, whose size is final."""
         width, height = figure.get_size_inches()

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from vtbench.reporting.charts.scatter_chart import chart_points
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.cost_axes import LATENCY, MACS, MEMORY, PARAMS, CostAxis
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_costs
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.stats.estimates import Estimate
@@ -30,7 +30,7 @@ def draw_accuracy(report: Report, index: int, axis: CostAxis = MACS) -> Drawing 
     points = list_points(report, index, axis)
     if len(points) < (2 if index else 1):
         return None
-    title = report.outline.title + (f", comparison {index + 1}" if index else "")
+    title = title_drawing(report, index)
     caption = _write_caption(comparison, points)
     return draw_points(points, comparison.metric, title=title, caption=caption, legend=False, axis=axis)
 

@@ -9,9 +9,9 @@ from markupsafe import Markup
 from vtbench.documents.table import escape_controls
 from vtbench.documents.wrapping import shorten
 from vtbench.reporting.charts.tokens_chart import chart_tokens
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_tokens
-from vtbench.reporting.style import INK, LETTER, LINES, WIDTH
+from vtbench.reporting.style import INK, LETTER, LINES, WIDTH, Head
 from vtbench.reporting.token_curves import list_token_curves
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def draw_tokens(report: Report, index: int) -> Drawing | None:
     curves = list_token_curves(comparison)
     if not curves:
         return None
-    from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    drawing = Canvas(figsize=(WIDTH, 2.8 + 0.17 * len(curves)), layout="constrained")
+    title = title_drawing(report, index, "accuracy against tokens")
+    drawing = Head(title, explain_tokens(report, index)).open(2.8 + 0.17 * len(curves))
     axes = drawing.add_subplot()
     for place, curve in enumerate(curves):
         color, dashes = LINES[place % len(LINES)]

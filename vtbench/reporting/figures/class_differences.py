@@ -10,9 +10,9 @@ from markupsafe import Markup
 from vtbench.metrics import CLASS_IOU
 from vtbench.reporting.charts.classes_chart import chart_classes
 from vtbench.reporting.class_differences import find_class_differences
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_classes
-from vtbench.reporting.style import INK, LINES, WIDTH, fit_columns, mark_cut_ends, shorten_arm
+from vtbench.reporting.style import INK, LINES, Head, fit_columns, mark_cut_ends, shorten_arm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -28,12 +28,11 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
     found = find_class_differences(comparison)
     if found is None:
         return None
-    from matplotlib.figure import Figure as Canvas
-
     step = 0.8 / len(found.arms)
     per_line = fit_columns([arm for _, arm in found.arms])
     height = 0.5 + 0.17 * math.ceil(len(found.arms) / per_line) + len(found.rows) * (0.08 + 0.09 * len(found.arms))
-    drawing = Canvas(figsize=(WIDTH, height), layout="constrained")
+    title = title_drawing(report, index, "differences by class")
+    drawing = Head(title, explain_classes(report, index)).open(height)
     axes = drawing.add_subplot()
     for at, (place, arm) in enumerate(found.arms):
         kept = [(number, ones[at]) for number, (_, ones) in enumerate(found.rows)]
@@ -62,7 +61,7 @@ def draw_differences(report: Report, index: int) -> Drawing | None:
     axes.set_ylim(len(found.rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{CLASS_IOU.label} against {shorten_arm(comparison.base)} ({CLASS_IOU.difference_unit})")
-    drawing.legend(loc="outside upper center", ncols=per_line, labelcolor=INK)
+    drawing.legend(loc="outside lower center", ncols=per_line, labelcolor=INK)
     return drawing
 
 

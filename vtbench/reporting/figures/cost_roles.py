@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from vtbench.layers.stated_cost import ROLES
 from vtbench.reporting.charts.bars_chart import chart_bars
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_roles
 from vtbench.reporting.measured_tables import find_measured
-from vtbench.reporting.style import INK, LINES, WIDTH, fit_columns, shorten_arm
+from vtbench.reporting.style import INK, LINES, Head, fit_columns, shorten_arm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -45,12 +45,11 @@ def draw_roles(report: Report, index: int) -> Drawing | None:
     bars = list_roles(report, index)
     if not bars:
         return None
-    from matplotlib.figure import Figure as Canvas
-
     places = place_roles(bars)
     per_line = fit_columns(places)
     height = 0.55 + 0.17 * math.ceil(len(places) / per_line) + 0.2 * len(bars)
-    drawing = Canvas(figsize=(WIDTH, height), layout="constrained")
+    title = title_drawing(report, index, "MACs by role")
+    drawing = Head(title, explain_roles(report, index)).open(height)
     axes = drawing.add_subplot()
     names = [shorten_arm(name) for name in bars]
     scale, unit = (1e9, "G") if max(sum(parts.values()) for parts in bars.values()) >= 1e9 else (1e6, "M")
@@ -64,7 +63,7 @@ def draw_roles(report: Report, index: int) -> Drawing | None:
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"MACs per image ({unit})")
-    drawing.legend(loc="outside upper center", ncols=per_line, labelcolor=INK)
+    drawing.legend(loc="outside lower center", ncols=per_line, labelcolor=INK)
     return drawing
 
 

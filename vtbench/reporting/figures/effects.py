@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vtbench.reporting.charts.forest_chart import chart_effects
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.effects import Effect, list_effects, reach_effects
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.forest import open_forest, set_forest_axes
 from vtbench.reporting.legends import explain_effects
 from vtbench.reporting.style import Head, find_look, mark_cut_ends, shorten_arm
@@ -32,7 +32,7 @@ def draw_effects(report: Report, index: int) -> Drawing | None:
         return None
     largest = sorted(every, key=lambda row: -abs(row.estimate.mean))[:MOST_ARMS]
     rows = [row for row in every if row in largest] if len(every) > MOST_ARMS else every
-    title = f"{report.outline.title}: differences" + (f", comparison {index + 1}" if index else "")
+    title = title_drawing(report, index, "differences")
     head = Head(title, _write_caption(comparison, rows, every))
     names = [shorten_arm(row.arm.name) for row in rows]
     figure, axes = open_forest(head, names, line=0.22 if len(rows) <= 20 else 0.17)

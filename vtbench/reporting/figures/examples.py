@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vtbench.records.examples import Example
 from vtbench.reporting.example_figure import Tile, draw_tiles
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_pictures
 from vtbench.reporting.shown_examples import break_rows, find_shown
 
@@ -36,7 +36,7 @@ def draw_examples(report: Report, index: int) -> Drawing | None:
             break
         rows += of_image
         used += [one for _, one in found]
-    title = f"{report.outline.title}: {TITLE.lower()}" + (f", comparison {index + 1}" if index else "")
+    title = title_drawing(report, index, TITLE.lower())
     num_shown = len({one.note.index for one in used})
     some = f" ({num_shown} of {len(numbers)})" if num_shown < len(numbers) else ""
     what = f"Validation images that every run keeps, by their numbers{some}."

@@ -34,5 +34,10 @@ class Figure:
     explain: Callable[[Report, int], str] | None = None
 
 
+def title_drawing(report: Report, index: int, what: str = "") -> str:
+    """What stands above a figure: the title of its report, what it shows, and of which comparison but the first."""
+    return report.outline.title + (f": {what}" if what else "") + (f", comparison {index + 1}" if index else "")
+
+
 FIGURES: Registry[Figure] = Registry("figure")
 """By name, which is that of the files: ``NAME.svg`` of the first comparison, ``NAME_2.svg`` of the second."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vtbench.records import NotMeasured
 from vtbench.reporting.factor_tables import find_effects
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.forest import choose_reach, open_forest, set_forest_axes
 from vtbench.reporting.style import INK, MOST_LETTERS, QUIET, Head, mark_cut_ends, shorten_arm
 from vtbench.stats.estimates import Estimate
@@ -31,7 +31,7 @@ def draw_interactions(report: Report, index: int) -> Drawing | None:
     if not known:
         return None
     lines = _list_lines(known[:MOST_ROWS])
-    title = f"{report.outline.title}: effects along other factors" + (f", comparison {index + 1}" if index else "")
+    title = title_drawing(report, index, "effects along other factors")
     cut = f"; the first {MOST_ROWS} of {len(known)}" if len(known) > MOST_ROWS else ""
     line = "; line: 95 % t interval of each alone" if any(_has_line(one.there) for one in known) else ""
     head = Head(title, f"mean difference by seed{line}{cut}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vtbench.reporting.charts.curves_chart import chart_curves
 from vtbench.reporting.curves import Curve, choose_named, list_curves, spread_heights
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_curves
 from vtbench.reporting.style import INK, LETTER, LINES, MUTED, SMALL, WIDTH, Head, shorten_arm
 
@@ -37,7 +37,7 @@ def draw_curves(report: Report, index: int) -> Drawing | None:
     if not curves or max(curve.values.shape[1] for curve in curves) < 2:
         return None
     named = choose_named(curves, comparison)
-    title = f"{report.outline.title}: learning curves" + (f", comparison {index + 1}" if index else "")
+    title = title_drawing(report, index, "learning curves")
     head = Head(title, _write_caption(curves, named))
     plot = max(2.4, _LINE * len(named))
     height = head.inches + plot + _FOOT

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_responses
-from vtbench.reporting.style import INK, LINES, WIDTH, Head, fit_columns, shorten_arm
+from vtbench.reporting.style import INK, LINES, Head, fit_columns, shorten_arm
 from vtbench.reporting.tuning import Trial, TunedArm, Tuning, find_tuning, shorten
 from vtbench.settings import spell_setting
 from vtbench.units import format_items
@@ -32,22 +32,17 @@ def draw_responses(report: Report, index: int) -> Drawing | None:
     tuning = find_tuning(report) if index == 0 else None
     if tuning is None:
         return None
-    from matplotlib.figure import Figure as Drawing
-
     keys = list(tuning.config.settings)
     length = f" after {format_items(tuning.config.epochs, 'epoch')}" if tuning.config.epochs is not None else ""
     held_out = f"{100 * tuning.config.held_out:g} % of the training split{length}"
     star = "; star: chosen, side by side where two would meet" if any(map(_find_star, tuning.arms)) else ""
     head = Head(
-        f"{report.outline.title}: {TITLE[0].lower()}{TITLE[1:]}",
+        title_drawing(report, index, f"{TITLE[0].lower()}{TITLE[1:]}"),
         f"line: best trial at each value; dots: single runs, validated on {held_out}{star}",
     )
     per_line = fit_columns([arm.name for arm in tuning.arms])
     legend = 0.17 * math.ceil(len(tuning.arms) / per_line) + 0.1
-    height = head.inches + 2.2 * len(keys) + legend
-    drawing = Drawing(figsize=(WIDTH, height))
-    drawing.set_layout_engine("constrained", rect=(0, 0, 1, 1 - head.inches / height))
-    head.write(drawing)
+    drawing = head.open(2.2 * len(keys) + legend)
     panels = drawing.subplots(len(keys), 1, squeeze=False)[:, 0]
     kept: list[dict[Any, float]] = []
     for key, axes in zip(keys, panels, strict=True):

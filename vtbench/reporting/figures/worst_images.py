@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vtbench.records.examples import Example
 from vtbench.reporting.example_figure import Tile, draw_tiles
-from vtbench.reporting.figures.figure import FIGURES, Figure
+from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_pictures
 from vtbench.reporting.shown_examples import ShownExamples, find_shown
 
@@ -33,7 +33,7 @@ def draw_worst(report: Report, index: int) -> Drawing | None:
                 rows.append(_show(shown, arm, one, rank))
                 used.append(one)
     num_judged = max(examples.num_judged for _, examples in shown.arms)
-    title = f"{report.outline.title}: {TITLE.lower()}" + (f", comparison {index + 1}" if index else "")
+    title = title_drawing(report, index, TITLE.lower())
     caption = shown.describe(
         f"Of {num_judged:,} validation images those with the lowest {shown.metric.label}, by arm.", tokens=False
     )
