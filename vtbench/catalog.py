@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class CatalogEntry:
     """One preset, and what it costs per image at its own setting. ``image_size`` is (height, width) in pixels.
 
     ``look`` is that of its family, None if it states none. Of a library's model, which is not counted to be listed,
-    ``params`` and ``macs`` are None, and ``num_classes`` where it does not classify.
+    ``params`` and ``macs`` are None, and ``num_classes`` where it does not classify. ``implied`` says what other
+    options stand at with a value of one, by its spelling.
     """
 
     name: str
@@ -55,6 +56,7 @@ class CatalogEntry:
     source: str
     look: Look | None
     options: tuple[OptionEntry, ...]
+    implied: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def load_catalog() -> tuple[CatalogEntry, ...]:

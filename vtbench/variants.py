@@ -38,6 +38,11 @@ class ModelOptions(Configuration):
 
     model_config = ConfigDict(validate_default=True)
 
+    @classmethod
+    def list_implied(cls) -> dict[str, dict[str, str]]:
+        """What other options stand at with a value of one, by its spelling, such as ``form=paper``."""
+        return {}
+
 
 class ForeignOptions(ModelOptions):
     """Keywords for a model that others wrote, each in its one spelling, in alphabetical order.

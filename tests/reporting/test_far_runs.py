@@ -50,6 +50,20 @@ def test_the_notes_and_the_answer_say_how_far_runs_lie_apart_and_doubt_their_int
     assert not any("far apart" in note for note in list_notes(report_on(list_runs()).comparisons))
 
 
+def test_runs_that_fall_into_two_groups_are_counted_and_none_of_them_is_the_odd_one() -> None:
+    values = (74.4, 44.4, 77.0, 45.7, 46.7, 73.8)
+    runs = list_runs(
+        {"convolution": (*STEADY, 72.0), "dynamic": values, "static": (70.4, 73.8, 44.4, 74.0, 77.0, 71.0)}
+    )
+    said = list(tell_scattered(report_on(runs, base="convolution").comparisons[0]))
+    assert said[1] == "Runs fall into two groups: dynamic 3 up to 46.70 and 3 from 73.80 on."
+    assert "static, seed 2" in said[2] and "dynamic" not in said[2]  # One run beside all others is far from them.
+    spread = list_runs({"convolution": STEADY, "dynamic": (50.0, 55.0, 61.0, 68.0, 74.0)})
+    assert not any(
+        "two groups" in line for line in tell_scattered(report_on(spread, base="convolution").comparisons[0])
+    )
+
+
 def test_each_arm_has_the_range_of_its_runs_and_the_time_of_one() -> None:
     comparison = report_on(list_runs(), base="convolution").comparisons[0]
     table = tabulate_runs(comparison, {})
@@ -66,7 +80,7 @@ def test_each_arm_has_the_range_of_its_runs_and_the_time_of_one() -> None:
     assert timed.rows[3][5:] == ("6 min 06 s", "5 min 06 s", "7 min 06 s")
     assert timed.rows[0][5:] == ("–", "–", "–")
     brief = tabulate_runs(comparison, time_runs(comparison.records, timings), with_ends=False)
-    assert brief is not None and brief.header[5:] == ("time of a run",)
+    assert brief is not None and brief.header[5:] == ("median time",)
     epochs = tuple(EpochRecord(epoch=number, learning_rate=0.1, train={}, val={}) for number in (1, 2))
     longer = tuple(run.model_copy(update={"epochs": epochs}) for run in comparison.records)
     half = tabulate_runs(replace(comparison, records=longer), time_runs(longer, timings))

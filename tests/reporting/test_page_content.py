@@ -11,7 +11,7 @@ from test_formats import report_on
 from vtbench.configuration import OptimizerConfig, Recipe, ScheduleConfig
 from vtbench.records import Certificate, RunRecord
 from vtbench.reporting.active_settings import is_active
-from vtbench.reporting.arm_settings import tabulate_arms, tabulate_settings
+from vtbench.reporting.arm_settings import tabulate_arms, tabulate_options, tabulate_settings
 from vtbench.reporting.described_data import describe_source
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.legends import explain_classes, explain_curves, explain_effects, explain_tokens
@@ -81,6 +81,38 @@ def test_options_in_which_arms_differ_have_a_column_even_where_names_leave_the_d
     said = [make_run(f"w{width}", 0, variant=f"resnet20:width={width}") for width in (4, 8)]
     spelt = tabulate_arms(report_on(said).comparisons[0])
     assert spelt is not None and spelt.header == ("arm", "network")
+
+
+def test_an_option_that_implies_others_shows_what_they_stand_at_and_what_options_are_is_said() -> None:
+    runs = [make_run(form, 0, variant=f"vt_resnet20:form={form}") for form in ("ours", "paper")]
+    runs.append(make_run("maps", 0, variant="vt_resnet20:maps=peaked"))
+    comparison = report_on(runs).comparisons[0]
+    table, options = tabulate_arms(comparison), tabulate_options(comparison)
+    assert table is not None and options is not None
+    shown = {row[0]: dict(zip(table.header[2:], row[2:], strict=True)) for row in table.rows}
+    assert shown["paper"] == {
+        "form": "paper", "filters": "whole", "maps": "peaked", "branches": "full", "encoding": "plain",
+        "values": "linear", "carry": "off",
+    }  # fmt: skip
+    assert shown["maps"] == {**shown["ours"], "maps": "peaked"}
+    assert [row[0] for row in options.rows] == list(shown["paper"])
+    assert dict(options.rows)["maps"].startswith("attention over the map starts nearly uniform; peaked:")
+    families = [
+        make_run(name, 0, variant=f"{name}:reduction={by}") for name, by in (("se_resnet20", 2), ("a2_resnet20", 4))
+    ]
+    assert tabulate_options(report_on(families).comparisons[0]) is None  # A reduction of one is not that of the other.
+
+
+def test_what_differs_between_runs_is_named_with_the_runs() -> None:
+    def move(run: RunRecord, commit: str) -> RunRecord:
+        return run.model_copy(update={"environment": run.environment.model_copy(update={"commit": commit})})
+
+    runs = [move(run, "b" * 40 if run.seed == 2 else "a" * 40) for run in list_runs()]
+    facts = dict(report_on(runs).provenance)
+    assert facts["commit"] == f"{'a' * 12} (10 runs: seeds 0, 1); {'b' * 12} (5 runs: seed 2)"
+    assert "runs:" not in facts["machine"] + facts["versions"]
+    one = [move(run, "b" * 40 if run.arm == "static" else "a" * 40) for run in list_runs()]
+    assert dict(report_on(one).provenance)["commit"].endswith(f"{'b' * 12} (3 runs: static, seeds 0, 1, 2)")
 
 
 def test_threads_are_said_to_be_those_of_a_run_and_in_the_command_those_of_all_cells() -> None:

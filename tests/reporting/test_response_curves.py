@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.figures.response_curves import draw_responses, set_apart
+from vtbench.reporting.rendering import save_report
 from vtbench.reporting.report import build_report
 from vtbench.reporting.style import house_style
+from vtbench.reporting.tuning import find_tuning, tabulate_tuning
 
 TUNED = Path(__file__).parents[2] / "reports" / "tuning"
 
@@ -42,3 +46,17 @@ def test_points_that_would_meet_go_to_either_side_as_near_as_there_is_room() -> 
     assert set_apart([(95, 1), (95, 1), (95, 1)], 10, (0, 100)) == [0, -10, -20]
     assert set_apart([(50, 1), (58, 1)], 10, (0, 100)) == [0, 2]
     assert set_apart([(5, 1), (5, 1)], 10, (0, 10)) == [0, 0], "no room"
+
+
+def test_the_page_has_a_plot_without_a_chart_of_its_own_as_a_drawing_that_can_be_dark(tmp_path: Path) -> None:
+    report = build_report(TUNED)
+    assert FIGURES["response_curves"].chart is None
+    saved = save_report(report, tmp_path / "report")
+    drawing = base64.b64encode((saved.folder / "response_curves.svg").read_bytes()).decode()
+    assert saved.page is not None
+    page = saved.page.read_text("utf-8")
+    assert f"data:image/svg+xml;base64,{drawing}" in page and "image/jpeg" not in page
+    assert "(0.03, 0.1, 0.3): 3 trials an arm, each 1 run of 6 epochs" in dict(report.provenance)["tuning"]
+    tuning = find_tuning(report)
+    assert tuning is not None
+    assert tabulate_tuning(tuning, {}).header[2:4] == ("trials of 6 epochs: top-1 (%)", "full runs, fresh seeds")

@@ -32,7 +32,12 @@ def build_catalog() -> list[CatalogEntry]:
 def describe_preset(spec: ModelSpec) -> CatalogEntry:
     """What a preset is, what its user may choose, and what it costs per image at its own setting."""
     costs = count_costs(spec.name, spec.image_size, spec.num_classes)
-    counted: dict[str, Any] = {"params": costs.params, "macs": costs.macs, "options": describe_options(spec.options)}
+    counted: dict[str, Any] = {
+        "params": costs.params,
+        "macs": costs.macs,
+        "options": describe_options(spec.options),
+        "implied": type(spec.options).list_implied(),
+    }
     same = {name: getattr(spec, name) for name in CatalogEntry.__annotations__ if name not in counted}
     return CatalogEntry(**same, **counted)
 

@@ -46,6 +46,11 @@ class OwnChoices(TokenFindingOptions):
         "plain: attention as it is, weights drawn, nothing normalised",
     )
 
+    @classmethod
+    def list_implied(cls) -> dict[str, dict[str, str]]:
+        """The paper's form, and what it takes back."""
+        return {"form=paper": cls.paper}
+
     def find_choice(self, option: str) -> str:
         """What stands for ``option`` in the network: its own value, or that of the paper's form."""
         return self.paper[option] if self.form == "paper" else str(getattr(self, option))

@@ -13,7 +13,7 @@ from vtbench.reporting.contrasts import choose_digits, find_contrasts, refine_di
 from vtbench.reporting.far_runs import sum_up_scattered
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD, find_detectable, tell_unjudged
 from vtbench.stats.estimates import Estimate, PairedDifference
-from vtbench.stats.stopping import describe_decision
+from vtbench.stats.stopping import StoppingRule, describe_decision
 from vtbench.units import format_items
 
 _MOST_NAMED = 4
@@ -28,8 +28,7 @@ def answer_question(comparison: Comparison, *, tuned: Collection[str] = ()) -> l
     is not judged. The ``tuned`` settings are no difference of arms.
     """
     if comparison.until is not None:
-        said = [f"{arm.name} {describe_decision(arm.decision)}." for arm in comparison.arms if arm.decision is not None]
-        return [" ".join(said)] if said else ["The study runs until it is decided, and no look has been taken yet."]
+        return [*_tell_decisions(comparison, comparison.until), *sum_up_scattered(comparison)]
     if not comparison.family:
         return list(_describe_means(comparison))
     return [
@@ -38,6 +37,21 @@ def answer_question(comparison: Comparison, *, tuned: Collection[str] = ()) -> l
         *sum_up_scattered(comparison),
         *tell_unjudged(comparison),
     ]
+
+
+def _tell_decisions(comparison: Comparison, rule: StoppingRule) -> Iterator[str]:
+    """What each arm was found to do to the base, and at which look a study ended that found too little."""
+    unit = f"{comparison.metric.difference_unit} against {comparison.base}"
+    decisions = {arm.name: arm.decision for arm in comparison.arms if arm.decision is not None}
+    if not decisions:
+        yield "The study runs until it is decided, and no look has been taken yet."
+        return
+    yield f"In {unit}, {'; '.join(f'{name} {describe_decision(one)}' for name, one in decisions.items())}."
+    if any(one.verdict == "open" and one.estimate.n == rule.looks[-1] for one in decisions.values()):
+        yield (
+            f"The last look, at {rule.looks[-1]} seeds, ended the study: what is open is neither shown to differ nor "
+            "shown not to."
+        )
 
 
 def tell_limits(comparison: Comparison, *, tuned: Collection[str] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vtbench.catalog import CatalogEntry, load_catalog
@@ -22,11 +22,7 @@ def tabulate_arms(*comparisons: Comparison) -> Table | None:
 
     None where names say all of that.
     """
-    leads: dict[str, RunRecord] = {}
-    for comparison in comparisons:
-        for arm, runs in zip(comparison.arms, comparison.runs, strict=True):
-            if runs:
-                leads.setdefault(arm.name, next(iter(runs.values())))
+    leads = _list_leads(comparisons)
     keys = list_own_keys(list(leads.values()))
     starts = {name: _name_start(record) for name, record in leads.items()}
     if not keys and not any(starts.values()) and all(name == record.variant for name, record in leads.items()):
@@ -44,6 +40,23 @@ def tabulate_arms(*comparisons: Comparison) -> Table | None:
     ]
     table = make_table(("arm", "network", *options, "starts from", *_shorten(keys)), rows)
     return table if any(starts.values()) else table.without("starts from")
+
+
+def tabulate_options(*comparisons: Comparison) -> Table | None:
+    """One row an option in which arms differ and that is the same thing in all of them, as the catalogue says.
+
+    None where there is no such option.
+    """
+    entries = {entry.name: entry for entry in load_catalog()}
+    leads = _list_leads(comparisons).values()
+    meant: dict[str, set[str]] = {}
+    for record in leads:
+        if (entry := entries.get(split_variant(record.variant)[0])) is not None:
+            for option in entry.options:
+                meant.setdefault(option.name, set()).add(option.description)
+    differing = (name for name, values in _read_all_options(leads).items() if _differ(values))
+    rows = [(name, *meant[name]) for name in differing if len(meant.get(name, ())) == 1]
+    return make_table(("option", "what it is"), rows) if rows else None
 
 
 def tabulate_settings(comparison: Comparison) -> Table:
@@ -71,21 +84,46 @@ def read_options(variant: str, catalog: Mapping[str, CatalogEntry]) -> tuple[Cat
     return entry, {**defaults, **given}
 
 
+def _list_leads(comparisons: Iterable[Comparison]) -> dict[str, RunRecord]:
+    """One run of each arm that has any."""
+    leads: dict[str, RunRecord] = {}
+    for comparison in comparisons:
+        for arm, runs in zip(comparison.arms, comparison.runs, strict=True):
+            if runs:
+                leads.setdefault(arm.name, next(iter(runs.values())))
+    return leads
+
+
 def _find_unsaid(leads: Mapping[str, RunRecord]) -> dict[str, dict[str, str]]:
-    """The options in which arms differ and that some arm's name leaves at its default: the value of each arm."""
-    catalog = {entry.name: entry for entry in load_catalog()}
-    found: dict[str, dict[str, str]] = {}
-    said: dict[str, int] = {}
-    for name, record in leads.items():
-        given = split_variant(record.variant)[1]
-        for option, value in read_options(record.variant, catalog)[1].items():
-            found.setdefault(option, {})[name] = value
-            said[option] = said.get(option, 0) + (option in given)
+    """The options in which arms differ and that some arm's name leaves out: what each arm has."""
+    found = _read_all_options(leads.values())
+    names = [split_variant(record.variant)[1] for record in leads.values()]
     return {
-        option: values
+        option: {arm: value for arm, value in zip(leads, values, strict=True) if value is not None}
         for option, values in found.items()
-        if len(set(values.values())) > 1 and said[option] < len(values)
+        if _differ(values) and any(option not in said for said, has in zip(names, values, strict=True) if has)
     }
+
+
+def _read_all_options(leads: Iterable[RunRecord]) -> dict[str, list[str | None]]:
+    """What each run has of each option that any has, with what others imply: None where it has no such option."""
+    catalog = {entry.name: entry for entry in load_catalog()}
+    read = []
+    for record in leads:
+        entry, own = read_options(record.variant, catalog)
+        implied = [values for spelt, values in (entry.implied if entry else {}).items() if _has(own, spelt)]
+        read.append(own | {name: value for values in implied for name, value in values.items()})
+    return {name: [own.get(name) for own in read] for name in dict.fromkeys(name for own in read for name in own)}
+
+
+def _differ(values: Iterable[str | None]) -> bool:
+    """Whether arms that have an option have it at more than one value."""
+    return len({*values} - {None}) > 1
+
+
+def _has(options: Mapping[str, str], spelt: str) -> bool:
+    name, _, value = spelt.partition("=")
+    return options.get(name) == value
 
 
 def _spell(key: str, value: Any, record: RunRecord) -> str:

@@ -253,9 +253,10 @@ def list_contrast_notes(comparison: Comparison, *, tuned: Collection[str] = ()) 
     if found:
         held = sum(one.effect.interval is not None for one in found)
         together = f"; ± is that with which the 95 % intervals of all {held} hold together (after Šidák)"
+        but = f" but {format_names([key.rpartition('.')[2] for key in tuned])}, each its own" if tuned else ""
         yield (
             "A contrast is the mean over seeds of the first arms less the others, over all pairs of arms that differ "
-            f"in nothing else, paired by seed{together if held > 1 else ''}."
+            f"in nothing else{but}, paired by seed{together if held > 1 else ''}."
         )
     reasons = {one.effect.half_width.reason: None for one in found if isinstance(one.effect.half_width, NotMeasured)}
     for reason in reasons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -16,6 +17,8 @@ WIDE_POINTS = 20.0
 """Runs of an arm are far apart if lowest and highest differ by so many points."""
 _FEWEST = 3
 """Of two runs none is the odd one."""
+_FEWEST_OF_GROUP = 2
+"""A run beside all others is far from them."""
 _MOST_NAMED = 6
 
 Run = tuple[int, float]
@@ -24,12 +27,18 @@ Run = tuple[int, float]
 
 @dataclass(frozen=True)
 class Scattered:
-    """An arm with its lowest and highest run, and those far from its median with their signed distance in points."""
+    """An arm with its lowest and highest run, and those far from its median with their signed distance in points.
+
+    ``low_group`` and ``high_group`` are its runs on both sides of a gap, empty where they do not fall into two groups;
+    of those that do none is the odd one.
+    """
 
     name: str
     lowest: Run
     highest: Run
     far: tuple[Run, ...]
+    low_group: tuple[Run, ...] = ()
+    high_group: tuple[Run, ...] = ()
 
 
 def find_scattered(comparison: Comparison) -> list[Scattered]:
@@ -49,6 +58,15 @@ def tell_scattered(comparison: Comparison) -> Iterator[str]:
     ]
     more = f" and {len(found) - _MOST_NAMED} more arms" if len(found) > _MOST_NAMED else ""
     yield f"Runs of one arm lie far apart: {'; '.join(ranges)}{more}."
+    groups = [
+        f"{one.name} {len(one.low_group)} up to {metric.format(one.low_group[-1][1])} and {len(one.high_group)} from "
+        f"{metric.format(one.high_group[0][1])} on"
+        for one in found
+        if one.low_group
+    ]
+    if groups:
+        more = f"; {len(groups) - _MOST_NAMED} more arms, too" if len(groups) > _MOST_NAMED else ""
+        yield f"Runs fall into two groups: {'; '.join(groups[:_MOST_NAMED])}{more}."
     far = [
         f"{one.name}, seed {seed} ({abs(away):.1f} {metric.difference_unit} {'below' if away < 0 else 'above'})"
         for one in found
@@ -84,9 +102,20 @@ def _judge(arm: Arm) -> Scattered | None:
     )
     if len(runs) < _FEWEST:
         return None
-    far = tuple(_find_far(runs))
+    low, high = _part(runs)
+    far = () if low else tuple(_find_far(runs))
     is_wide = runs[-1][1] - runs[0][1] > WIDE_POINTS
-    return Scattered(arm.name, runs[0], runs[-1], far) if far or is_wide else None
+    return Scattered(arm.name, runs[0], runs[-1], far, low, high) if far or low or is_wide else None
+
+
+def _part(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The runs below and above the widest gap between neighbours, if it is wide and leaves two or more on each side."""
+    gaps = [(above[1] - below[1], place) for place, (below, above) in enumerate(itertools.pairwise(runs), 1)]
+    width, place = max(gaps)
+    wide = max(FAR_POINTS, (runs[-1][1] - runs[0][1]) / 3)
+    if width < wide or min(place, len(runs) - place) < _FEWEST_OF_GROUP:
+        return (), ()
+    return tuple(runs[:place]), tuple(runs[place:])
 
 
 def _find_far(runs: Sequence[Run]) -> Iterator[Run]:

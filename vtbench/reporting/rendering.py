@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from vtbench.documents.table import (
     to_plain_json,
 )
 from vtbench.files import place_within, publish_set, publish_text, resolve
-from vtbench.reporting.arm_settings import tabulate_arms
+from vtbench.reporting.arm_settings import tabulate_arms, tabulate_options
 from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
@@ -140,15 +140,13 @@ def write_files(report: Report, folder: Path, *, every_figure: bool = False) -> 
         publish_text(paths.classes, classes)
     publish_text(paths.latex, render_latex(report))
     if paths.page is not None:
-        publish_text(
-            paths.page, render_page(report, {index: _name_images(own, ".png") for index, own in drawn.items()})
-        )
+        publish_text(paths.page, render_page(report, drawn))
     publish_text(
         paths.markdown,
         render_markdown(
             report,
             {
-                index: {name: path.name for name, path in _name_images(own, ".svg").items()}
+                index: {name: path.name for name, paths in own.items() for path in paths if path.suffix == ".svg"}
                 for index, own in drawn.items()
             },
         ),
@@ -170,10 +168,6 @@ def _save_figures(report: Report, folder: Path, *, every_figure: bool) -> dict[i
                         drawing, folder, stem, dpi=PNG_DPI, pdf=every_figure, dark=True
                     )
     return drawn
-
-
-def _name_images(figures: Mapping[str, Sequence[Path]], suffix: str) -> dict[str, Path]:
-    return {name: path for name, paths in figures.items() for path in paths if path.suffix == suffix}
 
 
 def render_report(report: Report, text_format: TextFormat) -> str:
@@ -302,5 +296,5 @@ def _contrast(report: Report, comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _list_arms(report: Report) -> list[str]:
-    table = tabulate_arms(*report.comparisons)
-    return [] if table is None else [to_markdown(table).rstrip()]
+    tables = (tabulate_arms(*report.comparisons), tabulate_options(*report.comparisons))
+    return [to_markdown(table).rstrip() for table in tables if table is not None]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vtbench.documents.table import Table
-from vtbench.errors import UserError
+from vtbench.errors import UserError, format_names
 from vtbench.files import read_file
 from vtbench.records import RunRecord, TimingRecord, load_record
 from vtbench.records.answers import Answers, load_answers
@@ -18,14 +18,15 @@ from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.described_data import describe_data, describe_source, list_drawn
-from vtbench.reporting.outline import ReportOutline
+from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.repeating import list_needs, repeat_command
 from vtbench.reporting.run_tables import time_runs
 from vtbench.reporting.runs import LeftOut, RunKey, find_traced, identify_run, is_archive, load_runs, name_places
 from vtbench.reporting.side_by_side import TwoResults, compare_results
 from vtbench.reporting.sources import refuse_mixtures, tabulate_sources
 from vtbench.run_folder import MEASURED
-from vtbench.settings import undo_treatment
+from vtbench.search_space import Range, TuningConfig
+from vtbench.settings import spell_setting, undo_treatment
 from vtbench.stats.estimates import Estimate
 from vtbench.units import format_items
 
@@ -139,22 +140,17 @@ def _read_all(
 
 def describe_provenance(records: Sequence[RunRecord], outline: ReportOutline) -> list[tuple[str, str]]:
     """Pairs of a heading and what it was for all ``records``; where they differ, every value is named."""
-    environments, drawn = [record.environment for record in records], list_drawn(records)
+    drawn = list_drawn(records)
     facts = [
         ("data", _join(describe_data(record, drawn) for record in records)),
         ("the data set", _join(filter(None, (describe_source(record.config.data.spec) for record in records)))),
         ("recipe", _join(describe_recipe(record) for record in records) + _name_own_settings(records)),
+        ("tuning", _describe_tuning(outline.tuning) if outline.tuning is not None else ""),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
-        ("machine", _join(map(describe_machine, records))),
-        ("precision", _join(record.config.execution.precision for record in records)),
-        (
-            "versions",
-            _join(
-                ", ".join([f"vtbench {env.vtbench}", f"Python {env.python}", *_describe_packages(env.packages)])
-                for env in environments
-            ),
-        ),
-        ("commit", _join(_describe_commit(env.commit, env.dirty) for env in environments)),
+        ("machine", _share(records, describe_machine)),
+        ("precision", _share(records, lambda record: record.config.execution.precision)),
+        ("versions", _share(records, _describe_versions)),
+        ("commit", _share(records, _describe_commit)),
     ]
     command = outline.command or repeat_command(records, outline)
     needs = list_needs(command, records, outline) if command else ""
@@ -195,10 +191,55 @@ def _describe_packages(packages: dict[str, str]) -> list[str]:
     ]
 
 
-def _describe_commit(commit: str | None, dirty: bool | None) -> str:
+def _describe_tuning(config: TuningConfig) -> str:
+    """What arms were tuned in, over which values, and by how many runs, which the command repeats."""
+    tried = [f"{key} ({_spell_values(values)})" for key, values in config.settings.items()]
+    length = f" of {format_items(config.epochs, 'epoch')}" if config.epochs is not None else ""
+    return (
+        f"each arm its own {'; '.join(tried)}: {format_items(config.num_trials, 'trial')} an arm, each "
+        f"{format_items(config.seeds, 'run')}{length}, which the command runs before all others"
+    )
+
+
+def _spell_values(values: Range | tuple[Any, ...]) -> str:
+    if isinstance(values, Range):
+        return f"from {values.low:g} to {values.high:g}{', log' if values.log else ''}"
+    return ", ".join(map(spell_setting, values))
+
+
+def _describe_versions(record: RunRecord) -> str:
+    where = record.environment
+    return ", ".join([f"vtbench {where.vtbench}", f"Python {where.python}", *_describe_packages(where.packages)])
+
+
+def _describe_commit(record: RunRecord) -> str:
+    commit, dirty = record.environment.commit, record.environment.dirty
     if commit is None:
         return "unknown (not run from a checkout)"
     return f"{commit[:12]}{' with uncommitted changes' if dirty else ''}"
+
+
+def _share(records: Sequence[RunRecord], describe: Callable[[RunRecord], str]) -> str:
+    """What all runs have; where they differ, each with the runs that have it: of which arms, if not of all, and seeds.
+
+    ``4f2a (6 runs: seeds 0, 1); 90cd (3 runs: static, seeds 0, 1, 2)``
+    """
+    found: dict[str, list[RunRecord]] = {}
+    for record in records:
+        found.setdefault(describe(record), []).append(record)
+    if len(found) < 2:
+        return next(iter(found), "")
+    num_arms = len({name_arm(record) for record in records})
+    return "; ".join(f"{said} ({_name_runs(of_it, num_arms)})" for said, of_it in found.items())
+
+
+def _name_runs(records: Sequence[RunRecord], num_arms: int) -> str:
+    arms = list(dict.fromkeys(map(name_arm, records)))
+    seeds = sorted({record.seed for record in records})
+    whose = "" if len(arms) == num_arms else f"{format_names(arms, most=None)}, "
+    return (
+        f"{format_items(len(records), 'run')}: {whose}seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    )
 
 
 def _join(values: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ def tabulate_runs(comparison: Comparison, seconds: Mapping[RunKey, float], *, wi
     Without ``with_ends`` the median of the times stands alone, for which a terminal has room.
     """
     metric = comparison.metric
-    apart, time = f"apart ({metric.difference_unit})", ("time of a run", "shortest", "longest")
+    apart, time = f"apart ({metric.difference_unit})", ("median time", "shortest", "longest")
     header = ("runs", f"lowest ({metric.unit})", "median", "highest", apart, *time)
     rows, most = [], 0
     for arm, runs in zip(comparison.arms, comparison.runs, strict=True):

@@ -119,7 +119,9 @@ def shorten(key: str) -> str:
 def tabulate_tuning(tuning: Tuning, fresh: Mapping[str, float]) -> Table:
     """One row an arm: its best setting, what that scored in tuning and with fresh seeds, and the best one for all."""
     metric = tuning.metric
-    header = ("arm", "tuned to", f"trials: {metric.head}", "fresh seeds", "trials at one for all", "on an edge")
+    length = "" if tuning.config.epochs is None else f" of {format_items(tuning.config.epochs, 'epoch')}"
+    fresh_seeds = f"{'full runs, ' if length else ''}fresh seeds"
+    header = ("arm", "tuned to", f"trials{length}: {metric.head}", fresh_seeds, "trials at one for all", "on an edge")
     rows = [
         (
             arm.name,
@@ -176,7 +178,7 @@ def list_tuning_notes(tuning: Tuning) -> Iterator[str]:
     yield (
         f"Every arm had {' or '.join(map(str, num_trials))} trial{'s' if num_trials != [1] else ''} of "
         f"{format_items(config.seeds, 'run')}{_spell_epochs(config)} (seeds from {config.first_seed} on), validated on "
-        f"{100 * config.held_out:g} % of the training split, which they were not trained on, and never on the "
+        f"{100 * config.held_out:g} % of the whole training split, which they were not trained on, and never on the "
         "validation split; the best mean was then run with the seeds of the tables above."
     )
     yield from _tell_equal(tuning)

@@ -44,4 +44,4 @@ def draw_examples(report: Report, index: int) -> Drawing | None:
     return draw_tiles(rows, shown.list_legend(used), title=title, caption=caption, doublings=shown.doublings)
 
 
-FIGURES.add("examples", Figure(title=TITLE, draw=draw_examples, below=True, explain=explain_pictures))
+FIGURES.add("examples", Figure(title=TITLE, draw=draw_examples, below=True, explain=explain_pictures, pictures=True))

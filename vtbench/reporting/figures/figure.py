@@ -21,9 +21,9 @@ class Figure:
 
     It stands above the tables, or below them under a heading of its title if it is ``below``. ``draw`` gets the report
     and the place of the comparison in it, and gives None where there is nothing to draw. It is called inside
-    `house_style`. ``chart`` draws it for the page, as SVG in the page's colours; without one the page shows its image.
-    One that has to be ``asked`` for stands on the page only, unless all figures are wanted as files. ``explain`` says
-    what its marks stand for, which is shown beside it.
+    `house_style`. ``chart`` draws it for the page, as SVG in the page's colours; without one the page shows its image,
+    an SVG, or a JPEG of one that is made of ``pictures``. One that has to be ``asked`` for stands on the page only,
+    unless all figures are wanted as files. ``explain`` says what its marks stand for, which is shown beside it.
     """
 
     title: str
@@ -32,6 +32,7 @@ class Figure:
     chart: Callable[[Report, int], Markup | None] | None = None
     asked: bool = False
     explain: Callable[[Report, int], str] | None = None
+    pictures: bool = False
 
 
 def title_drawing(report: Report, index: int, what: str = "") -> str:

@@ -46,4 +46,4 @@ def _show(shown: ShownExamples, arm: str, one: Example, rank: int) -> list[Tile]
     return [*lead, *shown.show_answer(arm, one)]
 
 
-FIGURES.add("worst_images", Figure(title=TITLE, draw=draw_worst, below=True, explain=explain_pictures))
+FIGURES.add("worst_images", Figure(title=TITLE, draw=draw_worst, below=True, explain=explain_pictures, pictures=True))

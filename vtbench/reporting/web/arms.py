@@ -38,7 +38,9 @@ def list_arm_details(report: Report, comparison: Comparison) -> list[ArmDetails]
 def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[RunRecord]) -> ArmDetails:
     metric = comparison.metric
     against = (
-        "" if arm.difference is None else f"; against {comparison.base} {show_minus(format_difference(arm, metric))}"
+        ""
+        if arm.difference is None
+        else f"; against {comparison.base} {show_minus(format_difference(arm, metric))}{_tell_interval(arm)}"
     )
     headline = f"{metric.head} {format_estimate(arm.mean, metric)}{against if runs else ''}"
     command = spell_alone(runs[0]) if runs else None
@@ -50,6 +52,11 @@ def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[R
         command,
         list_needs(command, runs[:1]) if command else "",
     )
+
+
+def _tell_interval(arm: Arm) -> str:
+    """Which interval the difference has beside that of the table which holds for all arms."""
+    return ", taken alone" if arm.together is not None and arm.decision is None else ""
 
 
 def _list_facts(arm: Arm, runs: Sequence[RunRecord]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vtbench.documents.table import Table
-from vtbench.reporting.arm_settings import tabulate_arms, tabulate_settings
+from vtbench.reporting.arm_settings import tabulate_arms, tabulate_options, tabulate_settings
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
     answer_report,
@@ -55,12 +55,16 @@ class NamedTable:
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure on the page: a chart, or an image as data of the page; ``legend`` says what its marks are."""
+    """A figure on the page: a chart, or an image as data of the page; ``legend`` says what its marks are.
+
+    ``pictures`` says that the image is made of pictures, and is no plot.
+    """
 
     title: str
     chart: Markup | None
     image: str | None
     legend: str
+    pictures: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ class Section:
     certificates: NamedTable
 
 
-def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str:
-    """The page. ``images`` are PNG files of figures, by the place of the comparison and the name of the figure."""
-    sections = tuple(_build(report, index, images.get(index, {})) for index in range(len(report.comparisons)))
+def render_page(report: Report, drawn: Mapping[int, Mapping[str, Sequence[Path]]]) -> str:
+    """The page. ``drawn`` are the files of figures, by the place of the comparison and the name of the figure."""
+    sections = tuple(_build(report, index, drawn.get(index, {})) for index in range(len(report.comparisons)))
     facts = dict(report.provenance)
     command, needs = facts.pop("command", None), facts.pop("the command needs", None)
     tuning = [NamedTable(title, table) for title, table in zip(_TUNING, list_tuning_tables(report), strict=False)]
@@ -111,12 +115,12 @@ def render_page(report: Report, images: Mapping[int, Mapping[str, Path]]) -> str
 _TUNING = ("What each arm was tuned to", "What the trials came to")
 
 
-def _build(report: Report, index: int, images: Mapping[str, Path]) -> Section:
+def _build(report: Report, index: int, drawn: Mapping[str, Sequence[Path]]) -> Section:
     comparison = report.comparisons[index]
     return Section(
         heading=f"Kept apart: comparison {index + 1}" if comparison.apart else name_together(report),
         apart=explain_apart(comparison) if comparison.apart else "",
-        figures=tuple(_show_figures(report, index, images)),
+        figures=tuple(_show_figures(report, index, drawn)),
         tables=tuple(_list_tables(report, comparison)),
         arms=tuple(list_arm_details(report, comparison)),
         settings=NamedTable("Settings of data and recipe that have an effect", tabulate_settings(comparison)),
@@ -144,25 +148,31 @@ def _list_tables(report: Report, comparison: Comparison) -> list[NamedTable]:
     if len(comparison.seeds) <= MOST_SEEDS_SHOWN:
         tables.append(NamedTable(f"{metric.head} of every run", tabulate_seeds(comparison)))
     further = list_further_tables(report, comparison)
-    arms = tabulate_arms(comparison)
-    if arms is not None:
-        tables.append(NamedTable("Which arm is which", arms))
+    which = (("Which arm is which", tabulate_arms(comparison)), ("Its options", tabulate_options(comparison)))
+    tables += [NamedTable(caption, table) for caption, table in which if table is not None]
     return [*tables, *(NamedTable(_CAPTIONS.get(table.header[0], table.header[0]), table) for table in further)]
 
 
-def _show_figures(report: Report, index: int, images: Mapping[str, Path]) -> Sequence[Shown]:
+def _show_figures(report: Report, index: int, drawn: Mapping[str, Sequence[Path]]) -> Sequence[Shown]:
     shown = []
     for name in FIGURES:
         figure = FIGURES[name]
         legend = "" if figure.explain is None else figure.explain(report, index)
-        if figure.chart is None and name in images:
-            shown.append(Shown(figure.title, None, _embed(images[name]), legend))
+        if figure.chart is None and name in drawn:
+            files = {path.suffix: path for path in drawn[name]}
+            image = _embed_pictures(files[".png"]) if figure.pictures else _embed_plot(files[".svg"])
+            shown.append(Shown(figure.title, None, image, legend, figure.pictures))
         elif figure.chart is not None and (chart := figure.chart(report, index)) is not None:
             shown.append(Shown(figure.title, chart, None, legend))
     return shown
 
 
-def _embed(path: Path) -> str:
+def _embed_plot(path: Path) -> str:
+    """The drawing as an address that holds it, dark for those who prefer that."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _embed_pictures(path: Path) -> str:
     """The image as an address that holds it, small enough to be sent with the page."""
     from PIL import Image
 
