@@ -214,6 +214,17 @@ def test_damaged_lines_are_one_message(tmp_path: Path) -> None:
         load_lines(path, EpochRecord)
 
 
+@pytest.mark.parametrize("moved", ["joined", "broken"])
+def test_as_many_records_as_lines_are_no_proof_that_each_line_is_one(tmp_path: Path, moved: str) -> None:
+    path = tmp_path / "epochs.jsonl"
+    save_lines(path, [EPOCH, EPOCH])
+    first, second = path.read_text("utf-8").splitlines()
+    torn = f"{first},{second}\n" if moved == "joined" else f"{first.replace(', ', chr(10), 1)},{second}\n"
+    path.write_text(torn, "utf-8")
+    with pytest.raises(UserError, match="no file of EpochRecords: line 1"):
+        load_lines(path, EpochRecord)
+
+
 @pytest.mark.parametrize(
     "foreign", [b"my notes", b"first\nsecond", b'{"a": 1}', b"\x89PNG\r", b"[1, 2]", b'{"a": 1}\n{"b": 2}']
 )

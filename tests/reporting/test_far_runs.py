@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from synthetic_runs import list_runs, make_run
 from test_formats import report_on
 
 from vtbench.records import EpochRecord, TimingRecord
+from vtbench.reporting.content import answer_report
 from vtbench.reporting.far_runs import find_scattered, sum_up_scattered, tell_scattered
 from vtbench.reporting.notes import list_notes
+from vtbench.reporting.report import build_report
 from vtbench.reporting.run_tables import tabulate_runs, time_runs
 from vtbench.reporting.runs import identify_run
 
@@ -56,12 +59,19 @@ def test_runs_that_fall_into_two_groups_are_counted_and_none_of_them_is_the_odd_
         {"convolution": (*STEADY, 72.0), "dynamic": values, "static": (70.4, 73.8, 44.4, 74.0, 77.0, 71.0)}
     )
     said = list(tell_scattered(report_on(runs, base="convolution").comparisons[0]))
-    assert said[1] == "Runs fall into two groups: dynamic 3 up to 46.70 and 3 from 73.80 on."
+    assert said[1] == "Runs fall into two groups: dynamic 3 runs up to 46.70 (seeds 1, 3, 4) and 3 from 73.80 % on."
     assert "static, seed 2" in said[2] and "dynamic" not in said[2]  # One run beside all others is far from them.
-    spread = list_runs({"convolution": STEADY, "dynamic": (50.0, 55.0, 61.0, 68.0, 74.0)})
-    assert not any(
-        "two groups" in line for line in tell_scattered(report_on(spread, base="convolution").comparisons[0])
-    )
+    for values in ((50.0, 52, 55, 66, 68, 80), (44.4, 45.7, 46.7, 73.8, 77)):  # A gap as wide as groups, five runs.
+        spread = list_runs({"convolution": STEADY, "dynamic": values})
+        told = tell_scattered(report_on(spread, base="convolution").comparisons[0])
+        assert not any("two groups" in line for line in told)
+
+
+def test_the_answer_of_a_study_until_decided_says_so_too_and_in_which_unit() -> None:
+    report = build_report(Path(__file__).parents[2] / "reports" / "components_decided")
+    said = answer_report(report)
+    assert said[0].startswith("In points against convolution, static is still open: -7.62 ± 10.37; ")
+    assert "Runs of one arm lie far apart (convolution, static, " in said[2]
 
 
 def test_each_arm_has_the_range_of_its_runs_and_the_time_of_one() -> None:

@@ -17,6 +17,7 @@ from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.legends import explain_classes, explain_curves, explain_effects, explain_tokens
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import describe_provenance
+from vtbench.reporting.web.arms import list_arm_details
 from vtbench.reporting.web.certificate_table import _WHAT, tabulate_certificates
 from vtbench.reporting.web.report_page import render_page
 from vtbench.settings import list_settings
@@ -84,8 +85,8 @@ def test_options_in_which_arms_differ_have_a_column_even_where_names_leave_the_d
 
 
 def test_an_option_that_implies_others_shows_what_they_stand_at_and_what_options_are_is_said() -> None:
-    runs = [make_run(form, 0, variant=f"vt_resnet20:form={form}") for form in ("ours", "paper")]
-    runs.append(make_run("maps", 0, variant="vt_resnet20:maps=peaked"))
+    runs = [make_run(form, 0, variant=f"vt_resnet20:position=on,form={form}") for form in ("ours", "paper")]
+    runs.append(make_run("maps", 0, variant="vt_resnet20:position=on,maps=peaked"))
     comparison = report_on(runs).comparisons[0]
     table, options = tabulate_arms(comparison), tabulate_options(comparison)
     assert table is not None and options is not None
@@ -101,6 +102,8 @@ def test_an_option_that_implies_others_shows_what_they_stand_at_and_what_options
         make_run(name, 0, variant=f"{name}:reduction={by}") for name, by in (("se_resnet20", 2), ("a2_resnet20", 4))
     ]
     assert tabulate_options(report_on(families).comparisons[0]) is None  # A reduction of one is not that of the other.
+    widths = [make_run(name, 0, variant=f"{name}:width={by}") for name, by in (("resnet20", 32), ("mine.py:build", 8))]
+    assert tabulate_options(report_on(widths).comparisons[0]) is None  # Nor is what a user's network calls width.
 
 
 def test_what_differs_between_runs_is_named_with_the_runs() -> None:
@@ -113,6 +116,20 @@ def test_what_differs_between_runs_is_named_with_the_runs() -> None:
     assert "runs:" not in facts["machine"] + facts["versions"]
     one = [move(run, "b" * 40 if run.arm == "static" else "a" * 40) for run in list_runs()]
     assert dict(report_on(one).provenance)["commit"].endswith(f"{'b' * 12} (3 runs: static, seeds 0, 1, 2)")
+    parted = [move(run, "b" * 40 if run.seed == 2 and run.arm != "static" else "a" * 40) for run in list_runs()]
+    assert f"{'a' * 12} (11 runs of convolution, static," in dict(report_on(parted).provenance)["commit"]
+
+
+@pytest.mark.parametrize(("num_arms", "num_seeds", "told"), [(5, 3, True), (2, 3, False), (5, 1, False)])
+def test_a_card_tells_an_interval_of_one_arm_from_that_of_all_where_there_are_both(
+    num_arms: int, num_seeds: int, told: bool
+) -> None:
+    arms = list(dict.fromkeys(run.arm for run in list_runs()))[:num_arms]
+    runs = [run for run in list_runs() if run.arm in arms and run.seed < num_seeds]
+    report = report_on(runs, base="convolution")
+    first, *others = list_arm_details(report, report.comparisons[0])
+    assert "taken alone" not in first.headline
+    assert {"taken alone" in one.headline for one in others} == {told}
 
 
 def test_threads_are_said_to_be_those_of_a_run_and_in_the_command_those_of_all_cells() -> None:

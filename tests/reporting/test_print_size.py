@@ -104,6 +104,7 @@ def test_so_is_every_text_beside_pictures(num_arms: int, tmp_path: Path) -> None
     assert {"examples", "worst_images", "class_differences"} <= drawn.keys()
     with house_style():
         for name in ("examples", "worst_images", "class_differences"):
+            assert drawn[name].texts[0].get_text().startswith(tmp_path.name[:20])
             assert_is_read(drawn[name])
 
 
@@ -115,6 +116,7 @@ def test_and_that_of_bars_by_role(num_arms: int, tmp_path: Path, monkeypatch: py
     with house_style():
         figure = draw_roles(build_report(write_study(tmp_path, make_runs(2), seeds=None)), 0)
         assert figure is not None
+        assert figure.texts[0].get_text().startswith(tmp_path.name[:20])
         assert_is_read(figure)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vtbench.reporting.content import list_all_notes
 from vtbench.reporting.figures import FIGURES
 from vtbench.reporting.figures.response_curves import draw_responses, set_apart
 from vtbench.reporting.rendering import save_report
@@ -57,6 +58,7 @@ def test_the_page_has_a_plot_without_a_chart_of_its_own_as_a_drawing_that_can_be
     page = saved.page.read_text("utf-8")
     assert f"data:image/svg+xml;base64,{drawing}" in page and "image/jpeg" not in page
     assert "(0.03, 0.1, 0.3): 3 trials an arm, each 1 run of 6 epochs" in dict(report.provenance)["tuning"]
+    assert any("in nothing else but learning_rate, each its own" in note for note in list_all_notes(report))
     tuning = find_tuning(report)
     assert tuning is not None
     assert tabulate_tuning(tuning, {}).header[2:4] == ("trials of 6 epochs: top-1 (%)", "full runs, fresh seeds")

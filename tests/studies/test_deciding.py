@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from stand_in_cells import FACTS, list_files, make_record, make_study
 from test_running import Watcher
 
 from vtbench.errors import UserError
-from vtbench.records import Certificate, RunRecord, save_record
+from vtbench.records import Certificate, NotMeasured, RunRecord, save_record
 from vtbench.reporting.answer import answer_question
+from vtbench.reporting.comparisons import Outcome
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import build_report
 from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
@@ -147,6 +149,9 @@ def test_the_report_shows_decisions_and_no_plain_interval(tmp_path: Path) -> Non
     said = answer_question(comparison)
     assert said[0].startswith("In points against base, ") and " noisy is still open: " in said[0]
     assert said[1].startswith("The last look, at 6 seeds, ended the study: what is open is neither shown to differ")
+    lacking = replace(comparison.arms[1], outcomes={0: Outcome("missing", NotMeasured(reason="missing"))})
+    interim = replace(comparison, arms=(comparison.arms[0], lacking, *comparison.arms[2:]))
+    assert not any("ended the study" in one for one in answer_question(interim))
 
 
 def test_the_rule_is_made_of_the_options_and_the_number_of_arms() -> None:

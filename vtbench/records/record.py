@@ -108,7 +108,7 @@ def _parse_lines(text: bytes, path: Path, kind: type[R], mend: str) -> list[R]:
     lines = text.removesuffix(b"\n").split(b"\n") if text else []
     with suppress(ValidationError):  # All at once takes half the time; what is damaged is looked for line by line.
         read = _list_of(kind).validate_json(b"[" + b",".join(lines) + b"]")
-        if len(read) == len(lines):
+        if len(read) == len(lines) and all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
             return read
     records = []
     for number, line in enumerate(lines, start=1):

@@ -47,7 +47,8 @@ def _tell_decisions(comparison: Comparison, rule: StoppingRule) -> Iterator[str]
         yield "The study runs until it is decided, and no look has been taken yet."
         return
     yield f"In {unit}, {'; '.join(f'{name} {describe_decision(one)}' for name, one in decisions.items())}."
-    if any(one.verdict == "open" and one.estimate.n == rule.looks[-1] for one in decisions.values()):
+    is_whole = all(outcome.state != "missing" for arm in comparison.arms for outcome in arm.outcomes.values())
+    if is_whole and any(one.verdict == "open" and one.estimate.n == rule.looks[-1] for one in decisions.values()):
         yield (
             f"The last look, at {rule.looks[-1]} seeds, ended the study: what is open is neither shown to differ nor "
             "shown not to."

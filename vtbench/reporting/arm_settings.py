@@ -49,13 +49,15 @@ def tabulate_options(*comparisons: Comparison) -> Table | None:
     """
     entries = {entry.name: entry for entry in load_catalog()}
     leads = _list_leads(comparisons).values()
-    meant: dict[str, set[str]] = {}
+    meant: dict[str, set[str | None]] = {}
     for record in leads:
-        if (entry := entries.get(split_variant(record.variant)[0])) is not None:
-            for option in entry.options:
-                meant.setdefault(option.name, set()).add(option.description)
+        name, given = split_variant(record.variant)
+        unknown = dict.fromkeys(given)
+        told = {option.name: option.description for option in entries[name].options} if name in entries else unknown
+        for option, description in told.items():
+            meant.setdefault(option, set()).add(description)
     differing = (name for name, values in _read_all_options(leads).items() if _differ(values))
-    rows = [(name, *meant[name]) for name in differing if len(meant.get(name, ())) == 1]
+    rows = [(name, said) for name in differing for said in meant[name] if said is not None and len(meant[name]) == 1]
     return make_table(("option", "what it is"), rows) if rows else None
 
 

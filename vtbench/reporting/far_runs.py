@@ -17,8 +17,11 @@ WIDE_POINTS = 20.0
 """Runs of an arm are far apart if lowest and highest differ by so many points."""
 _FEWEST = 3
 """Of two runs none is the odd one."""
-_FEWEST_OF_GROUP = 2
-"""A run beside all others is far from them."""
+_FEWEST_OF_GROUP, _FEWEST_TO_PART, _GAP_TO_SPAN = 2, 6, 1.5
+"""A run beside all others is far from them, few runs have gaps by luck, and so have draws from one bell curve.
+
+Of six such draws with a standard deviation of 8 points 3 % would be parted, of ten 0.3 %.
+"""
 _MOST_NAMED = 6
 
 Run = tuple[int, float]
@@ -58,12 +61,7 @@ def tell_scattered(comparison: Comparison) -> Iterator[str]:
     ]
     more = f" and {len(found) - _MOST_NAMED} more arms" if len(found) > _MOST_NAMED else ""
     yield f"Runs of one arm lie far apart: {'; '.join(ranges)}{more}."
-    groups = [
-        f"{one.name} {len(one.low_group)} up to {metric.format(one.low_group[-1][1])} and {len(one.high_group)} from "
-        f"{metric.format(one.high_group[0][1])} on"
-        for one in found
-        if one.low_group
-    ]
+    groups = [_tell_groups(one, metric) for one in found if one.low_group]
     if groups:
         more = f"; {len(groups) - _MOST_NAMED} more arms, too" if len(groups) > _MOST_NAMED else ""
         yield f"Runs fall into two groups: {'; '.join(groups[:_MOST_NAMED])}{more}."
@@ -95,6 +93,16 @@ def sum_up_scattered(comparison: Comparison) -> Iterator[str]:
         )
 
 
+def _tell_groups(arm: Scattered, metric: Metric) -> str:
+    """``a 6 runs up to 47.00 and 4 from 70.40 % on (seeds 0, 1, 3, 4)``: the seeds are those of the smaller group."""
+    low, high = arm.low_group, arm.high_group
+    fewer = format_names((str(seed) for seed, _ in sorted(min(low, high, key=len))), most=_MOST_NAMED)
+    ends = f"up to {metric.format(low[-1][1])}", f"from {metric.show(high[0][1])} on"
+    words = [f"{len(low)} runs {ends[0]}", f"{len(high)} {ends[1]}"]
+    words[low is not min(low, high, key=len)] += f" (seeds {fewer})"
+    return f"{arm.name} {' and '.join(words)}"
+
+
 def _judge(arm: Arm) -> Scattered | None:
     runs = sorted(
         ((seed, one.value) for seed, one in arm.outcomes.items() if isinstance(one.value, float)),
@@ -102,20 +110,20 @@ def _judge(arm: Arm) -> Scattered | None:
     )
     if len(runs) < _FEWEST:
         return None
-    low, high = _part(runs)
-    far = () if low else tuple(_find_far(runs))
     is_wide = runs[-1][1] - runs[0][1] > WIDE_POINTS
-    return Scattered(arm.name, runs[0], runs[-1], far, low, high) if far or low or is_wide else None
+    low, high = _part(runs) if is_wide and len(runs) >= _FEWEST_TO_PART else ((), ())
+    far = () if low else tuple(_find_far(runs))
+    return Scattered(arm.name, runs[0], runs[-1], far, low, high) if far or is_wide else None
 
 
 def _part(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """The runs below and above the widest gap between neighbours, if it is wide and leaves two or more on each side."""
+    """The runs below and above the widest gap between neighbours, if it is wide beside what each group spans."""
     gaps = [(above[1] - below[1], place) for place, (below, above) in enumerate(itertools.pairwise(runs), 1)]
-    width, place = max(gaps)
-    wide = max(FAR_POINTS, (runs[-1][1] - runs[0][1]) / 3)
-    if width < wide or min(place, len(runs) - place) < _FEWEST_OF_GROUP:
-        return (), ()
-    return tuple(runs[:place]), tuple(runs[place:])
+    gap, place = max(gaps)
+    low, high = tuple(runs[:place]), tuple(runs[place:])
+    span = max(group[-1][1] - group[0][1] for group in (low, high))
+    parted = gap >= max(FAR_POINTS, _GAP_TO_SPAN * span) and min(len(low), len(high)) >= _FEWEST_OF_GROUP
+    return (low, high) if parted else ((), ())
 
 
 def _find_far(runs: Sequence[Run]) -> Iterator[Run]:

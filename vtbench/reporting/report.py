@@ -32,6 +32,8 @@ from vtbench.units import format_items
 
 T = TypeVar("T")
 INDEX_FILE = "index.html"
+_MOST_NAMED = 12
+"""Of more arms or seeds the first are named, and how many more there are."""
 _THREADS = "--threads are those of all cells that run at once (--jobs) together, shared out among them"
 
 
@@ -192,18 +194,18 @@ def _describe_packages(packages: dict[str, str]) -> list[str]:
 
 
 def _describe_tuning(config: TuningConfig) -> str:
-    """What arms were tuned in, over which values, and by how many runs, which the command repeats."""
+    """What arms were tuned in, over which values, and by how many runs."""
     tried = [f"{key} ({_spell_values(values)})" for key, values in config.settings.items()]
     length = f" of {format_items(config.epochs, 'epoch')}" if config.epochs is not None else ""
     return (
         f"each arm its own {'; '.join(tried)}: {format_items(config.num_trials, 'trial')} an arm, each "
-        f"{format_items(config.seeds, 'run')}{length}, which the command runs before all others"
+        f"{format_items(config.seeds, 'run')}{length}, before the runs that are compared"
     )
 
 
 def _spell_values(values: Range | tuple[Any, ...]) -> str:
     if isinstance(values, Range):
-        return f"from {values.low:g} to {values.high:g}{', log' if values.log else ''}"
+        return f"from {spell_setting(values.low)} to {spell_setting(values.high)}{', log' if values.log else ''}"
     return ", ".join(map(spell_setting, values))
 
 
@@ -220,9 +222,10 @@ def _describe_commit(record: RunRecord) -> str:
 
 
 def _share(records: Sequence[RunRecord], describe: Callable[[RunRecord], str]) -> str:
-    """What all runs have; where they differ, each with the runs that have it: of which arms, if not of all, and seeds.
+    """What all runs have; where they differ, each with the runs that have it.
 
-    ``4f2a (6 runs: seeds 0, 1); 90cd (3 runs: static, seeds 0, 1, 2)``
+    ``4f2a (6 runs: seeds 0, 1); 90cd (3 runs: static, seeds 0, 1, 2)``; where some of the arms lack some of the seeds,
+    ``4f2a (7 runs of a, b, c)``.
     """
     found: dict[str, list[RunRecord]] = {}
     for record in records:
@@ -236,10 +239,11 @@ def _share(records: Sequence[RunRecord], describe: Callable[[RunRecord], str]) -
 def _name_runs(records: Sequence[RunRecord], num_arms: int) -> str:
     arms = list(dict.fromkeys(map(name_arm, records)))
     seeds = sorted({record.seed for record in records})
-    whose = "" if len(arms) == num_arms else f"{format_names(arms, most=None)}, "
-    return (
-        f"{format_items(len(records), 'run')}: {whose}seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    )
+    runs, named = format_items(len(records), "run"), format_names(arms, most=_MOST_NAMED)
+    if len(records) != len(arms) * len(seeds):
+        return f"{runs} of {named}"
+    whose = "" if len(arms) == num_arms else f"{named}, "
+    return f"{runs}: {whose}seed{'s' if len(seeds) > 1 else ''} {format_names(map(str, seeds), most=_MOST_NAMED)}"
 
 
 def _join(values: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vtbench.catalog import Look, load_catalog
+from vtbench.documents.table import escape_controls
 from vtbench.documents.wrapping import spell_name
 from vtbench.reporting.charts.svg import LETTER as CHART_LETTER
 from vtbench.reporting.charts.svg import shorten_text
@@ -78,7 +79,7 @@ class Head:
     def __init__(self, title: str, caption: str, *, width: float = WIDTH) -> None:
         room = width - 2 * _RIM
         self._title = textwrap.wrap(spell_name(title), int(room / (1.35 * LETTER)), break_on_hyphens=False)
-        self._caption = textwrap.wrap(caption, int(room / LETTER), break_on_hyphens=False)
+        self._caption = textwrap.wrap(escape_controls(caption), int(room / LETTER), break_on_hyphens=False)
 
     @property
     def inches(self) -> float:

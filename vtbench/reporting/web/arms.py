@@ -37,11 +37,8 @@ def list_arm_details(report: Report, comparison: Comparison) -> list[ArmDetails]
 
 def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[RunRecord]) -> ArmDetails:
     metric = comparison.metric
-    against = (
-        ""
-        if arm.difference is None
-        else f"; against {comparison.base} {show_minus(format_difference(arm, metric))}{_tell_interval(arm)}"
-    )
+    difference = f"{show_minus(format_difference(arm, metric))}{_tell_interval(comparison, arm)}"
+    against = "" if arm.difference is None else f"; against {comparison.base} {difference}"
     headline = f"{metric.head} {format_estimate(arm.mean, metric)}{against if runs else ''}"
     command = spell_alone(runs[0]) if runs else None
     return ArmDetails(
@@ -54,9 +51,9 @@ def _describe(report: Report, comparison: Comparison, arm: Arm, runs: Sequence[R
     )
 
 
-def _tell_interval(arm: Arm) -> str:
-    """Which interval the difference has beside that of the table which holds for all arms."""
-    return ", taken alone" if arm.together is not None and arm.decision is None else ""
+def _tell_interval(comparison: Comparison, arm: Arm) -> str:
+    """That the interval of the difference is the arm's own, where the table has one beside it that holds for all."""
+    return ", taken alone" if arm in comparison.family and len(comparison.family) > 1 and not comparison.until else ""
 
 
 def _list_facts(arm: Arm, runs: Sequence[RunRecord]) -> list[tuple[str, str]]:

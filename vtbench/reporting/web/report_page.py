@@ -148,7 +148,7 @@ def _list_tables(report: Report, comparison: Comparison) -> list[NamedTable]:
     if len(comparison.seeds) <= MOST_SEEDS_SHOWN:
         tables.append(NamedTable(f"{metric.head} of every run", tabulate_seeds(comparison)))
     further = list_further_tables(report, comparison)
-    which = (("Which arm is which", tabulate_arms(comparison)), ("Its options", tabulate_options(comparison)))
+    which = (("Which arm is which", tabulate_arms(comparison)), ("What the options are", tabulate_options(comparison)))
     tables += [NamedTable(caption, table) for caption, table in which if table is not None]
     return [*tables, *(NamedTable(_CAPTIONS.get(table.header[0], table.header[0]), table) for table in further)]
 
