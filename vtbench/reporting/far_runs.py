@@ -96,11 +96,12 @@ def sum_up_scattered(comparison: Comparison) -> Iterator[str]:
 def _tell_groups(arm: Scattered, metric: Metric) -> str:
     """``a 6 runs up to 47.00 and 4 from 70.40 % on (seeds 0, 1, 3, 4)``: the seeds are those of the smaller group."""
     low, high = arm.low_group, arm.high_group
-    fewer = format_names((str(seed) for seed, _ in sorted(min(low, high, key=len))), most=_MOST_NAMED)
-    ends = f"up to {metric.format(low[-1][1])}", f"from {metric.show(high[0][1])} on"
-    words = [f"{len(low)} runs {ends[0]}", f"{len(high)} {ends[1]}"]
-    words[low is not min(low, high, key=len)] += f" (seeds {fewer})"
-    return f"{arm.name} {' and '.join(words)}"
+    fewer = low if len(low) <= len(high) else high
+    seeds = f" (seeds {format_names((str(seed) for seed, _ in sorted(fewer)), most=_MOST_NAMED)})"
+    return (
+        f"{arm.name} {len(low)} runs up to {metric.format(low[-1][1])}{seeds if fewer is low else ''} and {len(high)} "
+        f"from {metric.show(high[0][1])} on{seeds if fewer is high else ''}"
+    )
 
 
 def _judge(arm: Arm) -> Scattered | None:
