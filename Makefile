@@ -67,6 +67,7 @@ slow: setup browser
 golden: setup
 	$(BIN)/python -m vtbench.models.golden
 	$(BIN)/python -m vtbench.audit.counting
+	$(BIN)/vtbench audit --format json > reports/audit/findings.json
 
 reports: setup
 	$(BIN)/python -m vtbench.reporting.committed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -19,7 +20,7 @@ from vtbench.errors import UserError
 from vtbench.published.claims import Claim, load_claims, load_inconsistencies
 from vtbench.records import to_json
 from vtbench.records.finding import Finding
-from vtbench.reporting.audit_report import group_untested, print_audit, render_markdown
+from vtbench.reporting.audit_report import group_untested, print_audit, render_markdown, tabulate_verdicts
 
 WRONG = count_from(
     {
@@ -83,7 +84,15 @@ def test_untested_claims_are_listed_together_by_reason_and_none_is_lost() -> Non
 
 def test_markdown_and_json_hold_every_finding() -> None:
     findings = run_audit(WRONG)
-    assert render_markdown(findings).count("\n| ") == len(findings) + 2
+    rows = [line for line in render_markdown(findings).splitlines() if line.startswith("| ")]
+    tables = sum(line.startswith("| -") for line in rows)
+    places = len(tabulate_verdicts(findings).rows)
+    assert len(rows) == len(findings) + places + 2 * tables
+    counted = [[int(number) for number in row[1:]] for row in tabulate_verdicts(findings).rows]
+    assert [sum(column) for column in zip(*counted, strict=True)] == [
+        sum(one.status == status for one in findings) for status in ("reproduced", "contradicted", "not tested")
+    ]
+    assert "NOT EXPLAINED. " in render_markdown(findings)
     plain = json.loads(to_json(findings))
     assert [entry["id"] for entry in plain] == [finding.id for finding in findings]
 
@@ -108,6 +117,8 @@ def test_counted_live_nothing_is_contradicted_that_is_not_known_and_no_mark_is_s
     unexplained = [finding for finding in findings if finding.status == "contradicted" and not finding.known]
     assert [(finding.id, finding.printed, finding.here) for finding in unexplained] == []
     assert list_stale_marks(findings, load_claims()) == []
+    committed = Path(__file__).parents[2] / "reports" / "audit" / "findings.json"
+    assert to_json(findings) == committed.read_text("utf-8"), "make golden writes it"
     costs = {finding.id: finding for finding in findings}
     assert costs["t2-resnet34-macs"].here == "3663.76 M"
     assert costs["t8-vit_b_16-macs"].status == "reproduced"

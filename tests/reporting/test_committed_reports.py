@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
 from synthetic_runs import list_runs, write_study
 
+from vtbench.errors import UserError
 from vtbench.reporting.archive import archive_runs, list_archives
 from vtbench.reporting.committed import render_committed, render_readme
 from vtbench.reporting.pages import PAGES, Page
@@ -28,8 +30,8 @@ def assert_same(committed: Path, rendered: Path) -> None:
             assert old == new, f"{committed}: {ADVICE}"
         else:
             assert re.findall("<!-- (.*?) -->", old) == re.findall("<!-- (.*?) -->", new), f"{committed}: {ADVICE}"
-    elif committed.suffix == ".html":  # Pictures within depend on the version of what compressed them.
-        old, new = (re.sub(r"data:image/jpeg[^\"]*", "", path.read_text("utf-8")) for path in (committed, rendered))
+    elif committed.suffix == ".html":  # Images within depend on the version of what compressed or drew them.
+        old, new = (re.sub(r"data:image/[^\"]*", "", path.read_text("utf-8")) for path in (committed, rendered))
         assert old == new, f"{committed}: {ADVICE}"
     elif committed.suffix != ".png":
         assert committed.read_bytes() == rendered.read_bytes(), f"{committed}: {ADVICE}"
@@ -51,6 +53,17 @@ def test_every_committed_study_renders_from_its_records(tmp_path: Path) -> None:
 def test_the_committed_report_of_the_literature_renders_from_its_data(tmp_path: Path) -> None:
     write_published_report(tmp_path / "again")
     assert_renders_to(REPORTS / "published", tmp_path / "again")
+
+
+def test_the_committed_audit_renders_from_its_findings(tmp_path: Path) -> None:
+    shutil.copytree(REPORTS / "audit", tmp_path / "audit")
+    (tmp_path / "audit" / "report.md").unlink()
+    assert PAGES["audit"].write(tmp_path) == [tmp_path / "audit" / "report.md"]
+    assert_renders_to(REPORTS / "audit", tmp_path / "audit")
+    assert PAGES["audit"].write(tmp_path / "none") == []
+    (tmp_path / "audit" / "findings.json").write_text("[{}]")
+    with pytest.raises(UserError, match="is no list of Findings: Field required"):
+        PAGES["audit"].write(tmp_path)
 
 
 def test_the_committed_index_of_all_studies_renders_from_their_records() -> None:

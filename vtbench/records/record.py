@@ -64,6 +64,16 @@ def load_record(path: Path, kind: type[R]) -> R:
         raise UserError(f"{path} is not a {kind.__name__}: {where}: {first['msg']}.") from error
 
 
+def load_list(path: Path, kind: type[R]) -> list[R]:
+    """Read records that `to_json` wrote as one list. Raises ``UserError`` naming the file if it holds anything else."""
+    try:
+        return _list_of(kind).validate_json(read_file(path))
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValidationError as error:
+        raise UserError(f"{path} is no list of {kind.__name__}s: {error.errors()[0]['msg']}.") from error
+
+
 def load_table(path: Path, kind: type[R]) -> tuple[R, ...]:
     """The rows of a CSV file, each a record whose fields are the columns."""
     with path.open(encoding="utf-8", newline="") as stream:

@@ -9,10 +9,21 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from vtbench.documents.table import NOTHING, Table, escape_controls, make_table, to_markdown
+from vtbench.documents.table import (
+    NOTHING,
+    Table,
+    escape_controls,
+    escape_markdown,
+    list_items,
+    make_table,
+    to_markdown,
+)
 from vtbench.documents.terminal import lay_out, print_text
-from vtbench.records.finding import Finding
+from vtbench.records.finding import Finding, Status
+from vtbench.registry import order_naturally
 from vtbench.units import format_items
+
+_WITH_ITSELF = "the paper with itself"
 
 
 def count_verdicts(findings: Sequence[Finding]) -> str:
@@ -48,22 +59,49 @@ def print_audit(findings: Sequence[Finding], console: Console) -> None:
     if reproduced:
         print_text("\nReproduced", console, style="bold green")
         console.print(lay_out(_tabulate(reproduced), gap=3))
-        _print_remarks(reproduced, console)
+        for remark in _list_remarks(reproduced):
+            print_text(f"- {remark}", console)
     print_text(f"\n{count_verdicts(findings)}", console, style="bold")
 
 
 def render_markdown(findings: Sequence[Finding]) -> str:
-    """One table of all findings, in the order of the audit."""
-    header = ("verdict", "table", "cell", "quantity", "printed", "here", "off by", "why", "command")
+    """All findings: how many of each table, and then those that do not hold, those that nobody tested, and the rest."""
+    parts = ["# Audit", f"{count_verdicts(findings)}.", to_markdown(tabulate_verdicts(findings)).rstrip()]
+    if contradicted := [one for one in findings if one.status == "contradicted"]:
+        parts += ["## Contradicted", to_markdown(_tabulate_contradicted(contradicted), padded=False).rstrip()]
+    groups = group_untested(findings)
+    parts += ["## Not tested"] if groups else []
+    for reason, members in groups.items():
+        example = f" E.g. `{members[0].command}`." if members[0].command else ""
+        parts += [f"{escape_markdown(reason)}{example}", to_markdown(_tabulate(members).without("here")).rstrip()]
+    if reproduced := [one for one in findings if one.status == "reproduced"]:
+        parts += ["## Reproduced", to_markdown(_tabulate(reproduced)).rstrip(), list_items(_list_remarks(reproduced))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def tabulate_verdicts(findings: Sequence[Finding]) -> Table:
+    """One row a table of the paper, and one for what it says of itself: how many claims came to which verdict."""
+    places = [(_WITH_ITSELF if one.id.startswith("self-") else _name_place(one.table), one.status) for one in findings]
+    statuses: tuple[Status, ...] = ("reproduced", "contradicted", "not tested")
+    rows = [
+        (place, *(str(places.count((place, status))) for status in statuses))
+        for place in sorted(
+            {place for place, _ in places}, key=lambda place: (place == _WITH_ITSELF, order_naturally(place))
+        )
+    ]
+    return make_table(("claims of", *statuses), rows, numbers=statuses)
+
+
+def _tabulate_contradicted(contradicted: Sequence[Finding]) -> Table:
+    header = ("table", "cell", "quantity", "printed", "here", "off by", "why")
     rows = [
         (
-            f"{finding.status}{' (known)' if finding.known else ''}",
-            *(finding.table, finding.cell, finding.quantity, finding.printed, finding.here or NOTHING),
-            *(_deviate(finding), finding.reason, f"`{finding.command}`" if finding.command else ""),
+            *(one.table, one.cell, one.quantity, one.printed, one.here or NOTHING, _deviate(one)),
+            one.reason if one.known else f"NOT EXPLAINED. {one.reason}",
         )
-        for finding in findings
+        for one in contradicted
     ]
-    return f"# Audit\n\n{count_verdicts(findings)}.\n\n{to_markdown(make_table(header, rows), padded=False)}"
+    return make_table(header, rows, numbers=("off by",))
 
 
 def group_untested(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
@@ -77,9 +115,12 @@ def group_untested(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 def locate(finding: Finding) -> str:
     """Where the claim is printed: ``Table 8, CBAM-R34``."""
-    several = "s" if "," in finding.table else ""
-    place = f"Table{several} {finding.table}" if finding.table[0].isdigit() else finding.table.capitalize()
-    return f"{place}, {finding.cell}"
+    return f"{_name_place(finding.table)}, {finding.cell}"
+
+
+def _name_place(table: str) -> str:
+    several = "s" if "," in table else ""
+    return f"Table{several} {table}" if table[0].isdigit() else table.capitalize()
 
 
 def _indent(text: str, *, style: str = "") -> Padding:
@@ -113,11 +154,10 @@ def _tabulate(reproduced: Sequence[Finding]) -> Table:
     return make_table(header, rows, numbers=header[3:])
 
 
-def _print_remarks(reproduced: Sequence[Finding], console: Console) -> None:
+def _list_remarks(reproduced: Sequence[Finding]) -> list[str]:
     """What a reproduction depends on, each condition once with the cells that need it."""
     conditions: dict[str, list[str]] = {}
     for finding in reproduced:
         if finding.reason and not finding.id.startswith("self-"):
             conditions.setdefault(finding.reason, []).append(f"{finding.cell} (Table {finding.table})")
-    for condition, cells in conditions.items():
-        print_text(f"- {condition}: {', '.join(dict.fromkeys(cells))}", console)
+    return [f"{condition}: {', '.join(dict.fromkeys(cells))}" for condition, cells in conditions.items()]
