@@ -28,6 +28,7 @@ _OTHER_KINDS = {
     **dict.fromkeys(("model_type", "dict_type"), "a table"),
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    "bool_type": "true or false",
     "string_type": "a text",
     "string_too_short": "a text that is not empty",
 }

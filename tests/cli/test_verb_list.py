@@ -108,8 +108,8 @@ def test_models_of_libraries_are_listed_by_pattern_part_and_name_without_costs(m
 @pytest.mark.parametrize(
     ("pattern", "missing", "said"),
     [
-        ("timm:resnext5*q", None, "No model of timm fits the pattern 'timm:resnext5*q'. Did you mean 'resn"),
-        ("timm:resnet43", None, "No model of timm has 'resnet43' in its name. Did you mean 'resnet"),
+        ("timm:resnext5*q", None, "No model of timm fits the pattern 'timm:resnext5*q'. Did you mean 'timm:resn"),
+        ("timm:resnet43", None, "No model of timm has 'resnet43' in its name. Did you mean 'timm:resnet"),
         ("timm", None, "Those of the library are listed by 'vtbench list timm:TEXT'."),
         ("timm:*", "timm", "'timm:' needs timm, which is not installed: pip install timm."),
         ("torchvision:*", "torchvision", "'torchvision:' needs torchvision, which is not installed"),

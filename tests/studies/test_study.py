@@ -122,7 +122,10 @@ def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
             'question = "q"\n[arms]\n"width=4" = "resnet20"\n[factors]\nwidth = [4, 8]',
             r"make an arm 'width=4', which stands in \[arms\], too",
         ),
-        ('question = "q"\n[factors.recipe.epochs]\na = {b = 3}', "'factors.recipe.epochs.0' was given {'b': 3}"),
+        (
+            'question = "q"\n[factors.recipe.epochs]\na = {b = 3}',
+            "'factors.recipe.epochs.0' was given {'b': 3}: allowed: true or false or ",
+        ),
         (
             'question = "q"\n[factors]\nwidth = { a = 4, b = [8] }',
             r"the level 'b' of the factor 'width' was given \[8\]\. 'width' is no setting, .* an option of the models: "

@@ -38,8 +38,9 @@ def list_library_models(pattern: str) -> list[CatalogEntry]:
     names = list_library(library)
     found = select_names(wanted, names)
     if not found:
+        near, every = wanted.strip("*?"), [f"{library}:{name}" for name in names]
         what = f"fits the pattern {pattern!r}" if is_pattern(wanted) else f"has {wanted!r} in its name"
-        raise UserError(f"No model of {library} {what}. {did_you_mean(wanted.strip('*?'), names)}")
+        raise UserError(f"No model of {library} {what}. {did_you_mean(f'{library}:{near}', every)}")
     return [_list_one(f"{library}:{name}", library) for name in found]
 
 
