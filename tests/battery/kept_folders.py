@@ -12,7 +12,6 @@ from calling import call
 from good_inputs import TINY_DATA, TINY_MODEL
 
 from vtbench.training import loop
-from vtbench.training.checkpoint import Checkpoint
 
 TINY_SEGMENTER = "vt_fpn_resnet18:width=4,num_tokens=4,stem=small"
 TRAIN = ("--data", TINY_DATA, "--image-size", "16", "--device", "cpu", "--threads", "1")
@@ -104,16 +103,16 @@ def _call(*words: str) -> None:
 
 def _begin(folder: Path) -> None:
     """A run that was killed after its third save, and had been begun elsewhere."""
-    saved = loop.save_checkpoint
+    saved = loop.publish_checkpoint
     times = itertools.count(1)
 
-    def save(place: Path, checkpoint: Checkpoint) -> None:
-        saved(place, checkpoint)
+    def save(place: Path, data: bytes) -> None:
+        saved(place, data)
         if next(times) == 3:
             raise _Enough
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(_Enough):
-        patch.setattr(loop, "save_checkpoint", save)
+        patch.setattr(loop, "publish_checkpoint", save)
         call([word.format(kept=folder) for word in KEPT["begun run"].commands["train"]])
     before = (folder / "environment.json").read_text()
     (folder / "earlier_environments.jsonl").write_text(" ".join(before.split()) + "\n")

@@ -222,7 +222,7 @@ def start(place: Path, words: list[str], *, pause_at: int = 0, log: str = "log",
 def _wait_at_save(pause_at: int, sync: Path) -> None:
     from vtbench.training import loop
 
-    saved = loop.save_checkpoint
+    saved = loop.publish_checkpoint
     count = 0
 
     def save(*arguments: object) -> None:
@@ -234,7 +234,7 @@ def _wait_at_save(pause_at: int, sync: Path) -> None:
             (sync / "reached").touch()
             wait_for(sync / "go on")
 
-    loop.save_checkpoint = save  # type: ignore[assignment]
+    loop.publish_checkpoint = save  # type: ignore[assignment]
 
 
 def wait_for(path: Path) -> None:

@@ -60,9 +60,13 @@ def unpack_tensors(data: bytes) -> Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Publish a checkpoint in ``folder`` and drop all but the newest two."""
+    publish_checkpoint(folder, pack_tensors(checkpoint.tensors, checkpoint.values))
+
+
+def publish_checkpoint(folder: Path, data: bytes) -> None:
+    """`save_checkpoint` of what `pack_tensors` gave: waits for the disk, and needs nothing of torch."""
     known = _list_files(folder)
     path = folder / f"{_number(known[-1]) + 1 if known else 1:08d}.safetensors"
-    data = pack_tensors(checkpoint.tensors, checkpoint.values)
     publish_bytes(path, data)
     publish_text(_checksum_path(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
     for old in [*known, path][:-_KEPT]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -16,7 +17,8 @@ from vtbench.records import EpochRecord, TimingRecord, save_lines
 from vtbench.records.answers import pack_answers
 from vtbench.run_folder import ANSWERS, CHECKPOINTS, EXAMPLES, METRICS, TIMING
 from vtbench.training.answers import AnswerKeeper
-from vtbench.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
+from vtbench.training.background import Background
+from vtbench.training.checkpoint import FORMAT, pack_tensors, publish_checkpoint
 from vtbench.training.evaluation import SlidingWindow, evaluate, ignore
 from vtbench.training.examples import ExampleMaker
 from vtbench.training.kernels import describe_kernels, join_kernels
@@ -45,15 +47,22 @@ class EpochLoop:
         self.timings = list(prepared.timings)
         self.train_seconds = prepared.train_seconds
         self.kernels = prepared.kernels
+        self.background = Background()
+        self._untold: tuple[EpochRecord, TimingRecord] | None = None
         self.save_seconds = 0.0
         self.next_save = time.monotonic() + self.config.execution.checkpoint_seconds
 
     def run(self) -> None:
-        """Train to the end. Raises ``RunStopped`` after saving, ``DivergenceError``, and whatever the data raises."""
-        if self.epochs:  # The run may have been killed between the checkpoint and these files.
-            self._publish_epochs()
-        while self.trainer.epoch < self.config.recipe.epochs:
-            self._run_epoch()
+        """Train to the end. Raises ``RunStopped`` after saving, ``DivergenceError``, and whatever the data raises.
+
+        Files are written beside the training; all of them are there when it returns or raises.
+        """
+        with self.background:
+            if self.epochs:  # The run may have been killed between the checkpoint and these files.
+                self._publish_epochs()
+            while self.trainer.epoch < self.config.recipe.epochs:
+                self._run_epoch()
+            self._tell_epoch()
 
     def _run_epoch(self) -> None:
         epoch = self.trainer.epoch
@@ -85,13 +94,20 @@ class EpochLoop:
         trainer.epoch, trainer.batch, self.train_seconds = epoch + 1, 0, 0.0
         self._save()
         self._publish_epochs()
-        self.listener.on_epoch(self.epochs[-1], self.timings[-1])
+        self._untold = self.epochs[-1], self.timings[-1]
 
     def _publish_epochs(self) -> None:
         if not self.world.is_first:
             return
-        save_lines(self.folder / METRICS, self.epochs)
-        save_lines(self.folder / TIMING, self.timings)
+        for name, records in ((METRICS, self.epochs), (TIMING, self.timings)):
+            self.background.begin(partial(save_lines, self.folder / name, tuple(records)))
+
+    def _tell_epoch(self) -> None:
+        """Tell of the last epoch when its files are written: what was told of is not lost."""
+        self.background.wait()
+        if self._untold is not None:
+            epoch, self._untold = self._untold, None
+            self.listener.on_epoch(*epoch)
 
     def _train_epoch(self) -> dict[str, float]:
         trainer = self.trainer
@@ -122,7 +138,7 @@ class EpochLoop:
             yield from self.prepared.train_batches.epoch(trainer.epoch, trainer.batch)
 
     def _report(self, images_per_second: float) -> None:
-        if not self.world.is_first:
+        if not self.world.is_first or self._untold is not None:
             return
         trainer = self.trainer
         self.listener.on_batch(
@@ -137,11 +153,14 @@ class EpochLoop:
 
     def _stop_or_save(self, step_seconds: float = 0.0) -> None:
         """Between two batches: leave if asked to, save if it is time or if a stop could not wait for the next step."""
+        if self.background.is_idle:
+            self._tell_epoch()
         slow = step_seconds > max(_SLOW_STEP_SECONDS, _WORTH_A_SAVE * self.save_seconds)
         stop, save = self.world.agree(self.stop.look(), slow or time.monotonic() >= self.next_save)
         if stop or save:
             self._save()
         if stop:
+            self._tell_epoch()
             raise RunStopped(self.folder, epoch=self.trainer.epoch, batch=self.trainer.batch)
 
     def _keep_answers(self, keeper: AnswerKeeper) -> None:
@@ -194,7 +213,8 @@ class EpochLoop:
             "kernels": self.kernels,
         }
         if self.world.is_first:
-            save_checkpoint(self.folder / CHECKPOINTS, Checkpoint(tensors, values))
+            self._tell_epoch()  # Of states that wait to be written there is one at most.
+            self.background.begin(partial(publish_checkpoint, self.folder / CHECKPOINTS, pack_tensors(tensors, values)))
         self.world.barrier()
         now = time.monotonic()
         self.save_seconds, self.next_save = now - started, now + self.config.execution.checkpoint_seconds

@@ -66,7 +66,7 @@ class ProgressListener:
         """A batch is done; called a few times a second at most, not for each batch."""
 
     def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
-        """An epoch is trained, evaluated and saved."""
+        """An epoch is trained, evaluated and saved; told of when its files are written, which may be in the next."""
 
     def on_message(self, text: str) -> None:
         """Something that a user should know and that stops nothing: one paragraph."""
