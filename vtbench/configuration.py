@@ -198,7 +198,7 @@ class ExecutionConfig(Configuration):
     command that repeats a run follow from it.
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"uncounted", "devices", "shard_optimizer"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"uncounted", "devices", "shard_optimizer", "eval_batch_size"})
 
     device: Annotated[str, Effect.PLACE] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: Annotated[int, Effect.PLACE] = Field(
@@ -221,6 +221,12 @@ class ExecutionConfig(Configuration):
     )
     accumulate: Annotated[int, Effect.NUMBERS] = Field(
         1, ge=1, le=LARGEST_BATCH, description="Micro-batches a step, seen by batch normalisation: another training."
+    )
+    eval_batch_size: Annotated[int | None, Effect.NUMBERS] = Field(
+        None,
+        ge=1,
+        le=LARGEST_BATCH,
+        description="Images evaluated at once; else what suits their size: rounds otherwise.",
     )
     checkpoint_seconds: Annotated[float, Effect.NOTHING] = Field(60.0, gt=0, description="Save at least so often.")
     shard_optimizer: Annotated[bool, Effect.NOTHING] = Field(

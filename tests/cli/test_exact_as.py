@@ -21,9 +21,10 @@ def begin(folder: Path, **execution: object) -> Path:
 
 
 def test_a_choice_is_what_rounds_the_numbers_of_a_run_or_of_a_study_s_first_cell(tmp_path: Path) -> None:
-    begin(tmp_path / "study" / "cells" / "a" / "seed-0", threads=3, precision="bfloat16", workers=5)
+    begin(tmp_path / "study" / "cells" / "a" / "seed-0", threads=3, precision="bfloat16", workers=5, eval_batch_size=7)
     begin(tmp_path / "study" / "cells" / "b" / "seed-0", threads=1)
     chosen = {"threads": 3, "precision": "bfloat16", "channels_last": True, "compile": False, "accumulate": 1}
+    chosen |= {"eval_batch_size": 7}
     assert read_choice(tmp_path / "study") == chosen
     assert read_choice(tmp_path / "study" / "cells" / "b" / "seed-0")["threads"] == 1
 

@@ -22,7 +22,7 @@ RUN = (
     "data recipe epochs teacher init freeze limit-train limit-val image-size set batch-size learning-rate weight-decay "
     "label-smoothing clip"
 )
-EXECUTION = "precision channels-last compile accumulate"
+EXECUTION = "precision channels-last compile accumulate eval-batch-size"
 SURFACE = {
     "list": "patterns format json options",
     "data": "data image-size out recipe set draws seed format overwrite json",

@@ -10,7 +10,7 @@ from torch import nn
 from vtbench.configuration import Recipe
 from vtbench.datasets.batches import EvalBatches
 from vtbench.tasks import TASKS
-from vtbench.training.evaluation import SlidingWindow, evaluate, predict_whole
+from vtbench.training.evaluation import SlidingWindow, choose_batch_size, evaluate, predict_whole
 
 IMAGES = TinyImages(20, 1)
 
@@ -97,3 +97,9 @@ def test_a_recipe_says_how_images_are_predicted() -> None:
     assert SlidingWindow.of(Recipe(name="r")) is predict_whole
     assert SlidingWindow.of(Recipe(name="r", window=9)) == SlidingWindow((9, 9), (6, 6))
     assert SlidingWindow.of(Recipe(name="r", window=(9, 6), stride=(3, 2))) == SlidingWindow((9, 6), (3, 2))
+
+
+def test_processes_that_share_a_batch_have_as_many_images_each_as_one_would() -> None:
+    alone, four = (choose_batch_size(256, (224, 224), "cpu", num_ranks) for num_ranks in (1, 4))
+    assert four == 4 * alone < 256
+    assert choose_batch_size(6, (224, 224), "cpu", 4) == 6

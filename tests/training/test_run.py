@@ -30,7 +30,7 @@ from vtbench.records import (
     load_lines,
     load_record,
 )
-from vtbench.tasks import TASKS
+from vtbench.tasks import TASKS, Tally
 from vtbench.training import BatchProgress, RunStart, load_recipe, train_run
 from vtbench.training.progress import ProgressListener
 
@@ -153,6 +153,27 @@ def test_epoch_records_hold_the_rate_of_the_last_step_and_means_over_all_images(
     )
     found = [epoch.train[key] * num_items / 100 for epoch in record.epochs]
     assert found == pytest.approx(np.round(found))  # 20 images, the last batch of 4 included; of each 4 pixels are void
+
+
+@pytest.mark.parametrize("task", ["classification"])  # Whose items are images.
+@pytest.mark.parametrize(("wish", "size"), [(None, 3), (5, 5)])
+def test_the_record_says_how_many_images_were_evaluated_at_once(
+    tiny: pytest.MonkeyPatch, tmp_path: Path, wish: int | None, size: int
+) -> None:
+    """And they were: as many as suit their size, no more than in a step, or as many as the user says."""
+    tiny.setattr("vtbench.training.evaluation._LEAST_AT_ONCE", 3)
+    tiny.setattr("vtbench.training.evaluation._PIXELS_AT_ONCE", 1)
+    sizes = set[int]()
+
+    def count(self: Tally, batch: int, loss: torch.Tensor, num_items: int) -> None:
+        sizes.add(num_items)
+        add_loss(self, batch, loss, num_items)
+
+    add_loss = Tally.add_loss
+    tiny.setattr(Tally, "add_loss", count)
+    record = train_run(tiny_config(execution={"eval_batch_size": wish}, batch_size=4), tmp_path)
+    assert record.eval_batch_size == size
+    assert size in sizes
 
 
 def test_a_finished_run_is_returned_and_not_trained_again(tiny: pytest.MonkeyPatch, tmp_path: Path) -> None:

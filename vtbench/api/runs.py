@@ -142,6 +142,7 @@ def train(
     channels_last: bool = True,
     compile: bool = False,
     accumulate: int = 1,
+    eval_batch_size: int | None = None,
     checkpoint_seconds: float = 60.0,
     shard_optimizer: bool = False,
     uncounted: bool = False,

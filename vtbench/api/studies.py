@@ -87,6 +87,7 @@ def run_study(
     channels_last: bool = True,
     compile: bool = False,
     accumulate: int = 1,
+    eval_batch_size: int | None = None,
     shard_optimizer: bool = False,
     uncounted: bool = False,
     fresh: bool = False,

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from vtbench.errors import UserError
 
-if TYPE_CHECKING:
-    pass
-
-EXACT_EXCLUDES = ("threads", "precision", "channels-last", "compile", "accumulate")
+EXACT_EXCLUDES = ("threads", "precision", "channels-last", "compile", "accumulate", "eval-batch-size")
 ExactAs = Annotated[
     Path | None,
     typer.Option(
         "--exact-as",
-        help="Threads, precision, layout, compilation and micro-batches as in this run or study: equal bits on the "
-        "same kind of machine.",
+        help="Threads, precision, layout, compilation and batches of steps and evaluation as in this run or study: "
+        "equal bits on the same kind of machine.",
     ),
 ]
 

@@ -238,6 +238,11 @@ class EvalBatches:
     def __len__(self) -> int:
         return len(self._maker)
 
+    @property
+    def batch_size(self) -> int:
+        """How many images are in a batch, of all processes together."""
+        return self._maker.batch_size
+
     def __iter__(self) -> Iterator[Batch]:
         for images_BHWC, targets in self._loader.run(0, 0):
             yield self._normalize(images_BHWC), targets

@@ -26,7 +26,7 @@ from vtbench.records.evaluation import ClassEvaluationRecord, ConfidenceBinRecor
 from vtbench.settings import read_settings
 from vtbench.tasks import TASKS, Tally
 from vtbench.training.answers import AnswerKeeper
-from vtbench.training.evaluation import SlidingWindow, evaluate
+from vtbench.training.evaluation import SlidingWindow, choose_batch_size, evaluate
 from vtbench.training.reproducibility import repeatable
 from vtbench.training.trained import TrainedRun, ask_otherwise
 from vtbench.training.world import ALONE
@@ -92,7 +92,7 @@ def evaluate_run(
     run = ask_otherwise(run, settings or {})
     task, config = TASKS[run.record.task], run.record.config
     numbers = match_classes(run.note.class_names, task.name_classes(data), data=data.name)
-    batches = EvalBatches(data, config.recipe.batch_size, targets=RenumberedTargets(task, numbers))
+    batches = EvalBatches(data, _choose_batch_size(run, data, device), targets=RenumberedTargets(task, numbers))
     layout = torch.channels_last if config.execution.channels_last else torch.contiguous_format
     model = run.model.to(device, memory_format=layout)  # type: ignore[call-overload]
 
@@ -152,6 +152,16 @@ def evaluate_run(
         answers_sha256=hashlib.sha256(pack_answers(answers)).hexdigest(),
     )
     return record, answers
+
+
+def _choose_batch_size(run: TrainedRun, data: LoadedDataset, device: torch.device) -> int:
+    """As many images at once as in the run, for other images or devices as many as it would have taken of them."""
+    record, config = run.record, run.record.config
+    wished, taken, recipe = config.execution.eval_batch_size, record.eval_batch_size, config.recipe
+    if taken is None or wished is not None:
+        return wished or recipe.batch_size
+    is_alike = data.image_size == run.note.image_size and record.environment.device.startswith(device.type)
+    return taken if is_alike else choose_batch_size(recipe.batch_size, recipe.window or data.image_size, device.type)
 
 
 def _confuse(answers: Answers, num_classes: int) -> list[list[int]]:

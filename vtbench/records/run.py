@@ -144,12 +144,14 @@ class RunRecord(Record):
     ``settled_by_data`` holds the settings of the recipe that it left to the data, by dotted key, as they came out.
     ``answers_sha256`` is of the file of answers to each validation image beside the record: see `answers`.
     ``taken`` says what was chosen of the user's files: columns by what they hold, and what the data call each split.
+    ``eval_batch_size`` images were evaluated at once; None in records of before: as many as in a step.
     ``kernels`` are digests of what a compiled run was done with, one after the other where it went on with others, and
     None for those that are not known: only of a run with one that is known it is promised that it repeats to the bit.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(
         {"class_names", "class_colours", "settled_by_data", "start", "taken", "kernels", "answers_sha256"}
+        | {"eval_batch_size"}
     )
 
     format: Literal[2] = 2
@@ -169,6 +171,7 @@ class RunRecord(Record):
     settled_by_data: dict[str, Any] = Field(default_factory=dict)
     start: StartRecord | None = None
     taken: dict[str, str] = Field(default_factory=dict)
+    eval_batch_size: int | None = None
     kernels: tuple[str | None, ...] = ()
     epochs: tuple[EpochRecord, ...]
     outcome: dict[str, float] | NotMeasured

@@ -68,6 +68,27 @@ def _list_starts(side: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
+_PIXELS_AT_ONCE, _LEAST_AT_ONCE = 1 << 16, 8
+"""Pixels and images of a batch in evaluation on a CPU: measured by tests/benchmarks/evaluation_batches.py."""
+
+
+def choose_batch_size(most: int, size: tuple[int, int], device: str, num_ranks: int = 1) -> int:
+    """How many images of (height, width) ``size`` are evaluated at once: ``most``, that of the recipe, or fewer.
+
+    What a CPU computes of one layer shall be in its caches when the next begins, so that large images are fastest a few
+    at a time. The memory of a GPU is fast, and small batches leave it idle. ``num_ranks`` processes share a batch.
+
+    >>> choose_batch_size(256, (32, 32), "cpu"), choose_batch_size(256, (224, 224), "cpu")
+    (64, 8)
+    >>> choose_batch_size(64, (32, 32), "cpu"), choose_batch_size(256, (224, 224), "cuda")
+    (64, 256)
+    """
+    height, width = size
+    if device != "cpu":
+        return most
+    return min(most, max(_LEAST_AT_ONCE, round(_PIXELS_AT_ONCE / (height * width))) * num_ranks)
+
+
 def ignore(scores: Tensor, truth: Tensor) -> None:
     """Nothing: for those who need no batch."""
 

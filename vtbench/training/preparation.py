@@ -34,6 +34,7 @@ from vtbench.settings import undo_treatment
 from vtbench.tasks import Task, find_task
 from vtbench.training.certificate import certify
 from vtbench.training.checkpoint import FORMAT, Checkpoint, find_checkpoint
+from vtbench.training.evaluation import choose_batch_size
 from vtbench.training.folder import write_config
 from vtbench.training.foreign_network import hash_network, try_network
 from vtbench.training.freezing import freeze_parameters
@@ -159,7 +160,10 @@ def _gather_material(config: RunConfig, device: torch.device, world: World) -> _
         workers=execution.workers,
         **share,
     )
-    val_batches = EvalBatches(val, batch_size=recipe.batch_size, workers=execution.workers, **share)
+    at_once = execution.eval_batch_size or choose_batch_size(
+        recipe.batch_size, recipe.window or val.image_size, device.type, world.size
+    )
+    val_batches = EvalBatches(val, batch_size=at_once, workers=execution.workers, **share)
     class_names = task.name_classes(train)
     model = build_initialized_network(
         config.spelling, recipe, seed=config.seed, num_classes=len(class_names), image_size=train.image_size

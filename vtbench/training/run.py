@@ -211,6 +211,7 @@ class _Run:
             settled_by_data={key: now for key, _, now in list_differences(self.config.recipe, prepared.trainer.recipe)},
             start=prepared.start,
             taken=list_taken(prepared.train),
+            eval_batch_size=prepared.val_batches.batch_size,
             kernels=self.loop.kernels,
             epochs=tuple(self.loop.epochs),
             outcome=self.loop.epochs[-1].outcome if error is None else NotMeasured(reason=error),
