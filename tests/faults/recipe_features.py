@@ -46,7 +46,7 @@ FEATURES = {
     "distillation": Feature(recipe={"distillation": TEACHER}),
     "workers": Feature(execution={"workers": 2}),
     "compile": Feature(variant="resnet20:width=2", execution={"compile": True}),
-    "accumulation": Feature(execution={"accumulate": 3}),
+    "accumulation, evaluation in other batches": Feature(execution={"accumulate": 3, "eval_batch_size": 5}),
     "parquet data": Feature(data=PARQUET),
     "segmentation": _segment(),
     "rmsprop": Feature(recipe={"optimizer": {"name": "rmsprop", "learning_rate": 0.01}}),

@@ -35,7 +35,6 @@ def test_every_field_of_recipes_and_executions_that_keeps_state_is_a_feature() -
     assert changed | NO_FEATURES == set(Recipe.model_fields)
     executions = {key for feature in FEATURES.values() for key in feature.execution}
     elsewhere = {"device", "devices", "threads", "checkpoint_seconds", "channels_last", "uncounted", "shard_optimizer"}
-    elsewhere |= {"eval_batch_size"}
     assert executions | elsewhere == set(ExecutionConfig.model_fields)
     optimizers = {feature.recipe.get("optimizer", {}).get("name", "sgd") for feature in FEATURES.values()}
     assert optimizers == set(get_args(OptimizerConfig.model_fields["name"].annotation))

@@ -124,6 +124,23 @@ def test_a_figure_stays_of_a_size_that_can_be_read(tmp_path: Path, num_arms: int
         assert named == 24 if any(text.endswith("classes more") for text in texts) else named < 24
 
 
+def test_arms_whose_names_begin_and_end_alike_are_told_apart(tmp_path: Path) -> None:
+    arms = {"VT-FPN-zeroed-tokens": True, "VT-FPN-all-tokens": True}
+    report = build_report(write_runs(tmp_path, arms))
+    for draw in (draw_examples, draw_worst):
+        with house_style():
+            drawing = draw(report, 0)
+        assert drawing is not None
+        titles = {axes.get_title(loc="left").replace("-\n", "-") for axes in drawing.axes}
+        assert all(any(title.startswith(arm) for title in titles) for arm in arms)
+        places = [(axes.get_position(), axes.get_title(loc="left").count("\n") + 1) for axes in drawing.axes]
+        height = drawing.get_size_inches()[1]
+        for place, num_lines in places:  # No title reaches into the picture above it.
+            top = place.y1 + 0.15 * num_lines / height
+            above = [other.y0 for other, _ in places if other.y0 > place.y1 and abs(other.x0 - place.x0) < 1e-6]
+            assert all(top <= bottom for bottom in above)
+
+
 def test_a_report_shows_the_lowest_seed_and_names_finished_arms_without_examples(tmp_path: Path) -> None:
     runs = write_runs(tmp_path, {"FPN": False, "VT-FPN": True, "plain": False})
     (runs / "cells" / "plain" / "seed-0" / "examples.zip").unlink()

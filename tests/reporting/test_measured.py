@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from synthetic_runs import COMPONENTS, ENVIRONMENT, list_runs, write_study
 
 from vtbench.records import NotMeasured, save_record
@@ -11,9 +12,12 @@ from vtbench.records.measured import MeasuredArm, MeasuredArms
 from vtbench.records.profile import Measurement, Part
 from vtbench.reporting.archive import archive_runs
 from vtbench.reporting.content import list_all_notes
+from vtbench.reporting.cost_axes import LATENCY, MACS, MEMORY, CostAxis
+from vtbench.reporting.figures.accuracy_costs import chart_accuracy, draw_accuracy
 from vtbench.reporting.measured_tables import tabulate_measured
 from vtbench.reporting.rendering import render_markdown
 from vtbench.reporting.report import build_report
+from vtbench.reporting.style import house_style
 
 
 def measure(arm: str, latency_ms: float) -> MeasuredArm:
@@ -98,3 +102,14 @@ def test_energy_has_a_column_where_a_meter_was_read(tmp_path: Path) -> None:
     notes = list_all_notes(report)
     assert "Energy is that of GPU 0, at rest and by other processes included: the median of windows." in notes
     assert "Energy: no meter." in notes
+
+
+@pytest.mark.parametrize("axis", [LATENCY, MEMORY, MACS])
+def test_a_figure_of_what_was_measured_says_where_and_at_which_batch(tmp_path: Path, axis: CostAxis) -> None:
+    report = build_report(write_measured(tmp_path / "study"))
+    with house_style():
+        drawing = draw_accuracy(report, 0, axis)
+    chart = chart_accuracy(report, 0, "title", axis)
+    assert drawing is not None and chart is not None
+    for text in (" ".join(text.get_text() for text in drawing.texts).replace("\n", " "), chart):
+        assert ("measured on" in text and "1 thread, float32, batch 1" in text) == (axis is not MACS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 _MARGIN = 0.08
 _LARGEST_TILE = 1.4
 _GAP = 0.08
-_TILE_TITLE = 0.33
+_TITLE_LINE = 0.165
 _LINE = 0.17
 _KEY = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One picture (Y, X, C); ``title`` stands above it on up to two lines. ``smooth`` is for photographs."""
+    """One picture (Y, X, C); ``title`` stands above it, its lines on up to two each. ``smooth``: a photograph."""
 
     title: str
     picture: NDArray[np.uint8]
@@ -60,17 +61,20 @@ def draw_tiles(
     columns = max(len(row) for row in rows)
     tile = min(_LARGEST_TILE, (WIDTH - 2 * _MARGIN + _GAP) / columns - _GAP)
     heights = [tile * _proportion(row) for row in rows]
+    titles = [
+        _TITLE_LINE * max(2, *(len(_wrap_title(one.title, tile)) for one in row if one is not None)) for row in rows
+    ]
     per_line, num_lines = _lay_out_legend(legend)
     head = Head(_write(title), _write(caption))
     foot = _MARGIN + _LINE * num_lines + (_KEY if doublings else 0)
-    height = head.inches + sum(heights) + _TILE_TITLE * len(rows) + _GAP + foot
+    height = head.inches + sum(heights) + sum(titles) + _GAP + foot
 
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
     head.write(figure)
     top = height - head.inches
-    for row, row_height in zip(rows, heights, strict=True):
-        top -= _TILE_TITLE + row_height
+    for row, row_height, title_height in zip(rows, heights, titles, strict=True):
+        top -= title_height + row_height
         for column, one in enumerate(row):
             if one is not None:
                 place = (_MARGIN + column * (tile + _GAP), top, tile, row_height)
@@ -112,9 +116,21 @@ def _draw_tile(figure: Figure, tile: Tile, place: tuple[float, ...], size: tuple
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set(visible=True, color=MUTED, linewidth=0.5)
+    axes.set_title(
+        "\n".join(_wrap_title(tile.title, across)), fontsize=SMALL, color=INK, pad=2, loc="left", linespacing=1.1
+    )
+
+
+def _wrap_title(title: str, across: float) -> list[str]:
+    """The lines of a title so wide: two for each of its own at most, so that names that end alike are told apart."""
     most = int(1.05 * across / LETTER)
-    lines = [shorten(escape_controls(line), most) for line in tile.title.split("\n")]
-    axes.set_title("\n".join(lines), fontsize=SMALL, color=INK, pad=2, loc="left", linespacing=1.1)
+    return [part for line in title.split("\n") for part in _wrap_line(escape_controls(line), most)]
+
+
+def _wrap_line(line: str, most: int) -> list[str]:
+    first = next(iter(wrap(line, most)), "")
+    rest = line[len(first) :].lstrip()
+    return [first, shorten(rest, most)] if rest else [first]
 
 
 def _draw_entry(figure: Figure, entry: Entry, place: tuple[float, float], size: tuple[float, float]) -> None:

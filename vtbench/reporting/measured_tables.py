@@ -11,8 +11,9 @@ from vtbench.records import CostRecord, NotMeasured
 from vtbench.records.measured import MeasuredArm
 from vtbench.records.profile import Measurement
 from vtbench.reporting.comparisons import Arm, Comparison
+from vtbench.reporting.cost_axes import tell_conditions
 from vtbench.reporting.report import Report
-from vtbench.units import format_bytes, format_fine, format_items, format_millions
+from vtbench.units import format_bytes, format_fine, format_millions
 
 _MOST_PAIRS = 3
 
@@ -48,13 +49,8 @@ def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:
         if isinstance(one.measurement, NotMeasured)
     ]
     if done:
-        first = done[0][1]
-        where = first.environment
-        notes.insert(
-            0,
-            f"Measured on {where.device_name} ({where.device}), {format_items(first.threads, 'thread')}, "
-            f"{first.dtype}, batch {first.batch_size}, arms taking turns: median and quartiles of a forward pass.",
-        )
+        conditions = tell_conditions(done[0][1])
+        notes.insert(0, f"Measured on {conditions}, arms taking turns: median and quartiles of a forward pass.")
         timed = [
             Timed(arm.name, arm.variant, arm.costs.macs, one) for arm, one in done if isinstance(arm.costs, CostRecord)
         ]

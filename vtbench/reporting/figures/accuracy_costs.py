@@ -10,7 +10,15 @@ from markupsafe import Markup
 
 from vtbench.reporting.charts.scatter_chart import chart_points
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.cost_axes import LATENCY, MACS, MEMORY, PARAMS, CostAxis
+from vtbench.reporting.cost_axes import (
+    LATENCY,
+    MACS,
+    MEMORY,
+    PARAMS,
+    CostAxis,
+    read_measurement,
+    tell_conditions,
+)
 from vtbench.reporting.figures.figure import FIGURES, Figure, title_drawing
 from vtbench.reporting.legends import explain_costs
 from vtbench.reporting.scatter import Point, draw_points
@@ -31,7 +39,7 @@ def draw_accuracy(report: Report, index: int, axis: CostAxis = MACS) -> Drawing 
     if len(points) < (2 if index else 1):
         return None
     title = title_drawing(report, index)
-    caption = _write_caption(comparison, points)
+    caption = _write_caption(report, index, points, axis)
     return draw_points(points, comparison.metric, title=title, caption=caption, legend=False, axis=axis)
 
 
@@ -40,7 +48,7 @@ def chart_accuracy(report: Report, index: int, title: str, axis: CostAxis) -> Ma
     comparison, points = report.comparisons[index], list_points(report, index, axis)
     if not points:
         return None
-    caption = _write_caption(comparison, points)
+    caption = _write_caption(report, index, points, axis)
     return chart_points(points, comparison.metric, title=title, caption=caption, axis=axis)
 
 
@@ -61,13 +69,16 @@ def list_points(report: Report, index: int, axis: CostAxis = MACS) -> list[Point
     ]
 
 
-def _write_caption(comparison: Comparison, points: Sequence[Point]) -> str:
+def _write_caption(report: Report, index: int, points: Sequence[Point], axis: CostAxis) -> str:
+    comparison = report.comparisons[index]
     record = comparison.records[0]
     seeds = format_items(len(comparison.seeds), "seed")
     bars = "; bars: 95 % t interval, small dots: single seeds" if any(point.half_width for point in points) else ""
     front = "; dashed: Pareto front" if _has_front(comparison, points) else ""
     epochs = format_items(record.config.recipe.epochs, "epoch")
-    return f"{_shorten(record.config.data.spec)}, {epochs}, {seeds}{bars}{front}"
+    found = [one for arm in comparison.arms if axis.measured and (one := read_measurement(report, arm)) is not None]
+    where = f"; measured on {tell_conditions(found[0])}" if found else ""
+    return f"{_shorten(record.config.data.spec)}, {epochs}, {seeds}{bars}{front}{where}"
 
 
 def _has_front(comparison: Comparison, points: Sequence[Point]) -> bool:

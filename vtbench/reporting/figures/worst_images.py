@@ -42,7 +42,10 @@ def draw_worst(report: Report, index: int) -> Drawing | None:
 
 def _show(shown: ShownExamples, arm: str, one: Example, rank: int) -> list[Tile]:
     name = " ".join(arm.splitlines())
-    lead = [shown.show_image(one, f"{name}\nworst {rank + 1}: no. {one.note.index}"), shown.show_truth(one)]
+    lead = [
+        shown.show_image(one, f"{name}\nworst {rank + 1}: no.\N{NO-BREAK SPACE}{one.note.index}"),
+        shown.show_truth(one),
+    ]
     return [*lead, *shown.show_answer(arm, one)]
 
 
