@@ -45,7 +45,7 @@ from vtbench.environment import describe_environment
 VOID = 255
 SCALE = (0.5, 2.0)
 RATE, MOMENTUM, DECAY, POWER = 0.05, 0.9, 1e-4, 0.9
-NUM_VAL = 8
+NUM_VAL = 10
 
 
 def write_parquet_pairs(source: Path, folder: Path, limit: int) -> None:
