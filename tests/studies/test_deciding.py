@@ -20,7 +20,7 @@ from vtbench.reporting.tables import tabulate_seeds, tabulate_summary
 from vtbench.reporting.treatment import SEED_FREE
 from vtbench.run_options import StudyOptions
 from vtbench.stats.stopping import Decision, StoppingRule
-from vtbench.studies import running
+from vtbench.studies import resolution, running
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.deciding import run_until_decided
 from vtbench.studies.executor import Session
@@ -41,7 +41,7 @@ RULE = StoppingRule(looks=(3, 4, 6), num_contrasts=3, smallest_effect=1.5)
 
 @pytest.fixture(autouse=True)
 def known_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "inspect_study", lambda study: FACTS)
+    monkeypatch.setattr(resolution, "inspect_study", lambda study: FACTS)
     monkeypatch.setattr(running, "check_identity", lambda study, ledger: True)
 
 

@@ -6,9 +6,10 @@ import pytest
 from stand_in_cells import FACTS, LOCAL, make_study
 from test_running import Watcher
 
-from vtbench.studies import ordering, running
+from vtbench.studies import ordering, resolution
 from vtbench.studies.cells import list_cells
 from vtbench.studies.executor import Session
+from vtbench.studies.inspection import Inspector
 from vtbench.studies.ordering import put_longest_first
 from vtbench.studies.running import run_study
 from vtbench.training import StopRequest
@@ -17,7 +18,9 @@ ARMS = {"light": "resnet20:width=2", "heavy": "resnet20:width=8", "middle": "res
 
 
 def order(folder: Path, arms: dict[str, str] = ARMS, facts: Any = FACTS, **changes: Any) -> list[str]:
-    return [cell.label for cell in put_longest_first(list_cells(make_study(arms, **changes), folder), facts)]
+    return [
+        cell.label for cell in put_longest_first(list_cells(make_study(arms, **changes), folder), facts, Inspector())
+    ]
 
 
 def test_the_longest_cells_begin_first_and_seeds_stay_in_order(tmp_path: Path) -> None:
@@ -49,7 +52,7 @@ def test_of_very_many_networks_none_is_counted(tmp_path: Path, monkeypatch: pyte
 def test_a_study_of_several_cells_at_once_begins_with_the_longest_and_lists_them_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, first: str
 ) -> None:
-    monkeypatch.setattr(running, "inspect_study", lambda study: FACTS)
+    monkeypatch.setattr(resolution, "inspect_study", lambda study: FACTS)
     watcher = Watcher()
     session = Session(LOCAL, StopRequest(), jobs=jobs, threads=jobs)
     run_study(make_study(ARMS), tmp_path, session, watcher=watcher)

@@ -9,7 +9,7 @@ from stand_in_cells import COSTS, FACTS, IN_PROCESS, SpeedyExecutor, list_files,
 from vtbench.configuration import ExecutionConfig
 from vtbench.records import CostRecord, NotMeasured, save_record
 from vtbench.run_options import StudyOptions
-from vtbench.studies import planning, probe, running, treatments
+from vtbench.studies import planning, probe, resolution, treatments
 from vtbench.studies.cells import Cell, ResolvedStudy, list_cells
 from vtbench.studies.data_facts import DataFacts
 from vtbench.studies.executor import Executor, Session
@@ -67,7 +67,7 @@ def test_a_plan_without_a_probe_measures_nothing_and_says_so(tmp_path: Path, mon
 
 
 def test_a_plan_counts_only_what_is_still_to_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "inspect_study", lambda study: FACTS)
+    monkeypatch.setattr(resolution, "inspect_study", lambda study: FACTS)
     for seed in (0, 1):
         folder = tmp_path / "cells" / "good" / f"seed-{seed}"
         cell = list_cells(make_study({"good": "resnet20"}), tmp_path)[seed]

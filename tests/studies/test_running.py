@@ -10,7 +10,7 @@ from vtbench.configuration import Recipe
 from vtbench.errors import UserError
 from vtbench.locking import hold_lock
 from vtbench.records import NotMeasured, RunRecord, load_record
-from vtbench.studies import running
+from vtbench.studies import resolution
 from vtbench.studies.cells import Cell, ResolvedStudy
 from vtbench.studies.events import Event
 from vtbench.studies.executor import CellResult, Executor, Session
@@ -58,7 +58,7 @@ class Watcher:
 
 @pytest.fixture(autouse=True)
 def known_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "inspect_study", lambda study: FACTS)
+    monkeypatch.setattr(resolution, "inspect_study", lambda study: FACTS)
 
 
 def run(
@@ -187,7 +187,7 @@ def test_fresh_leaves_the_old_study_where_it_is_if_the_new_one_cannot_be_run(
     def refuse(study: ResolvedStudy) -> None:
         raise UserError("no such data")
 
-    monkeypatch.setattr(running, "inspect_study", refuse)
+    monkeypatch.setattr(resolution, "inspect_study", refuse)
     with pytest.raises(UserError, match="no such data"):
         run(make_study(seeds=1), tmp_path / "mini", fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["mini"]
@@ -216,7 +216,7 @@ def test_data_that_cannot_be_used_leave_nothing_behind(tmp_path: Path, monkeypat
     def refuse(study: ResolvedStudy) -> None:
         raise UserError("no such data")
 
-    monkeypatch.setattr(running, "inspect_study", refuse)
+    monkeypatch.setattr(resolution, "inspect_study", refuse)
     with pytest.raises(UserError, match="no such data"):
         run(make_study(), tmp_path / "mini")
     assert not (tmp_path / "mini").exists()

@@ -113,6 +113,7 @@ def run_ablate(
     from vtbench.cli.waiting import tell_waiting
     from vtbench.locking import refuse_held
     from vtbench.run_folder import STUDY, STUDY_LOCK
+    from vtbench.studies.inspection import Question, can_look_apart, look_apart
     from vtbench.studies.resolution import resolve_study
     from vtbench.studies.study import find_study, is_study_file
     from vtbench.trackers import check_trackers
@@ -131,12 +132,17 @@ def run_ablate(
     _check_first(found, options, is_new=not (folder / STUDY).exists())
     if not (plan or verify_resume):
         refuse_held(folder / STUDY_LOCK)
-    with tell_waiting("loading the models of the study"):
-        file, there = study if is_study_file(study) else None, session.executor
-        settle = there.settle_device
-        resolved = resolve_study(
-            name, found, options, execution, file=file, settle_device=settle, runs_here=there.runs_here
-        )
+    file, there = study if is_study_file(study) else None, session.executor
+    if not (plan or verify_resume) and can_look_apart(there):
+        with tell_waiting("loading the models of the study and reading its data"):
+            answers = look_apart(Question(name, found, options, execution, file, folder, retry_failed, fresh))
+        resolved, session = answers.study, replace(session, inspector=answers)
+    else:
+        with tell_waiting("loading the models of the study"):
+            settle = there.settle_device
+            resolved = resolve_study(
+                name, found, options, execution, file=file, settle_device=settle, runs_here=there.runs_here
+            )
     if plan:
         unmeasured = "measuring was left out with --no-probe" if no_probe else None
         _plan(resolved, folder, session, cluster, unmeasured, retry_failed=retry_failed, as_json=as_json)
@@ -195,7 +201,6 @@ def _run(
     from vtbench.cli.tracked_study import TrackedStudy
     from vtbench.cli.verb_report import report_runs
     from vtbench.cli.waiting import tell_waiting
-    from vtbench.profiling import count_costs
     from vtbench.reporting.report import build_report
     from vtbench.reporting.tables import tabulate_summary
     from vtbench.studies.deciding import carry_out_study
@@ -207,7 +212,7 @@ def _run(
     with session.stop.on_signals(grace_seconds=4.9), LiveDisplay(open_progress()) as display:
         what = f"reading the data and building {format_items(len(study.arms), 'arm')}"
         with tell_waiting(what) as begun:
-            shown = StudyDisplay(display, count_costs, begun, begun.turn_to)
+            shown = StudyDisplay(display, session.inspector.count, begun, begun.turn_to)
             tracking = Tracking(trackers, folder, study.name, warn)
             tracked = TrackedStudy(shown, tracking)
             watcher = MirroredStudy(tracked, mirror) if mirror is not None else tracked

@@ -10,7 +10,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from vtbench.environment import settle_device
@@ -18,6 +18,7 @@ from vtbench.errors import UserError
 from vtbench.registry import Registry
 from vtbench.studies.cells import Cell
 from vtbench.studies.events import Event
+from vtbench.studies.inspection import Inspector
 from vtbench.training import StopRequest
 from vtbench.variants import split_options
 from vtbench.written import Configuration, validate_configuration
@@ -102,6 +103,11 @@ class Executor(ABC):
         """Whether cells run on this machine, so that its devices are those that they can have."""
         return True
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether cells have processes of their own on this machine."""
+        return False
+
     def affinity(self, device: str) -> Affinity:
         """What there is for cells on ``device``."""
         return Affinity(count_cores(), num_gpus=int(device != "cpu"))
@@ -171,7 +177,7 @@ class Session:
     """One call on a study: who carries its cells out, what the user wants of the machine, and the wish to stop.
 
     ``jobs`` cells at once and ``threads`` of all cells together are automatic where None. ``ways`` of training may be
-    taken where they are measured to be faster.
+    taken where they are measured to be faster. ``inspector`` looks at the study before its cells begin.
     """
 
     executor: Executor
@@ -179,6 +185,7 @@ class Session:
     jobs: int | None = None
     threads: int | None = None
     ways: tuple[str, ...] = ()
+    inspector: Inspector = field(default_factory=Inspector)
 
 
 def fits_at_the_end(num_left: int, jobs: int) -> bool:

@@ -19,7 +19,6 @@ from vtbench.studies.identity import check_agreement, check_identity
 from vtbench.studies.ledger import Ledger, build_failed_record, move_aside
 from vtbench.studies.ordering import put_longest_first
 from vtbench.studies.placement import Placement, choose_placement, read_placement, write_placement
-from vtbench.studies.resolution import inspect_study
 from vtbench.studies.tuning import Stage, count_cells, list_stages
 
 _UNTUNABLE = "no trial of tuning finished, so that there is no setting to run it with"
@@ -95,7 +94,7 @@ def run_study(
     same_data = False
     if not fresh:
         ledger.check(study, same_data=True)
-    facts = inspect_study(study) if fresh or ledger.needs_data(study, retry_failed=retry_failed) else None
+    facts = session.inspector.inspect(study) if fresh or ledger.needs_data(study, retry_failed=retry_failed) else None
     if not fresh and facts is not None:
         same_data = check_identity(study, ledger)
         ledger.check(study, same_data=same_data)
@@ -166,7 +165,7 @@ def _run_stage(
     watcher.on_study(StudyState(study, folder, stage.cells, records, tuple(waiting), placement, left_by, facts, stage))
     keeper = _BookKeeper(watcher, ledger, facts)
     if 1 < placement.jobs < len(waiting):
-        waiting = put_longest_first(waiting, facts)
+        waiting = put_longest_first(waiting, facts, session.inspector)
     _drain(placement.fit(session.executor).run(waiting, placement.jobs, watcher=keeper, stop=session.stop), folder)
 
 

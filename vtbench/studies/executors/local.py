@@ -69,6 +69,11 @@ class LocalProcesses(Executor):
     servers: CellServers = field(default_factory=CellServers, compare=False)
     turn_servers: CellServers = field(default_factory=lambda: CellServers("--take-turns-for"), compare=False)
 
+    @property
+    def has_processes(self) -> bool:
+        """They have."""
+        return True
+
     def affinity(self, device: str) -> Affinity:
         """The cores of this process, and one place a GPU."""
         num_gpus = len(list_gpus(device)) or int(device != "cpu")
