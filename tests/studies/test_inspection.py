@@ -22,10 +22,29 @@ from vtbench.studies.study import Study
 DATA = "scenes:num_train=20,num_val=10"
 
 
-def ask(folder: Path, data: str = DATA, *, options: StudyOptions | None = None, fresh: bool = False) -> Question:
-    study = Study.model_validate(
-        {"question": "Is it?", "arms": {"a": "resnet20:width=2", "b": "resnet20:width=4"}, "data": data, "seeds": 2}
-    )
+ARMS = {"a": "resnet20:width=2", "b": "resnet20:width=4"}
+PRINTING = """
+import os
+from torch import nn
+
+os.write(1, b"loading")
+
+
+def build(num_classes):
+    print("building")
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))
+"""
+
+
+def ask(
+    folder: Path,
+    data: str = DATA,
+    *,
+    arms: dict[str, str] = ARMS,
+    options: StudyOptions | None = None,
+    fresh: bool = False,
+) -> Question:
+    study = Study.model_validate({"question": "Is it?", "arms": arms, "data": data, "seeds": 2})
     on_cpu = ExecutionConfig(device="cpu")
     return Question("mini", study, options or StudyOptions(), on_cpu, None, folder, retry_failed=False, fresh=fresh)
 
@@ -79,6 +98,15 @@ def test_where_no_cell_is_to_be_run_nothing_is_opened(tmp_path: Path, monkeypatc
 def test_this_process_looks_where_the_other_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection.sys, "executable", "/bin/false")
     assert isinstance(look_apart(ask(tmp_path)), Answers)
+
+
+def test_what_a_network_prints_is_no_part_of_the_answers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "net.py").write_text(PRINTING, encoding="utf-8")
+    answers = look_apart(ask(tmp_path, arms={**ARMS, "own": f"{tmp_path / 'net.py'}:build"}))
+    said = capfd.readouterr()
+    assert said.out == "" and "building" in said.err
+    assert answers.study.arms["own"] == "net.py:build"
+    assert answers.count(answers.study.spell("own"), (32, 32), 10).macs == 3 * 32 * 32 * 10
 
 
 def test_ctrl_c_reaches_the_process_that_asked_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

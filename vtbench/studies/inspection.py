@@ -148,14 +148,17 @@ def _count(networks: Mapping[Network, None]) -> dict[Network, CostRecord | UserE
 
 def main() -> None:
     """Read a question from standard input and write the answers, or what the user is to be told, to standard output."""
-    output, sys.stdout = sys.stdout.buffer, sys.stderr
+    from vtbench.studies.worker import claim_output
+
+    output = claim_output()
     try:
         answers: Answers | UserError = look(pickle.load(sys.stdin.buffer))
     except UserError as error:
         answers = error
     except Exception:  # Whoever asked looks himself, and meets it there.
         sys.exit(1)
-    output.write(pickle.dumps(answers))
+    with output:
+        output.write(pickle.dumps(answers))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def main(run: CellRunner, warm_up: Callable[[], None] = lambda: None) -> None:
 def serve(run: CellRunner) -> None:
     """Read a cell, run it and write its events as lines, until it ends or the study does."""
     _ignore_signals()
-    _serve(run, StopRequest(), sys.stdin.buffer, _claim_output())
+    _serve(run, StopRequest(), sys.stdin.buffer, claim_output())
 
 
 def _serve_in_turn(run: CellRunner, shared: SharedProcess, source: BinaryIO, sink: BinaryIO) -> None:
@@ -128,8 +128,8 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _claim_output() -> BinaryIO:
-    """Keep standard output for events: what libraries print goes to the log."""
+def claim_output() -> BinaryIO:
+    """Keep standard output for what this process has to say: what libraries print goes to standard error, its log."""
     private = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if isinstance(sys.stdout, TextIOWrapper):
