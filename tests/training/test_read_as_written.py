@@ -12,12 +12,10 @@ from vtbench.configuration import DataConfig
 from vtbench.datasets import load_dataset
 from vtbench.datasets.cache import find_cache_folder
 from vtbench.files import publish_bytes
-from vtbench.records import EpochRecord, TimingRecord
 from vtbench.run_folder import CHECKPOINTS, WEIGHTS
 from vtbench.tasks import TASKS
-from vtbench.training import train_run
+from vtbench.training import loop, train_run
 from vtbench.training.checkpoint import find_checkpoint
-from vtbench.training.progress import SILENT, ProgressListener
 
 
 @pytest.fixture(params=list(TASKS))
@@ -30,26 +28,27 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VTBENCH_CACHE", str(tmp_path / "cache"))
 
 
-def train(folder: Path, listener: ProgressListener = SILENT, **execution: Any) -> Any:
+def train(folder: Path, **execution: Any) -> Any:
     config = tiny_config(execution=execution)
     data = DataConfig(spec="scenes:num_train=20,num_val=12", image_size=16)
-    return train_run(config.model_copy(update={"data": data}), folder, listener=listener)
+    return train_run(config.model_copy(update={"data": data}), folder)
 
 
-class AlterAfterFirstEpoch(ProgressListener):
-    """Overwrites with zeros, or cuts off, every file of the cache that holds ``size`` bytes an image."""
+def alter_after_first_epoch(patch: pytest.MonkeyPatch, bytes_an_image: int, *, cut: bool) -> None:
+    """Overwrite with zeros, or cut off, every file of the cache that holds so many bytes an image."""
+    pack = loop.pack_tensors
+    sizes = {20 * bytes_an_image, 12 * bytes_an_image}
 
-    def __init__(self, bytes_an_image: int, *, cut: bool) -> None:
-        self.bytes_an_image, self.cut = bytes_an_image, cut
+    # An epoch is told of when it is saved, which may be when the next has been read.
+    def alter(tensors: Any, values: dict[str, Any]) -> bytes:
+        if (values["epoch"], values["batch"]) == (1, 0):
+            for path in (find_cache_folder() / "decoded").glob("*.u8"):
+                if path.stat().st_size in sizes:
+                    with path.open("r+b") as stream:
+                        stream.truncate(0) if cut else stream.write(bytes(path.stat().st_size))
+        return pack(tensors, values)
 
-    def on_epoch(self, epoch: EpochRecord, timing: TimingRecord) -> None:
-        if epoch.epoch > 0:
-            return
-        sizes = {20 * self.bytes_an_image, 12 * self.bytes_an_image}
-        for path in (find_cache_folder() / "decoded").glob("*.u8"):
-            if path.stat().st_size in sizes:
-                with path.open("r+b") as stream:
-                    stream.truncate(0) if self.cut else stream.write(bytes(path.stat().st_size))
+    patch.setattr(loop, "pack_tensors", alter)
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["zeroed", "cut off"])
@@ -60,7 +59,8 @@ def test_no_epoch_of_altered_pixels_is_recorded_and_the_same_command_goes_on_to_
     tiny.setattr("vtbench.training.preparation.load_datasets", load_both(load_dataset))
     train(tmp_path / "undisturbed")
     altered = 16 * 16 * (3 if task == "classification" else 1)
-    record = train(tmp_path / "run", AlterAfterFirstEpoch(altered, cut=cut), workers=workers)
+    alter_after_first_epoch(tiny, altered, cut=cut)
+    record = train(tmp_path / "run", workers=workers)
     assert record.status == "failed" and "has been altered or cut off" in record.error
     assert len(record.epochs) == 1
     kept = find_checkpoint(tmp_path / "run" / CHECKPOINTS).checkpoint
