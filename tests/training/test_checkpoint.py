@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_parts import save_checkpoint
 
 from vtbench.training.checkpoint import (
     Checkpoint,
     find_checkpoint,
     has_checkpoint,
     pack_tensors,
-    save_checkpoint,
     unpack_tensors,
 )
 

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from test_resume import Messages, StopAtLook
-from tiny_parts import TinyNet, digest_run, tiny_config
+from tiny_parts import TinyNet, digest_run, save_checkpoint, tiny_config
 from torch import nn
 
 from vtbench.records import RunRecord
 from vtbench.training import RunStopped, train_run
-from vtbench.training.checkpoint import find_checkpoint, save_checkpoint
+from vtbench.training.checkpoint import find_checkpoint
 from vtbench.training.kernels import CompiledNetwork, Kernels, join_kernels
 
 COMPILED = {"compile": True}

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_parts import digest_run, tiny_config, tiny_world
+from tiny_parts import digest_run, save_checkpoint, tiny_config, tiny_world
 
 from vtbench.errors import UserError
 from vtbench.records import EnvironmentRecord, load_lines
 from vtbench.tasks import TASKS
 from vtbench.training import RunStopped, StopRequest, train_run
-from vtbench.training.checkpoint import find_checkpoint, save_checkpoint
+from vtbench.training.checkpoint import find_checkpoint
 from vtbench.training.progress import ProgressListener
 
 

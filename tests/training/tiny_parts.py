@@ -19,6 +19,7 @@ from torchvision.ops import StochasticDepth
 from vtbench.configuration import AugmentationConfig, DataConfig, ExecutionConfig, Recipe, RunConfig, ScheduleConfig
 from vtbench.datasets.dataset import VOID
 from vtbench.environment import describe_environment
+from vtbench.training.checkpoint import Checkpoint, pack_tensors, publish_checkpoint
 from vtbench.variants import MODELS, ModelOptions, ModelSpec
 
 NUM_CLASSES = 4
@@ -199,3 +200,8 @@ def digest_run(folder: Path) -> dict[str, str]:
     """The hash of every file of a finished run that must not depend on how it came about."""
     names = [*DETERMINISTIC_FILES, *(path.name for path in folder.glob("examples.zip"))]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Publish a checkpoint, as a run does beside its training."""
+    publish_checkpoint(folder, pack_tensors(checkpoint.tensors, checkpoint.values))

@@ -85,10 +85,12 @@ class Executor(ABC):
     """Carries cells out. A cell's failure is a result, never an exception of the executor.
 
     A cell has its number of threads in its configuration. What is not overridden is right for cells of this machine.
-    An executor that leaves something to the user has ``Knobs`` and is built from them.
+    An executor that leaves something to the user has ``Knobs`` and is built from them; one ``has_processes`` whose
+    cells have processes of their own on this machine.
     """
 
     Knobs: ClassVar[type[Configuration] | None] = None
+    has_processes: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, cells: Sequence[Cell], jobs: int, *, watcher: CellWatcher, stop: StopRequest) -> Iterator[CellResult]:
@@ -102,11 +104,6 @@ class Executor(ABC):
     def runs_here(self) -> bool:
         """Whether cells run on this machine, so that its devices are those that they can have."""
         return True
-
-    @property
-    def has_processes(self) -> bool:
-        """Whether cells have processes of their own on this machine."""
-        return False
 
     def affinity(self, device: str) -> Affinity:
         """What there is for cells on ``device``."""

@@ -58,13 +58,8 @@ def unpack_tensors(data: bytes) -> Checkpoint:
     return Checkpoint(tensors, parse_json(header.get("__metadata__", {}).get(_METADATA_KEY, "{}")))
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Publish a checkpoint in ``folder`` and drop all but the newest two."""
-    publish_checkpoint(folder, pack_tensors(checkpoint.tensors, checkpoint.values))
-
-
 def publish_checkpoint(folder: Path, data: bytes) -> None:
-    """`save_checkpoint` of what `pack_tensors` gave: waits for the disk, and needs nothing of torch."""
+    """Publish a checkpoint in ``folder``, as `pack_tensors` gave it, and drop all but the newest two."""
     known = _list_files(folder)
     path = folder / f"{_number(known[-1]) + 1 if known else 1:08d}.safetensors"
     publish_bytes(path, data)

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 from vtbench.locking import release_for
 from vtbench.run_folder import LOG, RUN_LOCK
@@ -60,6 +60,7 @@ class LocalProcesses(Executor):
     that ``command`` can be a server, as vtbench's own can, and where ``takes_turns``, cells of one GPU share a process.
     """
 
+    has_processes: ClassVar[bool] = True
     command: Sequence[str] = WORKER
     inherited: Sequence[int] = ()
     grace_seconds: float = 3.5
@@ -68,11 +69,6 @@ class LocalProcesses(Executor):
     can_serve: bool | None = None
     servers: CellServers = field(default_factory=CellServers, compare=False)
     turn_servers: CellServers = field(default_factory=lambda: CellServers("--take-turns-for"), compare=False)
-
-    @property
-    def has_processes(self) -> bool:
-        """They have."""
-        return True
 
     def affinity(self, device: str) -> Affinity:
         """The cores of this process, and one place a GPU."""
