@@ -128,6 +128,7 @@ class EpochLoop:
         train = trainer.read_epoch(of_all=True)
         now = time.perf_counter()  # `read_epoch` waited for the device, so this is when the epoch's work was done.
         self.train_seconds = seconds_before + now - started
+        self._tell_epoch()  # So the last batch of every epoch is told of, however short the epoch and slow the disk.
         if trainer.num_images > first_image:
             self._report((trainer.num_images - first_image) / (now - started))
         return train
