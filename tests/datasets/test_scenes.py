@@ -11,6 +11,8 @@ from vtbench.errors import UserError
 
 GOLDEN = "921102636a068791b2c38fdcc894fa386b2ec76a54e4ad780fa78c9f19f70dd8"
 """SHA-256 of the first 40 training images and masks: results before and after a change of it cannot be compared."""
+OF_DEFAULT = "8e3fd06064f46546d0439b1fdb5a2ed1f6c03eea104857055964cfed88624f92"
+"""The fingerprint of the training images."""
 
 
 def open_split(split="train", image_size=None, **knobs):
@@ -26,7 +28,7 @@ def test_the_pixels_are_those_that_results_were_had_on():
 def test_a_change_of_the_drawing_code_changes_the_fingerprint(monkeypatch):
     before = open_scenes(SceneKnobs(), None)["train"].fingerprint
     assert open_scenes(SceneKnobs(), None)["train"].fingerprint == before
-    monkeypatch.setattr(scene_drawing, "_FAINT_PART", 0.9)
+    monkeypatch.setattr(scene_drawing, "_TEXTURE_AMPLITUDE", 9.0)
     assert open_scenes(SceneKnobs(), None)["train"].fingerprint != before
 
 
@@ -100,6 +102,23 @@ def test_more_clutter_changes_more_pixels_outside_the_pair():
     bare = open_split(clutter=0).read(np.arange(50)).astype(int)
     changed = [(open_split(clutter=n).read(np.arange(50)) != bare).any(axis=-1).mean() for n in (2, 6, 12)]
     assert 0 < changed[0] < changed[1] < changed[2]
+
+
+@pytest.mark.parametrize("faint", [0.0, 0.45, 1.0])
+def test_as_many_targets_are_faint_as_the_knob_says(faint):
+    split = open_split(image_size=96, clutter=0, faint=faint)
+    images, masks = split.read(np.arange(400)).astype(float).mean(axis=-1), split.read_masks(np.arange(400))
+    contrasts = []
+    for image, mask, label in zip(images, masks, split.labels, strict=False):
+        for target in {shape + 1 for shape in PAIRS[label]} if len(set(PAIRS[label])) == 2 else ():
+            contrasts.append(image[mask == target].mean() - image[mask == 0].mean())
+    assert (np.array(contrasts) < 50).mean() == pytest.approx(faint, abs=0.05)
+
+
+def test_fingerprints_from_before_there_was_the_knob_hold():
+    assert open_split().fingerprint == OF_DEFAULT
+    assert open_split(faint=0.45).fingerprint == OF_DEFAULT
+    assert open_split(faint=0.4).fingerprint != OF_DEFAULT
 
 
 def test_neither_a_targets_shape_alone_nor_mean_colour_tells_the_class():

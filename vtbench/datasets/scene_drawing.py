@@ -29,8 +29,6 @@ _FIRST_SLOT_DRAW = 256
 _NUM_CANDIDATES = 8
 _DARKEST, _BRIGHTEST = 40, 110  # Of the background's base colour, on a scale to 255.
 _TEXTURE_AMPLITUDE = 16.0
-_FAINT_PART = 0.45
-"""The part of all objects that are hardly brighter than the texture: they keep good networks apart."""
 _NOISE_CELLS = 5
 
 
@@ -41,6 +39,7 @@ class SceneLayout:
     clutter: int
     object_size: float
     distance: float
+    faint: float
 
 
 def draw_scenes(
@@ -67,7 +66,7 @@ def draw_scenes(
             kinds_B = pairs_B2[:, target]
             centres_BX = centres_B2X[:, target]
         cover_BHW = _cover(kinds_B, centres_BX, words_BD, (height, width), layout.object_size)
-        colours_BC = _pick_colours(base_BC, words_BD)
+        colours_BC = _pick_colours(base_BC, words_BD, layout.faint)
         for channel in range(3):
             plane_BHW = canvas_BHWC[..., channel]
             plane_BHW += cover_BHW * (colours_BC[:, channel, None, None] - plane_BHW)
@@ -125,12 +124,12 @@ def _place_pair(states_B: NDArray[np.uint64], layout: SceneLayout) -> NDArray[np
     return np.stack([first_BX, first_BX + offset_BX], axis=1)
 
 
-def _pick_colours(base_BC: Floats, words_BD: NDArray[np.uint64]) -> Floats:
+def _pick_colours(base_BC: Floats, words_BD: NDArray[np.uint64], faint: float) -> Floats:
     """A colour brighter than the background's base colour in every channel: by 70 to 140, or by 6 to 28 if faint.
 
     One sign for all objects lets a network find the shapes within few epochs; hue and strength still say nothing.
     """
-    faint_B1, place_B1 = to_unit(words_BD[:, 6:7]) < _FAINT_PART, to_unit(words_BD[:, 7:8])
+    faint_B1, place_B1 = to_unit(words_BD[:, 6:7]) < faint, to_unit(words_BD[:, 7:8])
     strength_B1 = np.where(faint_B1, 0.07 + 0.13 * place_B1, 0.75 + 0.25 * place_B1)
     tint_BC = 90 + 50 * to_unit(words_BD[:, 8:11])
     return (base_BC + strength_B1 * tint_BC).astype(np.float32)

@@ -2,8 +2,8 @@
 
 The class of an image is the unordered pair of its two *targets*, out of disc, square, triangle and cross: ten classes.
 They lie on a textured background among *distractors* (rings, bars, corners, crescents) that say nothing about the
-class. Colour, orientation and place say nothing either. Nearly half of all objects are faint, so that a narrow network
-does not solve the task. The knobs probe the three motivations for tokens in Wu et al. 2020 (arXiv 2006.03677):
+class. Colour, orientation and place say nothing either. The first knobs probe the three motivations for tokens in Wu et
+al. 2020 (arXiv 2006.03677):
 
 - ``object_size`` (largest diameter of an object, as a part of the side): *not all pixels matter equally*. At the
   default the two targets cover some 5 % of the pixels, and a quarter of that at half the size; all else is texture.
@@ -12,6 +12,10 @@ does not solve the task. The knobs probe the three motivations for tokens in Wu 
   apart and ignored.
 - ``distance`` (between the centres of the pair, as a part of the side): *convolutions relate distant concepts poorly*.
   Neither target alone tells the class, so a network must bring together what lies this far apart.
+
+``faint`` (part of all objects, targets and distractors, that are hardly brighter than the texture) says how a task is
+hard: networks learn the others first, and many stay for long where faint ones are not seen. By default it is nearly
+half, so that a narrow network does not solve the task in a short run.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from vtbench.datasets.source import DATASETS, DatasetSource, Knobs
 # Dimensions: B images of a batch, H height, W width, C channels (3, RGB).
 
 _OWN_SIZE = 32
+_FAINT = 0.45
 _NUM_SAMPLES = 20
 """Scenes that the fingerprint looks at: two of each class."""
 _PIXELS_AT_A_TIME = 128 * 32 * 32  # Keeps the intermediate planes of the drawing inside the processor's cache.
@@ -45,6 +50,9 @@ class SceneKnobs(Knobs):
         0.28, ge=0.05, le=0.5, description="largest diameter of an object, as a part of the side"
     )
     distance: float = Field(0.5, ge=0, le=1, description="between the centres of the pair, as a part of the side")
+    faint: float = Field(
+        _FAINT, ge=0, le=1, description="part of all objects that are hardly brighter than the texture"
+    )
     num_train: int = Field(4000, ge=10, description="number of training images")
     num_val: int = Field(1000, ge=10, description="number of validation images")
 
@@ -81,7 +89,10 @@ class SceneSplit:
 
         The drawn ones make an image cache notice a change of the drawing code, which no version number would do alone.
         """
-        knobs = self.knobs.model_dump_json(exclude={"num_train", "num_val"})  # More images leave the first as they are.
+        left_out = {"num_train", "num_val"}  # More images leave the first as they are.
+        if self.knobs.faint == _FAINT:  # Fingerprints from before there was this knob hold.
+            left_out.add("faint")
+        knobs = self.knobs.model_dump_json(exclude=left_out)
         digest = hashlib.sha256(f"scenes {knobs} {self.split} {self.image_size}".encode())
         digest.update(self.read(np.arange(min(_NUM_SAMPLES, len(self.labels)))).tobytes())
         return digest.hexdigest()
@@ -96,7 +107,7 @@ class SceneSplit:
 
     def _draw(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         height, width = self.image_size
-        layout = SceneLayout(self.knobs.clutter, self.knobs.object_size, self.knobs.distance)
+        layout = SceneLayout(self.knobs.clutter, self.knobs.object_size, self.knobs.distance, self.knobs.faint)
         states = derive_states(derive_key("scenes", self.split), indices)
         images = np.empty((len(indices), height, width, 3), np.uint8)
         masks = np.empty((len(indices), height, width), np.uint8)
