@@ -73,7 +73,7 @@ def test_the_default_study_crosses_tokenizer_and_position_against_the_twin() -> 
     }
     assert (study.reference, study.data.spec, study.recipe, study.epochs, study.seeds) == (
         "convolution",
-        "scenes:clutter=8,num_train=1500",
+        "scenes:clutter=8,faint=0.2,num_train=1000",
         "small",
         90,
         3,
