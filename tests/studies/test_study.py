@@ -124,7 +124,11 @@ def test_data_may_be_a_name_or_a_table(tmp_path: Path) -> None:
         ),
         (
             'question = "q"\n[factors.recipe.epochs]\na = {b = 3}',
-            "'factors.recipe.epochs.0' was given {'b': 3}: allowed: true or false or ",
+            r"the level 'a' of the factor 'recipe\.epochs' was given \{'b': 3\}: its levels are text, numbers, true",
+        ),
+        (
+            'question = "q"\n[factors.recipe]\nepochs = [2, 2026-01-01]',
+            r"a level of the factor 'recipe\.epochs' was given datetime",
         ),
         (
             'question = "q"\n[factors]\nwidth = { a = 4, b = [8] }',

@@ -139,7 +139,7 @@ class Study(Configuration):
             return values
         found = dict(_list_factors(values["factors"]))
         for factor, levels in found.items():
-            _check_levels_of_option(factor, levels)
+            _check_levels(factor, levels)
         named = {factor: levels for factor, levels in found.items() if isinstance(levels, Mapping)}
         plain = {factor: list(levels.values()) for factor, levels in named.items()}
         names = {factor: list(levels) for factor, levels in named.items()}
@@ -271,23 +271,33 @@ def _may_hold_settings(key: str, table: Mapping[str, Any]) -> bool:
     return bool({key, *within} & words) or any(find_nearest(*one) is not None for one in spelt)
 
 
-def _check_levels_of_option(factor: str, levels: Any) -> None:
-    """Raise ``ValueError`` for a level that no option of a model can have."""
-    if _is_setting(factor) or "." in factor or not isinstance(levels, Mapping | list | tuple):
+def _check_levels(factor: str, levels: Any) -> None:
+    """Raise ``ValueError`` for a level that the setting, or any option of a model, cannot have."""
+    if not isinstance(levels, Mapping | list | tuple):
         return
-    allowed = str if factor == MODEL else str | int | float
     named = levels.items() if isinstance(levels, Mapping) else [("", level) for level in levels]
     for name, level in named:
-        if isinstance(level, allowed) and not isinstance(level, bool):
+        if _may_be_level(factor, level):
             continue
         where = f"the level {name!r} of the factor {factor!r}" if name else f"a level of the factor {factor!r}"
         if factor == MODEL:
             raise ValueError(f'{where} was given {level!r}: its levels are variants, such as "{{base}}" and "{{twin}}"')
+        if _is_setting(factor) or "." in factor:
+            raise ValueError(f"{where} was given {level!r}: its levels are text, numbers, true, false or lists of them")
         raise ValueError(
             f"{where} was given {level!r}. {factor!r} is no setting, which would begin with recipe. or data., and so "
             "an option of the models: its levels are text or numbers, as in "
             f"{factor} = [4, 8] or {factor} = {{ narrow = 4, wide = 8 }}"
         )
+
+
+def _may_be_level(factor: str, level: Any) -> bool:
+    if _is_setting(factor) or "." in factor:
+        return isinstance(level, bool | str | int | float) or (
+            isinstance(level, list | tuple) and all(isinstance(one, str | int | float) for one in level)
+        )
+    allowed = str if factor == MODEL else str | int | float
+    return isinstance(level, allowed) and not isinstance(level, bool)
 
 
 def _is_setting(factor: str) -> bool:
