@@ -18,6 +18,12 @@ from vtbench.training.preparation import prepare_run
 from vtbench.training.progress import SILENT, BatchProgress, ProgressListener
 
 
+@pytest.fixture(autouse=True)
+def no_step_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine one may be, and would be saved after: these tests count saves."""
+    monkeypatch.setattr(loop_module, "_SLOW_STEP_SECONDS", 1e9)
+
+
 def loop_of(folder: Path, listener: ProgressListener = SILENT, **recipe: object) -> EpochLoop:
     prepared = prepare_run(tiny_config(**recipe), folder, torch.device("cpu"), listener)
     return EpochLoop(prepared, folder, listener, StopRequest())
@@ -150,6 +156,7 @@ def test_the_last_batch_of_every_epoch_is_told_of_however_slow_the_disk(
 
     publish = loop_module.publish_checkpoint
     tiny.setattr(loop_module, "publish_checkpoint", save)
+    tiny.setattr(loop_module, "_SECONDS_BETWEEN_REPORTS", 1e9)
     loop = loop_of(tmp_path, Diary(), epochs=3)
     loop.run()
     last = loop.trainer.batches_per_epoch
