@@ -125,7 +125,7 @@ def test_an_image_does_not_see_the_rest_of_its_batch(variant):
 @pytest.mark.parametrize("variant", SMALL)
 def test_gradients_reach_every_parameter(variant):
     model = build(variant).train()
-    F.cross_entropy(model(make_images(8, 32, 32)), make_targets(variant, 8)).backward()
+    F.cross_entropy(model(make_images(4, 32, 32)), make_targets(variant, 4)).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -142,8 +142,9 @@ def test_an_image_need_not_be_square_nor_have_even_sides(variant, size):
 
 
 @pytest.mark.parametrize("variant", SMALL)
+@torch.no_grad()
 def test_dropout_and_stochastic_depth_act_in_training_and_only_there(variant):
-    images = make_images(4, 32, 32)
+    images = make_images(2, 32, 32)
     model = build(variant)
     before = model(images)
     if any(isinstance(module, StochasticDepth) for module in model.modules()):
@@ -159,9 +160,10 @@ def assert_random_in_training(model: nn.Module, images: torch.Tensor) -> None:
     for module in model.modules():  # Statistics of the batch would change with every call and hide what is random.
         module.training = isinstance(module, (nn.Dropout, StochasticDepth))
     torch.manual_seed(0)
-    outputs = [model(images) for _ in range(4)]
+    first = model(images)
+    is_random = any(not torch.allclose(first, model(images)) for _ in range(3))
     model.eval()
-    assert any(not torch.allclose(outputs[0], output) for output in outputs[1:])
+    assert is_random
 
 
 @pytest.mark.parametrize("variant", SMALL)
