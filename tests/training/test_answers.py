@@ -36,10 +36,9 @@ def test_the_answers_of_a_run_come_to_the_metric_of_its_record_and_have_the_hash
             _ = answers.is_correct
 
 
-@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("task", ["classification"])
-def test_a_run_keeps_which_images_of_the_split_its_seed_drew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vtbench.training.preparation.load_datasets", load_both(load_dataset))
+def test_a_run_keeps_which_images_of_the_split_its_seed_drew(tmp_path: Path, tiny: pytest.MonkeyPatch) -> None:
+    tiny.setattr("vtbench.training.preparation.load_datasets", load_both(load_dataset))
     data, rows = DataConfig(spec="scenes:num_train=20,num_val=30", image_size=16, limit_val=15), []
     for seed in (0, 1):
         record = train_run(tiny_config().model_copy(update={"data": data, "seed": seed}), tmp_path / str(seed))
