@@ -13,9 +13,9 @@ al. 2020 (arXiv 2006.03677):
 - ``distance`` (between the centres of the pair, as a part of the side): *convolutions relate distant concepts poorly*.
   Neither target alone tells the class, so a network must bring together what lies this far apart.
 
-``faint`` (part of all objects, targets and distractors, that are hardly brighter than the texture) says how a task is
-hard: networks learn the others first, and many stay for long where faint ones are not seen. By default it is nearly
-half, so that a narrow network does not solve the task in a short run.
+``faint`` is the part of all objects, targets and distractors, that are hardly brighter than the texture. Networks learn
+to see the others first. With the default of nearly half a narrow network does not solve the task in a short run; where
+images are few, too, some runs never learn to see faint objects, and runs of one arm fall into two groups.
 """
 
 from __future__ import annotations
