@@ -87,6 +87,31 @@ def format_fine(value: float, *, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
+def format_within(value: float, half_width: float, *, digits: int, sign: str = "") -> str:
+    """Print a value as finely as it is known: ``digits`` are those where the half width of its interval is zero.
+
+    What rounds to zero has no minus; ``sign`` is ``+`` where other numbers are to have a plus.
+
+    >>> [format_within(71.4968, half_width, digits=2) for half_width in (12.3, 4.2042, 0.42, 0.0)]
+    ['71 ± 12', '71.5 ± 4.2', '71.50 ± 0.42', '71.50 ± 0.00']
+    """
+    return f"{value:{sign}z.{_count_decimals(half_width, digits)}f} {format_half_width(half_width, digits=digits)}"
+
+
+def format_half_width(half_width: float, *, digits: int) -> str:
+    """Print the half width of an interval with two digits that count; one that is zero with ``digits`` decimals.
+
+    >>> [format_half_width(half_width, digits=2) for half_width in (12.3, 9.96, 4.2042, 0.0)]
+    ['± 12', '± 10', '± 4.2', '± 0.00']
+    """
+    return f"± {half_width:.{_count_decimals(half_width, digits)}f}"
+
+
+def _count_decimals(half_width: float, digits: int) -> int:
+    """How many decimals two digits that count take."""
+    return max(0, 1 - int(f"{half_width:.1e}".partition("e")[2])) if half_width else digits
+
+
 def format_share(part: int, whole: int) -> str:
     """Print a share in percent that is 100 only where it is whole, and 0 only where it is nothing.
 

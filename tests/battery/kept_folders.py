@@ -66,7 +66,13 @@ KEPT = {
         {"report": READ["report"], "ablate": ("ablate", "study.toml", *IN_PROCESS, "--out", "{kept}")},
     ),
     "archive": Kept(
-        ("report.json", "records/convolution-seed0.json", "records/static-seed1.json", "report.md", "table.csv"),
+        (
+            "report.json",
+            "records/convolution-seed0.json",
+            "records/static-seed1.json",
+            "report.md",
+            "tables/summary.csv",
+        ),
         {"report": READ["report"], "archive": READ["archive"], "again": ("report", "{kept}", "--archive", "{kept}")},
     ),
     "rows": Kept(

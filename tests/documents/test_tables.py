@@ -56,9 +56,9 @@ def test_a_number_in_csv_is_left_as_it_is() -> None:
 
 
 def test_latex_escapes_what_it_would_read_as_commands() -> None:
-    text = to_latex(Table(("top-1 (%)", "n"), (("vt_resnet20:a=b&c", "1 ± 2"),), (False, True)))
+    text = to_latex(Table(("top-1 (%)", "n"), (("vt_resnet20:a=b&c", "-1 ± 2"), ("-1", "-x")), (False, True)))
     assert "top-1 (\\%) & n \\\\" in text
-    assert "vt\\_resnet20:a=b\\&c & 1 $\\pm$ 2 \\\\" in text
+    assert "vt\\_resnet20:a=b\\&c & $-$1 $\\pm$ 2 \\\\\n-1 & -x \\\\" in text
     assert "\\begin{tabular}{lr}" in text
 
 

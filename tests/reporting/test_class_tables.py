@@ -13,7 +13,7 @@ from synthetic_runs import list_runs, make_segmentation_run, write_study
 
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.class_differences import find_class_differences
-from vtbench.reporting.class_tables import PAGE, SCREEN, list_class_notes, score_classes, tabulate_classes
+from vtbench.reporting.class_tables import CLASSES_FILE, PAGE, SCREEN, list_class_notes, score_classes, tabulate_classes
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.outline import ReportOutline, complete_outline
 from vtbench.reporting.rendering import render_json, render_latex, save_report
@@ -70,7 +70,7 @@ def test_the_table_says_what_is_absent_and_the_notes_that_it_enters_no_mean() ->
     table = tabulate_classes(comparison)
     assert table is not None
     assert table.header == ("IoU (%)", "pixels (%)", "FPN", "VT-FPN", "VT-FPN against FPN (points)")
-    assert table.rows[0] == ("sky", "50.00", "70.00 ± 127.06", "95.00 ± 63.53", "+25.00 ± 190.59")
+    assert table.rows[0] == ("sky", "50.00", "70 ± 127", "95 ± 64", "+25 ± 191")
     assert table.rows[2] == ("sign & post", "absent", "–", "–", "–")
     notes = " ".join(list_class_notes([comparison]))
     assert "Absent from the truth of the validation images: 'sign & post'." in notes
@@ -138,7 +138,7 @@ def test_an_arm_that_has_not_run_and_one_that_failed_have_no_numbers() -> None:
     outline = ReportOutline(title="classes", base="FPN", arms=("FPN", "VT-FPN", "planned"), seeds=(0, 1))
     table = tabulate_classes(build_comparisons(records, outline)[0])
     assert table is not None
-    assert table.rows[0] == ("sky", "50.00", "70.00 ± 127.06", "–", "–", "–", "–")
+    assert table.rows[0] == ("sky", "50.00", "70 ± 127", "–", "–", "–", "–")
 
 
 def test_every_format_of_a_report_has_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,8 +147,7 @@ def test_every_format_of_a_report_has_the_classes(tmp_path: Path, capsys: pytest
     write_study(tmp_path / "runs", make_study(), seeds=None)
     report = build_report(tmp_path / "runs")
     paths = save_report(report, tmp_path / "report")
-    assert paths.classes is not None
-    rows = list(csv.DictReader(io.StringIO(paths.classes.read_text("utf-8"))))
+    rows = list(csv.DictReader(io.StringIO((paths.folder / CLASSES_FILE).read_text("utf-8"))))
     assert [(row["class"], row["arm"], row["pixels"]) for row in rows][:3] == [
         ("0", "FPN", "10"),
         ("0", "VT-FPN", "10"),
@@ -164,11 +163,13 @@ def test_every_format_of_a_report_has_the_classes(tmp_path: Path, capsys: pytest
 
 
 def test_a_report_of_classification_has_no_table_of_classes_and_takes_a_stale_one_away(tmp_path: Path) -> None:
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "classes.csv").write_text("stale")
+    stale = [tmp_path / "report" / name for name in (CLASSES_FILE, "classes.csv", "tables/classes.tex")]
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("stale")
     report: Report = build_report(write_study(tmp_path / "runs", list_runs()))
-    assert save_report(report, tmp_path / "report").classes is None
-    assert not (tmp_path / "report" / "classes.csv").exists()
+    assert "classes" not in {path.stem for path in save_report(report, tmp_path / "report").tables}
+    assert not any(path.exists() for path in stale)
     assert "classes" not in json.loads(render_json(report))["comparisons"][0]
 
 

@@ -38,8 +38,12 @@ def assert_same(committed: Path, rendered: Path) -> None:
 
 
 def assert_renders_to(committed: Path, rendered: Path) -> None:
-    names = {path.name for path in committed.iterdir() if path.is_file()} - {"report.json", "measured.json"}
-    assert names == {path.name for path in rendered.iterdir()}
+    kept, made = (
+        {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        for folder in (committed, rendered)
+    )
+    names = {name for name in kept if not name.startswith("records/")} - {"report.json", "measured.json"}
+    assert names == made
     for name in sorted(names):
         assert_same(committed / name, rendered / name)
 
@@ -74,7 +78,7 @@ def test_a_stale_report_is_found(tmp_path: Path) -> None:
     archive = archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "archive").folder
     write_report(archive, tmp_path / "again")
     assert_renders_to(archive, tmp_path / "again")
-    (archive / "table.csv").write_text("edited by hand")
+    (archive / "tables" / "summary.csv").write_text("edited by hand")
     with pytest.raises(AssertionError, match="committed"):
         assert_renders_to(archive, tmp_path / "again")
 

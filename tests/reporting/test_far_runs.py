@@ -71,7 +71,7 @@ def test_runs_that_fall_into_two_groups_are_counted_and_none_of_them_is_the_odd_
 def test_the_answer_of_a_study_until_decided_says_so_too_and_in_which_unit() -> None:
     report = build_report(Path(__file__).parents[2] / "reports" / "components_decided")
     said = answer_report(report)
-    assert re.match(r"In points against convolution, static is still open: [+-]\d+\.\d\d ± \d+\.\d\d; ", said[0])
+    assert re.match(r"In points against convolution, static is still open: [+-]\d+\.\d ± \d+\.\d; ", said[0])
     assert "Runs of one arm lie far apart (convolution, " in said[2]
 
 

@@ -36,7 +36,7 @@ def test_the_summary_gives_costs_mean_interval_and_paired_difference() -> None:
     row = next(row for row in table.rows if row[0] == "dynamic")
     # Mean 71.8, s = 0.55678; t(2; 0.975) = 4.30265; differences 0.65, 0.40, 0.40 with s = 0.14434.
     # Four intervals hold together at 98.73 % each: t(2; 0.99363) = 8.77.
-    assert row == ("dynamic", "0.332", "33.91", "71.80 ± 1.38", "3", "+0.48 ± 0.36", "± 0.73")
+    assert row == ("dynamic", "0.332", "33.91", "71.8 ± 1.4", "3", "+0.48 ± 0.36", "± 0.73")
     assert table.header[5:] == ("against convolution (points)", "± all 4")
     assert table.rows[0][5:] == ("reference", "–")
 

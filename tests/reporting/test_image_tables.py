@@ -54,7 +54,7 @@ def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> N
     table = tabulate_images(report.comparisons[0], report.answers)
     assert table is not None
     # Of 200 images 20 differ by 100 points and 4 by -100: s = 33.79, and 1.96 * 33.79 / sqrt(200) = 4.68.
-    assert table.rows == (("static", "+8.00 ± 4.68", "200", "20 : 4", "3 : 0", "3 : 0"),)
+    assert table.rows == (("static", "+8.0 ± 4.7", "200", "20 : 4", "3 : 0", "3 : 0"),)
 
 
 def _draw(

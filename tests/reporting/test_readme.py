@@ -26,7 +26,7 @@ def test_a_block_holds_the_table_of_its_study_and_the_rest_stays(tmp_path: Path)
     archive_runs([write_study(tmp_path / "runs", list_runs())], tmp_path / "reports" / "components")
     text = render_readme(TEXT, tmp_path)
     assert "stale" not in text
-    assert "71.80 ± 1.38" in text
+    assert "71.8 ± 1.4" in text
     assert "](reports/components/accuracy_macs.svg)" in text
     assert "Data: scenes, 32 x 32 px: 5,000 training" in text
     assert text.startswith("# Title\n\n<!-- generated: components -->\n")

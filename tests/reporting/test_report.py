@@ -30,8 +30,8 @@ def test_a_report_has_every_file_and_says_where(tmp_path: Path) -> None:
     assert paths.folder == tmp_path / "components" / "report"
     names = sorted(path.name for path in paths.folder.iterdir())
     figures = ["accuracy_macs.png", "accuracy_macs.svg", "effects.png", "effects.svg"]
-    assert names == [*figures, "report.html", "report.md", "table.csv", "table.tex"]
-    assert all(path.exists() for path in (paths.markdown, paths.csv, paths.latex, *paths.figures))
+    assert names == [*figures, "report.html", "report.md", "tables"]
+    assert all(path.exists() for path in (paths.markdown, *paths.tables, *paths.figures))
     assert paths.markdown.read_text("utf-8").startswith("# components\n\nDo tokens beat convolution")
 
 
@@ -43,8 +43,8 @@ def test_equal_records_give_equal_bytes_wherever_they_lie(tmp_path: Path, monkey
         written.append(write_report(write_study(Path("runs/components"), list_runs())).move(Path("report").absolute()))
         Path("runs/components/report").rename("report")
     first, second = written
-    for path in first.folder.iterdir():
-        assert path.read_bytes() == (second.folder / path.name).read_bytes(), path.name
+    for path in (path for path in first.folder.rglob("*") if path.is_file()):
+        assert path.read_bytes() == (second.folder / path.relative_to(first.folder)).read_bytes(), path.name
 
 
 def test_the_svg_is_well_formed_and_holds_neither_date_nor_path(tmp_path: Path) -> None:
@@ -190,9 +190,10 @@ def test_names_from_others_records_are_text_in_every_file(tmp_path: Path) -> Non
     hostile = "=<b>$\\frac{$\x1b[31m](u)"
     folder = write_study(tmp_path / "study", [make_run(hostile, seed, 50.0 + seed) for seed in range(3)])
     paths = write_report(folder)
-    markdown, csv, latex = (path.read_text("utf-8") for path in (paths.markdown, paths.csv, paths.latex))
-    assert "<b>" not in markdown
-    assert "](u)" not in markdown
+    texts = (paths.markdown, *(paths.folder / "tables" / f"summary.{suffix}" for suffix in ("csv", "tex", "md")))
+    markdown, csv, latex, table = (path.read_text("utf-8") for path in texts)
+    assert "<b>" not in markdown + table
+    assert "](u)" not in markdown + table
     assert "'=<b>$\\frac{$\\x1b[31m](u)" in csv
     assert "\x1b" not in markdown + csv + latex
     assert "$\\frac" not in latex

@@ -27,7 +27,7 @@ def call(*arguments: object) -> tuple[str, str]:
 
 def test_the_table_is_printed_and_the_files_are_named(tmp_path: Path) -> None:
     out, err = call(write_study(tmp_path / "components", list_runs()))
-    assert "71.80 ± 1.38" in out
+    assert "71.8 ± 1.4" in out
     assert "accuracy_macs.svg" in err
     assert (tmp_path / "components" / "report" / "report.md").exists()
 
@@ -44,7 +44,7 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path: Path) -> None:
     print_report(build_report(write_study(tmp_path, list_runs())), Console(file=stream, width=80, highlight=False))
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 80
-    for number in ("71.32 ± 1.37", "-1.45 ± 0.33", "0.332", "33.91", "72.60"):
+    for number in ("71.3 ± 1.4", "-1.45 ± 0.33", "0.332", "33.91", "72.60"):
         assert number in text
 
 
@@ -71,10 +71,13 @@ def test_a_report_of_other_runs_or_of_nobody_is_replaced_only_when_that_is_asked
     assert "report.md is there already and is not of other: it would be replaced" in str(answer.exception)
     assert (tmp_path / "out" / "report.md").read_bytes() == before
     call(other, "--out", tmp_path / "out", "--overwrite")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "table.csv").write_text("mine")
-    answer = RUNNER.invoke(app, ["report", str(one), "--out", str(tmp_path / "mine")])
-    assert "table.csv is there already and is not of one" in str(answer.exception)
+    for name in ("table.csv", "tables/summary.csv"):
+        mine = tmp_path / f"with {name.partition('/')[0]}" / name
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        answer = RUNNER.invoke(app, ["report", str(one), "--out", str(tmp_path / f"with {name.partition('/')[0]}")])
+        assert f"{mine} is there already and is not of one" in str(answer.exception)
+        assert mine.read_text() == "mine"
     call(one, other)
     assert not (one / "report").exists()
     assert (one / "report-with-other" / "report.md").is_file()
@@ -88,19 +91,19 @@ def test_other_formats_print_nothing_but_themselves(tmp_path: Path, text_format:
     if text_format == "json":
         assert json.loads(out)["title"] == "components"
     elif text_format == "csv":
-        assert out == (tmp_path / "report" / "table.csv").read_text("utf-8")
+        assert out == (tmp_path / "report" / "tables" / "summary.csv").read_text("utf-8")
 
 
 def test_out_base_and_archive_do_what_they_say(tmp_path: Path) -> None:
     study = write_study(tmp_path / "components", list_runs())
     out, _ = call(study, "--out", tmp_path / "elsewhere", "--against", "static")
     assert "against static (points)" in out
-    assert (tmp_path / "elsewhere" / "table.tex").exists()
+    assert (tmp_path / "elsewhere" / "tables" / "summary.tex").exists()
     assert not (study / "report").exists()
     call(study, "--archive", tmp_path / "kept")
     assert (tmp_path / "kept" / "records" / "static-seed0.json").exists()
     again, _ = call(tmp_path / "kept")
-    assert "71.80 ± 1.38" in again
+    assert "71.8 ± 1.4" in again
 
 
 def test_the_literature_is_reported_with_its_recipes_and_conventions(tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_the_literature_is_reported_with_its_recipes_and_conventions(tmp_path: P
     assert "(a) printed with the stride in the first 1x1" in out
     assert (tmp_path / "published" / "accuracy_macs.png").exists()
     table, err = call("--published", "--out", tmp_path / "published", "--format", "csv")
-    assert table == (tmp_path / "published" / "table.csv").read_text("utf-8")
+    assert table == (tmp_path / "published" / "tables" / "published.csv").read_text("utf-8")
     assert "Report:" in err
 
 

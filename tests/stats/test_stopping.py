@@ -56,8 +56,8 @@ def test_a_decision_is_said_in_words() -> None:
         decide(RULE, _shift(BASE, *values), BASE) for values in ((5, 5.01, 5.02), (0.001, -0.001, 0.0), (3, -3, 1))
     ]
     words = [describe_decision(one) for one in found if one is not None]
-    assert words[0].startswith("is above zero: +5.01 ± 0.")
-    assert words[1].startswith("makes no difference that matters: +0.00 ± 0.0")
+    assert words[0].startswith("is above zero: +5.010 ± 0.0")
+    assert words[1].startswith("makes no difference that matters: +0.0")
     assert words[2].startswith("is still open: +0.33 ± ")
 
 

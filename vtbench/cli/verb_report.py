@@ -109,8 +109,7 @@ def report_runs(
         from vtbench.documents.terminal import open_console
         from vtbench.reporting.archive import archive_runs
         from vtbench.reporting.rendering import (
-            CSV_FILE,
-            LATEX_FILE,
+            EARLIER_FILES,
             MARKDOWN_FILE,
             default_output,
             is_report_of,
@@ -118,6 +117,7 @@ def report_runs(
             save_report,
         )
         from vtbench.reporting.report import build_report
+        from vtbench.reporting.table_files import list_table_files
         from vtbench.reporting.terminal import print_report
         from vtbench.reporting.web.report_page import PAGE_FILE
 
@@ -126,7 +126,7 @@ def report_runs(
             paths = archive_runs(runs, archive, base=base)
         else:
             if out is not None and not overwrite:
-                names = (MARKDOWN_FILE, PAGE_FILE, CSV_FILE, LATEX_FILE)
+                names = (MARKDOWN_FILE, PAGE_FILE, *list_table_files(), *EARLIER_FILES)
                 refuse_replacing(out, names, partial(is_report_of, report), of=report.outline.title)
             paths = save_report(report, out or default_output(*runs), every_figure=every_figure)
     if format == "table":
@@ -152,5 +152,4 @@ def _report_published(out: Path, format: Format) -> None:
 
 
 def _name_files(paths: "ReportPaths") -> None:
-    files = ", ".join(path.name for path in (*paths.texts, *paths.figures))
-    tell(f"Report: {paths.folder} ({files})")
+    tell(f"Report: {paths.folder} ({', '.join(paths.list_names())})")

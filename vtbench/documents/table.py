@@ -76,10 +76,12 @@ def to_markdown(table: Table, *, padded: bool = True) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A ``tabular`` in the style of ``booktabs``."""
+    """A ``tabular`` in the style of ``booktabs``; a number below zero has a minus and no hyphen."""
     columns = "".join("r" if numeric else "l" for numeric in table.numeric)
     lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", _latex_row(table.header), "\\midrule"]
-    lines += [*(_latex_row(row) for row in table.rows), "\\bottomrule", "\\end{tabular}"]
+    for row in table.rows:
+        lines.append(_latex_row([_set_minus(*cell) for cell in zip(row, table.numeric, strict=True)]))
+    lines += ["\\bottomrule", "\\end{tabular}"]
     return "\n".join(lines) + "\n"
 
 
@@ -140,6 +142,10 @@ def _escape_value(value: Any) -> Any:
 
 def _join_lines(text: str) -> str:
     return escape_controls(" ".join(text.splitlines()))
+
+
+def _set_minus(cell: str, is_number: bool) -> str:
+    return f"−{cell[1:]}" if is_number and re.match(r"-\d", cell) else cell
 
 
 def _latex_row(cells: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from vtbench.reporting.archive import make_portable
 from vtbench.reporting.runs import load_runs
 from vtbench.run_folder import STUDY, WEIGHTS
 from vtbench.stats.estimates import estimate_mean
-from vtbench.units import format_millions
+from vtbench.units import format_millions, format_within
 
 CARD = "README.md"
 """Where the hub looks for it: beside the weights."""
@@ -153,10 +153,11 @@ def _describe_spread(record: RunRecord, study: StudyResult | None) -> str:
         return "One run of one seed: how far another seed would come from this is not known."
     metric, estimate = record.metric, estimate_mean(list(study.values))
     half = estimate.half_width
-    spread = "" if isinstance(half, NotMeasured) else f" ± {metric.format(half)}"
+    mean, digits = estimate.mean, metric.digits
+    told = metric.format(mean) if isinstance(half, NotMeasured) else format_within(mean, half, digits=digits)
     return escape_markdown(
         f"Over {estimate.n} seeds of the arm {study.arm} of the study {study.study}: {metric.title} "
-        f"{metric.format(estimate.mean)}{spread} {metric.unit} (mean and 95 % t interval)."
+        f"{told} {metric.unit} (mean and 95 % t interval)."
     )
 
 

@@ -7,9 +7,9 @@
     reports/<study>/records/ARM-seedN.timing.jsonl   how long its epochs took, where that is known
     reports/<study>/records/ARM-seedN.examples.zip   images with truth and prediction, of segmentation and one seed
     reports/<study>/records/ARM-seedN.answers.safetensors   what was answered to each validation image, where kept
-    reports/<study>/report.md report.html table.csv table.tex accuracy_macs.svg accuracy_macs.png
+    reports/<study>/report.md report.html accuracy_macs.svg accuracy_macs.png
+    reports/<study>/tables/summary.csv .md .tex   the tables: see `vtbench.reporting.table_files`
     reports/<study>/measured.json            latency and memory of the arms on one machine, where measured
-    reports/<study>/classes.csv              of segmentation: every class of every arm
 """
 
 from __future__ import annotations

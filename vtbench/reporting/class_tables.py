@@ -15,7 +15,7 @@ from vtbench.reporting.comparisons import Arm, Comparison, Score
 from vtbench.reporting.tables import format_difference, format_estimate, number_score
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 
-CLASSES_FILE = "classes.csv"
+CLASSES_FILE = "tables/classes.csv"
 """The file of a report that has every class and every arm."""
 ABSENT = "absent"
 

@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from vtbench.documents.table import Table
 from vtbench.reporting.answer import answer_question, tell_limits
-from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, tabulate_classes
+from vtbench.reporting.class_tables import PAGE, Extent, list_class_notes, list_class_numbers, tabulate_classes
 from vtbench.reporting.comparisons import Comparison
-from vtbench.reporting.contrasts import list_contrast_notes, tabulate_contrasts
-from vtbench.reporting.factor_tables import list_effect_notes, tabulate_effects, tabulate_interactions
-from vtbench.reporting.image_tables import list_image_notes, tabulate_images
-from vtbench.reporting.measured_tables import list_measured_notes, tabulate_measured
+from vtbench.reporting.contrasts import list_contrast_notes, list_contrast_numbers, tabulate_contrasts
+from vtbench.reporting.factor_tables import (
+    list_effect_notes,
+    list_effect_numbers,
+    list_interaction_numbers,
+    tabulate_effects,
+    tabulate_interactions,
+)
+from vtbench.reporting.image_tables import list_image_notes, list_image_numbers, tabulate_images
+from vtbench.reporting.measured_tables import list_measured_notes, list_measured_numbers, tabulate_measured
 from vtbench.reporting.notes import list_notes
 from vtbench.reporting.report import Report
-from vtbench.reporting.run_tables import tabulate_runs
+from vtbench.reporting.run_tables import list_run_numbers, tabulate_runs
 from vtbench.reporting.tuning import find_tuning, list_tuning_notes, tabulate_response, tabulate_tuning
 from vtbench.units import format_items
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """A table that a comparison may have: in words, None where it has none, and as rows of plain numbers."""
+
+    tabulate: Callable[[Report, Comparison, Extent], Table | None]
+    list_numbers: Callable[[Report, Comparison], Iterable[dict[str, Any]]]
+
+
+FURTHER_TABLES = {
+    "runs": TableKind(
+        lambda report, one, extent: tabulate_runs(one, report.seconds, with_ends=extent is PAGE),
+        lambda report, one: list_run_numbers(one, report.seconds),
+    ),
+    "effects": TableKind(lambda _, one, __: tabulate_effects(one), lambda _, one: list_effect_numbers(one)),
+    "interactions": TableKind(
+        lambda _, one, __: tabulate_interactions(one), lambda _, one: list_interaction_numbers(one)
+    ),
+    "contrasts": TableKind(
+        lambda report, one, _: tabulate_contrasts(one, tuned=list_tuned(report)),
+        lambda report, one: list_contrast_numbers(one, tuned=list_tuned(report)),
+    ),
+    "over_images": TableKind(
+        lambda report, one, _: tabulate_images(one, report.answers),
+        lambda report, one: list_image_numbers(one, report.answers),
+    ),
+    "measured": TableKind(lambda report, one, _: tabulate_measured(report, one), list_measured_numbers),
+    "classes": TableKind(lambda _, one, extent: tabulate_classes(one, extent), lambda _, one: list_class_numbers(one)),
+}
+"""What stands below the summary and the seeds, by the name of its file and of its place in JSON, in order."""
 
 
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
@@ -117,15 +156,7 @@ def name_together(report: Report) -> str:
 
 def list_further_tables(report: Report, comparison: Comparison, extent: Extent = PAGE) -> list[Table]:
     """What stands below the summary and the seeds: of runs, factors, contrasts, over images, measured, by class."""
-    tables = (
-        tabulate_runs(comparison, report.seconds, with_ends=extent is PAGE),
-        tabulate_effects(comparison),
-        tabulate_interactions(comparison),
-        tabulate_contrasts(comparison, tuned=list_tuned(report)),
-        tabulate_images(comparison, report.answers),
-        tabulate_measured(report, comparison),
-        tabulate_classes(comparison, extent),
-    )
+    tables = (kind.tabulate(report, comparison, extent) for kind in FURTHER_TABLES.values())
     return [table for table in tables if table is not None]
 
 

@@ -13,7 +13,7 @@ from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.tables import PLUS_MINUS, REFERENCE, format_estimate
 from vtbench.stats.estimates import Estimate
 from vtbench.stats.factor_effects import FactorEffects, Interaction, estimate_effects
-from vtbench.units import format_items
+from vtbench.units import format_half_width, format_items
 
 
 def find_effects(comparison: Comparison) -> FactorEffects | None:
@@ -191,7 +191,7 @@ def _format_change(one: Interaction, metric: Metric) -> str:
 
 def _format_together(one: Interaction, metric: Metric) -> str:
     half = _find_together(one)
-    return NOTHING if half is None else f"{PLUS_MINUS} {metric.format(half)}"
+    return NOTHING if half is None else format_half_width(half, digits=metric.digits)
 
 
 def _find_together(one: Interaction) -> float | None:

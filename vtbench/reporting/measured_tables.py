@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vtbench.documents.table import NOTHING, Table, make_table
 from vtbench.records import CostRecord, NotMeasured
@@ -37,6 +37,26 @@ def tabulate_measured(report: Report, comparison: Comparison) -> Table | None:
         header = (*header, "energy (mJ/image)")
         rows = [(*row, _format_energy(one)) for row, (_, one) in zip(rows, found, strict=True)]
     return make_table(header, rows, numbers=header[1:])
+
+
+def list_measured_numbers(report: Report, comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """One flat dictionary an arm that was measured; None where there is no number."""
+    for arm in comparison.arms:
+        if (one := find_measured(report, arm)) is None:
+            continue
+        done = one.measurement if isinstance(one.measurement, Measurement) else None
+        memory = done.peak_memory_bytes if done else None
+        yield {
+            "arm": arm.name,
+            "macs": arm.costs.macs if isinstance(arm.costs, CostRecord) else None,
+            "device": done.environment.device if done else None,
+            "batch_size": done.batch_size if done else None,
+            "latency_ms": done.latency_ms if done else None,
+            "latency_ms_quartiles": list(done.latency_ms_quartiles) if done else None,
+            "images_per_second": done.images_per_second if done else None,
+            "peak_memory_bytes": None if isinstance(memory, NotMeasured) else memory,
+            "energy_joules": None if isinstance(one.energy_joules, NotMeasured) else one.energy_joules,
+        }
 
 
 def list_measured_notes(report: Report, comparison: Comparison) -> list[str]:

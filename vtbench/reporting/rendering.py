@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vtbench.documents.figures import FORMATS, save_figure
 from vtbench.documents.table import (
@@ -19,9 +19,8 @@ from vtbench.documents.table import (
 )
 from vtbench.files import place_within, publish_set, publish_text, resolve
 from vtbench.reporting.arm_settings import tabulate_arms, tabulate_options
-from vtbench.reporting.class_tables import CLASSES_FILE, list_class_numbers
-from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import (
+    FURTHER_TABLES,
     INTERIM,
     answer_report,
     describe_progress,
@@ -29,26 +28,26 @@ from vtbench.reporting.content import (
     limit_report,
     list_all_notes,
     list_further_tables,
-    list_tuned,
     list_tuning_tables,
     name_report,
     name_together,
     tell_counts,
 )
-from vtbench.reporting.contrasts import list_contrast_numbers
-from vtbench.reporting.factor_tables import list_effect_numbers, list_interaction_numbers
 from vtbench.reporting.failures import Failure, list_failures, tell_failures
 from vtbench.reporting.figures import FIGURES
-from vtbench.reporting.image_tables import list_image_numbers
 from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
 from vtbench.reporting.side_by_side import list_side_notes, list_side_numbers, tabulate_sides
 from vtbench.reporting.style import PNG_DPI, house_style
+from vtbench.reporting.table_files import TABLES_FOLDER, list_table_files, write_tables
 from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summary
 from vtbench.reporting.tuning import find_tuning, list_tuning_numbers
 from vtbench.reporting.web.report_page import PAGE_FILE, render_page
+from vtbench.units import format_items
 
-MARKDOWN_FILE, CSV_FILE, LATEX_FILE = "report.md", "table.csv", "table.tex"
+MARKDOWN_FILE = "report.md"
+EARLIER_FILES = ("table.csv", "table.tex", "classes.csv")
+"""What stood beside a report before its tables had a folder."""
 _LONGEST_NAME = 100
 TextFormat = Literal["markdown", "csv", "latex", "json"]
 
@@ -57,32 +56,29 @@ TextFormat = Literal["markdown", "csv", "latex", "json"]
 class ReportPaths:
     """Where a report was written. ``figures`` is empty where no run with known costs has finished.
 
-    ``classes`` is None where the task has no numbers by class,
-    ``page`` where there is none.
+    ``page`` is None where there is none.
     """
 
     folder: Path
     markdown: Path
-    csv: Path
-    latex: Path
+    tables: tuple[Path, ...]
     figures: tuple[Path, ...]
-    classes: Path | None = None
     page: Path | None = None
 
-    @property
-    def texts(self) -> tuple[Path, ...]:
-        """The files that are no figures."""
-        return tuple(
-            path for path in (self.markdown, self.page, self.csv, self.classes, self.latex) if path is not None
-        )
+    def list_names(self) -> list[str]:
+        """What was written, by the names within the folder: the tables by their folder and how many there are."""
+        texts = [path.name for path in (self.markdown, self.page) if path is not None]
+        num_tables = format_items(len({path.stem for path in self.tables}), "table")
+        return [*texts, f"{num_tables} in {TABLES_FOLDER}/", *(path.name for path in self.figures)]
 
     def move(self, folder: Path) -> ReportPaths:
         """The same files in another folder."""
-        classes, page = (None if path is None else folder / path.name for path in (self.classes, self.page))
-        markdown, csv, latex, *figures = (
-            folder / path.name for path in (self.markdown, self.csv, self.latex, *self.figures)
+        markdown, *others = (
+            folder / path.relative_to(self.folder) for path in (self.markdown, *self.tables, *self.figures)
         )
-        return ReportPaths(folder, markdown, csv, latex, tuple(figures), classes, page)
+        tables, figures = others[: len(self.tables)], others[len(self.tables) :]
+        page = None if self.page is None else folder / self.page.name
+        return ReportPaths(folder, markdown, tuple(tables), tuple(figures), page)
 
 
 def write_report(folder: Path, out: Path | None = None, *, base: str | None = None) -> ReportPaths:
@@ -115,32 +111,24 @@ def save_report(report: Report, out: Path, *, every_figure: bool = False) -> Rep
 
 
 def list_optional_files() -> list[str]:
-    """Patterns of the files that one report has and another has not: of all figures, and of classes."""
+    """Patterns of the files that one report has and another has not: of all tables and figures."""
     figures = (
         f"{name}{number}.{suffix}" for name in FIGURES for number in ("", "_[0-9]*") for suffix in (*FORMATS, "pdf")
     )
-    return [CLASSES_FILE, *figures]
+    return [*EARLIER_FILES, *list_table_files(), *figures]
 
 
 def write_files(report: Report, folder: Path, *, every_figure: bool = False) -> ReportPaths:
     """Write every file of ``report`` into ``folder``; ``every_figure`` is one of them, as PDF, too."""
     drawn = _save_figures(report, folder, every_figure=every_figure)
-    classes = render_classes(report)
     paths = ReportPaths(
         folder=folder,
         markdown=folder / MARKDOWN_FILE,
-        csv=folder / CSV_FILE,
-        latex=folder / LATEX_FILE,
+        tables=write_tables(report, folder),
         figures=tuple(path for figures in drawn.values() for saved in figures.values() for path in saved),
-        classes=folder / CLASSES_FILE if classes else None,
         page=folder / PAGE_FILE,
     )
-    publish_text(paths.csv, render_csv(report))
-    if paths.classes is not None:
-        publish_text(paths.classes, classes)
-    publish_text(paths.latex, render_latex(report))
-    if paths.page is not None:
-        publish_text(paths.page, render_page(report, drawn))
+    publish_text(folder / PAGE_FILE, render_page(report, drawn))
     publish_text(
         paths.markdown,
         render_markdown(
@@ -177,20 +165,11 @@ def render_report(report: Report, text_format: TextFormat) -> str:
 
 
 def render_csv(report: Report) -> str:
-    """All comparisons below each other, told apart by their number; raw numbers."""
-    return _join_rows(report, list_numbers)
-
-
-def render_classes(report: Report) -> str:
-    """One row a class and arm, as `render_csv`; empty where the task has no numbers by class."""
-    return _join_rows(report, list_class_numbers)
-
-
-def _join_rows(report: Report, list_rows: Callable[[Comparison], Iterable[Mapping[str, Any]]]) -> str:
+    """The summaries of all comparisons below each other, told apart by their number; raw numbers."""
     return to_csv(
         {"comparison": number, **row}
         for number, comparison in enumerate(report.comparisons, 1)
-        for row in list_rows(comparison)
+        for row in list_numbers(comparison)
     )
 
 
@@ -271,11 +250,11 @@ def render_json(report: Report) -> str:
                 "base": comparison.base,
                 "kept_apart_because": comparison.apart,
                 "arms": list(list_numbers(comparison)),
-                **({"effects": effects} if (effects := list_effect_numbers(comparison)) else {}),
-                **({"interactions": changes} if (changes := list_interaction_numbers(comparison)) else {}),
-                **({"contrasts": found} if (found := _contrast(report, comparison)) else {}),
-                **({"over_images": images} if (images := list_image_numbers(comparison, report.answers)) else {}),
-                **({"classes": classes} if (classes := list(list_class_numbers(comparison))) else {}),
+                **{
+                    name: rows
+                    for name, kind in FURTHER_TABLES.items()
+                    if (rows := list(kind.list_numbers(report, comparison)))
+                },
             }
             for comparison in report.comparisons
         ],
@@ -289,10 +268,6 @@ def render_json(report: Report) -> str:
         "provenance": dict(report.provenance),
     }
     return to_plain_json(plain)
-
-
-def _contrast(report: Report, comparison: Comparison) -> list[dict[str, Any]]:
-    return list_contrast_numbers(comparison, tuned=list_tuned(report))
 
 
 def _list_arms(report: Report) -> list[str]:

@@ -19,7 +19,7 @@ from vtbench.reporting.treatment import find_changed_settings, find_differences
 from vtbench.settings import read_treatment
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 from vtbench.stats.simultaneous import correct_intervals
-from vtbench.units import format_items
+from vtbench.units import format_half_width, format_items
 
 Pair = tuple[RunRecord, RunRecord]
 
@@ -108,7 +108,7 @@ def tabulate_sides(results: TwoResults) -> Table:
                 format_estimate(one.new, metric),
                 str(paired.estimate.n) if paired else NOTHING,
                 format_estimate(paired.estimate, metric, sign="+") if paired else "not comparable",
-                f"± {metric.format(half)}" if isinstance(half, float) else NOTHING,
+                format_half_width(half, digits=metric.digits) if isinstance(half, float) else NOTHING,
             )
         )
     table = make_table(header, rows, numbers=header[1:])

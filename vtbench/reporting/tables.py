@@ -10,7 +10,7 @@ from vtbench.metrics import Metric
 from vtbench.records import CostRecord, NotMeasured
 from vtbench.reporting.comparisons import Arm, Comparison, Outcome, Score
 from vtbench.stats.estimates import Estimate, PairedDifference
-from vtbench.units import format_items, format_millions
+from vtbench.units import format_half_width, format_items, format_millions, format_within
 
 PLUS_MINUS = "±"
 REFERENCE = "reference"
@@ -99,12 +99,12 @@ def format_costs(costs: CostRecord | NotMeasured) -> tuple[str, str]:
 
 
 def format_estimate(estimate: Estimate | NotMeasured, metric: Metric, *, sign: str = "") -> str:
-    """``71.50 ± 0.42``; ``71.50 (n = 1)`` where there is no interval. What rounds to zero has no minus."""
+    """``71.50 ± 0.42``, ``71.5 ± 4.2``; ``71.50 (n = 1)`` without an interval. What rounds to zero has no minus."""
     if isinstance(estimate, NotMeasured):
         return NOTHING
     if isinstance(estimate.half_width, NotMeasured):
         return f"{estimate.mean:{sign}z.{metric.digits}f} (n = {estimate.n})"
-    return f"{estimate.mean:{sign}z.{metric.digits}f} {PLUS_MINUS} {metric.format(estimate.half_width)}"
+    return format_within(estimate.mean, estimate.half_width, digits=metric.digits, sign=sign)
 
 
 def format_difference(score: Score, metric: Metric) -> str:
@@ -122,7 +122,7 @@ def format_difference(score: Score, metric: Metric) -> str:
 def _format_together(arm: Arm, metric: Metric) -> str:
     if arm.together is None or isinstance(arm.together.half_width, NotMeasured):
         return NOTHING
-    return f"{PLUS_MINUS} {metric.format(arm.together.half_width)}"
+    return format_half_width(arm.together.half_width, digits=metric.digits)
 
 
 def _format_decision(arm: Arm) -> str:

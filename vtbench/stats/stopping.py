@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from vtbench.configuration import MOST_SEEDS
 from vtbench.stats.estimates import Estimate, estimate_mean
 from vtbench.stats.sequential import SequentialDesign, Verdict, design_looks, judge
+from vtbench.units import format_within
 from vtbench.written import Configuration
 
 FEWEST_SEEDS = 2
@@ -74,6 +75,7 @@ def decide(rule: StoppingRule, arm: Mapping[int, float], base: Mapping[int, floa
 def describe_decision(decision: Decision) -> str:
     """``is above zero: +2.10 ± 1.70``, ``is still open: ...``; the unit is that of the difference."""
     half = decision.estimate.half_width
-    width = f" ± {half:.2f}" if isinstance(half, float) else ""
+    mean = decision.estimate.mean
+    told = format_within(mean, half, digits=2, sign="+") if isinstance(half, float) else f"{mean:+.2f}"
     said = {"open": "is still open", "negligible": "makes no difference that matters"}
-    return f"{said.get(decision.verdict, f'is {decision.verdict}')}: {decision.estimate.mean:+.2f}{width}"
+    return f"{said.get(decision.verdict, f'is {decision.verdict}')}: {told}"

@@ -25,6 +25,7 @@ from vtbench.reporting.cost_axes import MACS, CostAxis
 from vtbench.reporting.labels import cut_line, place_labels
 from vtbench.reporting.scatter import Point, choose_heights
 from vtbench.stats.pareto import find_pareto_front
+from vtbench.units import format_within
 
 _LEFT, _TOP, _BOTTOM, _HEIGHT = 46.0, 26.0, 250.0, 292.0
 _MOST_LABELS = 12
@@ -99,5 +100,6 @@ def _draw_labels(
 
 
 def _tell(point: Point, metric: Metric) -> str:
-    interval = "" if point.half_width is None else f" ± {metric.format(point.half_width)}"
-    return f"{metric.label} {metric.format(point.value)}{interval} {metric.unit}"
+    half, digits = point.half_width, metric.digits
+    told = metric.format(point.value) if half is None else format_within(point.value, half, digits=digits)
+    return f"{metric.label} {told} {metric.unit}"

@@ -15,9 +15,10 @@ from vtbench.metrics import TOP1
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_costs, load_results
 from vtbench.records import CostRecord
 from vtbench.reporting.pages.page import PAGES, Page
-from vtbench.reporting.rendering import ReportPaths, TextFormat
+from vtbench.reporting.rendering import EARLIER_FILES, MARKDOWN_FILE, ReportPaths, TextFormat
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import PNG_DPI, find_look, house_style
+from vtbench.reporting.table_files import NamedTables, publish_tables
 from vtbench.stats.pareto import find_pareto_front
 
 TITLE = "Published ImageNet accuracy against MACs counted here"
@@ -62,13 +63,14 @@ def write_published_report(out: Path) -> ReportPaths:
         "ImageNet top-1 as published, each by its own recipe; MACs at 224 x 224 as counted here; "
         "hollow: VT's advanced recipe; dashed: Pareto front"
     )
-    with publish_set(out) as staged:
+    with publish_set(out, stale=EARLIER_FILES[:2]) as staged:
         with house_style():
             figure = draw_points(list_points(rows), TOP1, title=TITLE, caption=caption, legend=True, wide=True)
             figures = save_figure(figure, staged, "accuracy_macs", dpi=PNG_DPI, dark=True)
-        paths = ReportPaths(staged, staged / "report.md", staged / "table.csv", staged / "table.tex", figures)
-        publish_text(paths.csv, render_published(rows, "csv"))
-        publish_text(paths.latex, render_published(rows, "latex"))
+        notes = tuple(list_published_notes(rows))
+        table = NamedTables((("", tabulate_published(rows)),), [*map(_flatten, rows)], notes)
+        tables = publish_tables(staged, TITLE, {"published": table})
+        paths = ReportPaths(staged, staged / MARKDOWN_FILE, tables, figures)
         publish_text(paths.markdown, render_published(rows, "markdown", figure="accuracy_macs.svg"))
     return paths.move(out)
 
