@@ -77,7 +77,7 @@ def test_a_study_runs_to_its_report_and_a_second_call_only_reports(vtbench: Call
     assert errors.startswith("mine: 2 cells (arms x seeds: 2 x 1), 0 done before\non scenes, recipe small, 1 epoch\n")
     assert "narrow, seed 0: finished with" in errors
     assert output.startswith("mine\n") and "Does width pay?" in output
-    assert errors.splitlines()[-1].startswith("Report: runs/mine/report (report.md, report.html, table.csv, table.tex")
+    assert errors.splitlines()[-1].startswith("Report: runs/mine/report (report.md, report.html, 4 tables in tables/")
     assert Path("runs/mine/cells/wide/seed-0/weights.safetensors").exists()
     code, again, told = vtbench("ablate", "mine.toml", "--device", "cpu")
     assert (code, again) == (0, output)

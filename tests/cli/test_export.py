@@ -156,7 +156,7 @@ def test_names_in_a_card_are_text_and_paths_of_the_machine_are_not_in_it(classif
     text = render_card(record, study)
     assert "<script>" not in text and "](http" not in text and "/home/somebody" not in text
     assert "folder:PATH/pictures" in text
-    assert "52.00 ± 4.97 %" in text and "Over 3 seeds" in text
+    assert "52.0 ± 5.0 %" in text and "Over 3 seeds" in text
     card = ModelCard(text)
     assert card.data.model_name == record.variant and card.text.count("\n---\n") == 0
 

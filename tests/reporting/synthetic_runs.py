@@ -158,5 +158,11 @@ def write_crossed(
     return folder
 
 
+def assert_same_files(folder: Path, other: Path) -> None:
+    """Every file in and beneath ``folder`` has the same bytes in ``other``, which may hold more."""
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert path.read_bytes() == (other / path.relative_to(folder)).read_bytes(), path.relative_to(folder)
+
+
 def _hash(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_runs import list_runs, make_run, write_study
+from synthetic_runs import assert_same_files, list_runs, make_run, write_study
 
 from vtbench.errors import UserError
 from vtbench.records import RunRecord, TimingRecord, load_record, save_lines
@@ -29,8 +29,7 @@ def test_an_archive_holds_flat_records_and_renders_to_the_same_bytes_again(tmp_p
     assert names[0] == "convolution-seed0.json"
     assert len(names) == 15
     again = write_report(paths.folder, tmp_path / "again")
-    for path in again.folder.iterdir():
-        assert path.read_bytes() == (paths.folder / path.name).read_bytes(), path.name
+    assert_same_files(again.folder, paths.folder)
     assert list_archives(tmp_path / "reports") == [paths.folder]
 
 
@@ -39,8 +38,7 @@ def test_an_archive_renders_as_the_runs_themselves_did(tmp_path: Path, monkeypat
     study = write_study(Path("runs/components"), list_runs())
     direct = write_report(study, tmp_path / "direct")
     archived = archive_runs([study], tmp_path / "archived")
-    for path in direct.folder.iterdir():
-        assert path.read_bytes() == (archived.folder / path.name).read_bytes(), path.name
+    assert_same_files(direct.folder, archived.folder)
 
 
 def test_an_archive_keeps_the_times_of_epochs_and_one_without_them_still_loads(tmp_path: Path) -> None:
@@ -154,7 +152,7 @@ def test_a_full_disk_leaves_the_archive_as_it_was(tmp_path: Path, monkeypatch: p
     def fill_disk(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("vtbench.reporting.rendering.render_latex", fill_disk)
+    monkeypatch.setattr("vtbench.reporting.table_files.to_latex", fill_disk)
     with pytest.raises(OSError, match="No space"):
         archive_runs([write_study(tmp_path / "b", [make_run("dynamic", 0)], seeds=None)], archive)
     assert {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()} == before

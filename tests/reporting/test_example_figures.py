@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_runs import make_segmentation_run
+from synthetic_runs import assert_same_files, make_segmentation_run
 
 from vtbench.palettes import VOID_COLOUR, find_palette
 from vtbench.records import NotMeasured, RunRecord, load_record, save_record
@@ -187,8 +187,7 @@ def test_an_archive_keeps_the_examples_it_shows_and_renders_to_the_same_bytes_ag
     assert {name for name in list_names(archive / "records") if name.endswith("zip")} == {"VT-FPN-seed0.examples.zip"}
     again = write_report(archive, tmp_path / "again").folder
     assert {"examples.svg", "worst_images.png"} <= list_names(again)
-    for path in again.iterdir():
-        assert path.read_bytes() == (archive / path.name).read_bytes(), path.name
+    assert_same_files(again, archive)
     text = (again / "report.md").read_text("utf-8")
     assert (
         text.index("| IoU (%)") < text.index("## Examples\n\n![Examples](examples.svg)") < text.index("## Provenance")

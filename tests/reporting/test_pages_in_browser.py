@@ -183,7 +183,7 @@ def test_marks_tell_of_themselves_to_keys_and_to_fingers_and_a_dot_tells_its_see
     page.locator("svg .arm[tabindex='0']").first.focus()
     page.keyboard.press("ArrowRight")
     told = page.locator("#tip")
-    assert told.is_visible() and told.inner_text().startswith("static: top-1 69.6 ± ")
+    assert told.is_visible() and told.inner_text().startswith("static: top-1 69.7 ± ")
     page.keyboard.press("Escape")
     assert told.is_hidden()
     page.locator('svg .arm[data-arm="static"] .seed').nth(1).dispatch_event("click")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
-from synthetic_runs import list_runs, make_run, write_study
+from synthetic_runs import assert_same_files, list_runs, make_run, write_study
 
 from vtbench.cli.verb_report import report_runs
 from vtbench.errors import UserError
@@ -43,8 +43,7 @@ def test_equal_records_give_equal_bytes_wherever_they_lie(tmp_path: Path, monkey
         written.append(write_report(write_study(Path("runs/components"), list_runs())).move(Path("report").absolute()))
         Path("runs/components/report").rename("report")
     first, second = written
-    for path in (path for path in first.folder.rglob("*") if path.is_file()):
-        assert path.read_bytes() == (second.folder / path.relative_to(first.folder)).read_bytes(), path.name
+    assert_same_files(first.folder, second.folder)
 
 
 def test_the_svg_is_well_formed_and_holds_neither_date_nor_path(tmp_path: Path) -> None:
