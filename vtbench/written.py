@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -32,10 +33,12 @@ class Written(BaseModel):
 
     ``LATER`` names fields that came after files had been written: they are written only where they differ from their
     default. ``NOTES`` names fields that tell how the others came to be: they make no difference between two.
+    ``EARLIER`` is what text of an earlier format holds, if there was one; see `upgrade`.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset()
     NOTES: ClassVar[frozenset[str]] = frozenset()
+    EARLIER: ClassVar[bytes | None] = None
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def __eq__(self, other: object) -> bool:
@@ -54,15 +57,13 @@ class Written(BaseModel):
 
         What is of today's format is never made into Python's dictionaries first, which would take twice as long.
         """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            if any(problem["type"] == "json_invalid" for problem in error.errors()):
-                raise
-            plain = from_json(text)
-            if (upgraded := cls.upgrade(plain)) is plain:
-                raise
-            return cls.model_validate(upgraded)
+        if cls.EARLIER is not None and cls.EARLIER in text:
+            plain: Any = None
+            with suppress(ValueError):  # Text that is no JSON is refused below.
+                plain = from_json(text)
+            if (upgraded := cls.upgrade(plain)) is not plain:
+                return cls.model_validate(upgraded)
+        return cls.model_validate_json(text)
 
     @classmethod
     def upgrade(cls, plain: Any) -> Any:

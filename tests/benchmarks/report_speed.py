@@ -2,9 +2,10 @@
 
     python tests/benchmarks/report_speed.py [--before CHECKOUT] [--arms 20] [--seeds 100] [--epochs 90] [--rounds 3]
 
-Each code reads an archive of its own format: one of the records that are committed with it, repeated for every arm and
-seed with other scores after every epoch, without answers to single images, which earlier code did not keep. All that
-the report is made of counts: tables, figures and, where that code makes one, the page. Reports take turns.
+Each code reads an archive of its own format, and this one that of the other, too: one of the records that are committed
+with it, repeated for every arm and seed with other scores after every epoch, without answers to single images, which
+earlier code did not keep. All that the report is made of counts: tables, figures and, where that code makes one, the
+page. Reports take turns.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ def main() -> None:
             codes.append(Code("before", options.before.resolve(), Path(temporary, "before")))
         for code in codes:
             write_archive(code, options)
+        if options.before is not None:
+            codes.append(Code("this, of theirs", HERE, codes[-1].records))
+        for code in codes:
             report(code, Path(temporary, "out"))  # Its modules are compiled, and matplotlib's fonts are listed.
             code.cpu_seconds.clear()
             code.peaks_mib.clear()
@@ -60,10 +64,10 @@ def main() -> None:
     print(
         f"{options.arms} arms x {options.seeds} seeds of {options.epochs} epochs; medians of {options.rounds} rounds\n"
     )
-    print(f"{'':8}{'CPU s':>8}{'peak MiB':>10}{'records MB':>12}")
+    print(f"{'':16}{'CPU s':>8}{'peak MiB':>10}{'records MB':>12}")
     for code in codes:
         seconds, peak = statistics.median(code.cpu_seconds), statistics.median(code.peaks_mib)
-        print(f"{code.label:8}{seconds:8.2f}{peak:10.0f}{sizes[code.label] / 1e6:12.1f}")
+        print(f"{code.label:16}{seconds:8.2f}{peak:10.0f}{sizes[code.label] / 1e6:12.1f}")
 
 
 def write_archive(code: Code, options: argparse.Namespace) -> None:

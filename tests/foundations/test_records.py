@@ -166,6 +166,12 @@ def test_a_damaged_record_of_format_1_is_named(tmp_path: Path) -> None:
         load_record(tmp_path / "record.json", RunRecord)
 
 
+def test_a_torn_record_of_format_1_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text(ARCHIVED.read_text("utf-8")[:-20])
+    with pytest.raises(UserError, match="is not a RunRecord: the file: Invalid JSON"):
+        load_record(tmp_path / "record.json", RunRecord)
+
+
 def test_epochs_of_format_1_are_read_line_by_line(tmp_path: Path) -> None:
     old = json.loads(ARCHIVED.read_text())["epochs"]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in old))

@@ -15,6 +15,11 @@ from vtbench.palettes import Colour, find_palette
 from vtbench.records.record import NotMeasured, Record
 
 _LARGEST = 1e100
+_EPOCH_OF_FORMAT_1 = (
+    ("train", "train_loss", "train_top1_percent"),
+    ("val", "val_loss", "val_top1_percent"),
+    ("averaged_val", "ema_val_loss", "ema_val_top1_percent"),
+)
 
 
 class CostRecord(Record):
@@ -52,6 +57,7 @@ class EpochRecord(Record):
     that a resumed run repeats these to the bit. While a run diverges, its loss may be no number; no record keeps that.
     """
 
+    EARLIER: ClassVar[bytes] = b'"train_loss"'
     model_config = ConfigDict(allow_inf_nan=True)
 
     epoch: int
@@ -71,11 +77,11 @@ class EpochRecord(Record):
         if not isinstance(plain, dict) or "train_loss" not in plain:
             return plain
         values = dict(plain)
-        read = {
-            part: {key: values.pop(f"{old}_{key}", None) for key in ("loss", "top1_percent")}
-            for part, old in (("train", "train"), ("val", "val"), ("averaged_val", "ema_val"))
-        }
-        return values | {part: numbers for part, numbers in read.items() if None not in numbers.values()}
+        for part, *keys in _EPOCH_OF_FORMAT_1:
+            numbers = [values.pop(key, None) for key in keys]
+            if None not in numbers:
+                values[part] = dict(zip(("loss", "top1_percent"), numbers, strict=True))
+        return values
 
 
 class TimingRecord(Record):
@@ -153,6 +159,7 @@ class RunRecord(Record):
         {"class_names", "class_colours", "settled_by_data", "start", "taken", "kernels", "answers_sha256"}
         | {"eval_batch_size"}
     )
+    EARLIER: ClassVar[bytes] = b'"val_top1_percent"'
 
     format: Literal[2] = 2
     task: str
