@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from synthetic_runs import write_crossed
 
+from vtbench.reporting.answer import answer_question
 from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.factor_tables import (
     find_effects,
     list_effect_notes,
     list_effect_numbers,
     list_interaction_numbers,
+    tabulate_effects,
     tabulate_interactions,
 )
 from vtbench.reporting.rendering import render_json, render_markdown
@@ -49,6 +51,41 @@ def test_a_change_is_shown_where_the_interval_that_holds_for_all_excludes_zero(t
     assert not any(note.startswith("No effect is shown to change") for note in notes)
     table = tabulate_interactions(comparison)
     assert table is not None and table.header[-1] == "± all 2" and table.rows[1][-1] == "± 0.71"
+
+
+def test_main_effects_are_judged_together_and_the_answer_is_of_them(tmp_path: Path) -> None:
+    def rate(levels: Mapping[str, str], seed: int) -> float:
+        return score(levels, seed) + {"few": 0.0, "some": -5.0, "many": (0.05, 0.03, 0.04, 2.0)[seed]}[levels["spec"]]
+
+    write_crossed(tmp_path / "study", MODELS, rate)
+    comparison = build_report(tmp_path / "study").comparisons[0]
+    numbers = {one["level"]: one for one in list_effect_numbers(comparison)}
+    assert all(one["half_width_together"] > one["half_width"] for one in numbers.values())
+    table = tabulate_effects(comparison)
+    assert table is not None and table.header[-1] == "± all 3"
+    assert [row[-1] for row in table.rows] == [f"± {numbers[row[1]]['half_width_together']:.2g}" for row in table.rows]
+    assert any(note.startswith("± all 3: with these half widths") for note in list_effect_notes(comparison))
+    said = answer_question(comparison)
+    lead = "Shown to raise top-1, over all levels of the other factors: "
+    assert said[0] == f"{lead}model tokens for plain, 8.85 points higher (± 0.27) at as many MACs."
+    assert said[1].startswith("Shown to lower top-1: spec some for few, 4.7 points lower (± 0.")
+    assert said[2].startswith("Not shown to change top-1: spec many for few, 1.5 points lower (± 2")
+    assert "spec=many" in said[3] and said[3].startswith("Shown to change with another factor")
+
+
+def test_the_answer_says_what_a_level_costs_where_its_networks_are_others(tmp_path: Path) -> None:
+    write_crossed(tmp_path / "study", MODELS, score)
+    comparison = build_report(tmp_path / "study").comparisons[0]
+    dearer = [
+        replace(arm, costs=arm.costs.model_copy(update={"macs": 2 * arm.costs.macs}))  # type: ignore[union-attr]
+        if arm.levels["model"] == "tokens"
+        else arm
+        for arm in comparison.arms
+    ]
+    said = answer_question(replace(comparison, arms=tuple(dearer)))
+    assert said[0].endswith("model tokens for plain, 8.85 points higher (± 0.27) at 100 % more MACs.")
+    one_network = [replace(arm, variant="resnet20") for arm in dearer]
+    assert "MACs" not in "".join(answer_question(replace(comparison, arms=tuple(one_network))))
 
 
 def test_json_has_effects_and_their_changes(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ def test_effects_of_a_crossed_design_are_differences_of_marginal_means() -> None
     found = estimate_effects(LEVELS, crossed, "xp")
     assert effects_of(LEVELS, crossed) == pytest.approx({"y": 5 + 3 / 3, "q": 1 + 3 / 2, "r": -2.0})
     assert found.is_complete
+    singles = [one.effect for one in found.effects if isinstance(one.effect, Estimate)]
+    for one, joint in zip(found.effects, correct_intervals(singles), strict=True):
+        assert_equal(one.together, joint)
 
 
 def test_an_effect_where_another_factor_has_a_level_and_its_change_are_differences_of_means() -> None:

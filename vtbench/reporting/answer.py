@@ -6,10 +6,18 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from vtbench.errors import format_names
 from vtbench.metrics import Metric
-from vtbench.records import CostRecord, NotMeasured, RunRecord
+from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import OUTCOME_DECIDED, Arm, Comparison
-from vtbench.reporting.contrasts import choose_digits, find_contrasts, refine_digits, show_points, tell_contrasts
+from vtbench.reporting.contrasts import (
+    choose_digits,
+    find_contrasts,
+    refine_digits,
+    show_points,
+    tell_contrasts,
+    tell_costs,
+)
+from vtbench.reporting.factor_answer import tell_effects
 from vtbench.reporting.far_runs import sum_up_scattered
 from vtbench.reporting.notes import FEWEST_FOR_SPREAD, find_detectable, tell_unjudged
 from vtbench.stats.estimates import Estimate, PairedDifference
@@ -24,6 +32,7 @@ _RATE = "recipe.optimizer.learning_rate"
 def answer_question(comparison: Comparison, *, tuned: Collection[str] = ()) -> list[str]:
     """Of the first comparison: differences that are shown, with size, direction and cost, or what could be missed.
 
+    Of crossed factors their effects stand in place of the differences of single arms.
     Then where the other means lie, what single options do among arms, whether runs scatter too far to say so, and what
     is not judged. The ``tuned`` settings are no difference of arms.
     """
@@ -31,6 +40,8 @@ def answer_question(comparison: Comparison, *, tuned: Collection[str] = ()) -> l
         return [*_tell_decisions(comparison, comparison.until), *sum_up_scattered(comparison)]
     if not comparison.family:
         return list(_describe_means(comparison))
+    if crossed := tell_effects(comparison):
+        return [*crossed, *sum_up_scattered(comparison), *tell_unjudged(comparison)]
     return [
         *_conclude(comparison),
         *tell_contrasts(find_contrasts(comparison, tuned=tuned), comparison.metric),
@@ -122,7 +133,7 @@ def _conclude(comparison: Comparison) -> Iterator[str]:
         yield f"No difference to {base.name} is shown for {others}.{missed}"
     else:
         yield f"No difference to {base.name} is shown.{missed}"
-    yield f"{_locate(unclear, base, metric)}{_tell_costs(unclear, base)}."
+    yield f"{_locate(unclear, base, metric)}{tell_costs([(arm, base) for arm in unclear])}."
 
 
 def _includes_zero(arm: Arm) -> bool:
@@ -140,7 +151,7 @@ def _tell_size(arm: Arm, base: Arm, metric: Metric) -> str:
     half = half if isinstance(half, float) else 0.0
     digits = choose_digits(half, metric)
     size = show_points(abs(_mean(arm)), metric, digits)
-    return f"{arm.name} by {size} (± {metric.format(half, digits=digits)}){_tell_costs([arm], base)}"
+    return f"{arm.name} by {size} (± {metric.format(half, digits=digits)}){tell_costs([(arm, base)])}"
 
 
 def _locate(arms: Sequence[Arm], base: Arm, metric: Metric) -> str:
@@ -160,27 +171,6 @@ def _locate(arms: Sequence[Arm], base: Arm, metric: Metric) -> str:
     if round(least, digits) != round(most, digits):
         return f"{whose} {metric.format(abs(least), digits=digits)} to {say(most)} {base.name}"
     return f"{whose} {say(most) if most else 'as high as that of'} {base.name}"
-
-
-def _tell_costs(arms: Sequence[Arm], base: Arm) -> str:
-    """What the arms cost beside the base in MACs; nothing where it is not known of all."""
-    costs = [arm.costs for arm in arms]
-    if not isinstance(base.costs, CostRecord) or not base.costs.macs:
-        return ""
-    changes = [100 * (one.macs / base.costs.macs - 1) for one in costs if isinstance(one, CostRecord)]
-    if len(changes) < len(costs):
-        return ""
-    low, high = round(min(changes)), round(max(changes))
-
-    def say(change: int) -> str:
-        return f"{abs(change)} % {'more' if change > 0 else 'fewer'}"
-
-    if low == high:
-        return f" at {say(low)} MACs" if low else " at as many MACs"
-    if low < 0 < high:
-        return f" at {say(low)} to {say(high)} MACs"
-    least, most = sorted((abs(low), abs(high)))
-    return f" at {least} to {most} % {'more' if high > 0 else 'fewer'} MACs"
 
 
 def _describe_means(comparison: Comparison) -> Iterator[str]:

@@ -16,7 +16,7 @@ from vtbench.catalog import load_catalog
 from vtbench.documents.table import Table, make_table
 from vtbench.errors import format_names
 from vtbench.metrics import Metric
-from vtbench.records import NotMeasured, RunRecord
+from vtbench.records import CostRecord, NotMeasured, RunRecord
 from vtbench.reporting.arm_settings import list_own_keys, read_options, read_own
 from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.factor_tables import find_effects
@@ -293,6 +293,28 @@ def _tell(one: Contrast, metric: Metric) -> str:
 
 def _name(one: Contrast) -> str:
     return one.claim.replace(":", "")
+
+
+def tell_costs(pairs: Sequence[tuple[Arm, Arm]]) -> str:
+    """What the first of each pair costs beside the second in MACs; nothing where it is not known of all."""
+    changes = [
+        100 * (one.costs.macs / base.costs.macs - 1)
+        for one, base in pairs
+        if isinstance(one.costs, CostRecord) and isinstance(base.costs, CostRecord) and base.costs.macs
+    ]
+    if not pairs or len(changes) < len(pairs):
+        return ""
+    low, high = round(min(changes)), round(max(changes))
+
+    def say(change: int) -> str:
+        return f"{abs(change)} % {'more' if change > 0 else 'fewer'}"
+
+    if low == high:
+        return f" at {say(low)} MACs" if low else " at as many MACs"
+    if low < 0 < high:
+        return f" at {say(low)} to {say(high)} MACs"
+    least, most = sorted((abs(low), abs(high)))
+    return f" at {least} to {most} % {'more' if high > 0 else 'fewer'} MACs"
 
 
 def show_points(size: float, metric: Metric, digits: int) -> str:

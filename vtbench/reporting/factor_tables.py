@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vtbench.documents.table import NOTHING, Table, make_table
@@ -12,7 +12,7 @@ from vtbench.records import NotMeasured
 from vtbench.reporting.comparisons import Arm, Comparison
 from vtbench.reporting.tables import PLUS_MINUS, REFERENCE, format_estimate
 from vtbench.stats.estimates import Estimate
-from vtbench.stats.factor_effects import FactorEffects, Interaction, estimate_effects
+from vtbench.stats.factor_effects import FactorEffect, FactorEffects, Interaction, estimate_effects
 from vtbench.units import format_half_width, format_items
 
 
@@ -45,7 +45,7 @@ def tabulate_effects(comparison: Comparison) -> Table | None:
     found = find_effects(comparison)
     if found is None:
         return None
-    metric = comparison.metric
+    metric, together = comparison.metric, _name_together(found.effects)
     rows = [
         (
             one.factor,
@@ -53,11 +53,12 @@ def tabulate_effects(comparison: Comparison) -> Table | None:
             one.reference,
             NOTHING if isinstance(one.effect, NotMeasured) else format_estimate(one.effect, metric, sign="+"),
             NOTHING if isinstance(one.effect, NotMeasured) else str(one.effect.n),
+            *([_format_together(one, metric)] if together else []),
         )
         for one in found.effects
     ]
-    effect = f"main effect ({metric.difference_unit})"
-    return make_table(("factor", "level", "against", effect, "n"), rows, numbers=(effect, "n"))
+    numbers = (f"main effect ({metric.difference_unit})", "n", *([together] if together else []))
+    return make_table(("factor", "level", "against", *numbers), rows, numbers=numbers)
 
 
 def tabulate_interactions(comparison: Comparison) -> Table | None:
@@ -65,7 +66,7 @@ def tabulate_interactions(comparison: Comparison) -> Table | None:
     found = find_effects(comparison)
     if found is None or not found.interactions:
         return None
-    metric, together = comparison.metric, _name_together(found)
+    metric, together = comparison.metric, _name_together(found.interactions)
     rows = [
         (
             _name_effect(one),
@@ -86,7 +87,13 @@ def list_effect_numbers(comparison: Comparison) -> list[dict[str, Any]]:
     """One flat dictionary a level; None where there is no number."""
     found = find_effects(comparison)
     return [
-        {"factor": one.factor, "level": one.level, "against": one.reference, **_spell(one.effect, "effect")}
+        {
+            "factor": one.factor,
+            "level": one.level,
+            "against": one.reference,
+            **_spell(one.effect, "effect"),
+            "half_width_together": None if (together := _find_together(one)) is None else round(together, 6),
+        }
         for one in (found.effects if found else ())
     ]
 
@@ -131,6 +138,8 @@ def list_effect_notes(comparison: Comparison) -> Iterator[str]:
             bare.setdefault(one.effect.half_width.reason, []).append(name)
     for reason, names in bare.items():
         yield f"Effects without {PLUS_MINUS} ({format_names(names)}): {reason}."
+    if together := _name_together(found.effects):
+        yield f"{together}: with these half widths the 95 % intervals of all main effects hold together (after Šidák)."
     yield from list_interaction_notes(comparison)
 
 
@@ -149,10 +158,15 @@ def list_interaction_notes(comparison: Comparison) -> Iterator[str]:
         f"The effect of a factor where another has a level is taken by seed, {further}; its change is how far it is "
         "from the effect at the level that stands first."
     )
-    if together := _name_together(found):
+    if together := _name_together(found.interactions):
         yield f"{together}: with these half widths the 95 % intervals of all changes hold together (after Šidák)."
     if unknown := [f"{_name_effect(one)} where {one.by}={one.at}" for one in found.interactions if _is_open(one)]:
         yield f"Not identifiable, as the runs there are do not tell it from other effects: {format_names(unknown)}."
+    yield from tell_changing(found)
+
+
+def tell_changing(found: FactorEffects) -> Iterator[str]:
+    """Which effects are clear to change with another factor, or that none is; nothing where no change is judged."""
     judged = [one for one in found.interactions if _find_together(one) is not None]
     clear = [
         f"{_name_effect(one)} where {one.by}={one.at}"
@@ -172,9 +186,9 @@ def _name_effect(one: Interaction) -> str:
     return f"{one.factor}={one.level} against {one.reference}"
 
 
-def _name_together(found: FactorEffects) -> str:
-    """The heading of half widths that hold together; empty where fewer than two changes have an interval."""
-    judged = sum(_find_together(one) is not None for one in found.interactions)
+def _name_together(found: Sequence[FactorEffect | Interaction]) -> str:
+    """The heading of half widths that hold together; empty where fewer than two have an interval."""
+    judged = sum(_find_together(one) is not None for one in found)
     return f"{PLUS_MINUS} all {judged}" if judged > 1 else ""
 
 
@@ -189,13 +203,13 @@ def _format_change(one: Interaction, metric: Metric) -> str:
     return f"{text} (n = {one.change.n})"
 
 
-def _format_together(one: Interaction, metric: Metric) -> str:
+def _format_together(one: FactorEffect | Interaction, metric: Metric) -> str:
     half = _find_together(one)
     return NOTHING if half is None else format_half_width(half, digits=metric.digits)
 
 
-def _find_together(one: Interaction) -> float | None:
-    """The half width of the change that holds together with all others; None where there is none."""
+def _find_together(one: FactorEffect | Interaction) -> float | None:
+    """The half width of an effect or a change that holds together with all others; None where there is none."""
     return one.together.half_width if one.together is not None and isinstance(one.together.half_width, float) else None
 
 

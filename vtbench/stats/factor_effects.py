@@ -34,12 +34,16 @@ Levels = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class FactorEffect:
-    """What changing one factor from ``reference`` to ``level`` does to a metric, all other factors held."""
+    """What changing one factor from ``reference`` to ``level`` does to a metric, all other factors held.
+
+    ``together`` is the effect with an interval that holds for all main effects at once.
+    """
 
     factor: str
     level: str
     reference: str
     effect: Estimate | NotMeasured
+    together: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,9 @@ def _estimate_main(
     terms: list[Term] = [(), *((change,) for change in changes)]
     wanted_CP = np.eye(len(terms))[1:]
     found = _estimate_contrasts(levels, values, terms, wanted_CP, _CONFOUNDED)
+    joint = iter(correct_intervals([effect for effect in found if isinstance(effect, Estimate)]))
     return tuple(
-        FactorEffect(factor, level, first[factor], effect)
+        FactorEffect(factor, level, first[factor], effect, next(joint) if isinstance(effect, Estimate) else None)
         for (factor, level), effect in zip(changes, found, strict=True)
     )
 

@@ -33,7 +33,10 @@ def write_latency_page(reports: Path) -> list[Path]:
     entries = load_lines(folder / "latency.jsonl", LatencyEntry)
     with publish_set(folder) as staged, house_style():
         for size, timed in group_by_batch(entries).items():
-            caption = "32 x 32, 10 classes; MACs counted, time the median of rounds in which the networks take turns"
+            caption = (
+                "32 x 32, 10 classes; MACs counted, time the median of rounds in which the networks take turns; "
+                "dashed: Pareto front"
+            )
             title = f"{TITLE}, batch {size}"
             figure = draw_points(list_points(timed), _LATENCY, title=title, caption=caption, legend=False, wide=True)
             save_figure(figure, staged, f"latency_batch{size}", dpi=PNG_DPI, dark=True)
