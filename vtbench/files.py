@@ -77,8 +77,9 @@ def publish_set(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
         staged.chmod(0o755)
         yield staged
         written = {path.relative_to(staged) for path in staged.rglob("*") if path.is_file()}
-        old = {path.relative_to(folder) for pattern in stale for path in folder.glob(pattern)}
+        old = {path.relative_to(folder) for name in stale for path in folder.glob(name) if not path.is_dir()}
         _refuse_links(folder, written | old)
+        _refuse_blocked(folder, written)
         publish_text(staged / _STALE, json.dumps(sorted(path.as_posix() for path in old - written)))
         while True:
             try:
@@ -167,6 +168,16 @@ def _move_files(found: Sequence[Path], source: Path, target: Path) -> None:
 def _refuse_links(folder: Path, names: Iterable[Path]) -> None:
     for parent in {parent for name in names for parent in name.parents if parent != Path()}:
         refuse_link(folder / parent)
+
+
+def _refuse_blocked(folder: Path, names: Iterable[Path]) -> None:
+    """Raise ``UserError`` where a file has the place of a folder that is needed, or a folder that of a file."""
+    for name in names:
+        blocking = [folder / parent for parent in name.parents if (folder / parent).exists()]
+        if not blocking[0].is_dir():
+            raise UserError(f"{blocking[0]} is a file where a folder is needed for {name.name}. Move it away.")
+        if (folder / name).is_dir():
+            raise UserError(f"{folder / name} is a folder where a file is to be written. Move it away.")
 
 
 def refuse_link(path: Path) -> None:

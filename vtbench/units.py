@@ -101,15 +101,17 @@ def format_within(value: float, half_width: float, *, digits: int, sign: str = "
 def format_half_width(half_width: float, *, digits: int) -> str:
     """Print the half width of an interval with two digits that count; one that is zero with ``digits`` decimals.
 
-    >>> [format_half_width(half_width, digits=2) for half_width in (12.3, 9.96, 4.2042, 0.0)]
-    ['± 12', '± 10', '± 4.2', '± 0.00']
+    >>> [format_half_width(half_width, digits=2) for half_width in (12.3, 9.96, 4.2042, 2e-9, 0.0)]
+    ['± 12', '± 10', '± 4.2', '± 0.0000', '± 0.00']
     """
     return f"± {half_width:.{_count_decimals(half_width, digits)}f}"
 
 
 def _count_decimals(half_width: float, digits: int) -> int:
-    """How many decimals two digits that count take."""
-    return max(0, 1 - int(f"{half_width:.1e}".partition("e")[2])) if half_width else digits
+    """How many decimals two digits that count take, which are two more than ``digits`` at the most."""
+    if not half_width or not math.isfinite(half_width):
+        return digits
+    return min(digits + 2, max(0, 1 - int(f"{half_width:.1e}".partition("e")[2])))
 
 
 def format_share(part: int, whole: int) -> str:

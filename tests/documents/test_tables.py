@@ -14,6 +14,7 @@ from vtbench.documents.table import (
     escape_controls,
     escape_latex,
     escape_markdown,
+    is_latex_table,
     list_items,
     make_table,
     to_csv,
@@ -60,6 +61,12 @@ def test_latex_escapes_what_it_would_read_as_commands() -> None:
     assert "top-1 (\\%) & n \\\\" in text
     assert "vt\\_resnet20:a=b\\&c & $-$1 $\\pm$ 2 \\\\\n-1 & -x \\\\" in text
     assert "\\begin{tabular}{lr}" in text
+
+
+def test_the_end_of_a_row_of_latex_takes_nothing_of_the_next_for_its_own() -> None:
+    text = to_latex(Table(("class",), (("[void]",), ("*other",), ("a*",)), (False,)))
+    assert text.splitlines()[4:7] == ["{}[void] \\\\", "{}*other \\\\", "a* \\\\"]
+    assert is_latex_table(f"% a note\n\n{text}") and not is_latex_table("% mine\nno table\n")
 
 
 def test_a_comment_in_latex_cannot_end_before_its_end() -> None:

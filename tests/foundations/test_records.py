@@ -166,6 +166,14 @@ def test_a_damaged_record_of_format_1_is_named(tmp_path: Path) -> None:
         load_record(tmp_path / "record.json", RunRecord)
 
 
+@pytest.mark.parametrize("epochs", [[5], [{"epoch": 0, "train_loss": 1.0}], [{"epoch": 0, "val": 5}], "none"])
+def test_epochs_of_format_1_that_are_none_are_named(tmp_path: Path, epochs: Any) -> None:
+    old = json.loads(ARCHIVED.read_text("utf-8"))
+    (tmp_path / "record.json").write_text(json.dumps({**old, "epochs": epochs}))
+    with pytest.raises(UserError, match="is not a RunRecord: "):
+        load_record(tmp_path / "record.json", RunRecord)
+
+
 def test_a_torn_record_of_format_1_is_no_json(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(ARCHIVED.read_text("utf-8")[:-20])
     with pytest.raises(UserError, match="is not a RunRecord: the file: Invalid JSON"):

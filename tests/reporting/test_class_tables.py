@@ -166,7 +166,7 @@ def test_a_report_of_classification_has_no_table_of_classes_and_takes_a_stale_on
     stale = [tmp_path / "report" / name for name in (CLASSES_FILE, "classes.csv", "tables/classes.tex")]
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("stale")
+        path.write_text("comparison,class,name\n")
     report: Report = build_report(write_study(tmp_path / "runs", list_runs()))
     assert "classes" not in {path.stem for path in save_report(report, tmp_path / "report").tables}
     assert not any(path.exists() for path in stale)

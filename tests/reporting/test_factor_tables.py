@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,22 +43,22 @@ def test_a_change_is_shown_where_the_interval_that_holds_for_all_excludes_zero(t
     comparison = compare(tmp_path / "study")
     found = {one["where"]: one for one in list_interaction_numbers(comparison)}
     assert found["spec=some"]["change"]["effect"] == pytest.approx(0.55)
-    assert found["spec=some"]["change"]["half_width"] < 0.55 < found["spec=some"]["half_width_together"]
+    assert found["spec=some"]["change"]["half_width"] < 0.55 < found["spec=some"]["change"]["half_width_together"]
     assert found["spec=many"]["change"]["effect"] == pytest.approx(-4.0)
     assert found["spec=few"]["change"] is None and found["spec=few"]["there"]["effect"] == pytest.approx(10.0)
     notes = list(list_effect_notes(comparison))
     [shown] = [note for note in notes if note.startswith("Shown to change")]
-    assert "spec=many" in shown and "spec=some" not in shown
+    assert shown.endswith(": model=tokens against plain where spec=many (-4.00 ± 0.17).") and "spec=some" not in shown
     assert not any(note.startswith("No effect is shown to change") for note in notes)
     table = tabulate_interactions(comparison)
     assert table is not None and table.header[-1] == "± all 2" and table.rows[1][-1] == "± 0.71"
 
 
 def test_main_effects_are_judged_together_and_the_answer_is_of_them(tmp_path: Path) -> None:
-    def rate(levels: Mapping[str, str], seed: int) -> float:
+    def shift(levels: Mapping[str, str], seed: int) -> float:
         return score(levels, seed) + {"few": 0.0, "some": -5.0, "many": (0.05, 0.03, 0.04, 2.0)[seed]}[levels["spec"]]
 
-    write_crossed(tmp_path / "study", MODELS, rate)
+    write_crossed(tmp_path / "study", MODELS, shift)
     comparison = build_report(tmp_path / "study").comparisons[0]
     numbers = {one["level"]: one for one in list_effect_numbers(comparison)}
     assert all(one["half_width_together"] > one["half_width"] for one in numbers.values())
@@ -71,6 +72,54 @@ def test_main_effects_are_judged_together_and_the_answer_is_of_them(tmp_path: Pa
     assert said[1].startswith("Shown to lower top-1: spec some for few, 4.7 points lower (± 0.")
     assert said[2].startswith("Not shown to change top-1: spec many for few, 1.5 points lower (± 2")
     assert "spec=many" in said[3] and said[3].startswith("Shown to change with another factor")
+
+
+def rate(levels: Mapping[str, str], seed: int) -> float:
+    """As `score`, and the images of a level are easier by some points, more or less by seed."""
+    return score(levels, seed) + len(levels["spec"]) * (1.0 + 0.1 * seed)
+
+
+def answer(folder: Path, rate: Callable[[Mapping[str, str], int], float | None], seeds: int = 4) -> list[str]:
+    write_crossed(folder, MODELS, rate, seeds=seeds)
+    return answer_question(build_report(folder).comparisons[0])
+
+
+def rate_without(**failed: str) -> Callable[[Mapping[str, str], int], float | None]:
+    return lambda levels, seed: None if failed.items() <= dict(levels).items() else rate(levels, seed)
+
+
+def test_the_answer_of_crossed_factors_says_what_is_not_judged_and_of_which_runs_it_is(tmp_path: Path) -> None:
+    model = "by a model in which effects add, since not all combinations have run: "
+    said = " ".join(answer(tmp_path / "tokens failed", rate_without(model="tokens")))
+    assert model in said and "over all levels" not in said
+    assert "Not judged: model tokens for plain: not identifiable: the runs there are do not tell it from" in said
+    said = " ".join(answer(tmp_path / "reference failed", rate_without(model="plain", spec="few")))
+    assert model in said and "model tokens for plain" in said
+
+    def flat(levels: Mapping[str, str], seed: int) -> float:
+        return 50.0 + seed + (5.0 + 0.1 * seed if levels["model"] == "tokens" else 0.0)
+
+    assert "Not judged: spec some for few; spec many for few: " in " ".join(answer(tmp_path / "equal", flat))
+
+
+def test_the_answer_of_crossed_factors_says_what_could_have_been_missed(tmp_path: Path) -> None:
+    def loud(levels: Mapping[str, str], seed: int) -> float:
+        return rate(levels, seed) + (9.0, -14.0, 12.0, -7.0)[(seed + len(levels["spec"])) % 4]
+
+    missed = [one for one in answer(tmp_path / "four", loud) if one.startswith("Not shown to change")]
+    assert re.search(r" With 4 seeds, true effects under \d+ points could have been missed\.$", missed[0])
+    few = " ".join(answer(tmp_path / "two", loud, seeds=2))
+    assert "Fewer than 3 seeds do not say what could have been missed." in few
+
+
+def test_of_many_levels_the_answer_names_the_largest_effects(tmp_path: Path) -> None:
+    def climb(levels: Mapping[str, str], seed: int) -> float:
+        place = "abcdefg".index(levels["spec"])
+        return 50.0 + seed + 5 * place + 0.01 * seed * place**2 + (0.3 * seed if levels["model"] == "tokens" else 0.0)
+
+    write_crossed(tmp_path, {"model": ("plain", "tokens"), "spec": tuple("abcdefg")}, climb)
+    said = answer_question(build_report(tmp_path).comparisons[0])
+    assert re.search(r"spec g for a, .*; spec f .*; spec e .*; spec d .*; and 2 more levels\.", said[0])
 
 
 def test_the_answer_says_what_a_level_costs_where_its_networks_are_others(tmp_path: Path) -> None:
@@ -116,7 +165,7 @@ def test_what_the_runs_do_not_tell_is_named_and_counted(tmp_path: Path) -> None:
     notes = " ".join(list_effect_notes(comparison))
     assert "do not tell it from other effects: 'model=tokens against plain where spec=many'" in notes
     assert "each interval of a change includes zero; 1 change has none" not in notes
-    assert "Shown to change with another factor, as the interval excludes zero: 'model=tokens" in notes
+    assert "Shown to change with another factor, in points, as the interval excludes zero: model=tokens" in notes
     found = {one["where"]: one for one in list_interaction_numbers(comparison)}
     assert (
         found["spec=many"]["change"]["effect"] is None and "not identifiable" in found["spec=many"]["there"]["reason"]

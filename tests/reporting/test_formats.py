@@ -132,6 +132,8 @@ def test_markdown_names_what_was_kept_apart_and_why() -> None:
 def test_what_rounds_to_zero_has_no_minus() -> None:
     metric = make_run().metric
     assert format_estimate(Estimate(-0.001, 3, 0.5), metric, sign="+") == "+0.00 ± 0.50"
+    assert format_estimate(Estimate(-0.4, 3, 9.96), metric) == "0 ± 10"
+    assert format_estimate(Estimate(-0.4, 3, 0.0), metric) == "-0.40 ± 0.00"
     assert format_estimate(Estimate(-0.001, 1, NotMeasured(reason="n = 1")), metric) == "0.00 (n = 1)"
 
 

@@ -50,7 +50,7 @@ def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> N
     [found] = compare_images(report.comparisons[0], report.answers)
     assert found.arm.name == "static"
     assert (found.difference.mean, found.difference.n) == (8.0, 200)
-    assert [(test.num_only_arm, test.num_only_base) for test in found.tests] == [(20, 4)] * 3
+    assert [(test.num_only_arm, test.num_only_base) for test in found.tests.values()] == [(20, 4)] * 3
     table = tabulate_images(report.comparisons[0], report.answers)
     assert table is not None
     # Of 200 images 20 differ by 100 points and 4 by -100: s = 33.79, and 1.96 * 33.79 / sqrt(200) = 4.68.
@@ -187,7 +187,10 @@ def test_means_of_images_that_differ_never_look_equal_and_halves_are_not_rounded
 ) -> None:
     report = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
     [found] = compare_images(report.comparisons[0], report.answers)
-    assert _format_alone(replace(found, tests=tuple(McNemarTest(*pair, 1.0) for pair in counts))) == shown
+    assert (
+        _format_alone(replace(found, tests={seed: McNemarTest(*pair, 1.0) for seed, pair in enumerate(counts)}))
+        == shown
+    )
 
 
 def test_the_two_intervals_are_told_apart_in_words() -> None:

@@ -43,6 +43,7 @@ def test_the_same_study_in_two_folders_is_paired_by_seed_and_says_what_else_chan
     assert paired.estimate.mean == pytest.approx(0.5)
     assert paired.estimate.half_width == pytest.approx(4.302653 * 0.1 / 3**0.5)
     assert tabulate_sides(sides).rows[0][:5] == ("convolution", "71.0 ± 2.5", "71.5 ± 2.4", "3", "+0.50 ± 0.25")
+    assert tabulate_sides(sides).rows[0][5] == "± 0.36"
     notes = list_side_notes(sides)
     assert notes[1] == "The interval that holds for 2 arms together excludes zero for: convolution."
     assert "commit: 0123456789ab and ffffffffffff; device: Example CPU and Other CPU" in notes[2]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from synthetic_runs import list_runs, make_run, write_crossed, write_study
+from test_measured import write_measured
 
+from vtbench.records import TimingRecord, save_lines
 from vtbench.reporting.rendering import render_csv, render_json, render_markdown, save_report
 from vtbench.reporting.report import build_report
 from vtbench.reporting.table_files import list_table_files, list_tables
@@ -86,6 +88,41 @@ def test_files_are_of_known_names_and_hold_what_the_report_shows(study: str) -> 
     assert all(" | ".join(table.rows[0][:1]) in text for table in shown)
     assert text.count("\n| --") == len(shown)
     assert all(len(one.rows) >= 1 for one in tables.values())
+
+
+def test_tables_of_what_was_measured_and_of_times_are_plain_numbers(tmp_path: Path) -> None:
+    study = write_measured(tmp_path / "runs")
+    timed = [TimingRecord(epoch=0, train_seconds=5.5, val_seconds=1.0, train_images_per_second=900.0)]
+    save_lines(study / "cells" / "static" / "seed-1" / "timing.jsonl", timed)
+    save_report(build_report(study), tmp_path)
+    row = read(tmp_path, "measured")[1]
+    assert row.items() >= {"latency_ms": "3.0", "peak_memory_bytes": "3145728", "energy_joules": ""}.items()
+    assert float(row["images_per_second"]) == pytest.approx(1000 / 3)
+    assert float(row["latency_ms_first_quartile"]) == pytest.approx(2.7)
+    assert float(row["latency_ms_third_quartile"]) == pytest.approx(3.3)
+    times = {(row["arm"], row["seed"]): row["seconds"] for row in read(tmp_path, "seeds")}
+    assert times["static", "1"] == "6.5" and times["static", "0"] == ""
+    assert next(row for row in read(tmp_path, "runs") if row["arm"] == "static")["median_seconds"] == "6.5"
+
+
+def test_tables_of_tuning_have_the_numbers_of_trials_as_people_count_them() -> None:
+    tables = list_tables(build_report(REPORTS / "tuning"))
+    trials, tuned = tables["trials"].rows, tables["tuning"].rows
+    assert [row["trial"] for row in trials if row["arm"] == "convolution"] == [1, 2, 3]
+    best = max((row for row in trials if row["arm"] == "static+position"), key=lambda row: row["top1_percent"])
+    own = next(row for row in tuned if row["arm"] == "static+position")
+    rate = "recipe.optimizer.learning_rate"
+    assert (own[rate], own["trials_top1_percent"]) == (best[rate], best["top1_percent"])
+    assert own["is_on_edge"] is True and isinstance(own["fresh_seeds_top1_percent"], float)
+
+
+def test_what_an_arm_does_not_have_is_an_empty_cell_and_tests_have_the_seed_in_their_names(tmp_path: Path) -> None:
+    save_report(build_report(REPORTS / "attention_cifar10"), tmp_path)
+    assert {row["num_heads"] for row in read(tmp_path, "arms")} >= {"", "4"}
+    assert "mcnemar_seed_4_p" in read(tmp_path, "over_images")[0]
+    notes = (tmp_path / "tables" / "over_images.md").read_text("utf-8")
+    assert "\n- Over images, ± says" in notes and "top-1 is that after the last epoch" not in notes
+    assert "top-1 is that after the last epoch" in (tmp_path / "tables" / "summary.md").read_text("utf-8")
 
 
 def test_the_summary_is_what_the_command_prints(tmp_path: Path) -> None:

@@ -71,16 +71,67 @@ def test_a_report_of_other_runs_or_of_nobody_is_replaced_only_when_that_is_asked
     assert "report.md is there already and is not of other: it would be replaced" in str(answer.exception)
     assert (tmp_path / "out" / "report.md").read_bytes() == before
     call(other, "--out", tmp_path / "out", "--overwrite")
-    for name in ("table.csv", "tables/summary.csv"):
-        mine = tmp_path / f"with {name.partition('/')[0]}" / name
-        mine.parent.mkdir(parents=True)
-        mine.write_text("mine")
-        answer = RUNNER.invoke(app, ["report", str(one), "--out", str(tmp_path / f"with {name.partition('/')[0]}")])
-        assert f"{mine} is there already and is not of one" in str(answer.exception)
-        assert mine.read_text() == "mine"
+    mine = tmp_path / "mine" / "tables" / "contrasts.md"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    answer = RUNNER.invoke(app, ["report", str(one), "--out", str(tmp_path / "mine")])
+    assert f"{mine} is there already and is not of one" in str(answer.exception)
+    assert mine.read_text() == "mine"
     call(one, other)
     assert not (one / "report").exists()
     assert (one / "report-with-other" / "report.md").is_file()
+
+
+def test_tables_that_earlier_reports_left_go_and_files_of_others_stay(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "one", list_runs())
+    earlier = {
+        "table.csv": "comparison,arm,variant\n1,a,b\n",
+        "table.tex": "% one\n\n\\begin{tabular}{l}\n\\toprule\n",
+        "classes.csv": "comparison,class,name\n",
+    }
+    for folder, texts in (("ours", earlier), ("theirs", dict.fromkeys(earlier, "% mine\n"))):
+        for call_again in (("--out", tmp_path / folder), ("--archive", tmp_path / f"{folder}-kept")):
+            call(study, *call_again)
+            for name, text in texts.items():
+                (call_again[1] / name).write_text(text)
+            call(study, *call_again)
+            assert [(call_again[1] / name).exists() for name in texts] == [folder == "theirs"] * 3
+    published = tmp_path / "published"
+    call("--published", "--out", published)
+    (published / "table.csv").write_text("model,family,variant\n")
+    call("--published", "--out", published)
+    assert not (published / "table.csv").exists()
+
+
+def test_the_literature_replaces_no_report_of_runs_unless_that_is_asked_for(tmp_path: Path) -> None:
+    call(write_study(tmp_path / "one", list_runs()), "--out", tmp_path / "out")
+    before = (tmp_path / "out" / "report.md").read_bytes()
+    answer = RUNNER.invoke(app, ["report", "--published", "--out", str(tmp_path / "out")])
+    assert "report.md is there already and is not of the literature" in str(answer.exception)
+    assert (tmp_path / "out" / "report.md").read_bytes() == before
+    call("--published", "--out", tmp_path / "out", "--overwrite")
+    assert (tmp_path / "out" / "report.md").read_text("utf-8").startswith("# Published")
+
+
+@pytest.mark.parametrize(("blocking", "is_folder"), [("tables", False), ("tables/runs.md", True)])
+def test_what_has_the_place_of_a_table_is_named_before_anything_is_replaced(
+    tmp_path: Path, blocking: str, is_folder: bool
+) -> None:
+    study, path = write_study(tmp_path / "one", list_runs()), tmp_path / "out" / blocking
+    path.parent.mkdir(parents=True)
+    if is_folder:
+        path.mkdir()
+    else:
+        path.write_text("mine")
+    answer = RUNNER.invoke(app, ["report", str(study), "--out", str(tmp_path / "out"), "--overwrite"])
+    assert f"{path} is a {'folder where a file' if is_folder else 'file where a folder'}" in str(answer.exception)
+    assert [one.name for one in (tmp_path / "out").rglob("*")] == blocking.split("/")
+
+
+def test_a_folder_of_the_name_of_a_table_that_the_report_does_not_have_stays(tmp_path: Path) -> None:
+    (tmp_path / "out" / "tables" / "tuning.csv").mkdir(parents=True)
+    call(write_study(tmp_path / "one", list_runs()), "--out", tmp_path / "out", "--overwrite")
+    assert (tmp_path / "out" / "tables" / "tuning.csv").is_dir() and (tmp_path / "out" / "report.md").is_file()
 
 
 @pytest.mark.parametrize("text_format", ["markdown", "csv", "latex", "json"])

@@ -69,7 +69,7 @@ def run_report(
             "--against, --archive, --measure and --interim."
         )
     if published:
-        _report_published(out or Path("runs/published"), format)
+        _report_published(out, format, overwrite=overwrite)
     elif not runs:
         raise UserError(
             "Which runs? Give a folder, such as runs/components, or --published for the literature's table."
@@ -109,7 +109,6 @@ def report_runs(
         from vtbench.documents.terminal import open_console
         from vtbench.reporting.archive import archive_runs
         from vtbench.reporting.rendering import (
-            EARLIER_FILES,
             MARKDOWN_FILE,
             default_output,
             is_report_of,
@@ -126,7 +125,7 @@ def report_runs(
             paths = archive_runs(runs, archive, base=base)
         else:
             if out is not None and not overwrite:
-                names = (MARKDOWN_FILE, PAGE_FILE, *list_table_files(), *EARLIER_FILES)
+                names = (MARKDOWN_FILE, PAGE_FILE, *list_table_files())
                 refuse_replacing(out, names, partial(is_report_of, report), of=report.outline.title)
             paths = save_report(report, out or default_output(*runs), every_figure=every_figure)
     if format == "table":
@@ -137,12 +136,20 @@ def report_runs(
     _name_files(paths)
 
 
-def _report_published(out: Path, format: Format) -> None:
+def _report_published(out: Path | None, format: Format, *, overwrite: bool) -> None:
     from vtbench.documents.terminal import open_console
-    from vtbench.reporting.pages.published import load_rows, render_published, write_published_report
+    from vtbench.reporting.pages.published import (
+        PUBLISHED_FILES,
+        is_published_report,
+        load_rows,
+        render_published,
+        write_published_report,
+    )
     from vtbench.reporting.terminal import print_published
 
-    paths = write_published_report(out)
+    if out is not None and not overwrite:
+        refuse_replacing(out, PUBLISHED_FILES, is_published_report, of="the literature")
+    paths = write_published_report(out or Path("runs/published"))
     if format == "table":
         print_published(load_rows(), open_console())
         tell("")

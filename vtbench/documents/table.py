@@ -85,6 +85,12 @@ def to_latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def is_latex_table(text: str) -> bool:
+    """Whether text is what `to_latex` writes, comments before it aside."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("%")]
+    return len(lines) > 1 and lines[0].startswith("\\begin{tabular}") and lines[1] == "\\toprule"
+
+
 def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """Comma-separated values with a header, which is that of all keys; None is an empty field. No rows, no text.
 
@@ -149,4 +155,6 @@ def _set_minus(cell: str, is_number: bool) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(escape_latex(cell) for cell in cells) + " \\\\"
+    """A row, led by an empty group where the end of the row above would take its first character for an option."""
+    row = " & ".join(escape_latex(cell) for cell in cells) + " \\\\"
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row

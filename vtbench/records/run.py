@@ -210,12 +210,15 @@ class RunRecord(Record):
         """The fields of a run of format 1 by today's names; anything else comes back as it is."""
         if not (isinstance(plain, dict) and "val_top1_percent" in plain and isinstance(plain.get("epochs"), list)):
             return plain
+        if not all(isinstance(epoch, dict) for epoch in plain["epochs"]):
+            return plain
         epochs = [EpochRecord.upgrade(epoch) for epoch in plain["epochs"]]
         values = {**plain, "task": "classification", "epochs": epochs}
         headline = values.pop("val_top1_percent")
         if not isinstance(headline, float):
             return values | {"outcome": headline}
-        last = epochs[-1].get("averaged_val") or epochs[-1]["val"] if epochs else {}
+        parts = (epochs[-1].get(name) for name in ("averaged_val", "val")) if epochs else ()
+        last = next((part for part in parts if isinstance(part, dict)), {})
         return values | {"outcome": {**last, "top1_percent": headline}}
 
     @model_validator(mode="after")

@@ -38,10 +38,10 @@ def answer_question(comparison: Comparison, *, tuned: Collection[str] = ()) -> l
     """
     if comparison.until is not None:
         return [*_tell_decisions(comparison, comparison.until), *sum_up_scattered(comparison)]
+    if crossed := tell_effects(comparison):
+        return [*crossed, *sum_up_scattered(comparison)]
     if not comparison.family:
         return list(_describe_means(comparison))
-    if crossed := tell_effects(comparison):
-        return [*crossed, *sum_up_scattered(comparison), *tell_unjudged(comparison)]
     return [
         *_conclude(comparison),
         *tell_contrasts(find_contrasts(comparison, tuned=tuned), comparison.metric),

@@ -37,6 +37,7 @@ from vtbench.reporting.runs import (
     locate_examples,
     locate_timings,
 )
+from vtbench.reporting.table_files import find_earlier_files
 from vtbench.run_folder import ANSWERS, EXAMPLES, MEASURED, TIMING
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\",:;]+[/\\])+([^/\\\s'\",:;]+)")
@@ -53,7 +54,7 @@ def archive_runs(folders: Sequence[Path], target: Path, *, base: str | None = No
     if target.exists() and any(target.iterdir()) and not is_archive(target):
         raise UserError(f"{target} is not empty and holds no archived report. Give another folder with --archive.")
     records = [f"{ARCHIVE_FOLDER}/{kind}" for kind in ("*.json", f"*.{TIMING}", f"*.{EXAMPLES}", f"*.{ANSWERS}")]
-    with publish_set(target, stale=(*records, MEASURED, *list_optional_files())) as staged:
+    with publish_set(target, stale=(*records, MEASURED, *list_optional_files(), *find_earlier_files(target))) as staged:
         for name, record in _name_files((*loaded.records, *loaded.trials)).items():
             path = staged / ARCHIVE_FOLDER / name
             save_record(path, make_portable(record))

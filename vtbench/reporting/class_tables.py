@@ -12,10 +12,10 @@ from vtbench.errors import format_names
 from vtbench.metrics import CLASS_IOU, VOID_PERCENT, read_classes
 from vtbench.records import NotMeasured, RunRecord
 from vtbench.reporting.comparisons import Arm, Comparison, Score
-from vtbench.reporting.tables import format_difference, format_estimate, number_score
+from vtbench.reporting.tables import TABLES_FOLDER, format_difference, format_estimate, number_score
 from vtbench.stats.estimates import Estimate, PairedDifference, estimate_difference, estimate_mean
 
-CLASSES_FILE = "tables/classes.csv"
+CLASSES_FILE = f"{TABLES_FOLDER}/classes.csv"
 """The file of a report that has every class and every arm."""
 ABSENT = "absent"
 

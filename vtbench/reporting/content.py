@@ -14,6 +14,7 @@ from vtbench.reporting.contrasts import list_contrast_notes, list_contrast_numbe
 from vtbench.reporting.factor_tables import (
     list_effect_notes,
     list_effect_numbers,
+    list_interaction_notes,
     list_interaction_numbers,
     tabulate_effects,
     tabulate_interactions,
@@ -29,10 +30,11 @@ from vtbench.units import format_items
 
 @dataclass(frozen=True)
 class TableKind:
-    """A table that a comparison may have: in words, None where it has none, and as rows of plain numbers."""
+    """A table that a comparison may have: in words, None where it has none, as rows of plain numbers, and its notes."""
 
     tabulate: Callable[[Report, Comparison, Extent], Table | None]
     list_numbers: Callable[[Report, Comparison], Iterable[dict[str, Any]]]
+    list_notes: Callable[[Report, Comparison], Iterable[str]] = lambda *_: ()
 
 
 FURTHER_TABLES = {
@@ -40,39 +42,51 @@ FURTHER_TABLES = {
         lambda report, one, extent: tabulate_runs(one, report.seconds, with_ends=extent is PAGE),
         lambda report, one: list_run_numbers(one, report.seconds),
     ),
-    "effects": TableKind(lambda _, one, __: tabulate_effects(one), lambda _, one: list_effect_numbers(one)),
+    "effects": TableKind(
+        lambda _, one, __: tabulate_effects(one),
+        lambda _, one: list_effect_numbers(one),
+        lambda _, one: list_effect_notes(one),
+    ),
     "interactions": TableKind(
-        lambda _, one, __: tabulate_interactions(one), lambda _, one: list_interaction_numbers(one)
+        lambda _, one, __: tabulate_interactions(one),
+        lambda _, one: list_interaction_numbers(one),
+        lambda _, one: list_interaction_notes(one),
     ),
     "contrasts": TableKind(
         lambda report, one, _: tabulate_contrasts(one, tuned=list_tuned(report)),
         lambda report, one: list_contrast_numbers(one, tuned=list_tuned(report)),
+        lambda report, one: list_contrast_notes(one, tuned=list_tuned(report)),
     ),
     "over_images": TableKind(
         lambda report, one, _: tabulate_images(one, report.answers),
         lambda report, one: list_image_numbers(one, report.answers),
+        lambda report, one: list_image_notes(one, report.answers),
     ),
-    "measured": TableKind(lambda report, one, _: tabulate_measured(report, one), list_measured_numbers),
-    "classes": TableKind(lambda _, one, extent: tabulate_classes(one, extent), lambda _, one: list_class_numbers(one)),
+    "measured": TableKind(
+        lambda report, one, _: tabulate_measured(report, one), list_measured_numbers, list_measured_notes
+    ),
+    "classes": TableKind(
+        lambda _, one, extent: tabulate_classes(one, extent),
+        lambda _, one: list_class_numbers(one),
+        lambda _, one: list_class_notes([one]),
+    ),
 }
 """What stands below the summary and the seeds, by the name of its file and of its place in JSON, in order."""
 
 
 def list_all_notes(report: Report, extent: Extent = PAGE) -> list[str]:
     """What a reader must know beside the tables of a report, those of classes among them; less what failed."""
-    tuned_keys = list_tuned(report)
-    of_one: tuple[Callable[[Comparison], Iterable[str]], ...] = (
-        list_effect_notes,
-        lambda one: list_contrast_notes(one, tuned=tuned_keys),
-        lambda one: list_image_notes(one, report.answers),
-        lambda one: list_measured_notes(report, one),
-    )
+    of_one = [kind for name, kind in FURTHER_TABLES.items() if name not in ("interactions", "classes")]
     tuned = list_tuning_notes(tuning) if (tuning := find_tuning(report)) else ()
     classes = list_class_notes(report.comparisons, extent)
     notes = (
         *_describe_copies(report),
         *list_notes(report.comparisons),
-        *(note for list_own in of_one for note in _name_comparisons([*map(list_own, report.comparisons)])),
+        *(
+            note
+            for kind in of_one
+            for note in _name_comparisons([kind.list_notes(report, one) for one in report.comparisons])
+        ),
         *classes,
         *tuned,
     )

@@ -92,7 +92,7 @@ def list_effect_numbers(comparison: Comparison) -> list[dict[str, Any]]:
             "level": one.level,
             "against": one.reference,
             **_spell(one.effect, "effect"),
-            "half_width_together": None if (together := _find_together(one)) is None else round(together, 6),
+            **_spell_together(one),
         }
         for one in (found.effects if found else ())
     ]
@@ -108,8 +108,7 @@ def list_interaction_numbers(comparison: Comparison) -> list[dict[str, Any]]:
             "against": one.reference,
             "where": f"{one.by}={one.at}",
             "there": _spell(one.there, "effect"),
-            "change": None if one.change is None else _spell(one.change, "effect"),
-            "half_width_together": None if (together := _find_together(one)) is None else round(together, 6),
+            "change": None if one.change is None else {**_spell(one.change, "effect"), **_spell_together(one)},
         }
         for one in (found.interactions if found else ())
     ]
@@ -162,20 +161,23 @@ def list_interaction_notes(comparison: Comparison) -> Iterator[str]:
         yield f"{together}: with these half widths the 95 % intervals of all changes hold together (after Šidák)."
     if unknown := [f"{_name_effect(one)} where {one.by}={one.at}" for one in found.interactions if _is_open(one)]:
         yield f"Not identifiable, as the runs there are do not tell it from other effects: {format_names(unknown)}."
-    yield from tell_changing(found)
+    yield from tell_changing(found, comparison.metric)
 
 
-def tell_changing(found: FactorEffects) -> Iterator[str]:
-    """Which effects are clear to change with another factor, or that none is; nothing where no change is judged."""
+def tell_changing(found: FactorEffects, metric: Metric) -> Iterator[str]:
+    """Which effects are clear to change with another factor, and how, or that none is; nothing where none is judged."""
     judged = [one for one in found.interactions if _find_together(one) is not None]
     clear = [
-        f"{_name_effect(one)} where {one.by}={one.at}"
+        f"{_name_effect(one)} where {one.by}={one.at} ({format_estimate(one.together, metric, sign='+')})"
         for one in judged
         if one.together is not None and one.together.interval is not None
         if not one.together.interval[0] <= 0 <= one.together.interval[1]
     ]
     if clear:
-        yield f"Shown to change with another factor, as the interval excludes zero: {format_names(clear)}."
+        yield (
+            f"Shown to change with another factor, in {metric.difference_unit}, as the interval excludes zero: "
+            f"{'; '.join(clear)}."
+        )
     elif judged:
         without = sum(one.change is not None for one in found.interactions) - len(judged)
         some = f"; {format_items(without, 'change has', 'changes have')} none" if without else ""
@@ -211,6 +213,10 @@ def _format_together(one: FactorEffect | Interaction, metric: Metric) -> str:
 def _find_together(one: FactorEffect | Interaction) -> float | None:
     """The half width of an effect or a change that holds together with all others; None where there is none."""
     return one.together.half_width if one.together is not None and isinstance(one.together.half_width, float) else None
+
+
+def _spell_together(one: FactorEffect | Interaction) -> dict[str, float | None]:
+    return {"half_width_together": None if (half := _find_together(one)) is None else round(half, 6)}
 
 
 def _is_open(one: Interaction) -> bool:

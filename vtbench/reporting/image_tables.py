@@ -28,11 +28,11 @@ _SEEDS = ("seeds higher : lower", "of these p < 0.05")
 
 @dataclass(frozen=True)
 class ImageComparison:
-    """One arm against the base over images: the difference of mean scores, and McNemar's test of every seed."""
+    """One arm against the base over images: the difference of mean scores, and McNemar's test by seed."""
 
     arm: Arm
     difference: Estimate
-    tests: tuple[McNemarTest, ...]
+    tests: Mapping[int, McNemarTest]
 
 
 def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> tuple[ImageComparison, ...]:
@@ -42,15 +42,19 @@ def compare_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) ->
     base, alike = comparison.runs[0], _have_same_images(comparison)
     found = []
     for arm, runs in zip(comparison.arms[1:], comparison.runs[1:], strict=True):
-        paired = [
-            pair
+        paired = {
+            seed: pair
             for seed, record in sorted(runs.items())
             if seed in base and (pair := _pair_answers(record, base[seed], answers, alike=alike)) is not None
-        ]
-        estimate = estimate_over_images([(own.scores, of_base.scores, rows_N) for own, of_base, rows_N in paired])
+        }
+        estimate = estimate_over_images([(own.scores, one.scores, rows_N) for own, one, rows_N in paired.values()])
         if isinstance(estimate, Estimate):
-            tests = (compute_mcnemar(own.is_correct, one.is_correct) for own, one, _ in paired if own.truth is not None)
-            found.append(ImageComparison(arm, estimate, tuple(tests)))
+            tests = {
+                seed: compute_mcnemar(own.is_correct, one.is_correct)
+                for seed, (own, one, _) in paired.items()
+                if own.truth is not None
+            }
+            found.append(ImageComparison(arm, estimate, tests))
     return tuple(found)
 
 
@@ -120,10 +124,14 @@ def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]
             if isinstance(one.difference.half_width, NotMeasured)
             else round(one.difference.half_width, 6),
             "num_images": one.difference.n,
-            "mcnemar": [
-                {"only_arm": test.num_only_arm, "only_base": test.num_only_base, "p": round(test.p_value, 6)}
-                for test in one.tests
-            ],
+            **{
+                f"mcnemar_seed_{seed}": {
+                    "only_arm": test.num_only_arm,
+                    "only_base": test.num_only_base,
+                    "p": float(f"{test.p_value:.6g}"),
+                }
+                for seed, test in one.tests.items()
+            },
         }
         for one in compare_images(comparison, answers)
     ]
@@ -180,8 +188,8 @@ def _format_alone(one: ImageComparison) -> str:
     """Both means in whole images; with digits where a half would be rounded, or two that differ would look equal."""
     if not one.tests:
         return NOTHING
-    arm, base = ([test.num_only_arm for test in one.tests], [test.num_only_base for test in one.tests])
-    means = (sum(arm) / len(arm), sum(base) / len(base))
+    alone = [(test.num_only_arm, test.num_only_base) for test in one.tests.values()]
+    means = [sum(side) / len(alone) for side in zip(*alone, strict=True)]
     digits = int(any(mean % 1 == 0.5 for mean in means))
     while means[0] != means[1] and f"{means[0]:.{digits}f}" == f"{means[1]:.{digits}f}":
         digits += 1
@@ -192,7 +200,7 @@ def _count_seeds(one: ImageComparison) -> tuple[str, str]:
     """How many seeds speak for the arm and how many against it, and of these how many by McNemar's test."""
     if not one.tests:
         return NOTHING, NOTHING
-    sides = [(test.num_only_arm - test.num_only_base, test.p_value) for test in one.tests]
+    sides = [(test.num_only_arm - test.num_only_base, test.p_value) for test in one.tests.values()]
     every = (sum(side > 0 for side, _ in sides), sum(side < 0 for side, _ in sides))
     clear = (
         sum(side > 0 and p < _CLEAR_P for side, p in sides),
@@ -206,6 +214,7 @@ def _name_turned(overruled: Sequence[ImageComparison]) -> str:
     turned = [
         f"{one.arm.name} ({format_items(number, 'seed')} of {len(one.tests)})"
         for one in overruled
-        if (number := sum((test.num_only_arm - test.num_only_base) * one.difference.mean < 0 for test in one.tests))
+        for tests in [one.tests.values()]
+        if (number := sum((test.num_only_arm - test.num_only_base) * one.difference.mean < 0 for test in tests))
     ]
     return f", and has done so here for {', '.join(turned)}" if turned else ""

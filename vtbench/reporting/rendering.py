@@ -39,15 +39,13 @@ from vtbench.reporting.report import Report, build_report
 from vtbench.reporting.runs import is_archive
 from vtbench.reporting.side_by_side import list_side_notes, list_side_numbers, tabulate_sides
 from vtbench.reporting.style import PNG_DPI, house_style
-from vtbench.reporting.table_files import TABLES_FOLDER, list_table_files, write_tables
-from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summary
+from vtbench.reporting.table_files import find_earlier_files, gather_rows, list_table_files, write_tables
+from vtbench.reporting.tables import TABLES_FOLDER, list_numbers, tabulate_seeds, tabulate_summary
 from vtbench.reporting.tuning import find_tuning, list_tuning_numbers
 from vtbench.reporting.web.report_page import PAGE_FILE, render_page
 from vtbench.units import format_items
 
 MARKDOWN_FILE = "report.md"
-EARLIER_FILES = ("table.csv", "table.tex", "classes.csv")
-"""What stood beside a report before its tables had a folder."""
 _LONGEST_NAME = 100
 TextFormat = Literal["markdown", "csv", "latex", "json"]
 
@@ -106,7 +104,7 @@ def is_report_of(report: Report, markdown: Path) -> bool:
 
 def save_report(report: Report, out: Path, *, every_figure: bool = False) -> ReportPaths:
     """Write the files of ``report`` into ``out``, all or none. Raises ``UserError`` if ``out`` cannot be written."""
-    with publish_set(out, stale=list_optional_files()) as staged:
+    with publish_set(out, stale=(*list_optional_files(), *find_earlier_files(out))) as staged:
         return write_files(report, staged, every_figure=every_figure).move(out)
 
 
@@ -115,7 +113,7 @@ def list_optional_files() -> list[str]:
     figures = (
         f"{name}{number}.{suffix}" for name in FIGURES for number in ("", "_[0-9]*") for suffix in (*FORMATS, "pdf")
     )
-    return [*EARLIER_FILES, *list_table_files(), *figures]
+    return [*list_table_files(), *figures]
 
 
 def write_files(report: Report, folder: Path, *, every_figure: bool = False) -> ReportPaths:
@@ -166,11 +164,7 @@ def render_report(report: Report, text_format: TextFormat) -> str:
 
 def render_csv(report: Report) -> str:
     """The summaries of all comparisons below each other, told apart by their number; raw numbers."""
-    return to_csv(
-        {"comparison": number, **row}
-        for number, comparison in enumerate(report.comparisons, 1)
-        for row in list_numbers(comparison)
-    )
+    return to_csv(gather_rows(report, "summary"))
 
 
 def render_latex(report: Report) -> str:

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtbench.documents.table import Table, escape_latex, escape_markdown, list_items, to_csv, to_latex, to_markdown
+from vtbench.documents.table import (
+    NOTHING,
+    Table,
+    escape_latex,
+    escape_markdown,
+    is_latex_table,
+    list_items,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
 from vtbench.files import publish_text
 from vtbench.reporting.arm_settings import tabulate_arms, tabulate_options
 from vtbench.reporting.class_tables import PAGE
@@ -20,12 +30,21 @@ from vtbench.reporting.failures import tell_failures
 from vtbench.reporting.report import Report
 from vtbench.reporting.run_tables import list_seed_numbers
 from vtbench.reporting.side_by_side import list_side_notes, list_side_numbers, tabulate_sides
-from vtbench.reporting.tables import list_numbers, tabulate_seeds, tabulate_summary
-from vtbench.reporting.tuning import find_tuning, list_tuning_numbers, tabulate_response, tabulate_tuning
+from vtbench.reporting.tables import TABLES_FOLDER, list_numbers, tabulate_seeds, tabulate_summary
+from vtbench.reporting.tuning import (
+    find_tuning,
+    list_tuned_numbers,
+    list_tuning_notes,
+    list_tuning_numbers,
+    tabulate_response,
+    tabulate_tuning,
+)
 
-TABLES_FOLDER = "tables"
+_EARLIER = {"table.csv": ("comparison,arm,", "model,family,"), "table.tex": (), "classes.csv": ("comparison,class,",)}
+"""How what stood beside a report before its tables had a folder begins; LaTeX as all of it does."""
+SUMMARY = "summary"
 _OF_COMPARISONS = {
-    "summary": TableKind(lambda _, one, __: tabulate_summary(one), lambda _, one: list_numbers(one)),
+    SUMMARY: TableKind(lambda _, one, __: tabulate_summary(one), lambda _, one: list_numbers(one)),
     "seeds": TableKind(
         lambda _, one, __: tabulate_seeds(one), lambda report, one: list_seed_numbers(one, report.seconds)
     ),
@@ -48,6 +67,17 @@ def list_table_files() -> list[str]:
     return [f"{TABLES_FOLDER}/{name}.{suffix}" for name in (*_OF_COMPARISONS, *_OF_REPORTS) for suffix in _RENDERERS]
 
 
+def find_earlier_files(folder: Path) -> list[str]:
+    """The tables that a report was written with before they had a folder of their own, known by how they begin."""
+    found = []
+    for name, beginnings in _EARLIER.items():
+        if (folder / name).is_file():
+            text = (folder / name).read_text("utf-8", errors="replace")
+            is_ours = text.startswith(beginnings) if beginnings else is_latex_table(text)
+            found += [name] if is_ours else []
+    return found
+
+
 def write_tables(report: Report, folder: Path) -> tuple[Path, ...]:
     """Write the tables that ``report`` has into ``folder``; their paths."""
     return publish_tables(folder, name_report(report), list_tables(report))
@@ -64,16 +94,15 @@ def publish_tables(folder: Path, title: str, named: Mapping[str, NamedTables]) -
 
 
 def list_tables(report: Report) -> dict[str, NamedTables]:
-    """The tables that ``report`` has, by the names of their files; notes stand with the summary."""
-    found = {name: _gather(report, kind) for name, kind in _OF_COMPARISONS.items()}
-    summary = found["summary"]
-    notes = (*list_all_notes(report), *tell_failures(report))
-    found["summary"] = NamedTables(summary.tables, summary.rows, notes)
+    """The tables that ``report`` has, by the names of their files; the notes of all stand with the summary."""
+    found = {name: _gather(report, name) for name in _OF_COMPARISONS}
     found["arms"] = _spell(tabulate_arms(*report.comparisons))
     found["options"] = _spell(tabulate_options(*report.comparisons))
     if (tuning := find_tuning(report)) is not None:
-        found["tuning"] = _spell(tabulate_tuning(tuning, report.fresh_means))
-        found["trials"] = NamedTables((("", tabulate_response(tuning)),), list_tuning_numbers(tuning))
+        fresh, notes = report.fresh_means, tuple(list_tuning_notes(tuning))
+        words = tabulate_tuning(tuning, fresh)
+        found["tuning"] = NamedTables((("", words),), list_tuned_numbers(tuning, fresh), notes)
+        found["trials"] = NamedTables((("", tabulate_response(tuning)),), list_tuning_numbers(tuning), notes[:1])
     if (sides := report.sides) is not None:
         rows = list_side_numbers(sides)["arms"]
         found["old_and_new"] = NamedTables((("", tabulate_sides(sides)),), rows, tuple(list_side_notes(sides)))
@@ -81,22 +110,36 @@ def list_tables(report: Report) -> dict[str, NamedTables]:
     return {name: one for name, one in found.items() if one.tables}
 
 
-def _gather(report: Report, kind: TableKind) -> NamedTables:
-    """The tables of one kind of all comparisons below each other, told apart by their number."""
-    tables, rows = [], []
-    for number, comparison in enumerate(report.comparisons, 1):
-        table = kind.tabulate(report, comparison, PAGE)
-        if table is not None:
-            tables.append((f"Comparison {number}" if len(report.comparisons) > 1 else "", table))
-            rows += [{"comparison": number, **row} for row in kind.list_numbers(report, comparison)]
-    return NamedTables(tuple(tables), rows)
+def gather_rows(report: Report, name: str) -> list[dict[str, Any]]:
+    """The numbers of a kind of table of all comparisons below each other, told apart by their number."""
+    return [
+        {"comparison": number, **row}
+        for number, comparison in enumerate(report.comparisons, 1)
+        for row in _OF_COMPARISONS[name].list_numbers(report, comparison)
+    ]
+
+
+def _gather(report: Report, name: str) -> NamedTables:
+    kind = _OF_COMPARISONS[name]
+    of_each = [kind.tabulate(report, comparison, PAGE) for comparison in report.comparisons]
+    tables = [
+        (f"Comparison {number}" if len(of_each) > 1 else "", table)
+        for number, table in enumerate(of_each, 1)
+        if table is not None
+    ]
+    if name == SUMMARY:
+        notes = [*list_all_notes(report), *tell_failures(report)]
+    else:
+        notes = [note for comparison in report.comparisons for note in kind.list_notes(report, comparison)]
+    return NamedTables(tuple(tables), gather_rows(report, name) if tables else [], tuple(dict.fromkeys(notes)))
 
 
 def _spell(table: Table | None) -> NamedTables:
-    """A table of words: those are its rows, too."""
+    """A table of words: those are its rows, too, less the marks of what is not there."""
     if table is None:
         return NamedTables((), [])
-    return NamedTables((("", table),), [dict(zip(table.header, row, strict=True)) for row in table.rows])
+    rows = [[None if cell == NOTHING else cell for cell in row] for row in table.rows]
+    return NamedTables((("", table),), [dict(zip(table.header, row, strict=True)) for row in rows])
 
 
 def _render_csv(named: NamedTables, _: str) -> str:
@@ -110,8 +153,6 @@ def _flatten(row: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for key, value in row.items():
         if isinstance(value, Mapping):
             yield from ((f"{key}_{inner}", item) for inner, item in _flatten(value))
-        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-            yield from _flatten({f"{key}_{place}": item for place, item in enumerate(value)})
         else:
             yield key, "; ".join(map(str, value)) if isinstance(value, list) else value
 

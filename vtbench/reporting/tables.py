@@ -12,6 +12,8 @@ from vtbench.reporting.comparisons import Arm, Comparison, Outcome, Score
 from vtbench.stats.estimates import Estimate, PairedDifference
 from vtbench.units import format_half_width, format_items, format_millions, format_within
 
+TABLES_FOLDER = "tables"
+"""Where the files of tables lie beside a report."""
 PLUS_MINUS = "±"
 REFERENCE = "reference"
 """What the arm is to which differences are taken."""

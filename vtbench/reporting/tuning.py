@@ -136,6 +136,28 @@ def tabulate_tuning(tuning: Tuning, fresh: Mapping[str, float]) -> Table:
     return make_table(header, rows, numbers=header[2:5])
 
 
+def list_tuned_numbers(tuning: Tuning, fresh: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One flat dictionary an arm: what it was tuned to and the means of `tabulate_tuning`; None where there is none."""
+    key = tuning.metric.key
+    means = [
+        {
+            f"trials_{key}": _mean(arm.best),
+            f"fresh_seeds_{key}": fresh.get(arm.name),
+            f"trials_at_one_for_all_{key}": _mean(tuning.find_shared(arm)),
+        }
+        for arm in tuning.arms
+    ]
+    return [
+        {
+            "arm": arm.name,
+            **({} if arm.best is None else arm.best.values),
+            **{name: None if mean is None else round(mean, 6) for name, mean in own.items()},
+            "is_on_edge": bool(find_edges(tuning.config, arm)) if arm.is_told_apart else None,
+        }
+        for arm, own in zip(tuning.arms, means, strict=True)
+    ]
+
+
 def tabulate_response(tuning: Tuning) -> Table:
     """Settings by arms where all arms tried the same, else one row a trial: the mean score over the runs of a trial."""
     points = {trial.point: trial.spell() for arm in tuning.arms for trial in arm.trials}
@@ -160,7 +182,7 @@ def list_tuning_numbers(tuning: Tuning) -> list[dict[str, Any]]:
     return [
         {
             "arm": arm.name,
-            "trial": trial.number,
+            "trial": trial.number + 1,
             **trial.values,
             tuning.metric.key: None if trial.mean is None else round(trial.mean, 6),
             "is_best": trial is arm.best and len(arm.equals) == 1,

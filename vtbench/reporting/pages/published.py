@@ -15,13 +15,16 @@ from vtbench.metrics import TOP1
 from vtbench.published.results import CONVENTIONS, PublishedResult, load_costs, load_results
 from vtbench.records import CostRecord
 from vtbench.reporting.pages.page import PAGES, Page
-from vtbench.reporting.rendering import EARLIER_FILES, MARKDOWN_FILE, ReportPaths, TextFormat
+from vtbench.reporting.rendering import MARKDOWN_FILE, ReportPaths, TextFormat
 from vtbench.reporting.scatter import Point, draw_points
 from vtbench.reporting.style import PNG_DPI, find_look, house_style
-from vtbench.reporting.table_files import NamedTables, publish_tables
+from vtbench.reporting.table_files import NamedTables, find_earlier_files, publish_tables
+from vtbench.reporting.tables import TABLES_FOLDER
 from vtbench.stats.pareto import find_pareto_front
 
 TITLE = "Published ImageNet accuracy against MACs counted here"
+_TABLE = "published"
+PUBLISHED_FILES = (MARKDOWN_FILE, *(f"{TABLES_FOLDER}/{_TABLE}.{suffix}" for suffix in ("csv", "md", "tex")))
 _MARKS = {"v1_stride": "a", "twice_macs": "b", "norm_counted": "c", "unverified": "d"}
 _FRONT = (
     "Front (Pareto): yes where every row of more or equal accuracy needs more MACs, as counted here, and every one of "
@@ -56,6 +59,12 @@ def load_rows() -> tuple[PublishedRow, ...]:
     return build_rows(load_results(), load_costs())
 
 
+def is_published_report(markdown: Path) -> bool:
+    """Whether the text of a report is that of the literature, by its title."""
+    with markdown.open(encoding="utf-8", errors="replace") as lines:
+        return lines.readline() == f"# {TITLE}\n"
+
+
 def write_published_report(out: Path) -> ReportPaths:
     """Write report, tables and figure into ``out``, all or none. Equal data give equal bytes."""
     rows = load_rows()
@@ -63,13 +72,13 @@ def write_published_report(out: Path) -> ReportPaths:
         "ImageNet top-1 as published, each by its own recipe; MACs at 224 x 224 as counted here; "
         "hollow: VT's advanced recipe; dashed: Pareto front"
     )
-    with publish_set(out, stale=EARLIER_FILES[:2]) as staged:
+    with publish_set(out, stale=find_earlier_files(out)) as staged:
         with house_style():
             figure = draw_points(list_points(rows), TOP1, title=TITLE, caption=caption, legend=True, wide=True)
             figures = save_figure(figure, staged, "accuracy_macs", dpi=PNG_DPI, dark=True)
         notes = tuple(list_published_notes(rows))
         table = NamedTables((("", tabulate_published(rows)),), [*map(_flatten, rows)], notes)
-        tables = publish_tables(staged, TITLE, {"published": table})
+        tables = publish_tables(staged, TITLE, {_TABLE: table})
         paths = ReportPaths(staged, staged / MARKDOWN_FILE, tables, figures)
         publish_text(paths.markdown, render_published(rows, "markdown", figure="accuracy_macs.svg"))
     return paths.move(out)
