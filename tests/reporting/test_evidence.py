@@ -142,6 +142,13 @@ def test_of_crossed_factors_every_pair_of_arms_speaks_to_a_claim_and_none_is_cho
     assert tabulate_evidence([evidence]).rows[0][3:5] == ("model=t (5 arms)", "model=c (5 arms)")
 
 
+def test_of_crossed_factors_it_is_said_which_effects_the_intervals_leave_out() -> None:
+    reports = Path(__file__).parents[2] / "reports"
+    said, alone = (" ".join(list_sentences([find_evidence(reports / name)])) for name in ("motivations", "components"))
+    assert "Of motivations, where factors are crossed, the effects of the other factors are not among these" in said
+    assert "crossed" not in alone
+
+
 def test_the_readme_shows_the_evidence_of_all_archives_or_says_that_there_is_none(tmp_path: Path) -> None:
     block = "<!-- generated: evidence -->\n<!-- end -->\n"
     assert "No report has been committed yet" in render_readme(block, tmp_path)

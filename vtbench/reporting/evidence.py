@@ -110,6 +110,11 @@ def list_sentences(found: Sequence[StudyEvidence]) -> Iterator[str]:
         "An effect is the mean over seeds of the first arms less the second, paired by seed; ± is the half width with "
         "which the 95 % t intervals of all contrasts of a study hold together (after Šidák)."
     )
+    if crossed := [one.folder for one in found if any(arm.levels for arm in one.comparison.arms)]:
+        yield (
+            f"Of {', '.join(crossed)}, where factors are crossed, the effects of the other factors are not among these "
+            "contrasts: the intervals in its own report, which hold for those, too, are wider."
+        )
     decided = [one.folder for one in found if one.comparison.stopped]
     if decided:
         yield (
