@@ -33,12 +33,12 @@ class Written(BaseModel):
 
     ``LATER`` names fields that came after files had been written: they are written only where they differ from their
     default. ``NOTES`` names fields that tell how the others came to be: they make no difference between two.
-    ``EARLIER`` is what text of an earlier format holds, if there was one; see `upgrade`.
+    ``EARLIER_KEY`` is the key, as JSON spells it, that text of an earlier format has, if there was one; see `upgrade`.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset()
     NOTES: ClassVar[frozenset[str]] = frozenset()
-    EARLIER: ClassVar[bytes | None] = None
+    EARLIER_KEY: ClassVar[bytes | None] = None
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def __eq__(self, other: object) -> bool:
@@ -57,7 +57,7 @@ class Written(BaseModel):
 
         What is of today's format is never made into Python's dictionaries first, which would take twice as long.
         """
-        if cls.EARLIER is not None and cls.EARLIER in text:
+        if cls.EARLIER_KEY is not None and cls.EARLIER_KEY in text:
             plain: Any = None
             with suppress(ValueError):  # Text that is no JSON is refused below.
                 plain = from_json(text)

@@ -57,7 +57,7 @@ class EpochRecord(Record):
     that a resumed run repeats these to the bit. While a run diverges, its loss may be no number; no record keeps that.
     """
 
-    EARLIER: ClassVar[bytes] = b'"train_loss"'
+    EARLIER_KEY: ClassVar[bytes] = b'"train_loss"'
     model_config = ConfigDict(allow_inf_nan=True)
 
     epoch: int
@@ -159,7 +159,7 @@ class RunRecord(Record):
         {"class_names", "class_colours", "settled_by_data", "start", "taken", "kernels", "answers_sha256"}
         | {"eval_batch_size"}
     )
-    EARLIER: ClassVar[bytes] = b'"val_top1_percent"'
+    EARLIER_KEY: ClassVar[bytes] = b'"val_top1_percent"'
 
     format: Literal[2] = 2
     task: str
