@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,10 @@ from synthetic_runs import list_runs
 from test_formats import report_on
 
 from vtbench.configuration import DataConfig
+from vtbench.documents.table import Table
 from vtbench.records import RunRecord
 from vtbench.records.answers import Answers
+from vtbench.reporting.comparisons import Comparison
 from vtbench.reporting.content import list_all_notes
 from vtbench.reporting.image_tables import (
     _format_alone,
@@ -24,8 +26,16 @@ from vtbench.reporting.image_tables import (
 )
 from vtbench.reporting.rendering import render_report
 from vtbench.reporting.report import Report
-from vtbench.reporting.runs import identify_run
+from vtbench.reporting.runs import RunKey, identify_run
 from vtbench.stats.image_pairs import McNemarTest
+
+
+def tabulate(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Table | None:
+    return tabulate_images(comparison, compare_images(comparison, answers))
+
+
+def list_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Iterator[str]:
+    return list_image_notes(comparison, answers, compare_images(comparison, answers))
 
 
 def _answer(report: Report, *arms: str) -> Report:
@@ -51,7 +61,7 @@ def test_an_arm_has_its_difference_over_images_and_the_test_of_every_seed() -> N
     assert found.arm.name == "static"
     assert (found.difference.mean, found.difference.n) == (8.0, 200)
     assert [(test.num_only_arm, test.num_only_base) for test in found.tests.values()] == [(20, 4)] * 3
-    table = tabulate_images(report.comparisons[0], report.answers)
+    table = tabulate(report.comparisons[0], report.answers)
     assert table is not None
     # Of 200 images 20 differ by 100 points and 4 by -100: s = 33.79, and 1.96 * 33.79 / sqrt(200) = 4.68.
     assert table.rows == (("static", "+8.0 ± 4.7", "200", "20 : 4", "3 : 0", "3 : 0"),)
@@ -86,22 +96,22 @@ def test_an_image_that_several_seeds_drew_is_counted_once() -> None:
     drawn = _draw(plain, lambda seed: np.arange(200) + 50 * seed)
     [found] = compare_images(drawn.comparisons[0], drawn.answers)
     assert (found.difference.mean, found.difference.n) == (8.0, 300)
-    assert "counted once" in next(iter(list_image_notes(drawn.comparisons[0], drawn.answers)))
-    assert not any("counted once" in note for note in list_image_notes(plain.comparisons[0], plain.answers))
+    assert "counted once" in next(iter(list_notes(drawn.comparisons[0], drawn.answers)))
+    assert not any("counted once" in note for note in list_notes(plain.comparisons[0], plain.answers))
 
 
 def test_answers_of_which_it_is_not_known_to_which_images_they_are_are_not_compared_and_this_is_said() -> None:
     unknown = _draw(_answer(report_on(list_runs(), base="convolution"), "convolution", "static"), None)
-    assert tabulate_images(unknown.comparisons[0], unknown.answers) is None
-    [note] = list_image_notes(unknown.comparisons[0], unknown.answers)
+    assert tabulate(unknown.comparisons[0], unknown.answers) is None
+    [note] = list_notes(unknown.comparisons[0], unknown.answers)
     assert note.startswith("6 runs kept what was answered, but not to which of the images")
 
 
 def test_answers_of_which_all_are_to_the_same_images_are_compared_whichever_these_are() -> None:
     plain = _answer(report_on(list_runs(), base="convolution"), "convolution", "static")
     whole = _draw(plain, None, images=lambda _: "those of the whole split")
-    assert tabulate_images(whole.comparisons[0], whole.answers) == tabulate_images(plain.comparisons[0], plain.answers)
-    assert not any("not compared" in note for note in list_image_notes(whole.comparisons[0], whole.answers))
+    assert tabulate(whole.comparisons[0], whole.answers) == tabulate(plain.comparisons[0], plain.answers)
+    assert not any("not compared" in note for note in list_notes(whole.comparisons[0], whole.answers))
 
 
 def test_notes_of_several_comparisons_say_which_they_are_of() -> None:
@@ -120,7 +130,7 @@ def test_notes_of_several_comparisons_say_which_they_are_of() -> None:
 
 def test_a_study_that_its_outcome_stopped_needs_no_word_on_images_that_are_not_known() -> None:
     unknown = _draw(_answer(report_on(list_runs(), base="convolution"), "convolution", "static"), None)
-    assert list(list_image_notes(replace(unknown.comparisons[0], stopped=True), unknown.answers)) == []
+    assert list(list_notes(replace(unknown.comparisons[0], stopped=True), unknown.answers)) == []
 
 
 def test_images_are_those_of_one_split_by_its_content_and_not_by_its_place() -> None:
@@ -162,7 +172,7 @@ def test_seeds_for_and_against_an_arm_are_counted_apart_and_told_where_one_turns
     worse = (np.arange(200) >= 60).astype(np.uint8)  # Right on 60 images: on none alone, where the base is on 40.
     answers = {**report.answers, turned: Answers.of_classes("classification", truth, worse, num_classes=10)}
     comparison = report.comparisons[0]
-    table = tabulate_images(comparison, answers)
+    table = tabulate(comparison, answers)
     assert table is not None
     assert table.header[4:] == ("seeds higher : lower", "of these p < 0.05")
     assert table.rows[0][3:] == ("13 : 16", "2 : 1", "2 : 1")
@@ -195,7 +205,7 @@ def test_means_of_images_that_differ_never_look_equal_and_halves_are_not_rounded
 
 def test_the_two_intervals_are_told_apart_in_words() -> None:
     report = _answer(report_on(list_runs(), base="convolution"), "convolution", "dynamic")
-    notes = list(list_image_notes(report.comparisons[0], report.answers))
+    notes = list(list_notes(report.comparisons[0], report.answers))
     assert notes[0].startswith("Over images, ± says what these trained networks would do on other images")
     assert any(note.startswith("Clear over images but not over seeds: dynamic.") for note in notes)
     text = render_report(report, "markdown")
@@ -204,7 +214,7 @@ def test_the_two_intervals_are_told_apart_in_words() -> None:
 
 def test_runs_without_answers_have_no_such_table() -> None:
     report = report_on(list_runs(), base="convolution")
-    assert tabulate_images(report.comparisons[0], report.answers) is None
+    assert tabulate(report.comparisons[0], report.answers) is None
     assert "over images" not in render_report(report, "markdown")
     alone = _answer(report, "static")
-    assert tabulate_images(alone.comparisons[0], alone.answers) is None
+    assert tabulate(alone.comparisons[0], alone.answers) is None

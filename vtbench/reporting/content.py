@@ -58,9 +58,9 @@ FURTHER_TABLES = {
         lambda report, one: list_contrast_notes(one, tuned=list_tuned(report)),
     ),
     "over_images": TableKind(
-        lambda report, one, _: tabulate_images(one, report.answers),
-        lambda report, one: list_image_numbers(one, report.answers),
-        lambda report, one: list_image_notes(one, report.answers),
+        lambda report, one, _: tabulate_images(one, report.compare_images(one)),
+        lambda report, one: list_image_numbers(report.compare_images(one)),
+        lambda report, one: list_image_notes(one, report.answers, report.compare_images(one)),
     ),
     "measured": TableKind(
         lambda report, one, _: tabulate_measured(report, one), list_measured_numbers, list_measured_notes

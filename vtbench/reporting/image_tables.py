@@ -94,9 +94,8 @@ def _list_rows(answers: Answers, record: RunRecord, *, alike: bool) -> NDArray[n
     return answers.rows
 
 
-def tabulate_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Table | None:
-    """One row an arm; None where no runs can be paired image by image."""
-    found = compare_images(comparison, answers)
+def tabulate_images(comparison: Comparison, found: Sequence[ImageComparison]) -> Table | None:
+    """One row an arm of what `compare_images` found; None where no runs can be paired image by image."""
     if not found:
         return None
     metric, tested = comparison.metric, any(one.tests for one in found)
@@ -114,7 +113,7 @@ def tabulate_images(comparison: Comparison, answers: Mapping[RunKey, Answers]) -
     return make_table(header, rows, numbers=header[1:])
 
 
-def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> list[dict[str, Any]]:
+def list_image_numbers(found: Sequence[ImageComparison]) -> list[dict[str, Any]]:
     """One flat dictionary an arm."""
     return [
         {
@@ -133,11 +132,13 @@ def list_image_numbers(comparison: Comparison, answers: Mapping[RunKey, Answers]
                 for seed, test in one.tests.items()
             },
         }
-        for one in compare_images(comparison, answers)
+        for one in found
     ]
 
 
-def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) -> Iterator[str]:
+def list_image_notes(
+    comparison: Comparison, answers: Mapping[RunKey, Answers], found: Sequence[ImageComparison]
+) -> Iterator[str]:
     """What an interval over images says, and what it does not."""
     if not answers:
         return
@@ -149,7 +150,6 @@ def list_image_notes(comparison: Comparison, answers: Mapping[RunKey, Answers]) 
             f"{format_items(unknown, 'run')} kept what was answered, but not to which of the images of the split, of "
             "which each seed drew some: not compared over images."
         )
-    found = compare_images(comparison, answers)
     if not found:
         return
     trainings = "what other trainings would do on these images"

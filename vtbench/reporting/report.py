@@ -18,6 +18,7 @@ from vtbench.records.measured import MeasuredArms
 from vtbench.reporting.arm_settings import list_own_keys
 from vtbench.reporting.comparisons import Comparison, build_comparisons
 from vtbench.reporting.described_data import describe_data, describe_source, list_drawn
+from vtbench.reporting.image_tables import ImageComparison, compare_images
 from vtbench.reporting.outline import ReportOutline, name_arm
 from vtbench.reporting.repeating import list_needs, repeat_command
 from vtbench.reporting.run_tables import time_runs
@@ -71,6 +72,15 @@ class Report:
     def seconds(self) -> Mapping[RunKey, float]:
         """What each run took, by `identify_run`, whose every epoch was timed."""
         return time_runs((record for one in self.comparisons for record in one.records), self.timings)
+
+    @cached_property
+    def _over_images(self) -> tuple[tuple[ImageComparison, ...], ...]:
+        return tuple(compare_images(one, self.answers) for one in self.comparisons)
+
+    def compare_images(self, comparison: Comparison) -> tuple[ImageComparison, ...]:
+        """One of the comparisons image by image. It is worked out once for all that is made of it."""
+        pairs = zip(self.comparisons, self._over_images, strict=True)
+        return next(found for one, found in pairs if one is comparison)
 
     @property
     def fresh_means(self) -> dict[str, float]:
