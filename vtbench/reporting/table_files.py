@@ -7,6 +7,7 @@ In words a number is rounded by its uncertainty: its half width has two digits. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from vtbench.reporting.tuning import (
 
 _EARLIER = {"table.csv": ("comparison,arm,", "model,family,"), "table.tex": (), "classes.csv": ("comparison,class,",)}
 """How what stood beside a report before its tables had a folder begins; LaTeX as all of it does."""
+_LONGEST_HEAD = 4096
 SUMMARY = "summary"
 _OF_COMPARISONS = {
     SUMMARY: TableKind(lambda _, one, __: tabulate_summary(one), lambda _, one: list_numbers(one)),
@@ -71,9 +73,12 @@ def find_earlier_files(folder: Path) -> list[str]:
     """The tables that a report was written with before they had a folder of their own, known by how they begin."""
     found = []
     for name, beginnings in _EARLIER.items():
-        if (folder / name).is_file():
-            text = (folder / name).read_text("utf-8", errors="replace")
-            is_ours = text.startswith(beginnings) if beginnings else is_latex_table(text)
+        with suppress(OSError):  # What cannot be read is not known to be ours.
+            if not (folder / name).is_file():
+                continue
+            with (folder / name).open(encoding="utf-8", errors="replace") as stream:
+                head = stream.read(_LONGEST_HEAD)
+            is_ours = head.startswith(beginnings) if beginnings else is_latex_table(head)
             found += [name] if is_ours else []
     return found
 
