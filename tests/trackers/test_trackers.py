@@ -27,7 +27,7 @@ from vtbench.records import (
     save_record,
 )
 from vtbench.trackers import TRACKERS, TrackedRun, check_trackers
-from vtbench.trackers.tracking import Tracking
+from vtbench.trackers.tracking import Tracking, _Told
 from vtbench.trackers.wandb import _split_records, read_history
 
 CONFIG = RunConfig(
@@ -175,6 +175,39 @@ def test_a_run_that_was_stopped_and_went_on_is_one_run_with_each_epoch_once(
     again.finish(tmp_path / "run", "resnet20, seed 0", make_record())
     again.close(within_seconds=120)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before  # It was told to its end.
+
+
+class Told:
+    """A tracker that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, Mapping[str, float]] = {}
+
+    def find_steps(self) -> set[int]:
+        return set()
+
+    def log_epoch(self, step: int, numbers: Mapping[str, float]) -> None:
+        self.numbers[step] = numbers
+
+
+def test_an_epoch_whose_times_are_still_to_be_written_is_told_with_them(tmp_path: Path) -> None:
+    tracker = Told()
+    told = _Told("told", tracker)  # type: ignore[arg-type]
+    run = write_run(tmp_path, 1)
+    (run / "timing.jsonl").unlink()
+    told.catch_up(run)
+    assert tracker.numbers == {}
+    times = (write_run(run, 2) / "timing.jsonl").read_text()
+    metrics = (write_run(run, 3) / "metrics.jsonl").read_text()
+    (run / "timing.jsonl").write_text(times)
+    told.catch_up(run)
+    assert list(tracker.numbers) == [1, 2] and len(metrics.splitlines()) == 3
+    write_run(run, 3)
+    told.catch_up(run)
+    assert [numbers["images_per_second"] for numbers in tracker.numbers.values()] == [125] * 3
+    (write_run(run, 4) / "timing.jsonl").write_text(times)
+    told.catch_up(run, is_over=True)
+    assert "images_per_second" not in tracker.numbers[4]
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ class Tracking:
         ended = set(_read_note(folder).get("ended", []))
         for told in self._find(folder, name, but=ended):
             with self._guard(told.name):
-                told.catch_up(folder)
+                told.catch_up(folder, is_over=True)
                 told.tracker.log_table("result", tabulate_result(record))
                 told.tracker.close(record.status)
                 if record.status == "finished":
@@ -151,14 +151,20 @@ class _Told:
         self.name, self.tracker = name, tracker
         self._steps = set(tracker.find_steps())
 
-    def catch_up(self, folder: Path) -> None:
-        """Tell every epoch on file that it has not."""
+    def catch_up(self, folder: Path, *, is_over: bool = False) -> None:
+        """Tell every epoch on file that it has not; of a run that is not over, only those whose times are on file, too.
+
+        The run writes its times after its metrics, perhaps while this reads.
+        """
         if not (folder / METRICS).exists():
             return
-        timings = {one.epoch: one for one in load_lines(folder / TIMING, TimingRecord)}
-        for epoch in load_lines(folder / METRICS, EpochRecord):
-            if (step := epoch.epoch + 1) not in self._steps:
-                self.tracker.log_epoch(step, list_numbers(epoch, timings.get(epoch.epoch)))
+        epochs = load_lines(folder / METRICS, EpochRecord)
+        timed = load_lines(folder / TIMING, TimingRecord) if (folder / TIMING).exists() else []
+        timings = {one.epoch: one for one in timed}
+        for epoch in epochs:
+            step, timing = epoch.epoch + 1, timings.get(epoch.epoch)
+            if step not in self._steps and (is_over or timing is not None):
+                self.tracker.log_epoch(step, list_numbers(epoch, timing))
                 self._steps.add(step)
 
 
