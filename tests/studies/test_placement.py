@@ -100,9 +100,7 @@ def test_small_networks_share_a_gpu_where_more_of_them_at_once_are_faster() -> N
     chosen = choose(seconds=seconds, num_gpus=1, shares_gpus=True)
     ways = [(1, 4, False), (2, 2, False), (4, 1, False), (2, 2, True), (4, 1, True)]
     assert [(one.jobs, one.threads, one.in_turns) for one in chosen.measured] == ways
-    speeds = [
-        one.images_per_second for one in chosen.measured
-    ]  # In turns less a moment of loading.
+    speeds = [one.images_per_second for one in chosen.measured]  # In turns less a moment of loading.
     assert speeds == pytest.approx([1000.0, 1818.2, 1739.1, 1818.2, 1739.1], rel=0.01)
     assert (chosen.jobs, chosen.threads, chosen.takes_turns, chosen.shares_at_the_end) == (2, 2, False, False)
     two = choose(seconds=seconds, num_gpus=2, shares_gpus=True)
