@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
+import threading
 import time
 import warnings
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -55,11 +56,9 @@ class BatchLoader:
             # the maker itself raised in a living worker begins with "Caught".
             if str(error).startswith("Caught ") or (isinstance(error, RuntimeError) and "worker" not in str(error)):
                 raise
-            if not isinstance(error, RuntimeError):
-                _await_the_signal_of_a_death()
             self._loader = None
             raise DataError(
-                f"A process that reads images ahead died ({error}). Run again, or with 0 workers."
+                f"A process that reads images ahead died ({_find_cause(error)}). Run again, or with 0 workers."
             ) from error
 
     def close(self) -> None:
@@ -81,16 +80,45 @@ class BatchLoader:
                     worker_init_fn=_leave_interrupts_to_the_main_process,
                     generator=torch.Generator(),  # Else each epoch would draw from the generator that dropout uses.
                 )
-            return iter(self._loader)
+            batches = iter(self._loader)
+            _keep_deaths()
+            return batches
 
 
-def _await_the_signal_of_a_death(seconds: float = 1.0) -> None:
-    """A dying process closes its connections before its parent hears of its death, which torch raises at any line.
+class _KeptDeaths:
+    """Torch's handler of the signal by which a process hears of a worker's death, with what it raises kept.
 
-    Raised while the loader is taken down, it would be printed as an exception that nobody can handle.
+    Raised, it could come at any line of this process: in the middle of a checkpoint, or where Python can but print it.
+    The loader comes upon the death itself: it looks at its workers whenever a batch does not come.
     """
-    with contextlib.suppress(RuntimeError):
-        time.sleep(seconds)
+
+    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
+        self._handler = handler
+        self.texts: list[str] = []
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._handler(number, frame)
+        except RuntimeError as error:
+            self.texts.append(str(error).partition("\n")[0].rstrip(". "))
+
+
+def _keep_deaths() -> None:
+    handler = signal.getsignal(signal.SIGCHLD)
+    in_main_thread = threading.current_thread() is threading.main_thread()  # Torch, too, sets a handler there alone.
+    if in_main_thread and callable(handler) and not isinstance(handler, _KeptDeaths):
+        signal.signal(signal.SIGCHLD, _KeptDeaths(handler))
+
+
+def _find_cause(error: Exception, patience: float = 1.0) -> str:
+    """What ended a worker; ``error`` alone says that it is gone. Its connections close before its parent is told."""
+    deaths = signal.getsignal(signal.SIGCHLD)
+    if not isinstance(deaths, _KeptDeaths):
+        return str(error)
+    deadline = time.monotonic() + patience
+    while not deaths.texts and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return deaths.texts.pop() if deaths.texts else str(error)
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:

@@ -37,8 +37,6 @@ def describe_fault(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, (DivergenceError, UserError, RankFault)):
         return text
-    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):  # It may be raised at any line.
-        return f"A process that reads images ahead died ({_first_line(text)}). Run again, or with 0 workers."
     if isinstance(error, OSError):
         return f"{describe_file_fault(error)} A run then goes on from its last checkpoint."
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:

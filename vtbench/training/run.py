@@ -18,7 +18,7 @@ from vtbench.records import NotMeasured, RunRecord, save_record
 from vtbench.run_folder import ANSWERS, CHECKPOINTS, ERROR, RECORD, WEIGHTS
 from vtbench.training.certificate import check_data
 from vtbench.training.checkpoint import pack_tensors
-from vtbench.training.faults import describe_any_fault, describe_fault
+from vtbench.training.faults import describe_any_fault
 from vtbench.training.folder import accept_config, find_record, hold_folder, refuse_study
 from vtbench.training.loop import EpochLoop
 from vtbench.training.network import canonical_config
@@ -183,10 +183,6 @@ class _Run:
             return self._write_record(error=described)
         except OSError:
             raise UserError(f"The run in {self.folder} broke off. {described}") from error
-        except RuntimeError as another:  # Each process that reads ahead tells once of its death, at any line.
-            if describe_fault(another) is None:
-                raise
-            return self._record_fault(error)
 
     def _has_answers(self) -> bool:
         """A run that was begun by a version that did not keep them, and went on after its last epoch, has none."""
