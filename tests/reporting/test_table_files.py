@@ -71,6 +71,16 @@ def test_comparisons_stand_below_each_other_and_are_told_apart(tmp_path: Path) -
     assert "% components: Comparison 2\n\\begin{tabular}" in (tmp_path / "tables" / "summary.tex").read_text("utf-8")
 
 
+def test_each_table_of_an_interim_report_says_that_it_is_one(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", list_runs({"convolution": (71.0, 72.0), "dynamic": (71.0,)}))
+    save_report(build_report(study, interim=True), tmp_path / "out")
+    tables = [path for path in (tmp_path / "out" / "tables").iterdir() if path.suffix != ".csv"]
+    assert len(tables) > 4
+    assert [path for path in tables if "Interim: 3 of 15 runs have finished" not in path.read_text("utf-8")] == []
+    whole = build_report(write_study(tmp_path / "whole", list_runs()), interim=True)
+    assert not any("Interim" in note for one in list_tables(whole).values() for note in one.notes)
+
+
 def test_two_results_have_the_tables_of_both(tmp_path: Path) -> None:
     folders = [write_study(tmp_path / name, list_runs()) for name in ("old", "new")]
     save_report(build_report(*folders), tmp_path)

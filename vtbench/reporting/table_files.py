@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from vtbench.documents.table import (
 from vtbench.files import publish_text
 from vtbench.reporting.arm_settings import tabulate_arms, tabulate_options
 from vtbench.reporting.class_tables import PAGE
-from vtbench.reporting.content import FURTHER_TABLES, TableKind, list_all_notes, name_report
+from vtbench.reporting.content import FURTHER_TABLES, TableKind, describe_progress, list_all_notes, name_report
 from vtbench.reporting.failures import tell_failures
 from vtbench.reporting.report import Report
 from vtbench.reporting.run_tables import list_seed_numbers
@@ -99,7 +99,10 @@ def publish_tables(folder: Path, title: str, named: Mapping[str, NamedTables]) -
 
 
 def list_tables(report: Report) -> dict[str, NamedTables]:
-    """The tables that ``report`` has, by the names of their files; the notes of all stand with the summary."""
+    """The tables that ``report`` has, by the names of their files.
+
+    The notes of all stand with the summary; that a report is interim stands with each.
+    """
     found = {name: _gather(report, name) for name in _OF_COMPARISONS}
     found["arms"] = _spell(tabulate_arms(*report.comparisons))
     found["options"] = _spell(tabulate_options(*report.comparisons))
@@ -112,7 +115,8 @@ def list_tables(report: Report) -> dict[str, NamedTables]:
         rows = list_side_numbers(sides)["arms"]
         found["old_and_new"] = NamedTables((("", tabulate_sides(sides)),), rows, tuple(list_side_notes(sides)))
     found["sources"] = _spell(report.sources)
-    return {name: one for name, one in found.items() if one.tables}
+    progress = tuple(describe_progress(report))
+    return {name: replace(one, notes=(*progress, *one.notes)) for name, one in found.items() if one.tables}
 
 
 def gather_rows(report: Report, name: str) -> list[dict[str, Any]]:
