@@ -36,7 +36,9 @@ def choose(
     before: Placement | None = None,
 ) -> Placement:
     cells = list_cells(make_study({"a": "resnet20"}, seeds=num_cells), Path("nowhere"))
-    executor = SpeedyExecutor(seconds or {}, num_gpus=num_gpus, shares_gpus=shares_gpus)
+    seconds = seconds or {}
+    executor = SpeedyExecutor(seconds, num_gpus=num_gpus, shares_gpus=shares_gpus)
+    executor.in_turns = SpeedyExecutor({threads: 1.2 * one for threads, one in seconds.items()})
     return choose_placement(
         cells, Session(executor, StopRequest(), jobs=jobs, threads=threads), before=before, facts=FACTS
     )
@@ -100,8 +102,8 @@ def test_small_networks_share_a_gpu_where_more_of_them_at_once_are_faster() -> N
     chosen = choose(seconds=seconds, num_gpus=1, shares_gpus=True)
     ways = [(1, 4, False), (2, 2, False), (4, 1, False), (2, 2, True), (4, 1, True)]
     assert [(one.jobs, one.threads, one.in_turns) for one in chosen.measured] == ways
-    speeds = [one.images_per_second for one in chosen.measured]  # In turns less a moment of loading.
-    assert speeds == pytest.approx([1000.0, 1818.2, 1739.1, 1818.2, 1739.1], rel=0.01)
+    speeds = [one.images_per_second for one in chosen.measured]  # Less a moment of loading.
+    assert speeds == pytest.approx([1000.0, 1818.2, 1739.1, 1515.2, 1449.3], rel=0.02)
     assert (chosen.jobs, chosen.threads, chosen.takes_turns, chosen.shares_at_the_end) == (2, 2, False, False)
     two = choose(seconds=seconds, num_gpus=2, shares_gpus=True)
     assert [(one.jobs, one.in_turns) for one in two.measured] == [(2, False), (4, False), (4, True)]
