@@ -4,6 +4,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # Workers fill the cores: more threads than these wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # What has more threads nevertheless waits without a core.
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -52,7 +52,7 @@ def test_three_processes_train_the_network_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", pytest.param("sgd", marks=pytest.mark.not_in_ci)])
 def test_an_optimiser_in_parts_takes_the_steps_of_a_whole_one_and_another_number_goes_on_from_it(
     tmp_path: Path, tiny_helpers: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -200,13 +200,12 @@ def test_whatever_the_options_a_resumed_run_ends_in_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 3])
 def test_workers_change_no_bit_of_weights_and_metrics(
-    tiny: pytest.MonkeyPatch, tmp_path: Path, reference: dict[str, str], workers: int
+    tiny: pytest.MonkeyPatch, tmp_path: Path, reference: dict[str, str]
 ) -> None:
     with pytest.raises(RunStopped):
-        train_run(tiny_config(execution={"workers": workers}), tmp_path, stop=StopAtLook(1))
-    assert train_run(tiny_config(execution={"workers": workers}), tmp_path).status == "finished"
+        train_run(tiny_config(execution={"workers": 3}), tmp_path, stop=StopAtLook(1))
+    assert train_run(tiny_config(execution={"workers": 3}), tmp_path).status == "finished"
     digests = digest_run(tmp_path)
     assert digests["weights.safetensors"] == reference["weights.safetensors"]
     assert digests["metrics.jsonl"] == reference["metrics.jsonl"]
