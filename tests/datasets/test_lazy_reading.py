@@ -137,7 +137,10 @@ def test_a_killed_worker_is_reported_as_that(tmp_path):
     running = batches.epoch(0)
     next(running)
     os.kill(batches._loader._loader._iterator._workers[0].pid, signal.SIGKILL)
-    time.sleep(0.5)  # Torch would raise the death here, in the middle of a step or of a checkpoint.
+    deaths, until = signal.getsignal(signal.SIGCHLD), time.monotonic() + 60
+    while not deaths.texts:  # Torch would raise it here, in the middle of a step or of a checkpoint.
+        assert time.monotonic() < until
+        time.sleep(0.01)
     with pytest.raises(DataError, match=r"A process that reads images ahead died \(.*killed by signal: Killed\)"):
         for _ in running:
             time.sleep(0.01)
