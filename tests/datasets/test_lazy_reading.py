@@ -1,3 +1,4 @@
+import itertools
 import os
 import pickle
 import signal
@@ -159,21 +160,42 @@ def test_a_worker_killed_while_its_batch_is_fetched_is_reported_as_that(tmp_path
         list(batches.epoch(0))
 
 
-def test_a_death_is_told_with_its_cause_though_the_connection_breaks_before_the_signal_comes(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_worker_killed_between_epochs_is_reported_when_the_next_begins(tmp_path):
+    batches = make_batches(load_folder(make_folder(tmp_path / "data")), workers=2)
+    num_batches = len(list(batches.epoch(0)))
+    os.kill(batches._loader._loader._iterator._workers[0].pid, signal.SIGKILL)
+    with pytest.raises(DataError, match="A process that reads images ahead died"):
+        list(batches.epoch(1))
+    assert len(list(batches.epoch(1))) == num_batches
+    batches.close()
+
+
+def test_each_death_is_told_once_with_its_cause_though_a_connection_breaks_before_the_signal_comes(
+    tmp_path, monkeypatch
+):
+    pids = itertools.count(1)
+
     def fail():
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGCHLD)).start()
+        if not deaths.texts:
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGCHLD)).start()
         raise ConnectionResetError(104, "reset")
 
     def tell(number, frame):
-        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed. ")
+        raise RuntimeError(f"DataLoader worker (pid {next(pids)}) is killed by signal: Killed. ")
 
     batches = make_batches(load_folder(make_folder(tmp_path / "data")), workers=1)
     monkeypatch.setattr(batches._loader, "_start", fail)
-    before = signal.signal(signal.SIGCHLD, _KeptDeaths(tell))
+    deaths = _KeptDeaths(tell)
+    before = signal.signal(signal.SIGCHLD, deaths)
     try:
         with pytest.raises(
-            DataError, match=r"ahead died \(DataLoader worker \(pid 1\) is killed by signal: Killed\)\."
+            DataError, match=r"died \(DataLoader worker \(pid 1\) is killed by signal: Killed.*\)\. Run"
         ):
+            list(batches.epoch(0))
+        os.kill(os.getpid(), signal.SIGCHLD)  # Of another loader, while nothing is read.
+        os.kill(os.getpid(), signal.SIGCHLD)
+        with pytest.raises(DataError, match=r"died \(DataLoader worker \(pid [2-9]\) .*: Killed; .*: Killed\)\. Run"):
             list(batches.epoch(0))
     finally:
         signal.signal(signal.SIGCHLD, before)

@@ -118,7 +118,8 @@ def _find_cause(error: Exception, patience: float = 1.0) -> str:
     deadline = time.monotonic() + patience
     while not deaths.texts and time.monotonic() < deadline:
         time.sleep(0.01)
-    return deaths.texts.pop() if deaths.texts else str(error)
+    told, deaths.texts = "; ".join(deaths.texts), []  # Whose of several loaders each was is not told.
+    return told or str(error)
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
